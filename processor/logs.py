@@ -1,0 +1,110 @@
+"""Logging: few, wide events in the past tense on stderr; readable on a terminal, one JSON object a line elsewhere."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+__all__ = ["configure_logging", "log_crash", "log_event"]
+
+_OWN = ("processor", "stac")
+_LOGGER = logging.getLogger(__name__)
+
+
+def log_event(logger: logging.Logger, event: str, message: str, *, level: int = logging.INFO, **fields: Any) -> None:
+    """Log one event.
+
+    Parameters
+    ----------
+    event
+        Short kebab-case word, stable across versions.
+    message
+        A sentence for people, in the past tense.
+    fields
+        JSON values for machines.
+    """
+    logger.log(level, message, extra={"event": event, "fields": fields})
+
+
+def log_crash(error: BaseException) -> None:
+    """Log an error that nobody expected, with its traceback."""
+    message = f"crashed ({type(error).__name__}: {error}): this is a bug; please report it with this message"
+    extra = {"event": "crashed", "fields": {"kind": type(error).__name__}}
+    _LOGGER.critical(message, exc_info=error, extra=extra)
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, event, message, what is bound, then the event's fields."""
+
+    def __init__(self, bound: dict[str, Any]) -> None:
+        super().__init__()
+        self._bound = bound
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            **self._bound,
+            **getattr(record, "fields", {}),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "event": getattr(record, "event", record.name),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        first = ("time", "level", "event", "message")
+        ordered = {key: line[key] for key in first} | {key: value for key, value in line.items() if key not in first}
+        return json.dumps(ordered, ensure_ascii=False, default=str)
+
+
+class _TextFormatter(logging.Formatter):
+    """The message, with its level where that is not the usual one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        text = prefix + record.getMessage()
+        return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what ``sys.stderr`` is at the time: under a live display, that prints above it."""
+
+    @property
+    def stream(self) -> TextIO:
+        """Standard error, now."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        """Ignore what the base class sets."""
+
+
+def configure_logging(*, debug: bool = False, stream: TextIO | None = None, **bound: Any) -> None:
+    """Send this project's events, and other libraries' warnings, to a stream (default stderr).
+
+    Parameters
+    ----------
+    debug
+        Whether events of single tasks are logged too.
+    stream
+        Readable text if it is a terminal, JSON elsewhere.
+    bound
+        Fields of every JSON line, such as the run.
+    """
+    target = sys.stderr if stream is None else stream
+    handler = _StderrHandler() if stream is None else logging.StreamHandler(stream)
+    handler.setFormatter(_TextFormatter() if target.isatty() else _JsonFormatter(bound))
+    for name in _OWN:
+        _replace_handlers(logging.getLogger(name), handler)
+        logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.INFO)
+        logging.getLogger(name).propagate = False
+    _replace_handlers(logging.getLogger(), handler)
+    logging.captureWarnings(capture=True)
+
+
+def _replace_handlers(logger: logging.Logger, handler: logging.Handler) -> None:
+    """Put a handler in the place of those that this module set before; others stay."""
+    kept = [other for other in logger.handlers if not isinstance(other.formatter, _JsonFormatter | _TextFormatter)]
+    logger.handlers[:] = [*kept, handler]

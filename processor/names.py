@@ -1,0 +1,118 @@
+"""Scenes' names within other names: of map files, of features.
+
+A name counts as contained where it stands between characters that are neither letters nor digits: ``ngi_1`` is in
+``block_map_local_ngi_1_Global`` and not in ``local_ngi_10``. Where one scene's name is part of another's, the longer one is
+meant: ``ngi_1_b`` does not name ``ngi_1`` where both are scenes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Literal
+
+from processor.errors import ConfigError, InputError
+
+__all__ = ["SceneNames", "choose_scenes", "find_scene", "is_named", "match_scenes"]
+
+
+class SceneNames:
+    """The names of the scenes, to be looked for in many texts.
+
+    Parameters
+    ----------
+    scenes
+        Names, none of them empty.
+    """
+
+    def __init__(self, scenes: Iterable[str]) -> None:
+        self._names = frozenset(scenes)
+        self._lengths = sorted({len(name) for name in self._names}, reverse=True)
+
+    def find_all(self, text: str) -> tuple[str, ...]:
+        """The scenes that a text names, in name order.
+
+        >>> SceneNames(["ngi_1", "ngi_1_b", "ngi_2"]).find_all("ngi_2, ngi_1_b")
+        ('ngi_1_b', 'ngi_2')
+        """
+        kept: list[tuple[int, int]] = []
+        for start, end in sorted(self._iter_places(text), key=lambda place: place[0] - place[1]):
+            if not any(first <= start and end <= last for first, last in kept):
+                kept.append((start, end))
+        return tuple(sorted({text[start:end] for start, end in kept}))
+
+    def find(self, text: str) -> str | None:
+        """The scene that a text names: the longest of those contained, or None."""
+        return max(self.find_all(text), key=lambda name: (len(name), name), default=None)
+
+    def _iter_places(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where a name begins and ends in a text, by looking up pieces of the lengths that there are."""
+        starts = [i for i in range(len(text)) if i == 0 or not text[i - 1].isalnum()]
+        for start in starts:
+            for length in self._lengths:
+                end = start + length
+                is_apart = end == len(text) or (end < len(text) and not text[end].isalnum())
+                if is_apart and text[start:end] in self._names:
+                    yield start, end
+
+
+def is_named(text: str, scene: str) -> bool:
+    """Whether a scene's name is contained in a text.
+
+    >>> is_named("local_ngi_1_Global", "ngi_1"), is_named("local_ngi_10", "ngi_1")
+    (True, False)
+    """
+    return SceneNames((scene,)).find(text) is not None
+
+
+def find_scene(text: str, scenes: Iterable[str]) -> str | None:
+    """The scene that a text names: the longest of those contained, or None."""
+    return SceneNames(scenes).find(text)
+
+
+def match_scenes(texts: Collection[str], scenes: Collection[str], *, what: str) -> Mapping[str, str]:
+    """{scene: text} of the texts that name a scene.
+
+    Raises
+    ------
+    InputError
+        If two texts name one scene; ``what`` says what they are.
+    """
+    names = SceneNames(scenes)
+    found: dict[str, str] = {}
+    for text in sorted(texts):
+        scene = names.find(text)
+        if scene is None:
+            continue
+        if scene in found:
+            msg = f"scene {scene}: two {what} name it, {found[scene]} and {text}; leave one out"
+            raise InputError(msg)
+        found[scene] = text
+    return found
+
+
+def choose_scenes(
+    setting: tuple[Literal["include", "exclude"], Collection[str]] | None, scenes: Collection[str], *, parameter: str
+) -> frozenset[str] | None:
+    """The scenes that a setting (include or exclude, names or file names) chooses; None: all, because there is none.
+
+    Raises
+    ------
+    ConfigError
+        If a name is no scene's, or no scene is left.
+    """
+    if setting is None:
+        return None
+    choice, texts = setting
+    known = frozenset(scenes)
+    names = {text: text if text in known else PurePosixPath(text).stem for text in texts}
+    unknown = sorted(text for text, name in names.items() if name not in known)
+    shown = ", ".join(sorted(known)[:20])
+    if unknown:
+        msg = f"{parameter}: {', '.join(map(repr, unknown))} names no scene; the scenes are {shown}"
+        raise ConfigError(msg)
+    chosen = known.intersection(names.values()) if choice == "include" else known.difference(names.values())
+    if not chosen:
+        msg = f"{parameter} = {(choice, list(texts))!r} leaves no scene; the scenes are {shown}"
+        raise ConfigError(msg)
+    return chosen

@@ -1,0 +1,12 @@
+"""The version of this program."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+__all__ = ["read_version"]
+
+
+def read_version() -> str:
+    """Version of the installed distribution."""
+    return version("mosaic-processor")
