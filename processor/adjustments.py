@@ -1,0 +1,162 @@
+"""The adjustments file: global corrections and the statistics that they follow from, as the well-known program writes them.
+
+{scene: {"adjustments": {"band_0": {"scale", "offset"}}, "whole_stats": {"band_0": {"mean", "std", "size"}},
+"overlap_stats": {other: {"band_0": {"mean", "std", "size"}}}}}, bands counted from 0.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from processor.errors import InputError
+from processor.model import Adjustment, Moments, Overlap
+
+__all__ = ["KnownStatistics", "parse_adjustments", "render_adjustments"]
+
+
+def render_adjustments(adjustments: Sequence[Adjustment], whole: Mapping[str, Moments], overlaps: Sequence[Overlap]) -> str:
+    """The file's text.
+
+    Parameters
+    ----------
+    adjustments
+        Of every scene, in name order.
+    whole
+        Moments of every scene's valid pixels, by name; of a scene without such pixels only the size, 0, means anything.
+    overlaps
+        Moments of every pair over its common pixels.
+    """
+    document: dict[str, dict[str, Any]] = {
+        adjustment.scene: {
+            "adjustments": {
+                f"band_{band}": {"scale": float(scale), "offset": float(offset)}
+                for band, (scale, offset) in enumerate(zip(adjustment.scale, adjustment.offset, strict=True))
+            },
+            "whole_stats": _render_stats(whole[adjustment.scene]),
+            "overlap_stats": {},
+        }
+        for adjustment in adjustments
+    }
+    for overlap in overlaps:
+        document[overlap.first]["overlap_stats"][overlap.second] = _render_stats(overlap.first_moments)
+        document[overlap.second]["overlap_stats"][overlap.first] = _render_stats(overlap.second_moments)
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def _render_stats(moments: Moments) -> dict[str, dict[str, float | int]]:
+    means, stds = (moments.mean, moments.std) if moments.count else (np.zeros(len(moments.mean)),) * 2
+    return {
+        f"band_{band}": {"mean": float(mean), "std": float(std), "size": moments.count}
+        for band, (mean, std) in enumerate(zip(means, stds, strict=True))
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KnownStatistics:
+    """What an adjustments file says of the scenes' statistics; their minima and maxima are not in it (NaN).
+
+    whole: moments of each scene, by name.
+    overlaps: of each pair, in name order.
+    """
+
+    whole: Mapping[str, Moments]
+    overlaps: tuple[Overlap, ...]
+
+
+def parse_adjustments(text: str, *, source: str, bands: int) -> KnownStatistics:
+    """Parse an adjustments file; its gains and offsets are solved for again, so only its statistics are taken.
+
+    Parameters
+    ----------
+    source
+        Names the file in errors.
+    bands
+        How many bands the scenes have.
+
+    Raises
+    ------
+    InputError
+        Naming the scene and the key that is missing or wrong.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        msg = f"{source} is not JSON: {error}"
+        raise InputError(msg) from error
+    if not isinstance(document, dict) or not document:
+        msg = f"{source} must be a mapping of scenes to their adjustments and statistics, as save_adjustments writes it"
+        raise InputError(msg)
+    whole: dict[str, Moments] = {}
+    halves: dict[tuple[str, str], Moments] = {}
+    for scene, entry in document.items():
+        place = f"{source}, scene {scene}"
+        whole[scene] = _parse_stats(_member(entry, "whole_stats", place), f"{place}, whole_stats", bands)
+        for other, stats in _mapping(_member(entry, "overlap_stats", place), f"{place}, overlap_stats").items():
+            if other in document:
+                halves[scene, other] = _parse_stats(stats, f"{place}, overlap_stats, {other}", bands)
+    overlaps = []
+    for first, second in sorted(halves):
+        if (second, first) not in halves:
+            msg = f"{source}, scene {second}, overlap_stats: {first} is missing, though {first} has {second}"
+            raise InputError(msg)
+        if first < second:
+            moments = halves[first, second], halves[second, first]
+            overlaps.append(Overlap(first=first, second=second, first_moments=moments[0], second_moments=moments[1]))
+    return KnownStatistics(whole=whole, overlaps=tuple(overlaps))
+
+
+def _mapping(value: object, place: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        msg = f"{place}: must be a mapping, got {type(value).__name__}"
+        raise InputError(msg)
+    return value
+
+
+def _member(value: object, key: str, place: str) -> Any:
+    mapping = _mapping(value, place)
+    if key not in mapping:
+        msg = f"{place}: key {key!r} is missing"
+        raise InputError(msg)
+    return mapping[key]
+
+
+def _parse_stats(stats: object, place: str, bands: int) -> Moments:
+    keys = [f"band_{band}" for band in range(bands)]
+    extra = sorted(set(_mapping(stats, place)) - set(keys))
+    if extra:
+        msg = f"{place}: {', '.join(extra)} is more than the {bands} bands of the scenes"
+        raise InputError(msg)
+    rows = [_mapping(_member(stats, key, place), f"{place}, {key}") for key in keys]
+    numbers = {
+        name: [_number(row, name, f"{place}, {key}") for key, row in zip(keys, rows, strict=True)]
+        for name in ("mean", "std", "size")
+    }
+    count = numbers["size"][0]
+    if count < 0 or any(size != count for size in numbers["size"]) or count != int(count):
+        msg = f"{place}: size must be one whole number for all bands, got {numbers['size']}"
+        raise InputError(msg)
+    if min(numbers["std"]) < 0:
+        msg = f"{place}: std must not be negative, got {numbers['std']}"
+        raise InputError(msg)
+    unknown = np.full(bands, np.nan)
+    return Moments(
+        count=int(count),
+        mean=np.array(numbers["mean"]),
+        m2=np.square(np.array(numbers["std"])) * count,
+        minimum=unknown,
+        maximum=unknown,
+    )
+
+
+def _number(row: Mapping[str, Any], name: str, place: str) -> float:
+    value = _member(row, name, place)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        msg = f"{place}, {name}: must be a finite number, got {value!r}"
+        raise InputError(msg)
+    return float(value)

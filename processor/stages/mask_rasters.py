@@ -1,0 +1,106 @@
+"""Stage 5, mask rasters: each scene keeps the pixels of its cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+from rasterio.transform import Affine
+from shapely import Geometry, MultiPolygon, Polygon, box, clip_by_rect, difference
+
+from processor.model import Grid, Window
+
+__all__ = ["Region", "compute_cell_mask", "compute_owners", "compute_region_mask"]
+
+
+def _transform(grid: Grid, window: Window) -> Affine:
+    return Affine(*grid.subgrid(window).transform)
+
+
+def _keep_area(geometry: Geometry) -> Geometry:
+    """The polygons of a geometry: clipping can leave points and lines beside them, which rasterizing would burn."""
+    if isinstance(geometry, Polygon | MultiPolygon):
+        return geometry
+    parts = [part for part in getattr(geometry, "geoms", ()) if isinstance(part, Polygon | MultiPolygon)]
+    return MultiPolygon([polygon for part in parts for polygon in getattr(part, "geoms", (part,)) if not polygon.is_empty])
+
+
+def compute_cell_mask(polygon: Geometry, grid: Grid, window: Window, *, include_touched_pixels: bool) -> NDArray[np.bool_]:
+    """The pixels of a window whose centre lies in a polygon, or, with ``include_touched_pixels``, that it touches.
+
+    A centre exactly on the border may count as inside; that of two polygons that share the border is inside at least one.
+
+    Returns
+    -------
+    (height, width), True inside.
+    """
+    area = _keep_area(polygon)
+    if area.is_empty:
+        return np.zeros(window.shape, np.bool_)
+    burned = rasterize(
+        [(area, 1)],
+        out_shape=window.shape,
+        transform=_transform(grid, window),
+        all_touched=include_touched_pixels,
+        dtype=np.uint8,
+    )
+    return np.asarray(burned, dtype=np.bool_)
+
+
+def compute_owners(polygons: dict[int, Geometry], grid: Grid, window: Window) -> NDArray[np.uint16]:
+    """Which cell each pixel's centre lies in.
+
+    Parameters
+    ----------
+    polygons
+        Cells by number, 1 and up; they do not overlap. Where a centre lies on a border, the higher number has it.
+    grid, window
+        Where the pixels lie.
+
+    Returns
+    -------
+    (height, width), uint16, 0 where no cell is.
+    """
+    areas = {number: _keep_area(polygon) for number, polygon in sorted(polygons.items())}
+    shapes = [(area, number) for number, area in areas.items() if not area.is_empty]
+    if not shapes:
+        return np.zeros(window.shape, np.uint16)
+    burned = rasterize(shapes, out_shape=window.shape, transform=_transform(grid, window), dtype=np.uint16)
+    return np.asarray(burned, dtype=np.uint16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Region:
+    """The pixels that a vector mask allows.
+
+    is_included: whether they are those inside the geometries, or those outside.
+    geometries: in CRS units, by scene; a scene without one has nothing inside.
+    """
+
+    is_included: bool
+    geometries: Mapping[str, Geometry]
+
+
+def compute_region_mask(
+    region: Region, scene: str, grid: Grid, window: Window, *, include_touched_pixels: bool = False
+) -> NDArray[np.bool_]:
+    """The pixels of a window that a region allows a scene, by their centres, or, if so wanted, that it touches.
+
+    Returns
+    -------
+    (height, width), True where allowed.
+    """
+    geometry = region.geometries.get(scene)
+    bounds = grid.window_bounds(window)
+    outline = box(
+        bounds.left - grid.pixel_width,
+        bounds.bottom - grid.pixel_height,
+        bounds.right + grid.pixel_width,
+        bounds.top + grid.pixel_height,
+    )
+    inside = _keep_area(clip_by_rect(_keep_area(geometry), *outline.bounds)) if geometry is not None else Polygon()
+    allowed = inside if region.is_included else difference(outline, inside)
+    return compute_cell_mask(allowed, grid, window, include_touched_pixels=include_touched_pixels)
