@@ -1,0 +1,177 @@
+"""The two passes on this machine: the plan's tasks in threads, their results merged in the plan's order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processor.engine.measure import (
+    Measures,
+    assume_measures,
+    mask_grid,
+    measure_blocks,
+    measure_chunk,
+    merge_block_chunks,
+    merge_chunks,
+)
+from processor.engine.plan import BLOCK_EDGE, Plan
+from processor.engine.pool import map_ordered, resolve_threads
+from processor.engine.render import RenderedWindow, Renderer
+from processor.engine.solve import Solution, find_block_grid, solve
+from processor.errors import InputError
+from processor.model import Grid, Moments, Window
+from processor.progress import Tracker
+from processor.stages.moments import empty_moments, merge_moments
+from processor.storage.cog import BlockStore, CogProfile, CogSpec, Pyramid
+from processor.storage.raster import RasterReader
+
+__all__ = ["Rendered", "index_spec", "measure_and_solve", "mosaic_spec", "render_mosaic"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rendered:
+    """The result of the second pass: compressed blocks in scratch files, and what was counted on the way.
+
+    mosaic, index: blocks of the mosaic and of the scene index; close them.
+    statistics: moments of the mosaic's valid pixels.
+    counts: int64 (scenes + 1,), pixels by scene index; 0 is nodata.
+    filled: pixels whose cell's owner has none there.
+    mask, mask_grid: where the mosaic has a value, at most 2048 cells wide or high; a cell is set where any of its pixels is.
+    """
+
+    mosaic: BlockStore
+    index: BlockStore
+    statistics: Moments
+    counts: NDArray[np.int64]
+    filled: int
+    mask: NDArray[np.bool_]
+    mask_grid: Grid
+
+
+def measure_and_solve(plan: Plan, reader: RasterReader, tracker: Tracker) -> tuple[Measures, Solution]:
+    """Read every pixel once and decide everything that follows."""
+    threads = resolve_threads(plan.config.shared.tile_threads)
+    if not plan.reads_for_measures:
+        measures = assume_measures(plan)
+        return measures, solve(plan, measures, None, ())
+    grids = [plan.measure_grid(scene) for scene in range(len(plan.scenes))]
+    tracked = tracker.track(
+        map_ordered(partial(measure_chunk, plan, reader), plan.chunks, threads=threads),
+        name="measure",
+        total=sum(grid.width * grid.height for grid in grids),
+        amount=lambda result: float(result.pixels),
+    )
+    measures = merge_chunks(plan, tracked)
+    blocks = plan.blocks
+    sums = tuple(scene.sums for scene in measures.scenes if scene.sums is not None)
+    if blocks is None:
+        blocks = find_block_grid(plan, measures)
+        if blocks is not None:
+            sums = merge_block_chunks(
+                plan, map_ordered(partial(measure_blocks, plan, reader, blocks), plan.chunks, threads=threads)
+            )
+    return measures, solve(plan, measures, blocks, sums)
+
+
+def mosaic_spec(plan: Plan, *, statistics: Moments | None = None) -> CogSpec:
+    """What the mosaic's file is."""
+    output, bands = plan.config.output, plan.scenes[0].bands
+    colours = [band.common_name or band.name for band in bands[:3]]
+    is_picture = colours == ["red", "green", "blue"] and plan.dtype == "uint8"
+    return CogSpec(
+        grid=plan.grid,
+        bands=plan.bands,
+        dtype=plan.dtype,
+        nodata=plan.nodata,
+        profile=CogProfile(
+            blocksize=BLOCK_EDGE, compression=output.compression, level=output.level, predictor=output.predictor
+        ),
+        overviews=plan.config.merge_rasters.build_overviews,
+        descriptions=tuple(band.name for band in bands),
+        statistics=statistics,
+        photometric="rgb" if is_picture else "minisblack",
+    )
+
+
+def index_spec(plan: Plan) -> CogSpec:
+    """What the scene index's file is; the names stand in it too, in the order of the numbers."""
+    output = plan.config.output
+    return CogSpec(
+        grid=plan.grid,
+        bands=1,
+        dtype="uint8" if len(plan.scenes) < 2**8 else "uint16",
+        nodata=0,
+        profile=CogProfile(
+            blocksize=BLOCK_EDGE,
+            compression=output.compression,
+            level=output.level,
+            predictor=False,
+            overview_resampling="nearest",
+        ),
+        overviews=plan.config.merge_rasters.build_overviews,
+        descriptions=("scene_index",),
+        tags={f"SCENE_{number}": scene.name for number, scene in enumerate(plan.scenes, start=1)},
+    )
+
+
+def render_mosaic(
+    plan: Plan, measures: Measures, solution: Solution, reader: RasterReader, scratch: Path, tracker: Tracker
+) -> Rendered:
+    """Render every window of the mosaic and encode it, once; the blocks stay in scratch files.
+
+    Raises
+    ------
+    InputError
+        If not one pixel is left.
+    """
+    renderer = Renderer(plan, measures, solution, reader)
+    specs = mosaic_spec(plan), index_spec(plan)
+    stores = BlockStore(scratch / "mosaic.blocks", specs[0].levels), BlockStore(scratch / "index.blocks", specs[1].levels)
+    edge = plan.window_edge // BLOCK_EDGE
+    pyramids = tuple(Pyramid(spec, store, window_blocks=edge) for spec, store in zip(specs, stores, strict=True))
+
+    def task(window: Window) -> RenderedWindow:
+        rendered = renderer.render(window)
+        pyramids[0].add(window, rendered.values)
+        pyramids[1].add(window, rendered.index[None])
+        return rendered.without_pixels()
+
+    threads = resolve_threads(plan.config.shared.tile_threads)
+    done = tracker.track(
+        map_ordered(task, pyramids[0].iter_windows(), threads=threads),
+        name="render",
+        total=plan.grid.width * plan.grid.height,
+        amount=lambda result: float(result.window.width * result.window.height),
+    )
+    counts = np.zeros(len(plan.scenes) + 1, np.int64)
+    filled = 0
+    parts: dict[tuple[int, int], Moments] = {}
+    grid = mask_grid(plan.grid)
+    mask = np.zeros(grid.shape, np.bool_)
+    for result in done:
+        counts += result.counts
+        filled += result.filled
+        parts.update(result.moments)
+        rows, cols = result.mask.shape
+        mask[result.mask_row : result.mask_row + rows, result.mask_col : result.mask_col + cols] |= result.mask
+    if not counts[1:].any():
+        for store in stores:
+            store.close()
+        msg = (
+            "the mosaic would have no pixel: voronoi_center_seamline.aoi_path, voronoi_center_seamline.vector_mask or "
+            "mask_rasters.vector_mask leaves nothing of any scene; check where they lie, and their CRS"
+        )
+        raise InputError(msg)
+    return Rendered(
+        mosaic=stores[0],
+        index=stores[1],
+        statistics=merge_moments(parts[place] for place in sorted(parts)) if parts else empty_moments(plan.bands),
+        counts=counts,
+        filled=filled,
+        mask=mask,
+        mask_grid=grid,
+    )

@@ -1,0 +1,422 @@
+"""The plan: what a run will do, decided from the scenes' descriptions and the configuration alone.
+
+Scenes are in name order throughout, so that the order of the input changes nothing; it matters only as priority, where scenes
+still overlap after clipping.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+from rasterio.crs import CRS
+from shapely import STRtree, box
+
+from processor.config import Config, decisive_settings
+from processor.engine.given import Given
+from processor.errors import ConfigError, InputError
+from processor.model import BlockGrid, Bounds, Finding, Grid, Scene, Window
+from processor.names import choose_scenes
+from processor.stages.align_rasters import compute_pixel_size, snap_grid
+from processor.stages.local_block_adjustment import compute_block_grid
+from processor.stages.merge_rasters import choose_nodata
+from processor.storage.raster import level_grid
+
+__all__ = [
+    "BLOCK_EDGE",
+    "CHUNK_EDGE",
+    "Chunk",
+    "Plan",
+    "block_bounds",
+    "compute_digest",
+    "find_model",
+    "iter_z_order",
+    "plan_run",
+]
+
+BLOCK_EDGE = 512  # pixels: blocks of the mosaic
+CHUNK_EDGE = 1024  # pixels of the finest grid measured; fixed, because partial sums are merged chunk by chunk
+_ESTIMATE_EDGE = 1000  # pixels on a scene's longer side that are enough for an estimate
+_ESTIMATE_BLOCK = 8  # pixels on a block's edge that are enough for its mean
+_MAX_PIXELS = 2**42  # of a mosaic, and of the canvas at the finest resolution; tasks are listed in memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A rectangle of the canvas, measured as one task.
+
+    number: position in the plan; partial results are merged in this order.
+    bounds: CRS units; the chunks tile the canvas.
+    scenes: positions of the scenes whose bounds meet it, ascending.
+    """
+
+    number: int
+    bounds: Bounds
+    scenes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that is decided before a pixel is read.
+
+    given: what the user's own files say.
+    scenes: in name order.
+    grid: the mosaic's.
+    dtype, nodata: of the mosaic.
+    levels: for each scene the overview that is measured, None for full resolution.
+    blocks: canvas of the local adjustment; None when that is off, or its number of blocks hangs on the statistics.
+    pairs: positions (i, j), i < j, of scenes whose bounds share an area.
+    chunks: the measuring tasks.
+    window_edge: pixels, edge of the render windows.
+    findings: what planning brought to light.
+    """
+
+    config: Config
+    given: Given
+    scenes: tuple[Scene, ...]
+    grid: Grid
+    dtype: str
+    nodata: float
+    levels: tuple[int | None, ...]
+    blocks: BlockGrid | None
+    pairs: tuple[tuple[int, int], ...]
+    chunks: tuple[Chunk, ...]
+    window_edge: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def bands(self) -> int:
+        """Bands of every scene."""
+        return len(self.scenes[0].bands)
+
+    @property
+    def canvas(self) -> Bounds:
+        """Union of the scenes' bounds."""
+        return reduce(Bounds.union, (scene.grid.bounds for scene in self.scenes))
+
+    @property
+    def reads_for_measures(self) -> bool:
+        """Whether the first pass has anything to find out."""
+        methods = self.config.methods
+        known = self.given.statistics
+        statistics = methods.matching_global_method is not None and (
+            known is None or any(scene.name not in known.whole for scene in self.scenes)
+        )
+        cells = methods.seamline_method is not None and self.given.footprints is None
+        return statistics or cells or methods.matching_local_method is not None
+
+    def measure_grid(self, scene: int) -> Grid:
+        """The grid on which a scene is measured."""
+        return level_grid(self.scenes[scene], self.levels[scene])
+
+
+def plan_run(scenes: Sequence[Scene], config: Config, given: Given | None = None) -> Plan:
+    """Plan a run.
+
+    Parameters
+    ----------
+    scenes
+        Opened, in any order.
+    config
+        The configuration.
+    given
+        What the user's own files say; default: nothing.
+
+    Raises
+    ------
+    InputError
+        If the scenes cannot make one mosaic: they differ in CRS or in number of bands.
+    ConfigError
+        If the stages that are on make no sense together.
+    """
+    given = given if given is not None else Given()
+    _check_methods(config)
+    ordered = tuple(sorted(scenes, key=lambda scene: scene.name))
+    _check_alike(ordered)
+    if config.methods.matching_global_method is not None:
+        find_model(ordered, config, given)
+    canvas = reduce(Bounds.union, (scene.grid.bounds for scene in ordered))
+    dtype = config.shared.output_dtype or str(np.result_type(*(scene.dtype for scene in ordered)))
+    blocks = _plan_blocks(canvas, len(ordered), config, given)
+    levels = tuple(_choose_level(scene, blocks, config) for scene in ordered)
+    pairs = _find_pairs(ordered)
+    grid = _plan_grid(ordered, canvas, config)
+    grids = [level_grid(scene, level) for scene, level in zip(ordered, levels, strict=True)]
+    _check_size(ordered, canvas, grid, grids)
+    return Plan(
+        config=config,
+        given=given,
+        scenes=ordered,
+        grid=grid,
+        dtype=dtype,
+        nodata=choose_nodata(_preferred_nodata(ordered, config), dtype),
+        levels=levels,
+        blocks=blocks,
+        pairs=pairs,
+        chunks=_plan_chunks(grids, canvas),
+        window_edge=_window_edge(config.shared.window_size),
+        findings=_find_lonely(ordered, pairs),
+    )
+
+
+def find_model(scenes: Sequence[Scene], config: Config, given: Given) -> frozenset[str] | None:
+    """Names of the scenes that pull on the model, also of those that are only in the statistics given, or None: all.
+
+    Raises
+    ------
+    ConfigError
+        If a name is no scene's, or none is left.
+    """
+    names = {scene.name for scene in scenes} | set(given.statistics.whole if given.statistics is not None else ())
+    setting = config.global_regression.specify_model_images
+    return choose_scenes(setting, names, parameter="global_regression.specify_model_images")
+
+
+def _check_methods(config: Config) -> None:
+    methods = config.methods
+    has_cells = methods.seamline_method is not None or config.mask_rasters.vector_mask is not None
+    if methods.clip_method is not None and not has_cells:
+        msg = (
+            "methods.clip_method = 'mask_rasters' has nothing to cut by: switch methods.seamline_method on, give "
+            "mask_rasters.vector_mask, or switch methods.clip_method off (null)"
+        )
+        raise ConfigError(msg)
+    if all(method is None for method in methods.model_dump().values()):
+        msg = "methods: every stage is off, so there is nothing to do; switch at least one on"
+        raise ConfigError(msg)
+
+
+def _check_alike(scenes: tuple[Scene, ...]) -> None:
+    first = scenes[0]
+    crs = CRS.from_wkt(first.grid.crs)
+    for scene in scenes[1:]:
+        if scene.grid.crs != first.grid.crs and CRS.from_wkt(scene.grid.crs) != crs:
+            msg = (
+                f"scene {scene.name} is in {_crs_name(scene.grid.crs)} and scene {first.name} in {_crs_name(first.grid.crs)}; "
+                "warp the scenes to one CRS first, e.g. with gdalwarp"
+            )
+            raise InputError(msg)
+        if len(scene.bands) != len(first.bands):
+            msg = (
+                f"scene {scene.name} has {len(scene.bands)} bands and scene {first.name} has {len(first.bands)}; "
+                "choose an asset with the same bands in every Item (--inputs.asset)"
+            )
+            raise InputError(msg)
+
+
+def _check_size(scenes: tuple[Scene, ...], canvas: Bounds, grid: Grid, measured: Sequence[Grid]) -> None:
+    """Refuse a mosaic that nobody means: mostly, one scene's georeferencing is wrong and it lies far from the others."""
+    width = min(grid.pixel_width, *(g.pixel_width for g in measured))
+    height = min(grid.pixel_height, *(g.pixel_height for g in measured))
+    if canvas.width / width * canvas.height / height <= _MAX_PIXELS:
+        return
+    centres = np.array([((b.left + b.right) / 2, (b.bottom + b.top) / 2) for b in (scene.grid.bounds for scene in scenes)])
+    farthest = scenes[int(np.argmax(np.abs(centres - np.median(centres, axis=0)).max(axis=1)))]
+    msg = (
+        f"the scenes span {canvas.width / width:.0f} x {canvas.height / height:.0f} pixels, more than {_MAX_PIXELS} in all; "
+        f"scene {farthest.name} lies farthest from the others, at {farthest.grid.bounds.as_tuple()}: check where it lies and "
+        "its pixel size, or leave it out"
+    )
+    raise InputError(msg)
+
+
+def _crs_name(wkt: str) -> str:
+    crs = CRS.from_wkt(wkt)
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else wkt.split('"')[1]
+
+
+def _plan_grid(scenes: tuple[Scene, ...], canvas: Bounds, config: Config) -> Grid:
+    aligned = config.methods.align_method is not None
+    resolution = config.align_rasters.resolution if aligned else config.merge_rasters.resolution
+    width, height = compute_pixel_size([scene.grid for scene in scenes], resolution)
+    return snap_grid(
+        canvas, scenes[0].grid.crs, pixel_width=width, pixel_height=height, tap=aligned and config.align_rasters.tap
+    )
+
+
+def _preferred_nodata(scenes: tuple[Scene, ...], config: Config) -> float | None:
+    if config.shared.custom_nodata_value is not None:
+        return config.shared.custom_nodata_value
+    return next((scene.source.nodata for scene in scenes if scene.source.nodata is not None), None)
+
+
+def _plan_blocks(canvas: Bounds, scenes: int, config: Config, given: Given) -> BlockGrid | None:
+    """The block grid of the loaded maps, or over the override or the canvas; None where it hangs on the statistics."""
+    local = config.local_block_adjustment
+    if config.methods.matching_local_method is None:
+        return None
+    override = block_bounds(canvas, config)
+    if given.blocks is not None:
+        if override != canvas and not given.agrees_with(override):
+            msg = (
+                f"local_block_adjustment.override_bounds_canvas_coords = {override.as_tuple()} disagrees with the loaded block "
+                f"maps, which cover {given.blocks.bounds.as_tuple()}; leave one out"
+            )
+            raise ConfigError(msg)
+        return given.blocks
+    if local.number_of_blocks == "coefficient_of_variation":
+        return None
+    return compute_block_grid(override, scenes, local.number_of_blocks)
+
+
+def block_bounds(canvas: Bounds, config: Config) -> Bounds:
+    """Canvas of the blocks: the override, else the union of the scenes' bounds."""
+    override = config.local_block_adjustment.override_bounds_canvas_coords
+    if override is None:
+        return canvas
+    left, bottom, right, top = override
+    return Bounds(left=left, bottom=bottom, right=right, top=top)
+
+
+def _choose_level(scene: Scene, blocks: BlockGrid | None, config: Config) -> int | None:
+    """The coarsest overview that still suffices, or None: full resolution."""
+    if not config.global_regression.estimate_stats:
+        return None
+    chosen = None
+    for level in range(len(scene.source.overviews)):
+        grid = level_grid(scene, level)
+        enough = max(grid.width, grid.height) >= _ESTIMATE_EDGE
+        if blocks is not None:
+            edge = min(blocks.block_width / grid.pixel_width, blocks.block_height / grid.pixel_height)
+            enough = enough and edge >= _ESTIMATE_BLOCK
+        if enough:
+            chosen = level
+    return chosen
+
+
+def _find_pairs(scenes: tuple[Scene, ...]) -> tuple[tuple[int, int], ...]:
+    boxes = [box(*scene.grid.bounds.as_tuple()) for scene in scenes]
+    first, second = STRtree(boxes).query(boxes)
+    found = {
+        (int(i), int(j))
+        for i, j in zip(first, second, strict=True)
+        if i < j and scenes[i].grid.bounds.intersection(scenes[j].grid.bounds) is not None
+    }
+    return tuple(sorted(found))
+
+
+def _find_lonely(scenes: tuple[Scene, ...], pairs: tuple[tuple[int, int], ...]) -> tuple[Finding, ...]:
+    if len(scenes) == 1:
+        message = f"scene {scenes[0].name} is the only one: there is nothing to match it with"
+        return (Finding(severity="info", code="single-scene", message=message, scene=scenes[0].name),)
+    paired = {position for pair in pairs for position in pair}
+    return tuple(
+        Finding(
+            severity="warning",
+            code="no-overlap",
+            message=f"scene {scene.name} overlaps no other: its radiometry cannot be matched and stays as it is",
+            scene=scene.name,
+        )
+        for position, scene in enumerate(scenes)
+        if position not in paired
+    )
+
+
+def _plan_chunks(grids: Sequence[Grid], canvas: Bounds) -> tuple[Chunk, ...]:
+    width = CHUNK_EDGE * min(grid.pixel_width for grid in grids)
+    height = CHUNK_EDGE * min(grid.pixel_height for grid in grids)
+    members: dict[tuple[int, int], list[int]] = {}
+    for position, grid in enumerate(grids):
+        bounds = grid.bounds
+        cols = range(int((bounds.left - canvas.left) // width), math.ceil((bounds.right - canvas.left) / width))
+        rows = range(int((canvas.top - bounds.top) // height), math.ceil((canvas.top - bounds.bottom) / height))
+        for row in rows:
+            for col in cols:
+                members.setdefault((row, col), []).append(position)
+    places = sorted(members, key=lambda place: _morton(*place))
+    return tuple(
+        Chunk(
+            number=number,
+            bounds=Bounds(
+                left=canvas.left + col * width,
+                right=canvas.left + (col + 1) * width,
+                top=canvas.top - row * height,
+                bottom=canvas.top - (row + 1) * height,
+            ),
+            scenes=tuple(members[row, col]),
+        )
+        for number, (row, col) in enumerate(places)
+    )
+
+
+def _morton(row: int, col: int) -> int:
+    """Position on a Z-order curve, which keeps neighbours near each other in time."""
+    code = 0
+    for bit in range(max(row, col).bit_length()):
+        code |= ((row >> bit) & 1) << (2 * bit + 1) | ((col >> bit) & 1) << (2 * bit)
+    return code
+
+
+def iter_z_order(height: int, width: int, edge: int) -> Iterator[Window]:
+    """Windows of ``edge`` pixels that tile a raster, clipped to it, along a Z-order curve."""
+    for row, col in _iter_places(math.ceil(height / edge), math.ceil(width / edge)):
+        yield Window(
+            row=row * edge,
+            col=col * edge,
+            height=min(edge, height - row * edge),
+            width=min(edge, width - col * edge),
+        )
+
+
+def _iter_places(rows: int, cols: int) -> Iterator[tuple[int, int]]:
+    """(row, column) along a Z-order curve, as :func:`_morton` orders them, without listing them."""
+
+    def visit(row: int, col: int, size: int) -> Iterator[tuple[int, int]]:
+        if row >= rows or col >= cols:
+            return
+        if size == 1:
+            yield row, col
+            return
+        half = size // 2
+        for down, across in ((0, 0), (0, half), (half, 0), (half, half)):
+            yield from visit(row + down, col + across, half)
+
+    return visit(0, 0, 1 << (max(rows, cols) - 1).bit_length())
+
+
+def _window_edge(window_size: int) -> int:
+    """The largest power-of-two number of blocks that fits the window size, at least one block, in pixels."""
+    return BLOCK_EDGE << (max(window_size // BLOCK_EDGE, 1).bit_length() - 1)
+
+
+def compute_digest(scenes: Sequence[Scene], config: Config, version: str, fingerprints: Mapping[str, str] | None = None) -> str:
+    """SHA-256 of what decides the result: inputs, configuration and version, not threads, memory or folders.
+
+    Parameters
+    ----------
+    fingerprints
+        Digests of the user's own files, by parameter.
+    """
+    settings = decisive_settings(config)
+    ordered = sorted(scenes, key=lambda scene: scene.name)
+    inputs = [
+        [
+            s.name,
+            s.source.href,
+            s.source.size,
+            s.source.fingerprint,
+            s.source.band_indexes,
+            s.priority if _order_matters(config) else 0,
+        ]
+        for s in ordered
+    ]
+    text = json.dumps([version, settings, inputs, dict(fingerprints or {})], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _order_matters(config: Config) -> bool:
+    """Whether scenes still overlap where they are merged, or files are named for them in input order."""
+    sections = (config.global_regression, config.local_block_adjustment, config.align_rasters, config.mask_rasters)
+    return (
+        config.methods.clip_method is None
+        or config.methods.seamline_method is None
+        or config.mask_rasters.vector_mask is not None
+        or config.mask_rasters.include_touched_pixels
+        or any(isinstance(section.output_images, tuple) for section in sections)
+    )

@@ -1,0 +1,50 @@
+"""Tasks on this machine: a pool of threads, results in the order of the tasks, and a bounded number in flight."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Literal, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+__all__ = ["count_processors", "map_ordered", "resolve_threads"]
+
+
+def count_processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def resolve_threads(setting: int | Literal["cpu", "auto"] | None, *, auto: int | None = None) -> int:
+    """Number of threads that a setting means: "cpu" one a processor, "auto" the given number (default as "cpu"), null 1."""
+    if setting is None:
+        return 1
+    if setting == "auto" and auto is not None:
+        return auto
+    return setting if isinstance(setting, int) else count_processors()
+
+
+def map_ordered(function: Callable[[T], R], items: Iterable[T], *, threads: int) -> Iterator[R]:
+    """Apply a function to every item, several at once, and yield the results in the order of the items.
+
+    No more than twice as many items as threads are in flight, so that memory stays bounded. The first error ends it: tasks
+    that have not begun are dropped, those under way are waited for, and the error is raised.
+    """
+    if threads == 1:
+        yield from map(function, items)
+        return
+    pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="task")
+    try:
+        rest = iter(items)
+        pending: deque[Future[R]] = deque(pool.submit(function, item) for item in islice(rest, 2 * threads))
+        while pending:
+            yield pending.popleft().result()
+            for item in islice(rest, 1):
+                pending.append(pool.submit(function, item))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,209 @@
+"""What a plan will cost, and the plan as a document for people and programs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, Literal
+
+import numpy as np
+import yaml
+
+from processor.engine.measure import mask_grid
+from processor.engine.plan import BLOCK_EDGE, CHUNK_EDGE, Plan
+from processor.engine.pool import resolve_threads
+from processor.model import Grid
+from processor.stages.align_rasters import compute_shift
+from processor.storage.sources import unit_shape
+
+__all__ = ["describe_plan", "estimate_memory", "estimate_scratch", "find_cache_bytes", "render_plan"]
+
+# Measured with 1 to 4 threads, windows of 512 to 2048 pixels and caches of 0 to 0.5 GB: the peak is 0.65 to 0.95 of it.
+_BASE_MEMORY: Final = 260 * 10**6  # bytes: interpreter and libraries
+_GDAL_MEMORY: Final = 64 * 2**20  # bytes: GDAL's own cache
+_REPORT_MEMORY: Final = 150 * 10**6  # bytes: drawing the report, when the passes have left little to use again
+_SCENE_MEMORY: Final = 30_000  # bytes: an Item, as Python holds it
+_MASKS_AT_ONCE: Final = 64  # scenes that are being measured at one time, at most: chunks follow a Z-order curve
+_SAMPLES_A_PAIR: Final = 4096  # pixels of an overlap that the report compares
+_ALL_SAMPLES: Final = 150 * 10**6  # bytes: of all of them together
+_AUTO_CACHE: Final = 0.125  # GB
+_LARGEST_LISTING: Final = 100
+_BYTES: Final = re.compile(r"^( *\w*bytes\w*: )(\d+)$", re.MULTILINE)
+
+
+def find_cache_bytes(setting: float | Literal["auto"] | None) -> int:
+    """Bytes of decoded source blocks that are kept, by ``shared.cache`` (GB)."""
+    if setting is None:
+        return 0
+    return round((_AUTO_CACHE if isinstance(setting, str) else setting) * 10**9)
+
+
+def estimate_memory(plan: Plan) -> int:
+    """Bytes of memory at most: libraries, decoded blocks kept, what each thread holds at once, what is kept of each scene."""
+    threads = resolve_threads(plan.config.shared.tile_threads)
+    decoded = max(_count_pixels(plan)) * plan.bands * _source_size(plan)
+    kept = min(find_cache_bytes(plan.config.shared.cache), decoded) + min(_GDAL_MEMORY, decoded)
+    task = max(_estimate_measure_task(plan), _estimate_render_task(plan)) + _estimate_large_blocks(plan)
+    return _BASE_MEMORY + kept + threads * task + _estimate_scenes(plan) + _REPORT_MEMORY
+
+
+def _source_size(plan: Plan) -> int:
+    """Bytes of a sample of the widest source."""
+    return max(np.dtype(scene.dtype).itemsize for scene in plan.scenes)
+
+
+def _estimate_measure_task(plan: Plan) -> int:
+    """Bytes of a measuring task: its scenes' pixels, and the float64 values of the one that is being summed."""
+    largest = 0
+    for chunk in plan.chunks:
+        windows = [plan.measure_grid(scene).window_of_centres(chunk.bounds) for scene in chunk.scenes]
+        pixels = [window.height * window.width for window in windows]
+        stored = sum(pixels) * (plan.bands * _source_size(plan) + 1)
+        largest = max(largest, stored + max(pixels) * plan.bands * (8 + _source_size(plan)))
+    return largest
+
+
+def _estimate_render_task(plan: Plan) -> int:
+    """Bytes of a rendering task: the window's result, its overviews, and one scene's pixels on their way into it."""
+    width, height = min(plan.window_edge, plan.grid.width), min(plan.window_edge, plan.grid.height)
+    target = np.dtype(plan.dtype).itemsize
+    pixel = plan.bands * (2 * _source_size(plan) + 3 * target) + 24
+    if any(compute_shift(scene.grid, plan.grid) is None for scene in plan.scenes):
+        pixel += plan.bands * 2 * np.dtype(plan.config.shared.calculation_dtype).itemsize  # corrected, then resampled
+    return width * height * pixel
+
+
+def _estimate_large_blocks(plan: Plan) -> int:
+    """Bytes of source blocks that a task decodes whole because its window touches them, where they are large: long strips."""
+    edge = max(plan.window_edge, CHUNK_EDGE)
+    largest = 0
+    for scene in plan.scenes:
+        height, width = unit_shape(scene, scene.grid, None)
+        if height * width > BLOCK_EDGE**2:
+            rows = min((-(-edge // height) + 1) * height, scene.grid.height)
+            cols = min((-(-edge // width) + 1) * width, scene.grid.width)
+            largest = max(largest, rows * cols * plan.bands * np.dtype(scene.dtype).itemsize)
+    return largest
+
+
+def _estimate_scenes(plan: Plan) -> int:
+    """Bytes that grow with the number of scenes: their Items, masks while they are measured, samples of their overlaps."""
+    masks = sorted((mask_grid(plan.measure_grid(scene)) for scene in range(len(plan.scenes))), key=_count_cells)
+    samples = len(plan.pairs) * _SAMPLES_A_PAIR * (16 + 8 * plan.bands)
+    return len(plan.scenes) * _SCENE_MEMORY + sum(map(_count_cells, masks[-_MASKS_AT_ONCE:])) + min(samples, _ALL_SAMPLES)
+
+
+def _count_cells(grid: Grid) -> int:
+    return grid.width * grid.height
+
+
+def _count_pixels(plan: Plan) -> tuple[int, int]:
+    """Pixels that the first and the second pass read at most."""
+    measured = sum(_count_cells(plan.measure_grid(scene)) for scene in range(len(plan.scenes)))
+    return measured, sum(_count_cells(scene.grid) for scene in plan.scenes)
+
+
+def estimate_scratch(plan: Plan) -> int:
+    """Bytes of scratch files at most, if nothing can be compressed: the blocks of all levels, and the file made of them."""
+    pixels = plan.grid.width * plan.grid.height
+    per_pixel = plan.bands * np.dtype(plan.dtype).itemsize + (1 if len(plan.scenes) < 2**8 else 2)
+    return round(2 * per_pixel * pixels * 4 / 3)
+
+
+def _count_bytes_read(plan: Plan) -> tuple[int, int | None]:
+    """Bytes that both passes read at most: of decoded pixels, and of the files; None where a file's size is unknown."""
+    decoded, stored = 0, 0.0
+    known = True
+    for position, scene in enumerate(plan.scenes):
+        measured, whole = plan.measure_grid(position), scene.grid.width * scene.grid.height
+        pixels = measured.width * measured.height + whole
+        decoded += pixels * plan.bands * np.dtype(scene.dtype).itemsize
+        known = known and scene.source.size is not None
+        stored += (scene.source.size or 0) * pixels / whole
+    return decoded, round(stored) if known else None
+
+
+def render_plan(plan: Plan, *, item: str, digest: str) -> str:
+    """The plan as YAML, with amounts of bytes repeated in MB or GB for people; ``item`` is where the Item will be."""
+    document = {"item": item, "digest": digest, **describe_plan(plan)}
+    text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+    return _BYTES.sub(lambda match: f"{match[0]}  # {_show_bytes(int(match[2]))}", text)
+
+
+def _show_bytes(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 10**9 else f"{count / 1e6:.1f} MB"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes the members of a list on a line each."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        """A list; what is in it stands on one line."""
+        node = super().represent_sequence(tag, sequence, flow_style)
+        for child in node.value:
+            if isinstance(child, yaml.CollectionNode):
+                child.flow_style = True
+        if all(
+            isinstance(child, yaml.ScalarNode) and not isinstance(value, str)
+            for child, value in zip(node.value, sequence, strict=True)
+        ):
+            node.flow_style = True
+        return node
+
+
+def describe_plan(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON values; of more than 100 scenes or overlaps only the first 100 are listed."""
+    decoded, stored = _count_bytes_read(plan)
+    names = [scene.name for scene in plan.scenes]
+    return {
+        "stages": [method for method in plan.config.methods.model_dump().values() if method is not None],
+        "scenes": {"count": len(plan.scenes), "first": _list_scenes(plan)},
+        "overlaps": {
+            "count": len(plan.pairs),
+            "first": [[names[i], names[j]] for i, j in plan.pairs[:_LARGEST_LISTING]],
+        },
+        "grid": _describe_grid(plan),
+        "tasks": {"measure": len(plan.chunks), "render": _count_windows(plan)},
+        "estimate": {
+            "decoded_bytes_read_at_most": decoded,
+            "stored_bytes_read_at_most": stored,
+            "memory_bytes_at_most": estimate_memory(plan),
+            "scratch_bytes_at_most": estimate_scratch(plan),
+        },
+        "findings": [finding.message for finding in plan.findings],
+    }
+
+
+def _list_scenes(plan: Plan) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": scene.name,
+            "width": scene.grid.width,
+            "height": scene.grid.height,
+            "dtype": scene.dtype,
+            "measured_at": "full resolution" if level is None else f"overview 1:{scene.source.overviews[level]}",
+            "href": scene.source.href,
+        }
+        for scene, level in list(zip(plan.scenes, plan.levels, strict=True))[:_LARGEST_LISTING]
+    ]
+
+
+def _describe_grid(plan: Plan) -> dict[str, Any]:
+    grid, blocks = plan.grid, plan.blocks
+    return {
+        "width": grid.width,
+        "height": grid.height,
+        "pixel_width": grid.pixel_width,
+        "pixel_height": grid.pixel_height,
+        "bounds": list(grid.bounds.as_tuple()),
+        "bands": plan.bands,
+        "dtype": plan.dtype,
+        "nodata": None if np.isnan(plan.nodata) else plan.nodata,
+        "block_rows": None if blocks is None else blocks.rows,
+        "block_cols": None if blocks is None else blocks.cols,
+    }
+
+
+def _count_windows(plan: Plan) -> int:
+    if plan.config.methods.merge_method is None:
+        return 0
+    return -(-plan.grid.width // plan.window_edge) * -(-plan.grid.height // plan.window_edge)
