@@ -1,0 +1,219 @@
+"""Hrefs in documents that strangers wrote: which are followed, and where relative ones lead.
+
+A resolved href begins with ``/`` or with an allowed ``scheme://``. GDAL therefore never reads a driver's prefix
+(``GTIFF_DIR:…``), inline XML (``<VRT…``) or a virtual file system (``/vsi…``) out of one.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Final
+from urllib.parse import quote, unquote
+
+from processor.storage.urls import redact_url
+
+__all__ = ["MAX_HREF_LENGTH", "SCHEMES", "href_name", "href_suffix", "is_absolute", "publish_href", "resolve_href", "show_href"]
+
+SCHEMES: Final = ("s3", "gs", "https", "http", "file")
+"""Schemes of hrefs that are followed."""
+
+MAX_HREF_LENGTH: Final = 8192
+"""Characters; the longest signed URLs have about 3,000."""
+
+_SHOWN_LENGTH: Final = 200
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_AUTHORITY: Final = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
+_FORBIDDEN: Final = re.compile(r'[\\<>"]')
+_CREDENTIAL: Final = re.compile(
+    r"(?i)^(x-amz-.*|x-goog-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id"
+    r"|sig|se|sp|sv|sr|st|ske|skoid|sks|skt|sktid|skv|spr|token|access_token|api_?key|subscription-key)$"
+)
+
+
+def resolve_href(href: object, *, base: str, is_remote: bool, allow_local_files: bool) -> str:
+    """Make an href absolute, and refuse what a document has no business to name.
+
+    Relative hrefs may climb (``../``), as those of static catalogs do, but a relative href in a remote document stays on the
+    document's host or in its bucket. A path that begins with ``/`` is a file of this machine.
+
+    Parameters
+    ----------
+    href
+        As the document has it.
+    base
+        URL or absolute path of the document; a folder ends with ``/``.
+    is_remote
+        Whether the document was read from a URL.
+    allow_local_files
+        Whether a remote document may name files of this machine.
+
+    Returns
+    -------
+    str
+        An absolute local path, or a URL of one of :data:`SCHEMES` except ``file``.
+
+    Raises
+    ------
+    ValueError
+        A clause that shows the href without its secrets and says what is allowed.
+
+    Examples
+    --------
+    >>> resolve_href("../b/2.tif", base="s3://bucket/a/items.json", is_remote=True, allow_local_files=False)
+    's3://bucket/b/2.tif'
+    """
+    if not isinstance(href, str) or not href:
+        msg = "has no href: give the path or URL of the raster"
+        raise ValueError(msg)
+    _check_characters(href)
+    scheme, is_url, rest = href.partition("://")
+    if is_url and _SCHEME.fullmatch(scheme):
+        path_or_url = _parse_url(scheme.lower(), rest, href)
+    elif ":" in href.partition("/")[0]:
+        msg = f"href {show_href(href)} is neither a path nor a URL: use one of {_listed_schemes()}, or ./ before a file name"
+        raise ValueError(msg)
+    elif href.startswith("//"):
+        msg = f"href {show_href(href)} names no scheme: write it out, for example https:{show_href(href)}"
+        raise ValueError(msg)
+    elif href.startswith("/"):
+        path_or_url = href
+    else:
+        return _join(base, href)
+    if not path_or_url.startswith("/"):
+        return path_or_url
+    if is_remote and not allow_local_files:
+        msg = (
+            f"href {show_href(href)} is a file of this machine, which a document from a URL may not name: "
+            "use a relative href or a URL, or set --inputs.allow_local_files true if you trust the document"
+        )
+        raise ValueError(msg)
+    return _parse_local(path_or_url)
+
+
+def is_absolute(href: str) -> bool:
+    """Tell whether an href is a URL or a path from the root."""
+    return href.startswith("/") or "://" in href
+
+
+def show_href(href: str) -> str:
+    """Make an href fit for a message: printable, without what may hold credentials, cut to a readable length."""
+    href = "".join(character if character.isprintable() else "?" for character in redact_url(href))
+    return href if len(href) <= _SHOWN_LENGTH else f"{href[:_SHOWN_LENGTH]}…"
+
+
+def href_suffix(href: str) -> str:
+    """Give the lower-case suffix of an href's last segment, whatever query follows it; empty where there is none.
+
+    Examples
+    --------
+    >>> href_suffix("https://host/a.TIF?sig=b.c")
+    '.tif'
+    """
+    stem, dot, suffix = href_name(href).rpartition(".")
+    return f".{suffix.lower()}" if stem and dot else ""
+
+
+def href_name(href: str) -> str:
+    """Give the last segment of an href's path."""
+    is_http = href.lower().startswith(("http://", "https://"))
+    return (_split_query(href)[0] if is_http else href).rpartition("/")[2]
+
+
+def publish_href(href: str) -> str:
+    """Make an href fit for publishing: an absolute URI without userinfo, fragment and the parameters of a signature or token.
+
+    Examples
+    --------
+    >>> publish_href("https://host/a.tif?file=3&X-Amz-Signature=abc")
+    'https://host/a.tif?file=3'
+    """
+    scheme, is_url, rest = href.partition("://")
+    if not is_url:
+        return f"file://{quote(href)}"
+    authority, slash, path = rest.partition("/")
+    path, query = _split_query(path) if scheme in {"http", "https"} else (path, "")
+    kept = [pair for pair in query.removeprefix("?").partition("#")[0].split("&") if pair and not _is_credential(pair)]
+    plain = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}{'?' if kept else ''}{'&'.join(kept)}"
+    return plain.replace(" ", "%20")
+
+
+def _is_credential(pair: str) -> bool:
+    return _CREDENTIAL.match(unquote(pair.partition("=")[0])) is not None
+
+
+def _check_characters(href: str) -> None:
+    if len(href) > MAX_HREF_LENGTH:
+        msg = f"href {show_href(href)} has {len(href)} characters: at most {MAX_HREF_LENGTH} are allowed"
+        raise ValueError(msg)
+    if not href.isprintable() or _FORBIDDEN.search(href):
+        msg = f'href {show_href(href)} holds a control character or one of \\ < > ": remove or percent-encode it'
+        raise ValueError(msg)
+
+
+def _parse_url(scheme: str, rest: str, href: str) -> str:
+    """Check a URL; of a ``file:`` URL give the path."""
+    authority, _, path = rest.partition("/")
+    if scheme not in SCHEMES:
+        msg = f"href {show_href(href)} has the scheme {scheme!r}: use one of {_listed_schemes()}"
+        raise ValueError(msg)
+    if "@" in authority:
+        msg = f"href {show_href(href)} holds a user name or a password: give credentials through the storage options instead"
+        raise ValueError(msg)
+    if scheme == "file":
+        if authority not in {"", "localhost"}:
+            msg = f"href {show_href(href)} is a file of another machine: write file:///path"
+            raise ValueError(msg)
+        return f"/{unquote(path)}"
+    if not _AUTHORITY.fullmatch(authority):
+        what = "host" if scheme.startswith("http") else "bucket"
+        msg = f"href {show_href(href)} names no valid {what}: write {scheme}://{what}/path"
+        raise ValueError(msg)
+    return f"{scheme}://{authority}/{_remove_dot_segments(scheme, path)}"
+
+
+def _parse_local(path: str) -> str:
+    """Bring an absolute path into its shortest form, and refuse GDAL's virtual file systems."""
+    _check_characters(path)  # again: a file: URL may have hidden some behind percent signs
+    path = "/" + posixpath.normpath(path).lstrip("/")
+    if path.lower().startswith("/vsi"):
+        msg = f"href {show_href(path)} is a virtual file system of GDAL: use the plain path or one of {_listed_schemes()}"
+        raise ValueError(msg)
+    return path
+
+
+def _join(base: str, href: str) -> str:
+    """Resolve a relative href against its document."""
+    scheme, is_url, rest = base.partition("://")
+    if not is_url or scheme.lower() == "file":
+        folder = (unquote(rest) if is_url else base).rpartition("/")[0]
+        return _parse_local(f"{folder}/{href}")
+    authority, _, path = rest.partition("/")
+    path = _split_query(path)[0] if scheme in {"http", "https"} else path
+    folder = path.rpartition("/")[0]
+    return f"{scheme}://{authority}/{_remove_dot_segments(scheme, f'{folder}/{href}' if folder else href)}"
+
+
+def _remove_dot_segments(scheme: str, path: str) -> str:
+    """Remove ``.`` and ``..`` (RFC 3986, 5.2.4) from a URL's path; empty segments stay, because object keys may have them."""
+    path, query = _split_query(path) if scheme in {"http", "https"} else (path, "")
+    kept: list[str] = []
+    for segment in path.split("/"):
+        if segment == ".." and not kept:
+            msg = "has an href that climbs with ../ above its host or bucket: write the whole URL"
+            raise ValueError(msg)
+        if segment == "..":
+            kept.pop()
+        elif segment != ".":
+            kept.append(segment)
+    return "/".join(kept) + query
+
+
+def _split_query(path: str) -> tuple[str, str]:
+    """Split into the path and the rest, query and fragment with their marks."""
+    end = min((position for position in (path.find("?"), path.find("#")) if position >= 0), default=len(path))
+    return path[:end], path[end:]
+
+
+def _listed_schemes() -> str:
+    return ", ".join(f"{scheme}://" for scheme in SCHEMES)
