@@ -1,0 +1,297 @@
+"""``report.json``: every figure of the report under stable keys, for programs.
+
+The document holds no clock and no timing, so that the same inputs and configuration give the same bytes. It never holds NaN or
+infinity: what is unknown is null. Floats are rounded to nine significant digits. Keys may be added within a major version of
+``schema_version``; none is renamed or changes its meaning.
+
+``summary`` is what a gate in CI looks at, one scalar each:
+
+======================================  ==============================================================================
+coverage                                pixels of the mosaic / pixels that some scene has; 1 is complete
+residual_before, residual_after         RMS difference in the overlaps, raw and after the last stage, source units, quadratic
+                                        mean over the bands, each overlap weighted by its pixels
+residual_before_percent, …_after_…      the same in percent of the mean level of the same state
+residual_after_percent_of_spread        the same in percent of the standard deviation, which lower contrast cannot improve
+bias_before, bias_after, …_percent      the same for the pairs' mean differences, which show as seams
+worst_residual_after, …_percent         RMS difference of the worst pair (``residuals.<state>.worst`` names it)
+contrast                                smallest mean scale of a band; below 0.9 is reported
+overlaps, scenes, warnings, infos       how many there are
+======================================  ==============================================================================
+
+The other sections: ``run``, ``bands``, ``grid``, ``coverage``, ``contrast``, ``residuals`` (by state: before, global, local;
+one element a band), ``mosaic`` (statistics, one element a band), ``scenes``, ``overlaps``, ``parameters`` (those that differ
+from their default and decide pixels) and ``findings``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processor.config import OPERATIONAL, Config, iter_parameters
+from processor.model import Finding, Moments, Scene
+from processor.report.figures import (
+    STATES,
+    OverlapResidual,
+    Residual,
+    ResidualSummary,
+    RunFacts,
+    State,
+    compute_coverage,
+    compute_mean_scale,
+    compute_residuals,
+    pool,
+    summarise_residuals,
+)
+from processor.report.findings import compute_findings
+from processor.report.units import describe_crs
+
+__all__ = ["SCHEMA_VERSION", "build_report", "encode_report"]
+
+SCHEMA_VERSION: Final = "1.0"
+
+
+def build_report(facts: RunFacts, residuals: Sequence[OverlapResidual] | None = None) -> dict[str, Any]:
+    """The content of ``report.json``: JSON values only.
+
+    Parameters
+    ----------
+    facts
+        Of the run.
+    residuals
+        From :func:`~processor.report.figures.compute_residuals` where they have been computed already.
+    """
+    if residuals is None:
+        residuals = compute_residuals(facts.overlaps, facts.adjustments, facts.corrections)
+    states = summarise_residuals(residuals, len(facts.bands))
+    findings = compute_findings(facts, residuals, states)
+    scale = compute_mean_scale(facts)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run": {"item_id": facts.item_id, "software": "mosaic-processor", "version": facts.version, "digest": facts.digest},
+        "summary": _summary(facts, residuals, states, scale, findings),
+        "bands": [{"name": band.name, "common_name": band.common_name} for band in facts.bands],
+        "grid": _grid(facts),
+        "coverage": _coverage(facts),
+        "contrast": _contrast(scale, states),
+        "residuals": {state: _state(states[state], position) for position, state in enumerate(STATES)},
+        "mosaic": None if facts.statistics is None else _statistics(facts.statistics),
+        "scenes": _scenes(facts),
+        "overlaps": [_overlap(residual) for residual in residuals],
+        "parameters": _parameters(facts.config),
+        "findings": [_finding(finding) for finding in findings],
+    }
+
+
+def encode_report(report: Mapping[str, Any]) -> bytes:
+    """ASCII JSON with a fixed layout: a section a line, and a line for each scene, overlap and finding.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite.
+    """
+    sections = (f" {json.dumps(key)}: {_lines(value)}" for key, value in report.items())
+    return ("{\n" + ",\n".join(sections) + "\n}\n").encode()
+
+
+def _lines(value: Any) -> str:
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(f"  {json.dumps(row, allow_nan=False)}" for row in value) + "\n ]"
+    return json.dumps(value, allow_nan=False)
+
+
+def _number(value: float) -> float | int | None:
+    """Nine significant digits: more would show in which order a processor adds. Whole numbers as integers."""
+    if not math.isfinite(value):
+        return None
+    rounded = float(f"{value:.9g}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) < 2**53 else rounded
+
+
+def _numbers(values: Iterable[float] | NDArray[np.float64]) -> list[float | int | None]:
+    return [_number(float(value)) for value in values]
+
+
+def _summary(
+    facts: RunFacts,
+    residuals: Sequence[OverlapResidual],
+    states: Mapping[State, ResidualSummary],
+    scale: NDArray[np.float64],
+    findings: Sequence[Finding],
+) -> dict[str, Any]:
+    before, after = states["before"], states["local"]
+    worst = np.full(len(facts.bands), np.nan) if after.worst is None else after.worst.after_local.rms
+    warnings = sum(finding.severity == "warning" for finding in findings)
+    return {
+        "coverage": _number(compute_coverage(facts.counts)),
+        "residual_before": _number(pool(before.rms)),
+        "residual_after": _number(pool(after.rms)),
+        "residual_before_percent": _number(before.percent_of_level(before.rms)),
+        "residual_after_percent": _number(after.percent_of_level(after.rms)),
+        "residual_before_percent_of_spread": _number(before.percent_of_spread(before.rms)),
+        "residual_after_percent_of_spread": _number(after.percent_of_spread(after.rms)),
+        "bias_before": _number(pool(before.bias)),
+        "bias_after": _number(pool(after.bias)),
+        "bias_before_percent": _number(before.percent_of_level(before.bias)),
+        "bias_after_percent": _number(after.percent_of_level(after.bias)),
+        "worst_residual_after": _number(pool(worst)),
+        "worst_residual_after_percent": _number(after.percent_of_level(worst)),
+        "contrast": _number(float(scale.min())) if scale.size else None,
+        "scenes": len(facts.scenes),
+        "overlaps": len(residuals),
+        "warnings": warnings,
+        "infos": len(findings) - warnings,
+    }
+
+
+def _grid(facts: RunFacts) -> dict[str, Any]:
+    grid = facts.grid
+    label = describe_crs(grid.crs)
+    return {
+        "crs": grid.crs,
+        "crs_name": label.name,
+        "unit": label.unit,
+        "bounds": list(grid.bounds.as_tuple()),
+        "pixel_width": grid.pixel_width,
+        "pixel_height": grid.pixel_height,
+        "width": grid.width,
+        "height": grid.height,
+    }
+
+
+def _coverage(facts: RunFacts) -> dict[str, Any]:
+    counts = facts.counts
+    return {
+        "share": _number(compute_coverage(counts)),
+        "mosaic_pixels": counts.mosaic,
+        "union_pixels": counts.union,
+        "missing_pixels": counts.union - counts.mosaic,
+        "fallback_pixels": counts.fallback,
+        "grid_pixels": facts.grid.width * facts.grid.height,
+    }
+
+
+def _contrast(scale: NDArray[np.float64], states: Mapping[State, ResidualSummary]) -> dict[str, Any]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = states["local"].spread / states["before"].spread
+    return {"mean_scale": _numbers(scale), "overlap_spread_ratio": _numbers(ratio)}
+
+
+def _state(summary: ResidualSummary, position: int) -> dict[str, Any]:
+    worst = summary.worst
+    return {
+        "rms": _numbers(summary.rms),
+        "bias": _numbers(summary.bias),
+        "level": _numbers(summary.level),
+        "spread": _numbers(summary.spread),
+        "rms_percent": _number(summary.percent_of_level(summary.rms)),
+        "rms_percent_of_spread": _number(summary.percent_of_spread(summary.rms)),
+        "bias_percent": _number(summary.percent_of_level(summary.bias)),
+        "worst": None
+        if worst is None
+        else {"first": worst.first, "second": worst.second, "rms": _numbers(worst.states[position].rms)},
+    }
+
+
+def _statistics(moments: Moments) -> dict[str, Any]:
+    return {
+        "pixels": moments.count,
+        "mean": _numbers(moments.mean),
+        "std": _numbers(moments.std),
+        "minimum": _numbers(moments.minimum),
+        "maximum": _numbers(moments.maximum),
+    }
+
+
+def _scenes(facts: RunFacts) -> list[dict[str, Any]]:
+    adjustments = {adjustment.scene: adjustment for adjustment in facts.adjustments}
+    cells = {cell.scene: cell.polygon for cell in facts.cells}
+    bands = len(facts.bands)
+    rows = []
+    for scene in facts.scenes:
+        adjustment, polygon = adjustments.get(scene.name), cells.get(scene.name)
+        owned = facts.counts.owned.get(scene.name)
+        rows.append(
+            {
+                "name": scene.name,
+                **_measured(facts.whole.get(scene.name), bands),
+                "gain": _numbers(np.ones(bands) if adjustment is None else adjustment.scale),
+                "offset": _numbers(np.zeros(bands) if adjustment is None else adjustment.offset),
+                "contributed_pixels": owned,
+                "contributed_share": _share(owned, facts.counts.mosaic),
+                "cell_area": None if polygon is None else _number(float(polygon.area)),
+                "cell_pieces": None if polygon is None else _pieces(polygon),
+                "pixel_size": _pixel_size(scene),
+            }
+        )
+    return rows
+
+
+def _measured(moments: Moments | None, bands: int) -> dict[str, Any]:
+    """What the statistics say; measured_pixels are fewer than the scene's own where they come from overviews."""
+    if moments is None:
+        return {"measured_pixels": None, "mean": [None] * bands, "std": [None] * bands}
+    return {"measured_pixels": moments.count, "mean": _numbers(moments.mean), "std": _numbers(moments.std)}
+
+
+def _pixel_size(scene: Scene) -> list[float]:
+    return [scene.grid.pixel_width, scene.grid.pixel_height]
+
+
+def _share(part: int | None, whole: int) -> float | None:
+    return None if part is None or not whole else _number(part / whole)
+
+
+def _pieces(polygon: Any) -> int:
+    return len(polygon.geoms) if hasattr(polygon, "geoms") else int(not polygon.is_empty)
+
+
+def _overlap(residual: OverlapResidual) -> dict[str, Any]:
+    return {
+        "first": residual.first,
+        "second": residual.second,
+        "measured_pixels": residual.count,
+        "samples": residual.samples,
+        **{state: _residual(figures) for state, figures in zip(STATES, residual.states, strict=True)},
+    }
+
+
+def _residual(residual: Residual) -> dict[str, Any]:
+    return {
+        "bias": _numbers(residual.bias),
+        "bias_exact": _numbers(residual.exact_bias),
+        "rms": _numbers(residual.rms),
+        "rms_all_bands": _number(pool(residual.rms)),
+    }
+
+
+def _parameters(config: Config) -> dict[str, Any]:
+    """Parameters that decide pixels and differ from their default, by ``section.name``."""
+    values = config.model_dump(mode="json")
+    return {
+        parameter.path: _plain(values[parameter.section][parameter.name])
+        for parameter in iter_parameters()
+        if parameter.path not in OPERATIONAL
+        and getattr(getattr(config, parameter.section), parameter.name) != parameter.field.default
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A value of the configuration as JSON has it: nodata may be NaN, which becomes the word."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "severity": finding.severity,
+        "code": finding.code,
+        "message": finding.message,
+        "scene": finding.scene,
+        "stage": finding.stage,
+    }

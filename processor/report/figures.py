@@ -1,0 +1,371 @@
+"""The figures that judge a mosaic: residuals of the overlaps before and after each stage, contrast, coverage.
+
+Pure: records in, records out. A state is what the scenes look like after a stage: "before" (raw), "global", "local". A stage
+that is off leaves its state equal to the one before it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processor.config import Config
+from processor.model import (
+    Adjustment,
+    Artifact,
+    Band,
+    Bounds,
+    Cell,
+    Finding,
+    Grid,
+    LocalCorrection,
+    Moments,
+    Overlap,
+    Scene,
+)
+from processor.stages.global_regression import compute_contrast
+from processor.stages.local_block_adjustment import apply_correction, compute_departure
+
+__all__ = [
+    "STATES",
+    "OverlapResidual",
+    "PixelCounts",
+    "Preview",
+    "Residual",
+    "ResidualSummary",
+    "RunFacts",
+    "State",
+    "compute_coverage",
+    "compute_mean_scale",
+    "compute_residuals",
+    "compute_states",
+    "summarise_residuals",
+]
+
+State = Literal["before", "global", "local"]
+STATES: Final[tuple[State, ...]] = ("before", "global", "local")
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelCounts:
+    """Pixels of the mosaic's grid, counted in the render pass.
+
+    mosaic: valid pixels of the mosaic.
+    union: pixels where at least one scene is valid (within the area of interest, where there is one).
+    fallback: valid pixels whose cell belongs to a scene that has nothing there, so that another scene filled them.
+    owned: pixels that each scene contributed, by name.
+    """
+
+    mosaic: int
+    union: int
+    fallback: int
+    owned: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Preview:
+    """The mosaic at the size of a picture (about 1,000 pixels on the longer side is enough).
+
+    values: (bands, height, width), any real dtype, units of the mosaic.
+    valid: bool (height, width), True where the mosaic has a value.
+    bounds: outer bounds of the pixels, CRS units.
+    scene_index: integers (height, width): 1 + position in ``RunFacts.scenes``, 0 where there is none; or None.
+    """
+
+    values: NDArray[np.generic]
+    valid: NDArray[np.bool_]
+    bounds: Bounds
+    scene_index: NDArray[np.integer] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RunFacts:
+    """All that a run knows about its mosaic when the pixels are done.
+
+    item_id: id of the Item that is published.
+    version: of this software.
+    digest: hex digest of inputs and configuration.
+    scenes: in input order.
+    whole: moments of each scene's own valid pixels, by name, source units.
+    overlaps: pairs of scenes with common pixels.
+    adjustments: global corrections; empty where the stage is off.
+    corrections: local corrections; empty where the stage is off.
+    cells: what each scene owns; empty where the stage is off.
+    grid: of the mosaic.
+    counts: of the mosaic's pixels.
+    statistics: moments of the mosaic's valid pixels, or None where unknown.
+    findings: of the other stages.
+    config: as run.
+    artifacts: what is published beside the report.
+    """
+
+    item_id: str
+    version: str
+    digest: str
+    scenes: tuple[Scene, ...]
+    whole: Mapping[str, Moments]
+    overlaps: tuple[Overlap, ...]
+    adjustments: tuple[Adjustment, ...]
+    corrections: tuple[LocalCorrection, ...]
+    cells: tuple[Cell, ...]
+    grid: Grid
+    counts: PixelCounts
+    statistics: Moments | None
+    findings: tuple[Finding, ...]
+    config: Config
+    artifacts: tuple[Artifact, ...] = ()
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """Bands of the mosaic: the first scene's."""
+        return self.scenes[0].bands if self.scenes else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Residual:
+    """How far two scenes are apart in one state; float64 (bands,), source units, NaN where unknown.
+
+    bias: mean of first minus second over the samples; over all common pixels where there are no samples.
+    exact_bias: the same over all common pixels; NaN after a local correction, which moments cannot follow.
+    rms: root of the mean squared difference over the samples.
+    level: mean of both scenes.
+    spread: quadratic mean of the two standard deviations.
+    """
+
+    bias: F64
+    exact_bias: F64
+    rms: F64
+    level: F64
+    spread: F64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OverlapResidual:
+    """The residuals of a pair of scenes in the three states.
+
+    count: common pixels that were measured.
+    samples: how many of them were followed through the stages.
+    """
+
+    first: str
+    second: str
+    count: int
+    samples: int
+    before: Residual
+    after_global: Residual
+    after_local: Residual
+
+    @property
+    def states(self) -> tuple[Residual, Residual, Residual]:
+        """In the order of :data:`STATES`."""
+        return (self.before, self.after_global, self.after_local)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ResidualSummary:
+    """One state over all overlaps, each weighted by its pixels; float64 (bands,), source units, NaN where unknown.
+
+    rms, bias: root of the weighted mean of the pairs' squared RMS difference and squared bias.
+    level: weighted mean level.
+    spread: quadratic mean of the spreads.
+    worst: the pair of greatest RMS difference over all bands, or None.
+    """
+
+    rms: F64
+    bias: F64
+    level: F64
+    spread: F64
+    worst: OverlapResidual | None
+
+    def percent_of_level(self, values: F64) -> float:
+        """Quadratic mean over the bands of ``values`` (bands,) in percent of the mean level; NaN where that has no meaning."""
+        return _percent(values, np.abs(self.level))
+
+    def percent_of_spread(self, values: F64) -> float:
+        """Quadratic mean over the bands of ``values`` (bands,) in percent of the spread; NaN where that has no meaning."""
+        return _percent(values, self.spread)
+
+
+def _percent(values: F64, whole: F64) -> float:
+    known = np.isfinite(values) & np.isfinite(whole) & (whole > 0)
+    if not known.all() or not known.size:
+        return math.nan
+    return 100.0 * pool(values / whole)
+
+
+def pool(values: F64) -> float:
+    """Quadratic mean over the bands; NaN where a band is unknown."""
+    return float(np.sqrt(np.mean(np.square(values)))) if values.size else math.nan
+
+
+def compute_states(
+    overlap: Overlap, adjustments: Mapping[str, Adjustment], corrections: Mapping[str, LocalCorrection]
+) -> tuple[tuple[F64, F64], ...] | None:
+    """Follow an overlap's samples through the stages.
+
+    Parameters
+    ----------
+    overlap
+        The pair.
+    adjustments, corrections
+        By scene; a scene that is missing is left as it is.
+
+    Returns
+    -------
+    For each of :data:`STATES` the values of both scenes, float64 (bands, n), source units, before rounding to the mosaic's
+    dtype; None where there are no samples.
+    """
+    samples = overlap.samples
+    if samples is None or not samples.x.size:
+        return None
+    raw = (samples.first.astype(np.float64), samples.second.astype(np.float64))
+    names = (overlap.first, overlap.second)
+    matched = tuple(_adjust(values, adjustments.get(name)) for name, values in zip(names, raw, strict=True))
+    local = tuple(
+        _correct(values, corrections.get(name), samples.x, samples.y) for name, values in zip(names, matched, strict=True)
+    )
+    return (raw, (matched[0], matched[1]), (local[0], local[1]))
+
+
+def _adjust(values: F64, adjustment: Adjustment | None) -> F64:
+    if adjustment is None:
+        return values
+    return adjustment.scale[:, None] * values + adjustment.offset[:, None]
+
+
+def _correct(values: F64, correction: LocalCorrection | None, x: F64, y: F64) -> F64:
+    if correction is None:
+        return values
+    departure = compute_departure(correction, x, y)
+    corrected = values.copy()
+    for band, surface in zip(corrected, departure, strict=True):
+        apply_correction(band, surface, correction)
+    return corrected
+
+
+def compute_residuals(
+    overlaps: Sequence[Overlap], adjustments: Sequence[Adjustment], corrections: Sequence[LocalCorrection]
+) -> tuple[OverlapResidual, ...]:
+    """Residuals of every overlap that has a common pixel, before and after each stage.
+
+    The RMS difference of two scenes never reaches 0: noise, changed ground and shifts of a pixel stay. What shows as a seam
+    is the bias.
+
+    Parameters
+    ----------
+    overlaps
+        With samples, or without: then only the bias before and after the global stage is known.
+    adjustments, corrections
+        Of the stages; empty where a stage is off.
+
+    Returns
+    -------
+    In the order of the overlaps.
+    """
+    adjusted = {adjustment.scene: adjustment for adjustment in adjustments}
+    corrected = {correction.scene: correction for correction in corrections}
+    return tuple(_residual(overlap, adjusted, corrected) for overlap in overlaps if overlap.first_moments.count)
+
+
+def _residual(
+    overlap: Overlap, adjusted: Mapping[str, Adjustment], corrected: Mapping[str, LocalCorrection]
+) -> OverlapResidual:
+    names = (overlap.first, overlap.second)
+    moments = (overlap.first_moments, overlap.second_moments)
+    unknown = np.full(len(moments[0].mean), np.nan)
+    before = _from_moments(moments, (None, None), unknown)
+    after = _from_moments(moments, (adjusted.get(names[0]), adjusted.get(names[1])), unknown)
+    local = after
+    if any(name in corrected for name in names):
+        local = Residual(bias=unknown, exact_bias=unknown, rms=unknown, level=unknown, spread=unknown)
+    states = compute_states(overlap, adjusted, corrected)
+    if states is not None:
+        before, after, local = (
+            _from_samples(first, second, known.exact_bias)
+            for (first, second), known in zip(states, (before, after, local), strict=True)
+        )
+    return OverlapResidual(
+        first=names[0],
+        second=names[1],
+        count=moments[0].count,
+        samples=0 if states is None or overlap.samples is None else overlap.samples.x.size,
+        before=before,
+        after_global=after,
+        after_local=local,
+    )
+
+
+def _from_moments(
+    moments: tuple[Moments, Moments], adjustments: tuple[Adjustment | None, Adjustment | None], unknown: F64
+) -> Residual:
+    means, variances = [], []
+    for moment, adjustment in zip(moments, adjustments, strict=True):
+        scale = 1.0 if adjustment is None else adjustment.scale
+        offset = 0.0 if adjustment is None else adjustment.offset
+        means.append(scale * moment.mean + offset)
+        variances.append(np.square(scale * moment.std))
+    bias = means[0] - means[1]
+    return Residual(
+        bias=bias,
+        exact_bias=bias,
+        rms=unknown,
+        level=(means[0] + means[1]) / 2,
+        spread=np.sqrt((variances[0] + variances[1]) / 2),
+    )
+
+
+def _from_samples(first: F64, second: F64, exact_bias: F64) -> Residual:
+    difference = first - second
+    return Residual(
+        bias=difference.mean(axis=1),
+        exact_bias=exact_bias,
+        rms=np.sqrt(np.square(difference).mean(axis=1)),
+        level=(first.mean(axis=1) + second.mean(axis=1)) / 2,
+        spread=np.sqrt((first.var(axis=1) + second.var(axis=1)) / 2),
+    )
+
+
+def summarise_residuals(residuals: Sequence[OverlapResidual], bands: int) -> dict[State, ResidualSummary]:
+    """Each state over all overlaps; every figure over the pairs for which it is known."""
+    return {state: _summarise(residuals, position, bands) for position, state in enumerate(STATES)}
+
+
+def _summarise(residuals: Sequence[OverlapResidual], position: int, bands: int) -> ResidualSummary:
+    states = [residual.states[position] for residual in residuals]
+    weight = np.array([residual.count for residual in residuals], np.float64)
+    pooled = np.array([pool(state.rms) for state in states])
+    worst = residuals[int(np.nanargmax(pooled))] if np.isfinite(pooled).any() else None
+    return ResidualSummary(
+        rms=np.sqrt(_weighted_mean([np.square(state.rms) for state in states], weight, bands)),
+        bias=np.sqrt(_weighted_mean([np.square(state.bias) for state in states], weight, bands)),
+        level=_weighted_mean([state.level for state in states], weight, bands),
+        spread=np.sqrt(_weighted_mean([np.square(state.spread) for state in states], weight, bands)),
+        worst=worst,
+    )
+
+
+def _weighted_mean(rows: Sequence[F64], weight: F64, bands: int) -> F64:
+    values = np.array(rows).reshape(-1, bands)
+    known = np.isfinite(values).all(axis=1)
+    if not known.any():
+        return np.full(bands, np.nan)
+    used = weight[known, None]
+    return np.asarray((values[known] * used).sum(axis=0) / used.sum(), np.float64)
+
+
+def compute_mean_scale(facts: RunFacts) -> F64:
+    """Mean scale over the scenes of the run, (bands,): below 1, the solve lowers the contrast; 1 where the stage is off."""
+    names = {scene.name for scene in facts.scenes}
+    used = [adjustment for adjustment in facts.adjustments if adjustment.scene in names]
+    return compute_contrast(used) if used else np.ones(len(facts.bands))
+
+
+def compute_coverage(counts: PixelCounts) -> float:
+    """Share of the pixels that some scene has which the mosaic has too; NaN where no scene has any."""
+    return counts.mosaic / counts.union if counts.union else math.nan

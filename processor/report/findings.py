@@ -1,0 +1,318 @@
+"""Rules that turn figures into findings: what a user should know before using the mosaic, and what to do about it.
+
+Codes are stable: ``contrast-lowered``, ``coverage-gap``, ``fallback-used``, ``local-outlier``, ``negative-scale``,
+``no-overlap``, ``offset-outlier``, ``overlaps-worse``, ``residual-raised``, ``scale-outlier``, ``scene-isolated``,
+``scene-unused``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processor.model import Adjustment, Band, Finding, LocalCorrection, Moments
+from processor.report.figures import (
+    OverlapResidual,
+    ResidualSummary,
+    RunFacts,
+    State,
+    compute_coverage,
+    compute_mean_scale,
+    pool,
+)
+
+__all__ = ["LOWEST_CONTRAST", "compute_findings"]
+
+LOWEST_CONTRAST: Final = 0.9  # mean scale, or spread after the local stage against before it
+_FACTOR = 2.0  # a gain, or a local change of the level, by more than this factor either way is an outlier
+_SHIFT = 2.0  # standard deviations that an adjustment may move a scene's mean
+_WORSE = 1.05  # a residual that grows by less is not worth a word
+_FALLBACK = 0.01  # share of the mosaic
+_SHOWN = 5  # scenes named per code; one finding speaks for the rest
+
+
+def compute_findings(
+    facts: RunFacts, residuals: Sequence[OverlapResidual], summary: Mapping[State, ResidualSummary]
+) -> tuple[Finding, ...]:
+    """Findings of the run's other stages, then the report's own; warnings before infos, else in a fixed order.
+
+    Parameters
+    ----------
+    facts
+        Of the run.
+    residuals, summary
+        From :func:`~processor.report.figures.compute_residuals` and
+        :func:`~processor.report.figures.summarise_residuals`.
+    """
+    own = (
+        *_judge_coverage(facts),
+        *_judge_contrast(facts, summary),
+        *_judge_residuals(residuals, summary),
+        *_judge_adjustments(facts),
+        *_judge_corrections(facts),
+        *_judge_overlaps(facts, residuals),
+        *_judge_cells(facts),
+    )
+    return tuple(sorted((*facts.findings, *own), key=lambda finding: finding.severity != "warning"))
+
+
+def _judge_coverage(facts: RunFacts) -> Iterator[Finding]:
+    missing = facts.counts.union - facts.counts.mosaic
+    if missing > 0:
+        yield Finding(
+            severity="warning",
+            code="coverage-gap",
+            stage="merge_rasters",
+            message=(
+                f"{missing:,} pixels that some scene has are missing from the mosaic (coverage "
+                f"{compute_coverage(facts.counts):.6f}, expected 1); a mask that was asked for explains this, otherwise it is "
+                "a defect: please report it"
+            ),
+        )
+    share = facts.counts.fallback / facts.counts.mosaic if facts.counts.mosaic else 0.0
+    if share > _FALLBACK:
+        yield Finding(
+            severity="info",
+            code="fallback-used",
+            stage="mask_rasters",
+            message=(
+                f"{share:.1%} of the mosaic was filled by a scene that does not own the cell, because the owner has no valid "
+                "pixel there; scenes with large holes (cloud masks) do this, and seams may run along the holes' edges"
+            ),
+        )
+
+
+def _judge_contrast(facts: RunFacts, summary: Mapping[State, ResidualSummary]) -> Iterator[Finding]:
+    scale = compute_mean_scale(facts)
+    low = [f"{name} {value:.3f}" for name, value in zip(_names(facts.bands), scale, strict=True) if value < LOWEST_CONTRAST]
+    if low:
+        yield Finding(
+            severity="warning",
+            code="contrast-lowered",
+            stage="global_regression",
+            message=(
+                f"the global solve lowers the contrast: mean scale {', '.join(low)} (1 keeps it, below {LOWEST_CONTRAST:g} is "
+                "reported); lower global_regression.custom_mean_factor (try 0.25) to keep more of it and leave more to the "
+                "local adjustment, or leave out scenes that differ most (haze, cloud, another season)"
+            ),
+        )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = summary["local"].spread / summary["global"].spread
+    flat = [f"{name} {value:.3f}" for name, value in zip(_names(facts.bands), ratio, strict=True) if value < LOWEST_CONTRAST]
+    if flat and facts.corrections:
+        yield Finding(
+            severity="warning",
+            code="contrast-lowered",
+            stage="local_block_adjustment",
+            message=(
+                f"the local adjustment lowers the standard deviation in the overlaps by a factor of {', '.join(flat)} (below "
+                f"{LOWEST_CONTRAST:g} is reported); use fewer blocks (local_block_adjustment.number_of_blocks), so that they "
+                "follow the light and not the ground"
+            ),
+        )
+
+
+def _judge_residuals(residuals: Sequence[OverlapResidual], summary: Mapping[State, ResidualSummary]) -> Iterator[Finding]:
+    before, after = pool(summary["before"].rms), pool(summary["local"].rms)
+    if after > _WORSE * before:
+        yield Finding(
+            severity="warning",
+            code="residual-raised",
+            message=(
+                f"the overlaps differ more after matching than before (RMS {before:.4g} to {after:.4g} source units); compare "
+                "the pairs in the report, and switch off the stage that raises it or leave out the scene they share"
+            ),
+        )
+    worse = [r for r in residuals if pool(r.after_local.rms) > _WORSE * pool(r.before.rms)]
+    if worse:
+        named = ", ".join(f"{r.first} - {r.second}" for r in worse[:3])
+        more = f" and {len(worse) - 3} more" if len(worse) > 3 else ""
+        yield Finding(
+            severity="info",
+            code="overlaps-worse",
+            message=(
+                f"{len(worse):,} of {len(residuals):,} overlaps differ more after matching than before: {named}{more}; a "
+                "compromise between many pairs does this to a few, cloud or changed ground in an overlap to those near it"
+            ),
+        )
+
+
+def _judge_adjustments(facts: RunFacts) -> Iterator[Finding]:
+    negative, scales, shifts = [], [], []
+    for adjustment in facts.adjustments:
+        bad = adjustment.scale <= 0
+        if bad.any():
+            negative.append(_negative(adjustment, facts.bands, bad))
+        far = ~bad & ((adjustment.scale > _FACTOR) | (adjustment.scale < 1 / _FACTOR))
+        if far.any():
+            scales.append(_scale_outlier(adjustment, facts.bands, far))
+        moments = facts.whole.get(adjustment.scene)
+        if moments is not None and moments.count:
+            shifts += _shift_outlier(adjustment, facts.bands, moments)
+    yield from _cap(negative)
+    yield from _cap(scales)
+    yield from _cap(shifts)
+
+
+def _negative(adjustment: Adjustment, bands: Sequence[Band], which: NDArray[np.bool_]) -> Finding:
+    return Finding(
+        severity="warning",
+        code="negative-scale",
+        scene=adjustment.scene,
+        stage="global_regression",
+        message=(
+            f"the scale is not positive ({_listing(adjustment.scale, bands, which)}), which turns bright into dark; leave the "
+            "scene out, or lower global_regression.custom_mean_factor"
+        ),
+    )
+
+
+def _scale_outlier(adjustment: Adjustment, bands: Sequence[Band], which: NDArray[np.bool_]) -> Finding:
+    return Finding(
+        severity="warning",
+        code="scale-outlier",
+        scene=adjustment.scene,
+        stage="global_regression",
+        message=(
+            f"the scale is far from 1 ({_listing(adjustment.scale, bands, which)}; {1 / _FACTOR:g} to {_FACTOR:g} is usual); "
+            "check the scene's units and calibration, and its overlaps for cloud"
+        ),
+    )
+
+
+def _shift_outlier(adjustment: Adjustment, bands: Sequence[Band], moments: Moments) -> list[Finding]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shift = (adjustment.scale * moments.mean + adjustment.offset - moments.mean) / moments.std
+    which = np.abs(shift) > _SHIFT
+    if not which.any():
+        return []
+    return [
+        Finding(
+            severity="warning",
+            code="offset-outlier",
+            scene=adjustment.scene,
+            stage="global_regression",
+            message=(
+                f"scale and offset move the scene's mean by more than {_SHIFT:g} of its standard deviations "
+                f"({_listing(shift, bands, which)}); check the scene's units and calibration, and its overlaps for cloud"
+            ),
+        )
+    ]
+
+
+def _judge_corrections(facts: RunFacts) -> Iterator[Finding]:
+    adjusted = {adjustment.scene: adjustment for adjustment in facts.adjustments}
+    outliers = []
+    for correction in facts.corrections:
+        moments = facts.whole.get(correction.scene)
+        if moments is None or not moments.count:
+            continue
+        adjustment = adjusted.get(correction.scene)
+        level = moments.mean if adjustment is None else adjustment.scale * moments.mean + adjustment.offset
+        factor = _local_factor(correction, level)
+        far = (factor > _FACTOR) | (factor < 1 / _FACTOR)  # NaN, a missing block, is neither
+        if far.any():
+            extreme = float(factor[far][np.argmax(np.abs(np.log(factor[far])))])
+            outliers.append(_local_outlier(correction.scene, int(far.any(axis=0).sum()), extreme))
+    yield from _cap(outliers)
+
+
+def _local_factor(correction: LocalCorrection, level: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each block's P does to a scene's mean level, as a factor, (bands, rows, cols); NaN where missing or undefined."""
+    if correction.method == "linear":
+        return np.where(correction.parameter > 0, correction.parameter, np.nan)
+    base = np.asarray(level + correction.c)[:, None, None]
+    usable = base > 0
+    return np.where(usable, np.exp((correction.parameter - 1.0) * np.log(np.where(usable, base, 1.0))), np.nan)
+
+
+def _local_outlier(scene: str, blocks: int, extreme: float) -> Finding:
+    return Finding(
+        severity="warning",
+        code="local-outlier",
+        scene=scene,
+        stage="local_block_adjustment",
+        message=(
+            f"the local adjustment changes the level by more than a factor of {_FACTOR:g} in {blocks} blocks (the most: "
+            f"{extreme:.3g}); look there for cloud, snow or glint in one scene, and use a cleaner scene or fewer blocks "
+            "(local_block_adjustment.number_of_blocks)"
+        ),
+    )
+
+
+def _judge_overlaps(facts: RunFacts, residuals: Sequence[OverlapResidual]) -> Iterator[Finding]:
+    if len(facts.scenes) < 2:
+        return
+    if not residuals:
+        yield Finding(
+            severity="warning",
+            code="no-overlap",
+            stage="global_regression",
+            message=(
+                f"no two of the {len(facts.scenes):,} scenes share a valid pixel, so nothing could be matched; check that they "
+                "cover the same area and that shared.custom_nodata_value is what the files mean by nodata"
+            ),
+        )
+        return
+    met = {name for residual in residuals for name in (residual.first, residual.second)}
+    yield from _cap(
+        [
+            Finding(
+                severity="info",
+                code="scene-isolated",
+                scene=scene.name,
+                stage="global_regression",
+                message="the scene shares no valid pixel with another, so nothing ties its level to theirs; look at its edges",
+            )
+            for scene in facts.scenes
+            if scene.name not in met
+        ]
+    )
+
+
+def _judge_cells(facts: RunFacts) -> Iterator[Finding]:
+    unused = [scene.name for scene in facts.scenes if not facts.counts.owned.get(scene.name, 0)]
+    if facts.counts.owned and len(unused) < len(facts.scenes):
+        yield from _cap(
+            [
+                Finding(
+                    severity="info",
+                    code="scene-unused",
+                    scene=name,
+                    stage="voronoi_center_seamline",
+                    message=(
+                        "the scene contributes no pixel to the mosaic, because others cover its ground; it still pulls on the "
+                        "matching, so leave it out if it is poor"
+                    ),
+                )
+                for name in unused
+            ]
+        )
+
+
+def _cap(findings: list[Finding]) -> Iterator[Finding]:
+    """The first of them, and one that counts the rest."""
+    yield from findings[:_SHOWN]
+    rest = findings[_SHOWN:]
+    if rest:
+        named = ", ".join(str(finding.scene) for finding in rest[: 2 * _SHOWN])
+        more = ", …" if len(rest) > 2 * _SHOWN else ""
+        yield Finding(
+            severity=rest[0].severity,
+            code=rest[0].code,
+            stage=rest[0].stage,
+            message=f"the same holds for {len(rest):,} more scenes: {named}{more}",
+        )
+
+
+def _names(bands: Sequence[Band]) -> list[str]:
+    return [band.common_name or band.name for band in bands]
+
+
+def _listing(values: NDArray[np.float64], bands: Sequence[Band], which: NDArray[np.bool_]) -> str:
+    named = zip(_names(bands), values, which, strict=True)
+    return ", ".join(f"{name} {value:.3g}" for name, value, chosen in named if chosen and not math.isnan(value))
