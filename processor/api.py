@@ -1,0 +1,238 @@
+"""The Python function that users of the well-known pipeline call: its keywords, defaults and results, mapped onto a run."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import logging
+import os
+import re
+import reprlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Protocol
+
+import numpy as np
+
+from processor.config import flat_name, iter_parameters, load_config
+from processor.engine.plan import Plan
+from processor.engine.pool import resolve_threads
+from processor.engine.stage_rasters import find_last_stage
+from processor.errors import ConfigError, PermanentError
+from processor.estimate import find_cache_bytes
+from processor.placement import check_places, find_kept_stages
+from processor.progress import LogProgress, Silent
+from processor.run import Request, execute, prepare
+from stac.read import safe_name
+
+__all__ = ["pipeline"]
+
+_FLAT = {flat_name(parameter): parameter.path for parameter in iter_parameters()}
+_KEYWORDS = {path: flat for flat, path in _FLAT.items()}
+_PATH = re.compile(rf"(?<![\w.-])(?:--)?({'|'.join(re.escape(path) for path in sorted(_KEYWORDS, reverse=True))})(?!\w)")
+_LONGEST_ID = 200
+
+
+class Document(Protocol):
+    """An ItemCollection as a library holds it, such as pystac's."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the decoded JSON."""
+        ...
+
+
+def pipeline(
+    shared_input_images: str | Path | Sequence[str | Path] | Mapping[str, Any] | Document,
+    shared_output_image_path: str | Path,
+    **parameters: Any,
+) -> dict[str, Any]:
+    """Make a mosaic.
+
+    Beside the mosaic a folder with its name, without extension, holds the STAC Item, the report and everything that the
+    mosaic was made with. Nothing is read from the environment, and what exists under these names is replaced.
+
+    Parameters
+    ----------
+    shared_input_images
+        A folder, a glob, a list of paths, the path or URL of an ItemCollection, or an ItemCollection itself: decoded, or an
+        object with ``to_dict``, such as pystac's. Relative hrefs of such a one start from the working folder.
+    shared_output_image_path
+        Path or URL of the mosaic, a .tif.
+    **parameters
+        Parameters by their flat names, such as ``local_block_adjustment_alpha``; ``docs/parameters.md`` lists all.
+
+    Returns
+    -------
+    output: path or URL of the mosaic; with merging off the list of the last stage's rasters, in input order.
+    temp_dir: the folder given for scratch files, or None.
+    num_input_images: number of scenes.
+    start_time, end_time: ISO 8601, seconds. duration_seconds: float.
+    resolved_shared_cache: GB, or None. resolved_shared_image_threads, resolved_shared_io_threads,
+    resolved_shared_tile_threads: numbers.
+    item: path or URL of the Item.
+
+    Raises
+    ------
+    ConfigError
+        Before any pixel is read: an unknown keyword, a wrong type, a value out of range, stages that make no sense together;
+        the message names the parameter, the value and what is allowed.
+    InputError, StorageError
+        As the command line.
+    """
+    started, clock = datetime.now(UTC), time.monotonic()
+    with _naming_keywords():
+        config = load_config(flags=_name_parameters(parameters), environment={})
+        mosaic, folder, item_id = _split_output(shared_output_image_path)
+        inputs, document = _find_inputs(shared_input_images)
+        request = Request(
+            inputs=inputs,
+            destination=folder,
+            item_id=item_id,
+            overwrite=True,
+            created=started.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            stdin=document,
+            mosaic_url=mosaic,
+        )
+        prepared = prepare(request, config)
+        plan = prepared.plan
+        check_places(plan.config, plan.scenes, mosaic_url=mosaic)
+        with _showing_tasks(wanted=plan.config.shared.debug_logs):
+            outcome = execute(request, prepared, LogProgress() if plan.config.shared.debug_logs else Silent())
+    shared = plan.config.shared
+    cache = find_cache_bytes(shared.cache)
+    return {
+        "output": mosaic if "mosaic" in outcome.item["assets"] else _list_rasters(plan, outcome.folder),
+        "temp_dir": shared.temp_dir,
+        "num_input_images": len(plan.scenes),
+        "start_time": started.isoformat(timespec="seconds"),
+        "end_time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "duration_seconds": time.monotonic() - clock,
+        "resolved_shared_cache": cache / 1e9 if cache else None,
+        "resolved_shared_image_threads": resolve_threads(shared.image_threads, auto=8),
+        "resolved_shared_io_threads": resolve_threads(shared.io_threads, auto=4),
+        "resolved_shared_tile_threads": resolve_threads(shared.tile_threads),
+        "item": f"{outcome.folder}/{outcome.item['id']}.json",
+    }
+
+
+@contextmanager
+def _naming_keywords() -> Iterator[None]:
+    """Let errors name parameters as they are named here."""
+    try:
+        yield
+    except PermanentError as error:
+        message = _PATH.sub(lambda found: _KEYWORDS[found[1]], str(error))
+        message = re.sub(r"^--output ", "shared_output_image_path in ", message)
+        if message == str(error):
+            raise
+        raise type(error)(message) from error
+
+
+@contextmanager
+def _showing_tasks(*, wanted: bool) -> Iterator[None]:
+    """Let events of single tasks through, to standard error where the caller has set up no logging."""
+    logger = logging.getLogger("processor")
+    level, handler = logger.level, logging.StreamHandler()
+    is_silent = not logger.hasHandlers()
+    if wanted:
+        logger.setLevel(logging.DEBUG)
+        if is_silent:
+            logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+def _make_signature() -> inspect.Signature:
+    """The keywords and defaults as the model has them, for help() and editors."""
+    known = list(inspect.signature(pipeline).parameters.values())[:2]
+    keywords = [
+        inspect.Parameter(
+            flat_name(parameter),
+            inspect.Parameter.KEYWORD_ONLY,
+            default=parameter.field.default,
+            annotation=parameter.field.annotation,
+        )
+        for parameter in iter_parameters()
+    ]
+    return inspect.Signature([*known, *keywords], return_annotation=dict[str, Any])
+
+
+def _name_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by ``section.name``; an unknown keyword is an error that suggests the nearest one."""
+    for name in parameters:
+        if name not in _FLAT:
+            near = get_close_matches(name, _FLAT, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            msg = f"pipeline() has no keyword {name} = {parameters[name]!r}{hint}"
+            raise ConfigError(msg)
+    return {_FLAT[name]: _as_plain(value) for name, value in parameters.items()}
+
+
+def _as_plain(value: Any) -> Any:
+    """Paths as text and numpy's numbers as Python's, also within tuples and lists."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return [_as_plain(member) for member in value] if isinstance(value, list | tuple) else value
+
+
+def _split_output(place: object) -> tuple[str, str, str]:
+    """Where the mosaic goes, the folder that it lies in, and the id of its Item.
+
+    Raises
+    ------
+    ConfigError
+        If that is no name of a GeoTIFF.
+    """
+    mosaic = os.fspath(place) if isinstance(place, str | os.PathLike) else ""
+    folder, _, name = mosaic.rpartition("/")
+    path = PurePosixPath(name)
+    if path.suffix.lower() not in {".tif", ".tiff"}:
+        msg = f"shared_output_image_path = {place!r}: path or URL of the mosaic, which must end in .tif"
+        raise ConfigError(msg)
+    item_id = safe_name(path.stem).lstrip("._-")[:_LONGEST_ID]
+    return mosaic, folder or ("/" if mosaic.startswith("/") else "."), item_id or "mosaic"
+
+
+def _find_inputs(images: object) -> tuple[tuple[str, ...], IO[bytes] | None]:
+    """Arguments of a run, and a stream of the ItemCollection where it is given as such.
+
+    Raises
+    ------
+    ConfigError
+        If it is something else.
+    """
+    document = images.to_dict() if hasattr(images, "to_dict") else images
+    if isinstance(document, Mapping):
+        try:
+            return ("-",), io.BytesIO(json.dumps(document).encode())
+        except (TypeError, ValueError) as error:
+            msg = f"shared_input_images = {reprlib.repr(images)}: an ItemCollection must hold JSON values only ({error})"
+            raise ConfigError(msg) from error
+    several = [images] if isinstance(images, str | os.PathLike) else images
+    if isinstance(several, list | tuple) and several and all(isinstance(image, str | os.PathLike) for image in several):
+        return tuple(os.fspath(image) for image in several), None
+    msg = f"shared_input_images = {reprlib.repr(images)}: a folder, a glob, a list of paths, or an ItemCollection"
+    raise ConfigError(msg)
+
+
+def _list_rasters(plan: Plan, folder: str) -> list[str]:
+    """Where the last stage's rasters are, in input order; nothing where no stage makes any."""
+    last = find_last_stage(plan.config)
+    kept = next((kept for kept in find_kept_stages(plan.config, plan.scenes) if kept.stage == last), None)
+    if kept is None:
+        return []
+    names = [scene.name for scene in sorted(plan.scenes, key=lambda scene: scene.priority)]
+    return [f"{folder}/{kept.stage}/{name}.tif" if kept.urls is None else kept.urls[name] for name in names]
+
+
+setattr(pipeline, "__signature__", _make_signature())  # noqa: B010 - functions have no such attribute for type checkers

@@ -1,0 +1,291 @@
+"""The command line: the only place that turns errors into exit codes.
+
+0 done, or already done. 1 transient: storage or the network failed, try again. 2 usage or configuration. 13 permanent: bad
+input, trying again is useless. 129, 130 and 143 interrupted (hang-up, Ctrl-C, SIGTERM); a rerun does the work again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Final
+
+from processor.config import load_config, render_sample
+from processor.errors import ConfigError, MosaicError, TransientError
+from processor.logs import configure_logging, log_crash, log_event
+from processor.options import OptionParser, add_parameters, read_config, spell_out
+from processor.version import read_version
+
+if TYPE_CHECKING:
+    from processor.run import Outcome
+
+__all__ = ["main"]
+
+DONE: Final = 0
+TRANSIENT: Final = 1
+USAGE: Final = 2
+PERMANENT: Final = 13
+
+_LOGGER = logging.getLogger("processor.cli")  # not __name__, which is __main__ under `python -m`
+_SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_PATIENCE: Final = 5.0  # seconds
+_DESCRIPTION: Final = "Seamless, radiometrically matched mosaics: overlapping scenes in, one COG and one STAC Item out."
+_EPILOG: Final = "`mosaic-processor demo` makes a first mosaic; `mosaic-processor run --help` lists everything that can be set."
+_RUN_USAGE: Final = "%(prog)s INPUT [INPUT ...] --output DEST [options]"
+_RUN_DESCRIPTION: Final = """\
+Make a mosaic of overlapping scenes: DEST/ID/mosaic.tif, a STAC Item and a
+quality report beside it, and all that it can be made again from. The
+ItemCollection of the result goes to standard output (on a terminal: where the
+files are), all else to standard error."""
+_RUN_EPILOG: Final = """\
+Every parameter in a section may also stand in the file of --config
+(`mosaic-processor config` prints a sample) or in the environment:
+MOSAIC_SHARED__CACHE=0.5 is --shared.cache 0.5. Flags win over the environment,
+that over the file. Values are YAML: 3, true, null, [20, 30]. Hyphens may stand
+for underscores.
+
+examples:
+  mosaic-processor run items.json --output s3://bucket/mosaics --item-id summer
+  mosaic-processor run 'scenes/*.tif' --output out --shared.tile_threads 4
+  mosaic-processor run - --output out --dry-run < items.json
+
+exit codes:
+  0         done, or done before
+  1         storage or the network failed: try again
+  2         usage or configuration
+  13        bad input: trying again is useless
+  130, 143  interrupted by Ctrl-C or SIGTERM: the same command does it again"""
+
+
+class _Interrupted(BaseException):
+    """A signal asked to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns
+    -------
+    The exit code.
+    """
+    configure_logging()
+    sys.excepthook = _show_crash
+    try:
+        with _signals():
+            options = _build_parser().parse_args(spell_out(sys.argv[1:] if arguments is None else arguments))
+            return int(options.command(options))
+    except ConfigError as error:
+        return _fail("configuration-refused", error, USAGE)
+    except TransientError as error:
+        return _fail("failed-for-now", error, TRANSIENT)
+    except MosaicError as error:
+        return _fail("refused", error, PERMANENT)
+    except _Interrupted as error:
+        return _show_interrupted(error.number)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Turn a signal into an exception; those that follow within seconds are ignored, while its consequences are cleaned up.
+
+    A signal that is ignored already stays ignored, as nohup wants it.
+    """
+    came: list[float] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del frame
+        now = time.monotonic()
+        if not came or now - came[-1] > _PATIENCE:
+            came.append(now)
+            raise _Interrupted(number)
+
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in handled:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in handled:
+            signal.signal(number, before[number])
+
+
+def _show_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Log what nobody expected in the same form as all else; the exit code is Python's, 1."""
+    if issubclass(kind, Exception):
+        log_crash(error.with_traceback(trace))
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def _fail(event: str, error: MosaicError, code: int) -> int:
+    log_event(_LOGGER, event, str(error), level=logging.ERROR, exit_code=code, kind=type(error).__name__)
+    return code
+
+
+def _show_interrupted(number: int) -> int:
+    code = 128 + number
+    message = (
+        f"interrupted by {signal.Signals(number).name}: scratch files were removed and nothing half-written was published; "
+        "the same command does the work again"
+    )
+    log_event(_LOGGER, "interrupted", message, level=logging.WARNING, exit_code=code)
+    return code
+
+
+def _build_parser() -> OptionParser:
+    parser = OptionParser(prog="mosaic-processor", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"mosaic-processor {read_version()}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    run = commands.add_parser(
+        "run",
+        help="make a mosaic",
+        usage=_RUN_USAGE,
+        description=_RUN_DESCRIPTION,
+        epilog=_RUN_EPILOG,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30),
+        allow_abbrev=False,
+    )
+    _add_run_options(run)
+    config = commands.add_parser("config", help="print a commented sample of the whole configuration")
+    config.set_defaults(command=_print_config)
+    demo = commands.add_parser("demo", help="make sample scenes with a known truth, and a mosaic of them")
+    demo.add_argument("folder", nargs="?", default="demo-output", help="where everything goes (default: %(default)s)")
+    demo.set_defaults(command=_run_demo)
+    return parser
+
+
+def _add_run_options(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "input",
+        nargs="+",
+        metavar="INPUT",
+        help="an ItemCollection (path, URL, or - for standard input), a folder, a quoted pattern, or GeoTIFFs",
+    )
+    run.add_argument("--output", required=True, metavar="DEST", help="folder path or URL; the mosaic goes to DEST/ID/")
+    run.add_argument("--item-id", metavar="ID", help="id of the Item (default: made from the inputs and the configuration)")
+    run.add_argument("--config", metavar="FILE", help="configuration, a YAML file (path or URL)")
+    run.add_argument("--overwrite", action="store_true", help="replace what exists under this id")
+    run.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost, and stop")
+    run.add_argument(
+        "--created",
+        metavar="TIME",
+        help="RFC 3339 time for the Item's 'created' (default: SOURCE_DATE_EPOCH, else now)",
+    )
+    add_parameters(run)
+    run.set_defaults(command=_run)
+
+
+def _find_created(given: str | None) -> str:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        if given is not None:
+            created = datetime.fromisoformat(given)
+        elif epoch:
+            created = datetime.fromtimestamp(int(epoch), UTC)
+        else:
+            created = datetime.now(UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        source = f"--created {given!r}" if given is not None else f"SOURCE_DATE_EPOCH {epoch!r}"
+        msg = f"{source} is not a time: {error}; write --created 2026-01-31T12:00:00Z or SOURCE_DATE_EPOCH=1769860800"
+        raise ConfigError(msg) from error
+    if created.tzinfo is None:
+        created = created.replace(tzinfo=UTC)
+    return created.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _run(options: argparse.Namespace) -> int:
+    config, created = read_config(options), _find_created(options.created)
+    configure_logging(debug=config.shared.debug_logs)
+
+    from processor.estimate import render_plan  # noqa: PLC0415 - the engine takes seconds to load: not for a mistyped option
+    from processor.progress import choose_tracker  # noqa: PLC0415
+    from processor.run import Request, execute, prepare  # noqa: PLC0415
+
+    request = Request(
+        inputs=tuple(options.input),
+        destination=options.output,
+        item_id=options.item_id,
+        overwrite=options.overwrite,
+        created=created,
+        stdin=sys.stdin.buffer,
+    )
+    tracker = choose_tracker()
+    prepared = prepare(request, config, tracker)
+    configure_logging(debug=prepared.plan.config.shared.debug_logs, run=prepared.item_id)
+    if options.dry_run:
+        place = request.destination_of(prepared.item_id).absolute_item_url
+        return _print(render_plan(prepared.plan, item=place, digest=prepared.digest))
+    outcome = execute(request, prepared, tracker)
+    if sys.stdout.isatty():
+        return _print(_list_places(outcome))
+    return _print(json.dumps(outcome.item_collection, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _print(text: str) -> int:
+    """Write to standard output, all of it now, so that a reader who has gone is noticed here."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # else the interpreter complains again at its end
+        log_event(_LOGGER, "output-unread", "nobody read standard output to its end", level=logging.WARNING)
+        return TRANSIENT
+    return DONE
+
+
+def _list_places(outcome: Outcome) -> str:
+    """Where the most wanted files are, for people."""
+    base = outcome.folder if "://" in outcome.folder else str(Path(outcome.folder).absolute())
+    wanted = {"mosaic": "mosaic", "preview": "overview", "report": "report_page"}
+    assets = outcome.item["assets"]
+    lines = [("item", f"{outcome.item['id']}.json")]
+    lines += [(title, assets[key]["href"].removeprefix("./")) for title, key in wanted.items() if key in assets]
+    return "".join(f"{title:<8} {base.rstrip('/')}/{name}\n" for title, name in lines)
+
+
+def _print_config(options: argparse.Namespace) -> int:
+    del options
+    return _print(render_sample())
+
+
+def _run_demo(options: argparse.Namespace) -> int:
+    from processor.progress import choose_tracker  # noqa: PLC0415 - as above
+    from processor.run import Request, run  # noqa: PLC0415
+    from processor.synthetic import make_demo_scenes  # noqa: PLC0415
+
+    folder = Path(options.folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"cannot make the folder {folder}: {error.strerror}; name another one"
+        raise ConfigError(msg) from error
+    items = make_demo_scenes(folder / "scenes")
+    log_event(_LOGGER, "scenes-made", f"made sample scenes with a known truth in {folder / 'scenes'}", items=str(items))
+    request = Request(
+        inputs=(str(items),),
+        destination=str(folder),
+        item_id="mosaic",
+        overwrite=True,
+        created=_find_created(None),
+    )
+    return _print(_list_places(run(request, load_config(), choose_tracker())))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,289 @@
+"""One run, from INPUT to a published Item: open, plan, measure, solve, render, publish."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import tempfile
+import traceback
+from collections.abc import Iterator, Sized
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from processor.config import Config, apply_options
+from processor.engine.given import read_given
+from processor.engine.local import measure_and_solve, render_mosaic
+from processor.engine.measure import Measures
+from processor.engine.plan import compute_digest, plan_run
+from processor.engine.pool import map_ordered, resolve_threads
+from processor.engine.solve import Solution
+from processor.errors import ConfigError, ExistsError, InputError
+from processor.estimate import estimate_scratch, find_cache_bytes
+from processor.inputs import read_inputs
+from processor.logs import log_event
+from processor.model import Finding, Scene
+from processor.placement import find_kept_stages
+from processor.products import (
+    Product,
+    make_stage_products,
+    render_claim,
+)
+from processor.progress import Silent, Tracker
+from processor.publish import Destination, check_claim, check_destination, find_published, publish
+from processor.results import Prepared, Result, Stamp, describe_mosaic, describe_scenes
+from processor.storage.cog import is_crs_kept
+from processor.storage.objects import Store, join_url
+from processor.storage.raster import RasterReader, open_scene
+from processor.version import read_version
+from stac.item import create_item_collection
+from stac.read import process_options
+
+__all__ = ["Outcome", "Prepared", "Request", "execute", "prepare", "run"]
+
+_LOGGER = logging.getLogger(__name__)
+_ITEM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_SCRATCH_PREFIX = "mosaic-processor-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked for.
+
+    inputs: as :func:`processor.inputs.read_inputs` takes them.
+    destination: folder path or URL; the mosaic goes to ``destination/item_id/``.
+    item_id: None: made from the digest of inputs and configuration.
+    overwrite: whether what exists under this name may be replaced.
+    created: RFC 3339 time that the Item says it was created at.
+    stdin: where an ItemCollection comes from if the input is "-".
+    mosaic_url: path or URL of the mosaic; None: in the Item's folder.
+    """
+
+    inputs: tuple[str, ...]
+    destination: str
+    item_id: str | None
+    overwrite: bool
+    created: str
+    stdin: IO[bytes] | None = None
+    mosaic_url: str | None = None
+
+    def destination_of(self, item_id: str) -> Destination:
+        """Where an Item with this id goes, and everything that it names."""
+        folder = join_url(self.destination, item_id)
+        return Destination(store=Store(), folder=folder, item_id=item_id, overwrite=self.overwrite)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of it.
+
+    item: the Item, as published.
+    folder: path or URL of everything published.
+    already_done: whether a former run had published it.
+    findings: of all stages, warnings first; empty where a former run did the work.
+    """
+
+    item: dict[str, Any]
+    folder: str
+    already_done: bool
+    findings: tuple[Finding, ...]
+
+    @property
+    def item_collection(self) -> dict[str, Any]:
+        """The Item in an ItemCollection, for standard output."""
+        return create_item_collection(self.item)
+
+
+def run(request: Request, config: Config, tracker: Tracker) -> Outcome:
+    """Do the whole run, or say that it was done before.
+
+    Raises
+    ------
+    InputError, ConfigError, ExistsError, StorageError
+        Naming what is wrong; nothing is published then.
+    """
+    return execute(request, prepare(request, config, tracker), tracker)
+
+
+def prepare(request: Request, config: Config, tracker: Tracker | None = None) -> Prepared:
+    """Read the input, open every scene, and plan; nothing is written.
+
+    Raises
+    ------
+    InputError, ConfigError, StorageError
+        Naming what is wrong.
+    """
+    check_destination(request.destination)
+    if request.item_id is not None and not _ITEM_ID.fullmatch(request.item_id):
+        msg = (
+            f"item id {request.item_id!r} is not a safe file name: use letters, digits, '.', '_' and '-', beginning with a "
+            "letter or a digit, at most 200"
+        )
+        raise ConfigError(msg)
+    base = config
+    resolved = read_inputs(
+        request.inputs,
+        stdin=request.stdin,
+        inputs=base.inputs,
+        refine=lambda document, is_remote: apply_options(base, process_options(document), is_remote=is_remote).inputs,
+    )
+    config = apply_options(base, process_options(resolved.document), is_remote=resolved.is_remote)
+    threads = resolve_threads(config.shared.image_threads, auto=8)
+    nodata = config.shared.custom_nodata_value
+    opening = map_ordered(lambda ref: open_scene(ref, nodata=nodata), resolved.refs, threads=threads)
+    watch = Silent() if tracker is None else tracker
+    opened = list(watch.track(opening, name="open", total=len(resolved.refs), amount=lambda _: 1.0, unit="scenes"))
+    scenes = [scene.scene for scene in opened]
+    given = read_given(scenes, config, Store())
+    plan = plan_run(scenes, config, given)
+    find_kept_stages(config, plan.scenes)  # a setting that does not fit is refused before a pixel is read
+    _check_crs(scenes[0])
+    digest = compute_digest(scenes, config, read_version(), given.fingerprints)
+    findings = (*resolved.findings, *(finding for scene in opened for finding in scene.findings), *plan.findings)
+    for finding in findings:
+        _log_finding(finding)
+    log_event(
+        _LOGGER,
+        "planned",
+        f"planned {_count(scenes, 'scene')} with {_count(plan.pairs, 'overlap')} on "
+        f"{plan.grid.width} x {plan.grid.height} pixels",
+        scenes=len(scenes),
+        overlaps=len(plan.pairs),
+        width=plan.grid.width,
+        height=plan.grid.height,
+        input=resolved.description,
+    )
+    return Prepared(plan=plan, digest=digest, item_id=request.item_id or f"mosaic-{digest[:16]}", findings=findings)
+
+
+def _check_crs(scene: Scene) -> None:
+    if not is_crs_kept(scene.grid.crs):
+        msg = f"scene {scene.name}: GeoTIFF cannot hold its coordinate reference system; warp the scenes to one that it can"
+        raise InputError(msg)
+
+
+def execute(request: Request, prepared: Prepared, tracker: Tracker) -> Outcome:
+    """Measure, solve, render and publish what was planned."""
+    config = prepared.plan.config
+    destination = request.destination_of(prepared.item_id)
+    if not request.overwrite:
+        published = find_published(destination, prepared.digest)
+        if published is not None:
+            return _finish_done(destination, published)
+        check_claim(destination, render_claim(config, prepared.digest))
+    with _scratch_folder(config.shared.temp_dir, keep=not config.shared.delete_temp_dir) as scratch:
+        _warn_of_space(scratch, estimate_scratch(prepared.plan))
+        made = _make(prepared, scratch, tracker, _make_stamp(request, destination))
+        try:
+            publish(
+                destination, made.products, made.copies, made.item, threads=resolve_threads(config.shared.io_threads, auto=4)
+            )
+        except ExistsError:
+            published = find_published(destination, prepared.digest)
+            if published is None:
+                raise
+            return _finish_done(destination, published)  # another process made the same and was faster
+    for finding in made.findings:
+        if finding not in prepared.findings:
+            _log_finding(finding)
+    log_event(_LOGGER, "published", f"published {destination.item_url}", item=destination.item_url)
+    return Outcome(item=made.item, folder=destination.folder, already_done=False, findings=made.findings)
+
+
+def _make_stamp(request: Request, destination: Destination) -> Stamp:
+    mosaic = request.mosaic_url
+    if mosaic is not None and "://" not in mosaic:
+        mosaic = str(Path(mosaic).absolute())
+    return Stamp(created=request.created, self_href=destination.absolute_item_url, mosaic_url=mosaic)
+
+
+def _finish_done(destination: Destination, item: dict[str, Any]) -> Outcome:
+    message = f"already done: {destination.item_url} has these inputs and this configuration"
+    log_event(_LOGGER, "already-done", message, item=destination.item_url)
+    return Outcome(item=item, folder=destination.folder, already_done=True, findings=())
+
+
+@contextmanager
+def _scratch_folder(parent: str | None, *, keep: bool) -> Iterator[Path]:
+    """A new folder for scratch files, removed at the end unless it is to be kept."""
+    with ExitStack() as stack:
+        try:
+            if parent is not None:
+                Path(parent).mkdir(parents=True, exist_ok=True)
+            if keep:
+                folder = tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=parent)
+            else:
+                holder = tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=parent, ignore_cleanup_errors=True)
+                folder = stack.enter_context(holder)
+        except OSError as error:
+            place = tempfile.gettempdir() if parent is None else parent
+            msg = f"cannot make a scratch folder in {place} ({error.strerror}); name a writable one with --shared.temp_dir"
+            raise ConfigError(msg) from error
+        yield Path(folder)
+    if keep:
+        log_event(_LOGGER, "scratch-kept", f"scratch files are kept in {folder}", folder=folder)
+
+
+def _warn_of_space(scratch: Path, needed: int) -> None:
+    free = shutil.disk_usage(scratch).free
+    if free < needed:
+        message = (
+            f"scratch files may need {needed / 1e9:.1f} GB and {scratch.parent} has {free / 1e9:.1f} GB free; "
+            "name a folder with more room with --shared.temp_dir if the run fails"
+        )
+        log_event(_LOGGER, "scratch-short", message, level=logging.WARNING, bytes_needed=needed, bytes_free=free)
+
+
+def _make(prepared: Prepared, scratch: Path, tracker: Tracker, stamp: Stamp) -> Result:
+    """Read the pixels, twice, and make from them all that is published."""
+    plan = prepared.plan
+    kept = find_kept_stages(plan.config, plan.scenes)
+    with RasterReader(cache_bytes=find_cache_bytes(plan.config.shared.cache)) as reader, _ending_passes():
+        measures, solution = measure_and_solve(plan, reader, tracker)
+        _log_solved(measures, solution)
+        findings = (*prepared.findings, *solution.findings)
+        rendered = None
+        if plan.config.methods.merge_method is not None:
+            rendered = render_mosaic(plan, measures, solution, reader, scratch, tracker)
+        rasters: list[Product] = []
+        for stage in kept:
+            made = make_stage_products(plan, solution, reader, stage.stage, scratch, stage.urls)
+            rasters += tracker.track(made, name="write", total=len(plan.scenes), amount=lambda _: 1.0, unit="scenes")
+    log_event(_LOGGER, "assembling", "assembling files and drawing the report")
+    if rendered is None:
+        return describe_scenes(prepared, measures, solution, tuple(rasters), scratch, stamp, findings)
+    return describe_mosaic(prepared, measures, solution, rendered, tuple(rasters), scratch, stamp, findings)
+
+
+@contextmanager
+def _ending_passes() -> Iterator[None]:
+    """Where an exception leaves a pass between two results, end it now: its tasks read files that are closed next."""
+    try:
+        yield
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
+        raise
+
+
+def _log_finding(finding: Finding) -> None:
+    level = logging.WARNING if finding.severity == "warning" else logging.INFO
+    log_event(
+        _LOGGER, finding.code, finding.message, level=level, **({"scene": finding.scene} if finding.scene is not None else {})
+    )
+
+
+def _log_solved(measures: Measures, solution: Solution) -> None:
+    log_event(
+        _LOGGER,
+        "solved",
+        f"solved {_count(solution.adjustments, 'scene')} over {_count(measures.overlaps, 'overlap')}",
+        scenes=len(solution.adjustments),
+        overlaps=len(measures.overlaps),
+    )
+
+
+def _count(things: Sized, noun: str) -> str:
+    """How many there are, in words."""
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
