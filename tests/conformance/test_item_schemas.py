@@ -1,0 +1,260 @@
+"""Published Items against the schemas of STAC 1.1.0 and of every extension they name, offline.
+
+pystac ships the core's schemas, pyproj that of PROJJSON; those of the extensions lie in ``../shared/schemas``.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pystac
+import pytest
+import shapely
+from jsonschema import Draft7Validator
+from pyproj import CRS
+from pyproj.datadir import get_data_dir
+from pystac.validation.local_validator import get_local_schema_cache
+from referencing import Registry, Resource
+from shapely import MultiPolygon, Polygon, box
+
+from processor.config import Inputs
+from processor.model import Artifact, Band, Grid, Provenance, Scene, Source
+from stac.item import EXTENSIONS, MosaicBand, RasterMetadata, create_item, create_item_collection
+from stac.read import parse_item_collection
+
+SCHEMAS = Path(__file__).parents[2].parent / "shared" / "schemas"
+CORE = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
+COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+
+
+@functools.cache
+def schemas() -> dict[str, Any]:
+    """Every schema that may be needed, by its URI."""
+    found: dict[str, Any] = dict(get_local_schema_cache())
+    found["https://proj.org/schemas/v0.7/projjson.schema.json"] = json.loads(
+        (Path(get_data_dir()) / "projjson.schema.json").read_text()
+    )
+    for path in sorted(SCHEMAS.glob("*/*/schema.json")):
+        found[f"https://stac-extensions.github.io/{path.parent.relative_to(SCHEMAS)}/schema.json"] = json.loads(
+            path.read_text()
+        )
+    return found
+
+
+@functools.cache
+def make_validator(uri: str) -> Draft7Validator:
+    registry: Registry[Any] = Registry().with_resources(
+        [(name, Resource.from_contents(schema)) for name, schema in schemas().items()]
+    )
+    return Draft7Validator(schemas()[uri], registry=registry)
+
+
+def find_problems(item: dict[str, Any]) -> list[str]:
+    """What the schemas of the core and of the extensions that the Item names say against it."""
+    uris = [CORE, *item["stac_extensions"]]
+    return [f"{uri}: {error.json_path}: {error.message}" for uri in uris for error in make_validator(uri).iter_errors(item)]
+
+
+def make_grid(crs: Any, left: float, top: float, *, pixel: float = 5.0, size: int = 200) -> Grid:
+    wkt = CRS.from_user_input(crs).to_wkt("WKT2_2019")
+    return Grid(crs=wkt, left=left, top=top, pixel_width=pixel, pixel_height=pixel, width=size, height=size)
+
+
+UTM = make_grid(32735, 254_815, 6_274_785)
+
+
+def make_scene(name: str, provenance: Provenance) -> Scene:
+    source = Source(
+        href=f"/data/{name}.tif",
+        asset=None,
+        band_indexes=(1,),
+        validity="nodata",
+        nodata=0,
+        block_height=1,
+        block_width=1,
+        overviews=(),
+    )
+    return Scene(
+        name=name, priority=0, grid=UTM, bands=(Band(name="red"),), dtype="uint16", source=source, provenance=provenance
+    )
+
+
+def make_item(grid: Grid = UTM, footprint: Polygon | MultiPolygon | None = None, **changes: Any) -> dict[str, Any]:
+    """An Item with everything in it."""
+    properties = {"platform": "aerial", "instruments": ["camera"], "constellation": "one", "gsd": 5}
+    scenes = (
+        make_scene("a", Provenance(start="2020-01-01T00:00:00Z", end="2020-01-01T00:00:00Z", properties=properties)),
+        make_scene("b", Provenance(self_href="s3://in/b.json", start="2020-01-02T00:00:00.25Z", properties=properties)),
+    )
+    bands = tuple(
+        MosaicBand(
+            name=name,
+            dtype="uint16",
+            nodata=0,
+            common_name=name,
+            minimum=1,
+            maximum=2,
+            mean=1.5,
+            stddev=0.5,
+            valid_percent=99.5,
+        )
+        for name in ("red", "nir")
+    )
+    index_grid = make_grid(32735, grid.left, grid.top, pixel=50)
+    arguments: dict[str, Any] = {
+        "item_id": "mosaic-1",
+        "scenes": scenes,
+        "grid": grid,
+        "footprint": footprint if footprint is not None else box(*grid.bounds.as_tuple()),
+        "artifacts": (
+            make_artifact("mosaic", "mosaic.tif", COG, "data"),
+            make_artifact("block_map_reference", "block_maps/reference.tif", COG, "metadata"),
+            make_artifact("seamlines", "seamlines.gpkg", "application/geopackage+sqlite3", "metadata"),
+        ),
+        "rasters": {
+            "mosaic": RasterMetadata(bands=bands),
+            "block_map_reference": RasterMetadata(
+                bands=(MosaicBand(name="red", dtype="float64", nodata=math.nan),), grid=index_grid
+            ),
+        },
+        "created": "2024-05-06T07:08:09Z",
+        "digest": "0123",
+        "version": "0.1.0",
+        "stages": ("global_regression", "merge_rasters"),
+        "properties": {"coverage": 0.75, "residual_before": [1.5, math.nan], "findings": {"warning": 1}},
+        "self_href": "s3://out/mosaic-1/mosaic-1.json",
+    }
+    return create_item(**(arguments | changes))
+
+
+def make_artifact(key: str, path: str, media_type: str, role: str) -> Artifact:
+    return Artifact(key=key, path=path, media_type=media_type, title=key, roles=(role,), size=10, sha256="0a" * 32)
+
+
+def unknown_times() -> dict[str, Any]:
+    return make_item(scenes=(make_scene("a", Provenance()),), self_href=None)
+
+
+def across_the_antimeridian() -> dict[str, Any]:
+    grid = make_grid(32660, 700_000, 5_500_000, pixel=500)
+    return make_item(grid, box(*grid.bounds.as_tuple()).difference(box(710_000, 5_430_000, 730_000, 5_480_000)))
+
+
+def parts_with_holes() -> dict[str, Any]:
+    left, bottom, right, top = UTM.bounds.as_tuple()
+    holed = box(left, bottom, left + 400, top).difference(box(left + 100, bottom + 100, left + 200, top - 100))
+    return make_item(UTM, MultiPolygon([holed, box(right - 300, bottom, right, top)]))
+
+
+ITEMS: dict[str, Callable[[], dict[str, Any]]] = {
+    "everything": make_item,
+    "unknown times": unknown_times,
+    "geographic": lambda: make_item(make_grid(4326, 10, 50, pixel=0.001)),
+    "no EPSG code": lambda: make_item(make_grid("+proj=laea +lat_0=52 +lon_0=10 +datum=WGS84", 1000, 1000)),
+    "vertical too": lambda: make_item(make_grid("EPSG:32735+5773", 254_815, 6_274_785)),
+    "local CRS": lambda: make_item(make_grid('LOCAL_CS["plane",UNIT["metre",1]]', 0, 1000)),
+    "no CRS": lambda: make_item(Grid(crs="", left=0, top=9, pixel_width=1, pixel_height=1, width=9, height=9)),
+    "antimeridian": across_the_antimeridian,
+    "pole": lambda: make_item(make_grid(3031, -1e6, 1e6, pixel=10_000)),
+    "parts with holes": parts_with_holes,
+    "float with NaN": lambda: make_item(
+        rasters={"mosaic": RasterMetadata(bands=(MosaicBand(name="x", dtype="float32", nodata=math.nan, mean=math.nan),))}
+    ),
+    "no rasters": lambda: make_item(rasters={}),
+    "no artifacts": lambda: make_item(artifacts=(), rasters={}),
+}
+
+
+@pytest.fixture(params=ITEMS)
+def item(request: pytest.FixtureRequest) -> dict[str, Any]:
+    made: dict[str, Any] = ITEMS[request.param]()
+    return made
+
+
+def need_schemas(item: dict[str, Any]) -> None:
+    missing = [uri for uri in item["stac_extensions"] if uri not in schemas()]
+    if missing:
+        pytest.skip(f"the extensions' schemas are not in {SCHEMAS}: {', '.join(missing)}")
+
+
+def test_item_keeps_to_the_core_schema(item: dict[str, Any]) -> None:
+    assert [f"{error.json_path}: {error.message}" for error in make_validator(CORE).iter_errors(item)] == []
+
+
+def test_item_keeps_to_the_schemas_of_its_extensions(item: dict[str, Any]) -> None:
+    need_schemas(item)
+    assert find_problems(item) == []
+
+
+def test_fields_of_an_extension_are_used_only_where_it_is_named(item: dict[str, Any]) -> None:
+    prefixes = {"projection": "proj:", "raster": "raster:", "eo": "eo:", "processing": "processing:", "file": "file:"}
+    text = json.dumps(item)
+    for name, prefix in prefixes.items():
+        assert bool(re.search(rf'"{prefix}\w+": ', text)) == (EXTENSIONS[name] in item["stac_extensions"])
+
+
+def test_item_holds_no_number_that_json_cannot_hold(item: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(item, allow_nan=False)) == item
+    assert "NaN" not in json.dumps(item)
+
+
+def test_geometry_is_valid_and_within_its_bbox(item: dict[str, Any]) -> None:
+    if item["geometry"] is None:
+        assert "bbox" not in item
+        return
+    geometry = shapely.geometry.shape(item["geometry"])
+    assert geometry.is_valid
+    assert geometry.area > 0
+    west, south, east, north = item["bbox"]
+    for x, y in shapely.get_coordinates(geometry).tolist():
+        assert south <= y <= north
+        assert west <= x <= east if west <= east else x >= west or x <= east
+
+
+def test_pystac_reads_the_item_as_it_is(item: dict[str, Any]) -> None:
+    read = pystac.Item.from_dict(copy.deepcopy(item), migrate=False)
+    assert read.to_dict(transform_hrefs=False) == item
+    assert read.get_self_href() == next((link["href"] for link in item["links"] if link["rel"] == "self"), None)
+
+
+def test_mosaics_can_be_inputs_of_mosaics() -> None:
+    collection = create_item_collection(make_item())
+    (ref,) = parse_item_collection(collection, base="s3://elsewhere/", is_remote=True, inputs=Inputs())
+    assert ref.name == "mosaic-1"
+    assert ref.href == "s3://out/mosaic-1/mosaic.tif"
+    assert ref.asset == "mosaic"
+    assert ref.bands == (Band(name="red", common_name="red"), Band(name="nir", common_name="nir"))
+    assert ref.provenance.self_href == "s3://out/mosaic-1/mosaic-1.json"
+    assert (ref.provenance.start, ref.provenance.end) == ("2020-01-01T00:00:00Z", "2020-01-02T00:00:00.250000Z")
+
+
+BREAKAGES: dict[str, tuple[tuple[str, ...], Any]] = {
+    "projection": (("properties", "proj:shape"), [1.5, 2]),
+    "projection: PROJJSON": (("properties", "proj:projjson"), {"type": "NoSuchCRS"}),
+    "raster": (("assets", "mosaic", "raster:spatial_resolution"), "5 m"),
+    "eo": (("assets", "mosaic", "bands"), [{"eo:common_name": "ultraviolet"}]),
+    "processing": (("properties", "processing:software"), {"mosaic-processor": 1}),
+    "file": (("assets", "mosaic", "file:checksum"), "sha256:0A"),
+    "core: data type": (("assets", "mosaic", "bands"), [{"eo:common_name": "red", "data_type": "complex64"}]),
+    "core: time": (("properties", "datetime"), "2020-01-01T00:00:00+01:00"),
+    "core: geometry": (("geometry",), {"type": "Polygon", "coordinates": [[0, 0]]}),
+}
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_schemas_find_what_is_broken(name: str) -> None:
+    item = make_item()
+    need_schemas(item)
+    path, value = BREAKAGES[name]
+    target = item
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+    assert find_problems(item)

@@ -1,0 +1,37 @@
+"""What all tests share: deterministic examples, servers kept to one worker, and the package under test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+import processor
+
+# Random examples that differ from run to run make failures that nobody can repeat; a slow machine is not a failure.
+hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("deterministic")
+
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure() -> None:
+    """Refuse to test this folder where the installed wheel is meant (.ci/run says so by TEST_INSTALLED=1)."""
+    folder = Path(processor.__file__).parent
+    if os.environ.get("TEST_INSTALLED") == "1" and folder.is_relative_to(ROOT) and "site-packages" not in folder.parts:
+        pytest.exit(f"the tests would import {folder}, not the installed package", returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+def pytest_report_header() -> str:
+    """Tell which package is under test."""
+    return f"package: {Path(processor.__file__).parent}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker run all tests that start servers, so that each server starts once."""
+    for item in items:
+        if item.get_closest_marker("server"):
+            item.add_marker(pytest.mark.xdist_group("server"))

@@ -1,0 +1,178 @@
+"""Made-up runs whose true gains and offsets are known: no file, no randomness beyond a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from numpy.typing import NDArray
+
+from processor.config import load_config
+from processor.model import (
+    Adjustment,
+    Band,
+    BlockGrid,
+    Cell,
+    Finding,
+    Grid,
+    LocalCorrection,
+    Overlap,
+    OverlapSamples,
+    Scene,
+    Source,
+)
+from processor.report.figures import PixelCounts, Preview, RunFacts
+from processor.stages.moments import compute_moments
+
+SIZE = 20  # pixels of a scene's edge; neighbours share a third of it
+STEP = 14
+COMMON = ("red", "green", "blue", "nir")
+
+
+def _make_scene(name: str, priority: int, row: int, col: int, bands: int, pixel: float) -> Scene:
+    grid = Grid(
+        crs="EPSG:32735",
+        left=col * STEP * pixel,
+        top=-row * STEP * pixel,
+        pixel_width=pixel,
+        pixel_height=pixel,
+        width=SIZE,
+        height=SIZE,
+    )
+    common = [*COMMON, *[None] * bands]
+    source = Source(
+        href=f"/{priority}.tif",
+        asset=None,
+        band_indexes=tuple(range(1, bands + 1)),
+        validity="all",
+        nodata=None,
+        block_height=16,
+        block_width=16,
+        overviews=(),
+    )
+    names = tuple(Band(name=f"band_{i + 1}", common_name=common[i]) for i in range(bands))
+    return Scene(name=name, priority=priority, grid=grid, bands=names, dtype="float32", source=source)
+
+
+def _make_overlap(
+    first: Scene, second: Scene, tilt: NDArray[np.float64], *, truth: NDArray[np.float64], sampled: bool
+) -> Overlap:
+    """Both scenes see the same truth (bands, n); tilt (2, 2, bands) holds gain and offset of the first and of the second."""
+    seen = [(gain[:, None] * truth + offset[:, None]).astype(np.float32) for gain, offset in tilt]
+    bounds = first.grid.bounds.intersection(second.grid.bounds)
+    assert bounds is not None
+    fraction = (np.arange(truth.shape[1]) + 0.5) / truth.shape[1]
+    samples = OverlapSamples(
+        x=bounds.left + fraction * bounds.width,
+        y=bounds.bottom + fraction * bounds.height,
+        first=seen[0],
+        second=seen[1],
+    )
+    return Overlap(
+        first=first.name,
+        second=second.name,
+        first_moments=compute_moments(seen[0]),
+        second_moments=compute_moments(seen[1]),
+        samples=samples if sampled else None,
+    )
+
+
+def _make_facts(
+    rows: int = 2,
+    cols: int = 2,
+    bands: int = 3,
+    *,
+    names: Sequence[str] | None = None,
+    sampled: bool = True,
+    matched: bool = True,
+    local: bool = True,
+    cells: bool = True,
+    samples: int = 60,
+    scale: float = 1.0,
+    flags: dict[str, Any] | None = None,
+    findings: tuple[Finding, ...] = (),
+) -> RunFacts:
+    """A checkerboard of scenes; scene i sees gain_i · truth + offset_i, and ``matched`` undoes it exactly, times ``scale``."""
+    random = np.random.default_rng(7)
+    count, pixel = rows * cols, 10.0
+    called = names or [f"scene_{i:04d}" for i in range(count)]
+    scenes = tuple(_make_scene(called[i], i, i // cols, i % cols, bands, pixel) for i in range(count))
+    inverse = 1 + 0.2 * random.uniform(-1, 1, (count, bands))
+    gain = inverse.mean(axis=0) / inverse  # so that undoing it scales by 1 in the mean
+    offset = 30 * random.uniform(-1, 1, (count, bands))
+    overlaps = []
+    for i in range(count):
+        for j in (i + 1, i + cols):
+            if j < count and (j == i + cols or j % cols):
+                pair = (i, j) if called[i] < called[j] else (j, i)
+                truth = 500 + 100 * random.standard_normal((bands, samples))
+                tilt = np.array([[gain[k], offset[k]] for k in pair])
+                overlaps.append(_make_overlap(scenes[pair[0]], scenes[pair[1]], tilt, truth=truth, sampled=sampled))
+    grid = Grid(
+        crs="EPSG:32735",
+        left=0,
+        top=0,
+        pixel_width=pixel,
+        pixel_height=pixel,
+        width=(cols - 1) * STEP + SIZE,
+        height=(rows - 1) * STEP + SIZE,
+    )
+    adjustments = tuple(
+        Adjustment(scene=scene.name, scale=scale / gain[i], offset=-scale * offset[i] / gain[i])
+        for i, scene in enumerate(scenes)
+    )
+    blocks = BlockGrid(bounds=grid.bounds, rows=4, cols=4)
+    corrections = tuple(
+        LocalCorrection(
+            scene=scene.name, grid=blocks, method="linear", parameter=np.full((bands, 4, 4), 1.01), alpha=1.0, c=0.0
+        )
+        for scene in scenes
+    )
+    boxes = tuple(Cell(scene=scene.name, polygon=shapely.box(*scene.grid.bounds.as_tuple())) for scene in scenes)
+    total = grid.width * grid.height
+    whole = {
+        scene.name: compute_moments((gain[i][:, None] * (500 + 100 * random.standard_normal((bands, 50)))) + offset[i][:, None])
+        for i, scene in enumerate(scenes)
+    }
+    return RunFacts(
+        item_id="made-up",
+        version="0.0.0",
+        digest="0" * 64,
+        scenes=scenes,
+        whole=whole,
+        overlaps=tuple(overlaps),
+        adjustments=adjustments if matched else (),
+        corrections=corrections if local else (),
+        cells=boxes if cells else (),
+        grid=grid,
+        counts=PixelCounts(mosaic=total, union=total, fallback=0, owned={scene.name: total // count for scene in scenes}),
+        statistics=compute_moments(np.full((bands, 4), 500.0)),
+        findings=findings,
+        config=load_config(flags=flags or {}, environment={}),
+    )
+
+
+def _make_preview(facts: RunFacts) -> Preview:
+    height, width = facts.grid.shape
+    bands = max(1, len(facts.bands))
+    ramp = np.linspace(100, 900, width, dtype=np.float32)
+    values = np.broadcast_to(ramp, (bands, height, width)) + 40 * np.arange(bands, dtype=np.float32)[:, None, None]
+    valid = np.ones((height, width), bool)
+    valid[:3, :3] = False
+    columns = max(1, round(len(facts.scenes) ** 0.5))
+    row, col = np.indices((height, width)) // STEP
+    index = np.minimum(row * columns + col + 1, len(facts.scenes))
+    return Preview(values=values, valid=valid, bounds=facts.grid.bounds, scene_index=np.where(valid, index, 0))
+
+
+@pytest.fixture
+def make_facts() -> Callable[..., RunFacts]:
+    return _make_facts
+
+
+@pytest.fixture
+def make_preview() -> Callable[[RunFacts], Preview]:
+    return _make_preview

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image
+
+from processor.report.bundle import make_report
+from processor.report.figures import Preview, RunFacts
+
+MakeFacts = Callable[..., RunFacts]
+MakePreview = Callable[[RunFacts], Preview]
+
+
+def test_report_has_its_three_files(make_facts: MakeFacts, make_preview: MakePreview) -> None:
+    facts = make_facts()
+    files = make_report(facts, make_preview(facts))
+    assert max(Image.open(io.BytesIO(files.overview)).size) < 600
+    assert json.loads(files.document) == files.report
+    page = files.page.decode()
+    assert page.count("<img ") == 5
+    assert re.findall(r"<h2>(.*?)</h2>", page)[0] == "Findings"
+    assert files.findings == ()
+
+
+def test_report_is_the_same_byte_for_byte_also_from_many_threads(make_facts: MakeFacts, make_preview: MakePreview) -> None:
+    facts = make_facts(1, 2, 1)
+    preview = make_preview(facts)
+    with ThreadPoolExecutor(2) as pool:
+        files = list(pool.map(lambda _: make_report(facts, preview), range(2)))
+    assert len({(f.overview, f.document, f.page) for f in files}) == 1
+
+
+def test_report_does_not_change_what_it_is_given(make_facts: MakeFacts, make_preview: MakePreview) -> None:
+    facts = make_facts(1, 2, 1)
+    preview = make_preview(facts)
+    for array in (preview.valid, preview.scene_index, facts.adjustments[0].scale, facts.corrections[0].parameter):
+        array.setflags(write=False)
+    make_report(facts, preview)
+
+
+def test_findings_come_back_as_records(make_facts: MakeFacts, make_preview: MakePreview) -> None:
+    facts = make_facts(1, 2, 1, scale=0.8)
+    files = make_report(facts, make_preview(facts))
+    assert [finding.code for finding in files.findings] == ["contrast-lowered"]
+
+
+def test_smallest_run_has_a_report(make_facts: MakeFacts, make_preview: MakePreview) -> None:
+    facts = make_facts(1, 1, 1, matched=False, local=False, cells=False)
+    preview = make_preview(facts)
+    files = make_report(facts, dataclasses.replace(preview, scene_index=None, valid=np.zeros_like(preview.valid)))
+    assert files.page.decode().count("<img ") == 1

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+
+from processor.config import iter_parameters
+from processor.model import Finding
+from processor.report import findings as module
+from processor.report.figures import RunFacts, compute_residuals, summarise_residuals
+from processor.report.findings import compute_findings
+
+MakeFacts = Callable[..., RunFacts]
+
+
+def find(facts: RunFacts) -> tuple[Finding, ...]:
+    residuals = compute_residuals(facts.overlaps, facts.adjustments, facts.corrections)
+    return compute_findings(facts, residuals, summarise_residuals(residuals, len(facts.bands)))
+
+
+def codes(facts: RunFacts) -> list[tuple[str, str, str | None]]:
+    return [(finding.severity, finding.code, finding.scene) for finding in find(facts)]
+
+
+def change_scale(facts: RunFacts, position: int, factor: ArrayLike) -> RunFacts:
+    adjustments = list(facts.adjustments)
+    adjustments[position] = dataclasses.replace(adjustments[position], scale=adjustments[position].scale * np.asarray(factor))
+    return dataclasses.replace(facts, adjustments=tuple(adjustments))
+
+
+def change_parameter(facts: RunFacts, position: int, value: float, **fields: Any) -> RunFacts:
+    corrections = list(facts.corrections)
+    parameter = corrections[position].parameter.copy()
+    parameter[0, 1, 2] = value
+    corrections[position] = dataclasses.replace(corrections[position], parameter=parameter, **fields)
+    return dataclasses.replace(facts, corrections=tuple(corrections))
+
+
+def test_good_run_has_none(make_facts: MakeFacts) -> None:
+    assert find(make_facts()) == ()
+
+
+def test_single_scene_has_none(make_facts: MakeFacts) -> None:
+    assert find(make_facts(1, 1, 1)) == ()
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(0.91, []), (0.89, [("warning", "contrast-lowered", None)])])
+def test_lower_contrast_is_reported_below_nine_tenths(
+    make_facts: MakeFacts, scale: float, expected: list[tuple[str, str, str | None]]
+) -> None:
+    found = [code for code in codes(make_facts(50, 1, scale=scale)) if code[1] == "contrast-lowered"]
+    assert found == expected
+
+
+def test_contrast_lost_in_the_local_stage_is_reported_as_that_stages(make_facts: MakeFacts) -> None:
+    facts = make_facts()
+    flat = tuple(
+        dataclasses.replace(c, method="offset", parameter=np.full_like(c.parameter, 0.6), alpha=10.0) for c in facts.corrections
+    )
+    found = [finding for finding in find(dataclasses.replace(facts, corrections=flat)) if finding.code == "contrast-lowered"]
+    assert [finding.stage for finding in found] == ["local_block_adjustment"]
+
+
+def test_missing_pixels_are_counted(make_facts: MakeFacts) -> None:
+    facts = make_facts()
+    counts = dataclasses.replace(facts.counts, union=facts.counts.mosaic + 1234)
+    (finding,) = find(dataclasses.replace(facts, counts=counts))
+    assert (finding.severity, finding.code) == ("warning", "coverage-gap")
+    assert "1,234 pixels" in finding.message
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.005, []), (0.02, [("info", "fallback-used", None)])])
+def test_fallback_is_noted_above_one_percent(
+    make_facts: MakeFacts, share: float | None, expected: list[tuple[str, str, str | None]]
+) -> None:
+    facts = make_facts()
+    counts = dataclasses.replace(facts.counts, fallback=round(share * facts.counts.mosaic))
+    assert codes(dataclasses.replace(facts, counts=counts)) == expected
+
+
+def test_negative_scale_names_scene_and_bands(make_facts: MakeFacts) -> None:
+    facts = change_scale(make_facts(), 1, np.array([1, -1, 1]))
+    (finding,) = (finding for finding in find(facts) if finding.code == "negative-scale")
+    assert finding.scene == "scene_0001"
+    assert "green -" in finding.message
+    assert "red" not in finding.message
+
+
+@pytest.mark.parametrize(("factor", "outlier"), [(1.2, False), (3.0, True), (0.2, True)])
+def test_scale_beyond_a_factor_of_two_is_an_outlier(make_facts: MakeFacts, factor: float, outlier: bool) -> None:
+    found = codes(change_scale(make_facts(), 2, factor))
+    assert (("warning", "scale-outlier", "scene_0002") in found) == outlier
+
+
+def test_large_shift_of_a_mean_is_an_outlier(make_facts: MakeFacts) -> None:
+    facts = make_facts()
+    adjustments = (
+        dataclasses.replace(facts.adjustments[0], offset=facts.adjustments[0].offset + 1000),
+        *facts.adjustments[1:],
+    )
+    assert ("warning", "offset-outlier", "scene_0000") in codes(dataclasses.replace(facts, adjustments=adjustments))
+
+
+@pytest.mark.parametrize(
+    ("value", "fields", "outlier"),
+    [
+        (1.5, {}, False),
+        (2.5, {}, True),
+        (0.3, {}, True),
+        (np.nan, {}, False),
+        (1.05, {"method": "gamma"}, False),  # 500 ** 0.05 = 1.36
+        (1.2, {"method": "gamma"}, True),  # 500 ** 0.2 = 3.5
+        (0.8, {"method": "offset", "c": 10.0}, True),
+    ],
+)
+def test_local_change_of_the_level_beyond_a_factor_of_two_is_an_outlier(
+    make_facts: MakeFacts, value: float, fields: dict[str, Any], outlier: bool
+) -> None:
+    found = codes(change_parameter(make_facts(), 3, value, **fields))
+    assert (("warning", "local-outlier", "scene_0003") in found) == outlier
+
+
+def test_matching_that_makes_things_worse_is_reported(make_facts: MakeFacts) -> None:
+    facts = make_facts()
+    wrong = tuple(dataclasses.replace(a, scale=1 / a.scale, offset=-3 * a.offset / a.scale) for a in facts.adjustments)
+    found = codes(dataclasses.replace(facts, adjustments=wrong, corrections=()))
+    assert ("warning", "residual-raised", None) in found
+    assert ("info", "overlaps-worse", None) in found
+
+
+def test_scenes_that_do_not_meet_are_reported(make_facts: MakeFacts) -> None:
+    assert codes(dataclasses.replace(make_facts(), overlaps=())) == [("warning", "no-overlap", None)]
+
+
+def test_scene_without_an_overlap_is_noted(make_facts: MakeFacts) -> None:
+    facts = make_facts()
+    left = tuple(o for o in facts.overlaps if "scene_0003" not in (o.first, o.second))
+    assert codes(dataclasses.replace(facts, overlaps=left)) == [("info", "scene-isolated", "scene_0003")]
+
+
+def test_scene_that_gives_no_pixel_is_noted(make_facts: MakeFacts) -> None:
+    facts = make_facts()
+    counts = dataclasses.replace(facts.counts, owned={**facts.counts.owned, "scene_0001": 0})
+    assert codes(dataclasses.replace(facts, counts=counts)) == [("info", "scene-unused", "scene_0001")]
+
+
+def test_unknown_contributions_are_not_taken_for_none(make_facts: MakeFacts) -> None:
+    facts = make_facts()
+    assert codes(dataclasses.replace(facts, counts=dataclasses.replace(facts.counts, owned={}))) == []
+
+
+def test_many_alike_are_named_a_few_and_counted(make_facts: MakeFacts) -> None:
+    facts = make_facts(10, 10, 1, local=False)
+    bad = tuple(dataclasses.replace(a, scale=-a.scale) for a in facts.adjustments)
+    found = [finding for finding in find(dataclasses.replace(facts, adjustments=bad)) if finding.code == "negative-scale"]
+    assert len(found) == 6
+    assert "95 more scenes" in found[-1].message
+
+
+def test_findings_of_other_stages_are_kept_and_warnings_come_first(make_facts: MakeFacts) -> None:
+    note = Finding(severity="info", code="resampled", message="a scene was resampled")
+    alarm = Finding(severity="warning", code="dtype-mixed", message="the scenes differ in dtype")
+    facts = make_facts(findings=(note, alarm))
+    assert find(facts) == (alarm, note)
+
+
+def test_every_parameter_that_a_message_names_exists() -> None:
+    known = {parameter.path for parameter in iter_parameters()}
+    sections = "|".join({path.partition(".")[0] for path in known})
+    named = set(re.findall(rf"\b(?:{sections})\.\w+", Path(module.__file__).read_text(encoding="utf-8")))
+    assert named
+    assert named <= known
+
+
+def test_every_code_is_in_the_list_of_the_module() -> None:
+    used = set(re.findall(r'code="([\w-]+)"', Path(module.__file__).read_text(encoding="utf-8")))
+    assert used == set(re.findall(r"``([\w-]+)``", module.__doc__ or ""))

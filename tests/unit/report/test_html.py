@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from processor.model import Artifact, Band, Finding
+from processor.report.document import build_report
+from processor.report.figures import RunFacts
+from processor.report.html import render_page
+from processor.report.pictures import Picture
+from processor.report.text import coverage_text, format_change, format_figure, format_figures, format_size
+
+MakeFacts = Callable[..., RunFacts]
+
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;"
+VOID = {"meta", "img", "br", "link"}
+
+
+class Reader(HTMLParser):
+    """Tags, attributes and text of a page; checks that tags are closed in order."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.open, self.tags, self.attributes, self.text = [], [], [], ""
+        self.feed(page.decode())
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, *attribute) for attribute in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def render(facts: RunFacts, pictures: Sequence[Picture] = (), **options: Any) -> Reader:
+    return Reader(render_page(build_report(facts), pictures, facts.artifacts, **options))
+
+
+def make_artifact(path: str = "mosaic.tif", title: str = "Mosaic") -> Artifact:
+    return Artifact(
+        key="mosaic",
+        path=path,
+        media_type="image/tiff; application=geotiff",
+        title=title,
+        roles=("data",),
+        size=1234567,
+        sha256="0a" * 32,
+    )
+
+
+PICTURE = Picture(name="mosaic", media_type="image/png", data=b"\x89PNG", width=10, height=5, alt='a " & b')
+
+
+def test_page_shows_the_verdict_in_words(make_facts: MakeFacts) -> None:
+    text = render(make_facts(local=False)).text
+    assert "No warnings. The mosaic covers 100 % of what the scenes cover." in text
+    assert "4 scenes, 4 overlaps" in text
+    assert "Nothing to report." in text
+
+
+def test_page_asks_for_nothing_and_runs_nothing(make_facts: MakeFacts) -> None:
+    page = render(dataclasses.replace(make_facts(), artifacts=(make_artifact(),)), [PICTURE])
+    assert not {"script", "link", "iframe", "object", "embed", "form", "base"} & set(page.tags)
+    for tag, name, value in page.attributes:
+        assert not name.startswith("on")
+        if name in {"src", "href", "action", "srcset"}:
+            assert value.startswith("data:image/" if tag == "img" else "./")
+    policy = next(value for _, name, value in page.attributes if name == "content" and "default-src" in value)
+    assert "default-src 'none'" in policy
+    style = render_page(build_report(make_facts()), []).decode()
+    assert not re.search(r"url\(|@import|https?://", style)
+
+
+def test_every_picture_has_size_and_words(make_facts: MakeFacts) -> None:
+    page = render(make_facts(), [PICTURE])
+    image = {name: value for tag, name, value in page.attributes if tag == "img"}
+    assert image == {"alt": 'a " & b', "width": "10", "height": "5", "src": "data:image/png;base64,iVBORw=="}
+    assert "Mosaic and seamlines" in page.text
+
+
+def test_words_of_strangers_stay_words(make_facts: MakeFacts) -> None:
+    names = [HOSTILE, f"{HOSTILE}2", "c", "d"]
+    finding = Finding(severity="warning", code="x", message=HOSTILE, scene=HOSTILE)
+    facts = make_facts(names=names, findings=(finding,), flags={"inputs.asset": HOSTILE})
+    scenes = (
+        dataclasses.replace(facts.scenes[0], bands=(Band(name=HOSTILE), *facts.scenes[0].bands[1:])),
+        *facts.scenes[1:],
+    )
+    artifact = make_artifact(path=f"{HOSTILE}.tif", title=HOSTILE)
+    facts = dataclasses.replace(facts, item_id=HOSTILE, version=HOSTILE, digest=HOSTILE, scenes=scenes, artifacts=(artifact,))
+    page = render(facts, [PICTURE])
+    assert page.tags.count("img") == 1
+    assert "script" not in page.tags
+    assert page.text.count(HOSTILE) >= 10
+
+
+@pytest.mark.parametrize("name", ["\ud800", "\u202egnp.exe", "景", "x" * 100_000])
+def test_any_name_can_be_shown(make_facts: MakeFacts, name: str) -> None:
+    page = render_page(build_report(make_facts(names=[name, "b", "c", "d"])), [])
+    assert len(page) < 100_000
+    Reader(page)
+
+
+def test_warnings_come_first_and_change_the_verdict(make_facts: MakeFacts) -> None:
+    facts = make_facts(scale=0.8)
+    page = render(facts)
+    assert "1 warning: read before use." in page.text
+    assert "The global solve lowers the contrast" in page.text
+    assert "in percent of the scenes' own standard deviation" in page.text
+
+
+def test_incomplete_coverage_stands_out(make_facts: MakeFacts) -> None:
+    facts = make_facts()
+    counts = dataclasses.replace(facts.counts, union=facts.counts.mosaic + 1)
+    page = render(dataclasses.replace(facts, counts=counts))
+    assert "1 pixel missing" in page.text
+    assert "100 %" not in page.text.partition("Mean difference")[0]
+
+
+def test_run_of_two_thousand_scenes_gives_a_page_of_moderate_size(make_facts: MakeFacts) -> None:
+    facts = make_facts(50, 40, 1, samples=2)
+    page = render_page(build_report(facts), [])
+    text = Reader(page).text
+    assert len(page) < 300_000
+    assert "200 of 2,000 scenes are shown; report.json has them all." in text
+    assert "100 of 3,910 overlaps are shown" in text
+
+
+def test_run_without_samples_overlaps_or_cells_can_be_shown(make_facts: MakeFacts) -> None:
+    assert "No two scenes overlap" in render(make_facts(1, 1, 1, matched=False, local=False, cells=False)).text
+    render(make_facts(sampled=False))
+    render(dataclasses.replace(make_facts(), statistics=None))
+
+
+def test_changed_parameters_are_listed(make_facts: MakeFacts) -> None:
+    assert "at its default" in render(make_facts()).text
+    page = render(make_facts(flags={"align_rasters.resampling_method": "cubic"}))
+    assert "align_rasters.resampling_method" in page.text
+    assert "cubic" in page.text
+
+
+@pytest.mark.parametrize(
+    ("page_path", "link"), [("report.html", "./a%20b/m%23.tif"), ("report/index.html", "../a%20b/m%23.tif")]
+)
+def test_links_lead_from_the_page_to_the_artifacts(make_facts: MakeFacts, page_path: str, link: str) -> None:
+    facts = dataclasses.replace(make_facts(), artifacts=(make_artifact("a b/m#.tif"),))
+    page = render(facts, page_path=page_path)
+    assert [value for tag, name, value in page.attributes if (tag, name) == ("a", "href")] == [link]
+    assert "1.23 MB" in page.text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, "100 %"), (0.999_999_99, "99.9999 %"), (0.5, "50.0000 %"), (0.0, "0.0000 %"), (None, "\u2013")],
+)
+def test_only_complete_coverage_is_called_complete(share: float | None, text: str) -> None:
+    assert coverage_text(share) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.5, "0.500"),
+        (12.345, "12.3"),
+        (-0.09, "\u22120.0900"),
+        (999.96, "1000"),
+        (1e6 + 0.5, "1,000,000"),
+        (0, "0"),
+        (3e-7, "3.00e\u221207"),
+    ],
+)
+def test_figures_have_three_digits(value: float, text: str) -> None:
+    assert format_figure(value) == text
+
+
+def test_many_bands_are_summed_up() -> None:
+    assert format_figures([1.5, 2.5]) == "1.50 / 2.50"
+    assert format_figures([5.5, 1.5, 2.5, 3.5, 4.5]) == "1.50 … 5.50"
+    assert format_figures([None, 2.5]) == "\u2013 / 2.50"
+
+
+def test_changes_and_sizes_are_in_words() -> None:
+    assert format_change(10, 5) == "\u221250 %"
+    assert format_change(10, 12) == "+20 %"
+    assert format_change(0, 12) == ""
+    assert format_change(None, 12) == ""
+    assert [format_size(size) for size in (999, 1000, 2_500_000, 10**16)] == ["999 B", "1.00 kB", "2.50 MB", "10,000 TB"]
