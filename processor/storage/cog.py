@@ -209,7 +209,8 @@ def check_cog(file: Path, *, strict: bool = True) -> None:
     """
     is_valid, errors, warnings = cog_validate(file, strict=strict, quiet=True)
     if not is_valid:
-        msg = f"{file.name} came out as no valid COG ({'; '.join([*errors, *(warnings if strict else ())])}): this is a bug; please report it"
+        reasons = "; ".join([*errors, *(warnings if strict else ())])
+        msg = f"{file.name} came out as no valid COG ({reasons}): this is a bug; please report it"
         raise PermanentError(msg)
 
 
