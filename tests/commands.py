@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -99,6 +100,11 @@ def call_command(*arguments: str, cwd: Path, scratch: Path) -> Finished:
     return Finished(code=code, stdout=stdout.getvalue(), stderr=stderr.getvalue())
 
 
+def _heed_interrupts() -> None:
+    """What runs in the background of a shell script inherits an ignored SIGINT, and keeps it; a user's command does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def start_command(*arguments: str, cwd: Path, scratch: Path) -> Iterator[subprocess.Popen[str]]:
     """Start the command; it is killed at the end of the block if it still runs."""
@@ -110,6 +116,7 @@ def start_command(*arguments: str, cwd: Path, scratch: Path) -> Iterator[subproc
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_heed_interrupts,
     )
     with process:
         try:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -216,7 +217,7 @@ def test_an_error_that_nobody_expected_keeps_its_traceback_and_is_one_json_line(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_command_and_those_that_follow_do_not_disturb_cleaning_up(
-    number: signal.Signals, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    number: signal.Signals, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     cleaned = []
 
@@ -230,6 +231,8 @@ def test_a_signal_ends_a_command_and_those_that_follow_do_not_disturb_cleaning_u
         return 0
 
     monkeypatch.setattr(cli, "_print_config", command)
+    inherited = signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(number, inherited))  # a signal that was ignored would stay so
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     assert main(["config"]) == 128 + number
     assert cleaned == [True]
@@ -302,7 +305,8 @@ def test_on_a_terminal_places_are_listed_instead_of_the_collection(monkeypatch: 
     outcome = runs.Outcome(
         item={"id": "m", "assets": assets, "links": []}, folder="s3://bucket/m", already_done=False, findings=()
     )
-    monkeypatch.setattr(runs, "prepare", lambda *_: runs.Prepared(plan=None, digest="d", item_id="m", findings=()))  # type: ignore[arg-type]
+    plan = SimpleNamespace(config=load_config(environment={}))
+    monkeypatch.setattr(runs, "prepare", lambda *_: runs.Prepared(plan=plan, digest="d", item_id="m", findings=()))  # type: ignore[arg-type]
     monkeypatch.setattr(runs, "execute", lambda *_: outcome)
     for stream, expected in (
         (Terminal(), "item     s3://bucket/m/m.json\nmosaic   s3://bucket/m/mosaic.tif\nreport   s3://bucket/m/report.html\n"),
