@@ -116,7 +116,7 @@ def start_command(*arguments: str, cwd: Path, scratch: Path) -> Iterator[subproc
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_heed_interrupts,
+        preexec_fn=_heed_interrupts,  # noqa: PLW1509 - resets one signal, takes no lock
     )
     with process:
         try:
