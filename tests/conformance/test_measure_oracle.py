@@ -28,7 +28,7 @@ from processor.stages.local_block_adjustment import BlockSums
 from processor.storage.raster import RasterReader, open_scene
 from processor.synthetic import SceneRecipe, make_scenes
 
-F64 = NDArray[np.float64]
+F64 = NDArray[Any]
 Bool = NDArray[np.bool_]
 
 
@@ -425,11 +425,11 @@ def test_estimated_gains_and_block_maps_are_near_the_exact_ones(estimated: tuple
         np.testing.assert_allclose(one.scale, other.scale, rtol=1e-3)
         np.testing.assert_allclose(one.offset, other.offset, atol=2)  # source units, of a range from 300 to 5050
         np.testing.assert_allclose(one.scale * 1500 + one.offset, other.scale * 1500 + other.offset, rtol=1e-3)
-    for one, other in zip(rough.local_maps, exact.local_maps, strict=True):
-        departure = np.abs(one.expand() / other.expand() - 1)
+    for near, whole in zip(rough.local_maps, exact.local_maps, strict=True):
+        departure = np.abs(near.expand() / whole.expand() - 1)
         assert np.nanmean(departure) < 1e-3
         assert np.nanmax(departure) < 2e-2
-        np.testing.assert_array_equal(np.isnan(one.expand()), np.isnan(other.expand()))
+        np.testing.assert_array_equal(np.isnan(near.expand()), np.isnan(whole.expand()))
 
 
 def test_overviews_of_any_writer_can_be_measured(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def read_adjustments(path: Path) -> dict[str, Any]:
     return document
 
 
-def collect(document: dict[str, Any], section: str, key: str) -> NDArray[np.float64]:
+def collect(document: dict[str, Any], section: str, key: str) -> NDArray[Any]:
     """One number of every scene and band, (scenes, bands)."""
     return np.array([[document[name][section][f"band_{band}"][key] for band in range(3)] for name in NAMES])
 
@@ -94,7 +94,7 @@ def test_statistics_are_those_of_the_reference(made: Made) -> None:
                 assert (found["mean"], found["std"]) == pytest.approx((expected["mean"], expected["std"]), rel=1e-6)
 
 
-def read_block_map(path: Path) -> NDArray[np.float64]:
+def read_block_map(path: Path) -> NDArray[Any]:
     with rasterio.open(path) as raster:
         values = raster.read().astype(np.float64)
         nodata = raster.nodata

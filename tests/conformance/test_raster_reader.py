@@ -562,7 +562,7 @@ def test_damaged_headers_give_an_error_that_names_the_scene_or_a_scene(tmp_path:
     for _ in range(200):
         data = bytearray(whole)
         for place in start + rng.integers(0, 250, 2):
-            data[min(int(place), len(data) - 1)] = int(rng.choice([0, 1, 255, rng.integers(256)]))
+            data[min(int(place), len(data) - 1)] = int(rng.choice([0, 1, 255, int(rng.integers(256))]))
         path.write_bytes(data)
         try:
             scene = open_file(path)

@@ -27,7 +27,7 @@ from processor.progress import Silent
 from processor.storage.raster import RasterReader, open_scene
 from processor.synthetic import SceneRecipe, make_scenes
 
-F64 = NDArray[np.float64]
+F64 = NDArray[Any]
 Bool = NDArray[np.bool_]
 
 
@@ -138,8 +138,8 @@ def to_dtype(values: F64, dtype: str, nodata: float) -> F64:
     return np.where(rounded == nodata, nodata + step, rounded)
 
 
-def compute_layers(mosaic: Mosaic) -> tuple[list[F64], list[Bool]]:
-    """Every scene as it should be, on the mosaic's grid: pixels and where they are valid."""
+def compute_layers(mosaic: Mosaic, *, rounded: bool = True) -> tuple[list[F64], list[Bool]]:
+    """Every scene as it should be, on the mosaic's grid: pixels (in its type unless asked otherwise), and where valid."""
     plan, solution = mosaic.plan, mosaic.solution
     layers, masks = [], []
     for position, scene in enumerate(plan.scenes):
@@ -154,7 +154,7 @@ def compute_layers(mosaic: Mosaic) -> tuple[list[F64], list[Bool]]:
         col = round((scene.grid.left - plan.grid.left) / plan.grid.pixel_width)
         place = slice(row, row + scene.grid.height), slice(col, col + scene.grid.width)
         layer, mask = np.zeros((len(pixels), *plan.grid.shape)), np.zeros(plan.grid.shape, np.bool_)
-        layer[:, *place] = to_dtype(pixels, plan.dtype, plan.nodata)
+        layer[:, *place] = to_dtype(pixels, plan.dtype, plan.nodata) if rounded else pixels
         mask[place] = valid
         layers.append(layer)
         masks.append(mask)
@@ -355,6 +355,51 @@ def test_a_hole_is_filled_from_estimated_footprints_too(tmp_path: Path) -> None:
     assert (mosaic.rendered.filled, mosaic.index[30, 1470 + 400]) == (1, 1)
 
 
+def draw_valid(rng: np.random.Generator, height: int, width: int) -> Bool:
+    """All of a scene, or with specks, or an ellipse, or with a hole, or half of it noise."""
+    kind = rng.integers(5)
+    valid = np.ones((height, width), np.bool_)
+    rows, cols = np.mgrid[:height, :width]
+    if kind == 1:
+        valid = rng.random((height, width)) > 0.1
+    elif kind == 2:
+        valid = ((2 * rows + 1) / height - 1) ** 2 + ((2 * cols + 1) / width - 1) ** 2 <= 1
+    elif kind == 3:
+        valid[height // 3 : 2 * height // 3 + 1, width // 3 : 2 * width // 3 + 1] = False
+    elif kind == 4:
+        valid[:, : width // 2] = rng.random((height, width // 2)) > 0.5
+    if not valid.any():
+        valid[0, 0] = True
+    return valid
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_scenes_of_any_size_shape_and_place_equal_the_slow_renderer(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    dtype, nodata = [("uint8", 100), ("uint8", 255), ("uint16", 0), ("int16", -32768), ("float32", np.nan)][seed % 5]
+    paths = []
+    for number in range(rng.integers(1, 7)):
+        (height, width), (col, row) = rng.integers(1, 90, 2), rng.integers(0, 120, 2)
+        truth = gradient_truth(height, width, 2, left=LEFT + col, top=TOP - row) * rng.uniform(0.8, 1.2)
+        truth = np.rint((truth + rng.normal(0, 5, truth.shape)) / (8 if dtype == "uint8" else 1))
+        truth[truth == nodata] += 1
+        truth[:, ~draw_valid(rng, height, width)] = nodata
+        path = tmp_path / "scenes" / f"s{number}.tif"
+        paths.append(write_scene(path, truth, left=LEFT + col, top=TOP - row, dtype=dtype, nodata=nodata, block=32))
+    mosaic = render(paths, tmp_path / "out", local_block_adjustment__number_of_blocks=int(rng.choice([1, 4, 30, 100])))
+    exact, masks = compute_layers(mosaic, rounded=False)
+    owners, border = find_owners(mosaic, masks)
+    assert ((mosaic.index == owners) | border).all()
+    np.testing.assert_array_equal(mosaic.valid, np.logical_or.reduce(masks))
+    limits = np.iinfo(dtype) if dtype != "float32" else np.finfo(dtype)
+    for position, layer in enumerate(exact):
+        own = mosaic.index == position + 1
+        difference = np.abs(mosaic.pixels[:, own] - np.clip(layer[:, own], limits.min, limits.max))
+        beside = np.abs(mosaic.pixels[:, own].astype(np.float64) - nodata) == 1  # moved off nodata
+        assert (difference[~beside] <= (0.502 if dtype != "float32" else 1e-3)).all()
+        assert (difference[beside] <= 1.502).all()
+
+
 def test_touched_pixels_go_to_the_later_scene_and_nothing_is_missing(tmp_path: Path, paths: list[Path]) -> None:
     forward = render(paths, tmp_path / "forward", mask_rasters__include_touched_pixels=True)
     backward = render(paths[::-1], tmp_path / "backward", mask_rasters__include_touched_pixels=True)
@@ -372,7 +417,7 @@ def test_touched_pixels_go_to_the_later_scene_and_nothing_is_missing(tmp_path: P
 def test_without_clipping_the_later_scene_wins_wherever_it_is_valid(
     tmp_path: Path, paths: list[Path], seamlines: str | None
 ) -> None:
-    options = {"methods__clip_method": None, "methods__seamline_method": seamlines}
+    options: dict[str, Any] = {"methods__clip_method": None, "methods__seamline_method": seamlines}
     for turned, order in enumerate((paths, paths[::-1])):
         mosaic = render(order, tmp_path / f"out{turned}", **options)
         layers, masks = compute_layers(mosaic)
@@ -385,7 +430,8 @@ def test_without_clipping_the_later_scene_wins_wherever_it_is_valid(
 
 def test_with_every_stage_off_but_merging_raw_pixels_come_out(tmp_path: Path, paths: list[Path]) -> None:
     stages = ("matching_global", "matching_local", "align", "seamline", "clip")
-    mosaic = render(paths, tmp_path / "out", **{f"methods__{stage}_method": None for stage in stages})
+    off: dict[str, Any] = {f"methods__{stage}_method": None for stage in stages}
+    mosaic = render(paths, tmp_path / "out", **off)
     raw = [read_scene(path, None) for path in paths]
     expected = np.zeros_like(mosaic.pixels)
     for scene, (pixels, valid) in zip(mosaic.plan.scenes, raw, strict=True):
@@ -521,9 +567,9 @@ def test_a_custom_nodata_value_is_that_of_inputs_and_mosaic(tmp_path: Path, path
     ],
 )
 def test_with_merging_off_every_scene_is_written_after_the_last_stage(
-    tmp_path: Path, paths: list[Path], stage: str, off: tuple[str, ...]
+    tmp_path: Path, paths: list[Path], stage: Any, off: tuple[str, ...]
 ) -> None:
-    options = {f"methods__{name}_method": None for name in off}
+    options: dict[str, Any] = {f"methods__{name}_method": None for name in off}
     mosaic = render(paths, tmp_path / "out", **options)
     layers, masks = compute_layers(mosaic)
     plan = make_plan(paths, methods__merge_method=None, **options)
@@ -533,7 +579,7 @@ def test_with_merging_off_every_scene_is_written_after_the_last_stage(
     with RasterReader(cache_bytes=10**8) as reader:
         for position, scene in enumerate(plan.scenes):
             file = tmp_path / f"{scene.name}.tif"
-            write_stage_raster(plan, mosaic.solution, reader, position, find_last_stage(plan.config), file, threads=2)
+            write_stage_raster(plan, mosaic.solution, reader, position, stage, file, threads=2)
             with rasterio.open(file) as raster:
                 pixels, transform = raster.read(), raster.transform
                 assert raster.nodata == plan.nodata

@@ -17,7 +17,7 @@ from processor.progress import Silent
 from processor.run import Request, run
 from processor.synthetic import SampleSet, SceneRecipe, make_scenes
 
-F64 = NDArray[np.float64]
+F64 = NDArray[Any]
 
 PURE = SceneRecipe(rows=2, cols=3, height=300, width=320, bands=2, compression=None, gain_spread=0.2)
 UNADJUSTED = {"methods.matching_global_method": None, "methods.matching_local_method": None}

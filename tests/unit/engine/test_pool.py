@@ -59,7 +59,7 @@ def test_the_first_error_in_order_is_raised_and_nothing_more_is_begun(threads: i
         return item
 
     results = map_ordered(work, range(1000), threads=threads)
-    got = []
+    got: list[int] = []
     with pytest.raises(ValueError, match="task 7"):
         got.extend(results)
     assert len(begun) <= 8 + 2 * threads
