@@ -340,6 +340,7 @@ def _part_link(source: str, destination: Path) -> Iterator[Path]:
             if _lock(stream) and _is_same_file(part, stream):
                 break
             stream.close()  # another writer took it for a leftover between linking and locking
+        part.unlink(missing_ok=True)  # the lock is the file's, not the name's: that writer removes only the name it found
     try:
         with stream:
             os.fsync(stream.fileno())

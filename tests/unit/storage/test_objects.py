@@ -346,3 +346,16 @@ class TestUploads:
         assert objects._content_type(urls.parse_url("s3://b/a"), "image/tiff") == {"ContentType": "image/tiff"}
         assert objects._content_type(urls.parse_url("gcs://b/a"), "image/tiff") == {"content_type": "image/tiff"}
         assert objects._content_type(urls.parse_url("memory://a"), "image/tiff") == {}
+
+
+def test_a_link_taken_for_a_leftover_by_another_writer_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "scratch"
+    source.write_bytes(b"finished")
+    answers = iter([False, True])  # the other writer holds the file's lock when we first ask
+    monkeypatch.setattr(objects, "_lock", lambda _: next(answers))
+    written = Written(size=8, sha256=hashlib.sha256(b"finished").hexdigest())
+    (tmp_path / "out").mkdir()
+    Store().upload_file(source, str(tmp_path / "out" / "a.bin"), written=written)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.bin"]
