@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 import shutil
 import tempfile
 import traceback
@@ -212,18 +213,17 @@ def _scratch_folder(parent: str | None, *, keep: bool) -> Iterator[Path]:
         try:
             if parent is not None:
                 Path(parent).mkdir(parents=True, exist_ok=True)
-            if keep:
-                folder = tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=parent)
-            else:
-                holder = tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=parent, ignore_cleanup_errors=True)
-                folder = stack.enter_context(holder)
+            folder = Path(tempfile.gettempdir() if parent is None else parent) / f"{_SCRATCH_PREFIX}{secrets.token_hex(8)}"
+            if not keep:  # before the folder is there, so that no signal comes between
+                stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
         except OSError as error:
             place = tempfile.gettempdir() if parent is None else parent
             msg = f"cannot make a scratch folder in {place} ({error.strerror}); name a writable one with --shared.temp_dir"
             raise ConfigError(msg) from error
-        yield Path(folder)
+        yield folder
     if keep:
-        log_event(_LOGGER, "scratch-kept", f"scratch files are kept in {folder}", folder=folder)
+        log_event(_LOGGER, "scratch-kept", f"scratch files are kept in {folder}", folder=str(folder))
 
 
 def _warn_of_space(scratch: Path, needed: int) -> None:
