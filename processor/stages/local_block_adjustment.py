@@ -84,10 +84,8 @@ def compute_block_grid(
     wide = bounds.width >= bounds.height
     cols = max(1, round(math.sqrt(target * bounds.width / bounds.height)))
     rows = max(1, round(target / cols))
-    while rows * cols < target:
-        rows, cols = (rows, cols + 1) if wide else (rows + 1, cols)
-    while rows * cols > target and (cols if wide else rows) > 1:
-        rows, cols = (rows, cols - 1) if wide else (rows - 1, cols)
+    # What raising and then lowering the longer side's count one by one ends at, however long and thin the canvas.
+    rows, cols = (rows, max(1, target // rows)) if wide else (max(1, target // cols), cols)
     return BlockGrid(bounds=bounds, rows=rows, cols=cols)
 
 
