@@ -19,7 +19,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-LOCKS := requirements.lock requirements-dev.lock requirements-build.lock requirements-lowest.lock
+LOCKS := requirements.lock requirements-dev.lock requirements-build.lock requirements-lowest.lock requirements-api.lock
+EXTRAS := --extra kubernetes --extra planetary-computer --extra geoparquet
 COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
@@ -71,11 +72,12 @@ docs: $(STAMP) ## Write docs/parameters.md from the model; a test says when that
 	  Path("docs/parameters.md").write_text(page(), encoding="utf-8")'
 
 lock: ## Resolve pyproject.toml into the locks anew, keeping what still fits; needs the set-up environment.
-	@$(COMPILE) --universal --extra kubernetes pyproject.toml -o requirements.lock
-	@$(COMPILE) --universal --extra kubernetes --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	@$(COMPILE) --universal $(EXTRAS) pyproject.toml -o requirements.lock
+	@$(COMPILE) --universal $(EXTRAS) --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	@$(COMPILE) --universal --group build -c requirements-dev.lock -o requirements-build.lock
 	@grep -o '^hypothesis==[^ ]*' requirements-dev.lock | $(COMPILE) -c /dev/stdin --upgrade --resolution lowest-direct \
 	  --python-platform linux --no-strip-extras --extra kubernetes --group test pyproject.toml -o requirements-lowest.lock
+	@$(COMPILE) --universal --group api -o requirements-api.lock
 	@$(MAKE) --no-print-directory lock-check
 
 lock-check: $(STAMP) ## Check that locks name no address and that what they install meets pyproject.toml.

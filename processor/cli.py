@@ -228,7 +228,7 @@ def _run(options: argparse.Namespace) -> int:
     prepared = prepare(request, config, tracker)
     configure_logging(debug=prepared.plan.config.shared.debug_logs, run=prepared.item_id)
     if options.dry_run:
-        place = request.destination_of(prepared.item_id).absolute_item_url
+        place = request.place(prepared.item_id, prepared.access).absolute_item_url
         return _print(render_plan(prepared.plan, item=place, digest=prepared.digest))
     outcome = execute(request, prepared, tracker)
     if sys.stdout.isatty():

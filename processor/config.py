@@ -20,7 +20,17 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from processor.errors import ConfigError
-from processor.parameters import OPERATIONAL, PLACES, Config, Inputs, Parameter, VectorMask, iter_parameters
+from processor.parameters import (
+    OPERATIONAL,
+    PLACES,
+    SECRETS,
+    Config,
+    Inputs,
+    MaskSetting,
+    Parameter,
+    VectorMask,
+    iter_parameters,
+)
 
 __all__ = [
     "OPERATIONAL",
@@ -40,6 +50,9 @@ __all__ = [
     "render_sample",
     "render_yaml",
 ]
+
+_SURROUNDINGS = frozenset({"io", "kubernetes"})
+"""Sections that are of the machine and the user, never of the data."""
 
 
 def parse_document(text: str, *, source: str) -> dict[str, Any]:
@@ -127,6 +140,12 @@ def apply_options(config: Config, options: Mapping[str, Any], *, is_remote: bool
     }
     for section, values in _unflatten(options).items():
         for name, value in values.items():
+            if is_remote and section in _SURROUNDINGS:
+                msg = (
+                    f"process option {section}.{name}: a document from a URL may not say how storage or clusters are reached; "
+                    "give it on the command line, in the environment or in the file of --config"
+                )
+                raise ConfigError(msg)
             if is_remote and not config.inputs.allow_local_files and (name in PLACES or name == "allow_local_files") and value:
                 msg = (
                     f"process option {section}.{name} = {value!r}: a document from a URL may not name files; give it on the "
@@ -222,6 +241,8 @@ def _describe(error: ValidationError, merged: Mapping[str, Any]) -> str:
 
 
 def _find_value(merged: Mapping[str, Any], path: str) -> Any:
+    if path in SECRETS:
+        return "…"
     section, _, name = path.partition(".")
     values = merged.get(section)
     return values.get(name) if name and isinstance(values, Mapping) else values
@@ -348,6 +369,8 @@ def find_example(parameter: Parameter) -> Any:
 
 
 def _to_python(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(key)}: {_to_python(member)}' for key, member in value.items())}}}"
     if isinstance(value, list):
         return f"({', '.join(map(_to_python, value))}{',' if len(value) == 1 else ''})"
     return json.dumps(value) if isinstance(value, str) else repr(value)
@@ -367,6 +390,8 @@ def _list_values(schema: Mapping[str, Any]) -> list[str]:
     """What may be given, each in words, from a JSON schema."""
     if "anyOf" in schema:
         return list(dict.fromkeys(word for part in schema["anyOf"] for word in _list_values(part)))
+    if "$ref" in schema:  # the one parameter that has fields of its own
+        return [f"{{{', '.join(MaskSetting.model_fields)}}}"]
     if "const" in schema or "enum" in schema:
         return [f"`{word}`" for word in schema.get("enum", [schema.get("const")])]
     if schema["type"] != "array":

@@ -8,14 +8,12 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 from urllib.parse import unquote
-
-import fsspec
 
 from processor.config import Inputs
 from processor.errors import InputError
-from processor.model import Finding, SceneRef
+from processor.model import Finding, RasterRef, SceneRef
 from processor.storage.objects import Store
 from processor.storage.urls import parse_url, redact_url, storage_errors
 from stac.hrefs import href_name, href_suffix, show_href
@@ -166,11 +164,11 @@ def _match_files(pattern: str) -> list[str]:
 def _read_remote(url: str, inputs: Inputs, store: Store, refine: Refine | None) -> ResolvedInputs:
     can_list = parse_url(url).protocol in _LISTED_PROTOCOLS
     if can_list and glob.has_magic(url):
-        return _choose_matches(url, _list_objects(url, store, pattern=True), inputs)
+        return _choose_matches(url, store.glob(url), inputs)
     if href_suffix(url) in _RASTER:
         return _describe_rasters([url], inputs, redact_url(url))
     if can_list and href_suffix(url) not in _DOCUMENT and (url.endswith("/") or not store.exists(url)):
-        return _choose_folder(url, _list_objects(url, store, pattern=False), inputs, has_folders=True)
+        return _choose_folder(url, store.list_objects(url), inputs, has_folders=True)
     return _parse_document(store.read_bytes(url, max_bytes=MAX_DOCUMENT_BYTES), url, inputs, refine, is_remote=True)
 
 
@@ -183,15 +181,6 @@ def _read_stdin(stdin: IO[bytes] | None, inputs: Inputs, refine: Refine | None) 
         msg = f"standard input is larger than {MAX_DOCUMENT_BYTES} bytes: split the ItemCollection"
         raise InputError(msg)
     return _parse_document(data, "standard input", inputs, refine, is_remote=False, base=f"{Path.cwd()}/")
-
-
-def _list_objects(url: str, store: Store, *, pattern: bool) -> list[str]:
-    """List the URLs of the objects in a folder, or of those that match a pattern."""
-    place = parse_url(url)
-    with storage_errors(url):
-        filesystem: Any = fsspec.filesystem(place.protocol, **store.options.get(place.protocol, {}))
-        entries = filesystem.glob(url, detail=True).values() if pattern else filesystem.ls(url, detail=True)
-        return [str(filesystem.unstrip_protocol(entry["name"])) for entry in entries if entry["type"] == "file"]
 
 
 def _choose_folder(folder: str, files: list[str], inputs: Inputs, *, has_folders: bool) -> ResolvedInputs:
@@ -229,7 +218,7 @@ def _describe_rasters(hrefs: Sequence[str], inputs: Inputs, description: str) ->
     names = [href_name(href).rpartition(".")[0] for href in hrefs]
     check_names(names, what="file", origins=[show_href(href) for href in hrefs])
     refs = tuple(
-        SceneRef(name=name, priority=priority, href=href)
+        SceneRef(name=name, priority=priority, rasters=(RasterRef(href=href),))
         for priority, (name, href) in enumerate(zip(names, hrefs, strict=True))
     )
     return ResolvedInputs(refs=refs, document=None, description=description)

@@ -9,7 +9,9 @@ import types
 from collections.abc import Mapping, Sequence
 from datetime import date
 from difflib import get_close_matches
-from typing import Any, Final, Literal, NoReturn, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, NoReturn, Union, get_args, get_origin
+
+from pydantic import BaseModel
 
 from processor.config import Config, Parameter, iter_parameters, load_config, parse_document, parse_value
 from processor.errors import ConfigError, InputError
@@ -80,8 +82,12 @@ def _describe_kind(annotation: object) -> str:
         return "|".join(json.dumps(word) if isinstance(word, bool) else str(word) for word in parts)
     if origin in (Union, types.UnionType):
         return "|".join(dict.fromkeys(_describe_kind(part) for part in parts))
+    if origin is Annotated:
+        return _describe_kind(parts[0])
     if origin is tuple:
         return "LIST"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "MAPPING"
     return _describe_kind(parts[0]) if parts else _KINDS[annotation]
 
 

@@ -6,11 +6,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-__all__ = ["OPERATIONAL", "PLACES", "Config", "Inputs", "Parameter", "VectorMask", "iter_parameters"]
+__all__ = [
+    "OPERATIONAL",
+    "PLACES",
+    "SECRETS",
+    "Config",
+    "Inputs",
+    "Io",
+    "MaskSetting",
+    "Parameter",
+    "VectorMask",
+    "iter_parameters",
+]
 
 #: Parameters that change time, memory or place but never a byte of the result.
 OPERATIONAL = frozenset(
@@ -26,8 +47,37 @@ OPERATIONAL = frozenset(
         "shared.io_threads",
         "shared.tile_threads",
         "shared.save_as_cog",
+        "io.raster_backend",
+        "io.retries",
+        "io.timeout",
+        "io.s3_endpoint",
+        "io.s3_region",
+        "io.s3_profile",
+        "io.s3_access_key_id",
+        "io.s3_secret_access_key",
+        "io.s3_session_token",
+        "io.s3_anonymous",
+        "io.s3_requester_pays",
+        "io.s3_path_style",
+        "io.gs_endpoint",
+        "io.gs_credentials",
+        "io.gs_anonymous",
+        "io.gs_user_project",
+        "kubernetes.namespace",
+        "kubernetes.image",
+        "kubernetes.service_account",
+        "kubernetes.shards",
+        "kubernetes.cpu",
+        "kubernetes.retries_per_index",
+        "kubernetes.deadline",
+        "kubernetes.keep_finished",
+        "kubernetes.on_interrupt",
+        "kubernetes.queue",
     }
 )
+
+#: Parameters whose value is never shown: not in messages, logs, documents.
+SECRETS = frozenset({"io.s3_access_key_id", "io.s3_secret_access_key", "io.s3_session_token"})
 
 #: Names of parameters whose value is a place in storage: a document from elsewhere may not set them.
 PLACES = frozenset(
@@ -42,6 +92,7 @@ PLACES = frozenset(
         "output_mask",
         "aoi_path",
         "debug_vectors_path",
+        "gs_credentials",
     }
 )
 
@@ -51,6 +102,15 @@ Dtype = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32"
 Word = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Place = Annotated[str, StringConstraints(min_length=1, max_length=8192), WithJsonSchema({"type": "string", "format": "path"})]
 
+
+def _split_words(value: Any) -> Any:
+    """Words between commas."""
+    return tuple(word.strip() for word in value.split(",")) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[Word, ...], Field(min_length=1, max_length=256), BeforeValidator(_split_words)]
+Secret = Annotated[str, StringConstraints(min_length=1, max_length=8192)]  # see SECRETS
+Endpoint = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+/?$", max_length=2048)]
 Paths = Place | tuple[Place, ...]
 Choice = Literal["include", "exclude"]
 VectorMask = tuple[Choice, Place] | tuple[Choice, Place, Word]
@@ -72,10 +132,27 @@ class _Section(BaseModel):
     def _refuse_truth(cls, value: Any, info: ValidationInfo) -> Any:
         """A switch is no number: without this, true would count as 1."""
         annotation = cls.model_fields[info.field_name or ""].annotation
-        if isinstance(value, bool) and annotation is not bool and True not in get_args(annotation):
+        if isinstance(value, bool) and annotation is not bool and not {bool, True} & set(get_args(annotation)):
             msg = "true and false are no value of this parameter"
             raise ValueError(msg)
         return value
+
+
+class MaskSetting(BaseModel):
+    """The asset of each Item that says which pixels are invalid."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    asset: Word
+    invalid: Annotated[tuple[Annotated[int, Field(ge=0, le=65535)], ...], Field(max_length=65536)] = ()
+    bits: Annotated[tuple[Annotated[int, Field(ge=0, le=15)], ...], Field(max_length=16)] = ()
+
+    @model_validator(mode="after")
+    def _check_marks(self) -> MaskSetting:
+        if not self.invalid and not self.bits:
+            msg = "a mask needs invalid (values) or bits that mark invalid pixels"
+            raise ValueError(msg)
+        return self
 
 
 class Inputs(_Section):
@@ -85,6 +162,26 @@ class Inputs(_Section):
         default=None,
         description="Key of the STAC asset to read; needed where an Item has several raster assets.",
         examples=["visual"],
+    )
+    assets: Words | None = Field(
+        default=None,
+        description="Keys of STAC assets whose bands are stacked in this order, where an Item has one asset a band.",
+        examples=["red,green,blue,nir"],
+    )
+    bands: Words | None = Field(
+        default=None,
+        description="Bands to read, in this order, by name or common name; looked for in all assets, or those chosen.",
+        examples=["nir,red,green"],
+    )
+    mask: MaskSetting | None = Field(
+        default=None,
+        description="Asset whose values, or bits of which any is set, mark invalid pixels: {asset, invalid, bits}.",
+        examples=["{asset: SCL, invalid: [0, 1, 3, 8, 9, 10]}"],
+    )
+    sign: Literal["planetary-computer"] | None = Field(
+        default=None,
+        description="Sign the hrefs of this catalogue; needs the extra of that name.",
+        examples=["planetary-computer"],
     )
     allow_local_files: bool = Field(
         default=False,
@@ -294,6 +391,11 @@ class AlignRasters(_Section):
     resolution: Resolution = Field(
         default="highest", description="Pixel size: the smallest, the mean or the largest of the scenes'.", examples=["lowest"]
     )
+    crs: Word | None = Field(
+        default=None,
+        description="CRS of the mosaic, an authority's code; null: the scenes', the commonest where they differ.",
+        examples=["EPSG:32632"],
+    )
 
 
 class VoronoiCenterSeamline(_Section):
@@ -380,6 +482,24 @@ class Output(_Section):
         examples=[6],
     )
     predictor: bool = Field(default=True, description="Difference neighbouring pixels before packing.", examples=[False])
+    hrefs: Literal["relative", "absolute"] = Field(
+        default="relative",
+        description="How the Item names its files; relative ones let the folder be moved.",
+        examples=["absolute"],
+    )
+    public_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s?#@]+$", max_length=2048)] | None = Field(
+        default=None,
+        description="Where the folder of --output can be read over HTTP; the Item then names its files there too (alternate).",
+        examples=["https://data.example.org/mosaics"],
+    )
+    inputs_geoparquet: bool = Field(
+        default=False,
+        description="Publish the Items of the inputs as STAC GeoParquet too; needs the extra of that name.",
+        examples=[True],
+    )
+    catalog: bool = Field(
+        default=False, description="Write a catalog.json that links to the Item into the folder of --output.", examples=[True]
+    )
 
     @field_validator("level")
     @classmethod
@@ -389,6 +509,125 @@ class Output(_Section):
             msg = "deflate has levels 1 to 12"
             raise ValueError(msg)
         return value
+
+
+class Io(_Section):
+    """How storage is reached, by fsspec and GDAL alike; null: as the variables AWS_… and GOOGLE_… say."""
+
+    raster_backend: Literal["auto", "gdal", "fsspec"] = Field(
+        default="auto",
+        description="What reads rasters: GDAL (s3, gs, http, files) or fsspec (anything); auto: GDAL where it can.",
+        examples=["fsspec"],
+    )
+    retries: int = Field(
+        default=5, ge=0, le=20, description="How often a request is repeated that failed for now.", examples=[8]
+    )
+    timeout: float = Field(
+        default=60.0,
+        gt=0,
+        le=3600,
+        description="Time without a byte after which a request has failed.",
+        json_schema_extra={"unit": "seconds"},
+        examples=[20.0],
+    )
+    s3_endpoint: Endpoint | None = Field(
+        default=None,
+        description="URL of an S3 server other than Amazon's (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL).",
+        examples=["http://127.0.0.1:8333"],
+    )
+    s3_region: Word | None = Field(
+        default=None, description="Region of the buckets (AWS_REGION, AWS_DEFAULT_REGION).", examples=["eu-central-1"]
+    )
+    s3_profile: Word | None = Field(
+        default=None, description="Profile of the shared configuration (AWS_PROFILE).", examples=["mosaics"]
+    )
+    s3_access_key_id: Secret | None = Field(
+        default=None, description="Key (AWS_ACCESS_KEY_ID); better left to the environment.", examples=["AKIAEXAMPLE"]
+    )
+    s3_secret_access_key: Secret | None = Field(
+        default=None, description="Its secret (AWS_SECRET_ACCESS_KEY); better left to the environment.", examples=["example"]
+    )
+    s3_session_token: Secret | None = Field(
+        default=None, description="Token of temporary keys (AWS_SESSION_TOKEN).", examples=["example"]
+    )
+    s3_anonymous: bool | None = Field(
+        default=None, description="Do not sign requests: public buckets (AWS_NO_SIGN_REQUEST).", examples=[True]
+    )
+    s3_requester_pays: bool | None = Field(
+        default=None,
+        description="Pay for what is read from buckets that ask for it (AWS_REQUEST_PAYER=requester); those whose Items "
+        "say so are paid for anyway.",
+        examples=[True],
+    )
+    s3_path_style: bool | None = Field(
+        default=None,
+        description="Name the bucket in the path, not the host (AWS_VIRTUAL_HOSTING=FALSE); null: where an endpoint is set.",
+        examples=[True],
+    )
+    gs_endpoint: Endpoint | None = Field(
+        default=None,
+        description="URL of a GCS server other than Google's (STORAGE_EMULATOR_HOST).",
+        examples=["http://127.0.0.1:4443"],
+    )
+    gs_credentials: Place | None = Field(
+        default=None,
+        description="File of a service account (GOOGLE_APPLICATION_CREDENTIALS).",
+        examples=["/etc/mosaic/service-account.json"],
+    )
+    gs_anonymous: bool | None = Field(
+        default=None, description="Do not sign requests: public buckets (GS_NO_SIGN_REQUEST).", examples=[True]
+    )
+    gs_user_project: Word | None = Field(
+        default=None, description="Project that pays for requests (GS_USER_PROJECT).", examples=["my-project"]
+    )
+
+
+class Kubernetes(_Section):
+    """The Jobs of `run --executor kubernetes`."""
+
+    namespace: Word | None = Field(
+        default=None,
+        description="Namespace of the Jobs; null: the coordinator's own, or the kubeconfig's.",
+        examples=["mosaics"],
+    )
+    image: Word | None = Field(
+        default=None,
+        description="Image of the workers; null: the coordinator's own.",
+        examples=["registry.example.org/mosaic-processor:0.1.0"],
+    )
+    service_account: Word = Field(
+        default="mosaic-worker",
+        description="Service account of the workers; it needs no right but to storage.",
+        examples=["reader"],
+    )
+    shards: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None, description="Pods of a phase, at most; null: chosen from the plan.", examples=[20]
+    )
+    cpu: float = Field(
+        default=2.0, gt=0, le=256, description="Processors of a worker.", json_schema_extra={"unit": "cores"}, examples=[4.0]
+    )
+    retries_per_index: int = Field(
+        default=4, ge=0, le=100, description="How often a shard is repeated that failed for now.", examples=[8]
+    )
+    deadline: Annotated[int, Field(ge=60)] | None = Field(
+        default=None,
+        description="Time after which a phase has failed; null: chosen from the plan.",
+        json_schema_extra={"unit": "seconds"},
+        examples=[7200],
+    )
+    keep_finished: int = Field(
+        default=3600,
+        ge=0,
+        description="Time for which finished Jobs are kept, for their logs.",
+        json_schema_extra={"unit": "seconds"},
+        examples=[600],
+    )
+    on_interrupt: Literal["leave", "delete"] = Field(
+        default="leave",
+        description="What becomes of the Jobs when the coordinator is stopped: a rerun finds those that are left.",
+        examples=["delete"],
+    )
+    queue: Word | None = Field(default=None, description="Queue of Kueue that admits the Jobs.", examples=["mosaics"])
 
 
 class Config(BaseSettings):
@@ -406,6 +645,8 @@ class Config(BaseSettings):
     mask_rasters: MaskRasters = MaskRasters()
     merge_rasters: MergeRasters = MergeRasters()
     output: Output = Output()
+    io: Io = Io()
+    kubernetes: Kubernetes = Kubernetes()
 
     @classmethod
     def settings_customise_sources(

@@ -19,14 +19,12 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
-import fsspec
-
 from processor.errors import ConfigError, ExistsError
 from processor.logs import log_event
 from processor.placement import Copy
 from processor.products import CLAIM, Product
 from processor.storage.objects import Store, Written, join_url
-from processor.storage.urls import parse_writable_url, storage_errors
+from processor.storage.urls import parse_writable_url
 
 __all__ = ["Destination", "check_claim", "check_destination", "find_published", "publish"]
 
@@ -232,11 +230,4 @@ def _remove(destination: Destination, path: str) -> None:
     """Remove a file below the folder; one that is gone already, or whose name leads out of it, is left alone."""
     with suppress(ConfigError):
         url = destination.url(path)
-        place = parse_writable_url(url)
-        with storage_errors(url):
-            if place.protocol == "file":
-                Path(place.path).unlink(missing_ok=True)
-                return
-            options = {"use_listings_cache": False, **destination.store.options.get(place.protocol, {})}
-            with suppress(FileNotFoundError):
-                fsspec.filesystem(place.protocol, **options).rm_file(place.path)
+        destination.store.remove(url)

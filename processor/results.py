@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from processor.products import Product, make_data_products, make_mosaic_products
 from processor.report.bundle import make_report
 from processor.report.figures import PixelCounts, Preview, RunFacts
 from processor.stages.voronoi_center_seamline import compute_footprint
+from processor.storage.access import Access
 from processor.storage.cog import CogSpec
 from processor.storage.raster import read_decimated
 from processor.version import read_version
@@ -33,12 +34,16 @@ _SUMMARY = ("coverage", "residual_before", "residual_after", "contrast", "warnin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A planned run, before any pixel is read."""
+    """A planned run, before any pixel is read.
+
+    access: how storage is reached.
+    """
 
     plan: Plan
     digest: str
     item_id: str
     findings: tuple[Finding, ...]
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

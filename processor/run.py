@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from processor.config import Config, apply_options
 from processor.engine.given import read_given
+from processor.engine.harmonise import harmonise
 from processor.engine.local import measure_and_solve, render_mosaic
 from processor.engine.measure import Measures
 from processor.engine.plan import compute_digest, plan_run
@@ -35,6 +36,7 @@ from processor.products import (
 from processor.progress import Silent, Tracker
 from processor.publish import Destination, check_claim, check_destination, find_published, publish
 from processor.results import Prepared, Result, Stamp, describe_mosaic, describe_scenes
+from processor.storage.access import Access, resolve_access
 from processor.storage.cog import is_crs_kept
 from processor.storage.objects import Store, join_url
 from processor.storage.raster import RasterReader, open_scene
@@ -70,10 +72,10 @@ class Request:
     stdin: IO[bytes] | None = None
     mosaic_url: str | None = None
 
-    def destination_of(self, item_id: str) -> Destination:
-        """Where an Item with this id goes, and everything that it names."""
+    def place(self, item_id: str, access: Access) -> Destination:
+        """Where an Item goes, and everything that it names."""
         folder = join_url(self.destination, item_id)
-        return Destination(store=Store(), folder=folder, item_id=item_id, overwrite=self.overwrite)
+        return Destination(store=Store(access=access), folder=folder, item_id=item_id, overwrite=self.overwrite)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,21 +130,25 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         request.inputs,
         stdin=request.stdin,
         inputs=base.inputs,
+        store=Store(access=resolve_access(base.io)),
         refine=lambda document, is_remote: apply_options(base, process_options(document), is_remote=is_remote).inputs,
     )
     config = apply_options(base, process_options(resolved.document), is_remote=resolved.is_remote)
+    access = resolve_access(config.io)
     threads = resolve_threads(config.shared.image_threads, auto=8)
     nodata = config.shared.custom_nodata_value
-    opening = map_ordered(lambda ref: open_scene(ref, nodata=nodata), resolved.refs, threads=threads)
+    opening = map_ordered(lambda ref: open_scene(ref, nodata=nodata, access=access), resolved.refs, threads=threads)
     watch = Silent() if tracker is None else tracker
     opened = list(watch.track(opening, name="open", total=len(resolved.refs), amount=lambda _: 1.0, unit="scenes"))
-    scenes = [scene.scene for scene in opened]
-    given = read_given(scenes, config, Store())
+    harmonised = harmonise(opened, config)
+    scenes = harmonised.scenes
+    given = read_given(scenes, config, Store(access=access))
     plan = plan_run(scenes, config, given)
     find_kept_stages(config, plan.scenes)  # a setting that does not fit is refused before a pixel is read
     _check_crs(scenes[0])
     digest = compute_digest(scenes, config, read_version(), given.fingerprints)
-    findings = (*resolved.findings, *(finding for scene in opened for finding in scene.findings), *plan.findings)
+    described = (finding for scene in opened for finding in scene.findings)
+    findings = (*resolved.findings, *described, *harmonised.findings, *plan.findings)
     for finding in findings:
         _log_finding(finding)
     log_event(
@@ -156,7 +162,9 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         height=plan.grid.height,
         input=resolved.description,
     )
-    return Prepared(plan=plan, digest=digest, item_id=request.item_id or f"mosaic-{digest[:16]}", findings=findings)
+    return Prepared(
+        plan=plan, digest=digest, item_id=request.item_id or f"mosaic-{digest[:16]}", findings=findings, access=access
+    )
 
 
 def _check_crs(scene: Scene) -> None:
@@ -168,7 +176,7 @@ def _check_crs(scene: Scene) -> None:
 def execute(request: Request, prepared: Prepared, tracker: Tracker) -> Outcome:
     """Measure, solve, render and publish what was planned."""
     config = prepared.plan.config
-    destination = request.destination_of(prepared.item_id)
+    destination = request.place(prepared.item_id, prepared.access)
     if not request.overwrite:
         published = find_published(destination, prepared.digest)
         if published is not None:
@@ -240,7 +248,8 @@ def _make(prepared: Prepared, scratch: Path, tracker: Tracker, stamp: Stamp) -> 
     """Read the pixels, twice, and make from them all that is published."""
     plan = prepared.plan
     kept = find_kept_stages(plan.config, plan.scenes)
-    with RasterReader(cache_bytes=find_cache_bytes(plan.config.shared.cache)) as reader, _ending_passes():
+    cache_bytes = find_cache_bytes(plan.config.shared.cache)
+    with RasterReader(cache_bytes=cache_bytes, access=prepared.access) as reader, _ending_passes():
         measures, solution = measure_and_solve(plan, reader, tracker)
         _log_solved(measures, solution)
         findings = (*prepared.findings, *solution.findings)

@@ -13,21 +13,39 @@ from urllib.parse import quote, unquote
 
 from processor.storage.urls import redact_url
 
-__all__ = ["MAX_HREF_LENGTH", "SCHEMES", "href_name", "href_suffix", "is_absolute", "publish_href", "resolve_href", "show_href"]
+__all__ = [
+    "MAX_HREF_LENGTH",
+    "SCHEMES",
+    "holds_credentials",
+    "href_name",
+    "href_suffix",
+    "is_absolute",
+    "publish_href",
+    "resolve_href",
+    "show_href",
+]
 
-SCHEMES: Final = ("s3", "gs", "https", "http", "file")
-"""Schemes of hrefs that are followed."""
+SCHEMES: Final = ("s3", "gs", "az", "abfs", "abfss", "hf", "https", "http", "file")
+"""Schemes of hrefs that are followed.
+
+Not ``zip``, which opens whatever its archive is called, nor ``memory``, which is this process: only the command line names
+those, and a document that was itself read from ``memory://`` (in tests) may name its neighbours there.
+"""
 
 MAX_HREF_LENGTH: Final = 8192
 """Characters; the longest signed URLs have about 3,000."""
 
 _SHOWN_LENGTH: Final = 200
+_MEMORY: Final = "memory"
+_CONTAINERS: Final = frozenset({"az", "abfs", "abfss"})  # whose authority may be container@account
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _AUTHORITY: Final = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
+_CONTAINER: Final = re.compile(r"[A-Za-z0-9$_-]+@")
 _FORBIDDEN: Final = re.compile(r'[\\<>"]')
 _CREDENTIAL: Final = re.compile(
     r"(?i)^(x-amz-.*|x-goog-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id"
-    r"|sig|se|sp|sv|sr|st|ske|skoid|sks|skt|sktid|skv|spr|token|access_token|api_?key|subscription-key)$"
+    r"|sig|se|sp|sv|sr|st|ske|skoid|sks|skt|sktid|skv|spr|saoid|suoid|scid|sdd|sip|ss|srt|si"
+    r"|token|access_token|api_?key|subscription-key)$"
 )
 
 
@@ -51,7 +69,7 @@ def resolve_href(href: object, *, base: str, is_remote: bool, allow_local_files:
     Returns
     -------
     str
-        An absolute local path, or a URL of one of :data:`SCHEMES` except ``file``.
+        An absolute local path, or a URL of one of :data:`SCHEMES` except ``file`` (or, in tests, of ``memory``).
 
     Raises
     ------
@@ -69,7 +87,7 @@ def resolve_href(href: object, *, base: str, is_remote: bool, allow_local_files:
     _check_characters(href)
     scheme, is_url, rest = href.partition("://")
     if is_url and _SCHEME.fullmatch(scheme):
-        path_or_url = _parse_url(scheme.lower(), rest, href)
+        path_or_url = _parse_url(scheme.lower(), rest, href, in_memory=base.startswith(f"{_MEMORY}://"))
     elif ":" in href.partition("/")[0]:
         msg = f"href {show_href(href)} is neither a path nor a URL: use one of {_listed_schemes()}, or ./ before a file name"
         raise ValueError(msg)
@@ -115,9 +133,20 @@ def href_suffix(href: str) -> str:
 
 
 def href_name(href: str) -> str:
-    """Give the last segment of an href's path."""
+    """Give the last segment of an href's path; of a member of an archive, ``zip://member::archive``, that of the member."""
+    if href.startswith("zip://"):
+        href = href.partition("::")[0]
     is_http = href.lower().startswith(("http://", "https://"))
     return (_split_query(href)[0] if is_http else href).rpartition("/")[2]
+
+
+def holds_credentials(url: str) -> bool:
+    """Tell whether a URL names a user or a password before its host; ``container@account`` is neither."""
+    scheme, _, rest = url.partition("://")
+    authority = rest.partition("/")[0]
+    if scheme.lower() in _CONTAINERS:
+        authority = _CONTAINER.sub("", authority, count=1) if _CONTAINER.match(authority) else authority
+    return "@" in authority
 
 
 def publish_href(href: str) -> str:
@@ -134,7 +163,8 @@ def publish_href(href: str) -> str:
     authority, slash, path = rest.partition("/")
     path, query = _split_query(path) if scheme in {"http", "https"} else (path, "")
     kept = [pair for pair in query.removeprefix("?").partition("#")[0].split("&") if pair and not _is_credential(pair)]
-    plain = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}{'?' if kept else ''}{'&'.join(kept)}"
+    authority = authority if not holds_credentials(href) else authority.rpartition("@")[2]
+    plain = f"{scheme}://{authority}{slash}{path}{'?' if kept else ''}{'&'.join(kept)}"
     return plain.replace(" ", "%20")
 
 
@@ -151,13 +181,13 @@ def _check_characters(href: str) -> None:
         raise ValueError(msg)
 
 
-def _parse_url(scheme: str, rest: str, href: str) -> str:
+def _parse_url(scheme: str, rest: str, href: str, *, in_memory: bool) -> str:
     """Check a URL; of a ``file:`` URL give the path."""
     authority, _, path = rest.partition("/")
-    if scheme not in SCHEMES:
+    if scheme not in SCHEMES and not (in_memory and scheme == _MEMORY):
         msg = f"href {show_href(href)} has the scheme {scheme!r}: use one of {_listed_schemes()}"
         raise ValueError(msg)
-    if "@" in authority:
+    if holds_credentials(href):
         msg = f"href {show_href(href)} holds a user name or a password: give credentials through the storage options instead"
         raise ValueError(msg)
     if scheme == "file":
@@ -165,7 +195,7 @@ def _parse_url(scheme: str, rest: str, href: str) -> str:
             msg = f"href {show_href(href)} is a file of another machine: write file:///path"
             raise ValueError(msg)
         return f"/{unquote(path)}"
-    if not _AUTHORITY.fullmatch(authority):
+    if not _AUTHORITY.fullmatch(_CONTAINER.sub("", authority, count=1) if scheme in _CONTAINERS else authority):
         what = "host" if scheme.startswith("http") else "bucket"
         msg = f"href {show_href(href)} names no valid {what}: write {scheme}://{what}/path"
         raise ValueError(msg)

@@ -22,7 +22,7 @@ from processor.engine.measure import Measures
 from processor.engine.plan import Plan, plan_run
 from processor.engine.render import Renderer
 from processor.engine.solve import Solution, join_statistics
-from processor.model import Scene, SceneRef, Window
+from processor.model import RasterRef, Scene, SceneRef, Window
 from processor.progress import Silent
 from processor.storage.objects import Store
 from processor.storage.raster import RasterReader, open_scene
@@ -76,7 +76,8 @@ class Made:
 
 def open_scenes(paths: Sequence[Path], *, nodata: float | None = None) -> list[Scene]:
     return [
-        open_scene(SceneRef(name=path.stem, priority=i, href=str(path)), nodata=nodata).scene for i, path in enumerate(paths)
+        open_scene(SceneRef(name=path.stem, priority=i, rasters=(RasterRef(href=str(path)),)), nodata=nodata).scene
+        for i, path in enumerate(paths)
     ]
 
 

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from rasterio.crs import CRS
@@ -26,6 +27,7 @@ from processor.stages.align_rasters import compute_pixel_size, snap_grid
 from processor.stages.local_block_adjustment import compute_block_grid
 from processor.stages.merge_rasters import choose_nodata
 from processor.storage.raster import level_grid
+from processor.storage.urls import redact_url
 
 __all__ = [
     "BLOCK_EDGE",
@@ -395,19 +397,21 @@ def compute_digest(scenes: Sequence[Scene], config: Config, version: str, finger
     """
     settings = decisive_settings(config)
     ordered = sorted(scenes, key=lambda scene: scene.name)
-    inputs = [
-        [
-            s.name,
-            s.source.href,
-            s.source.size,
-            s.source.fingerprint,
-            s.source.band_indexes,
-            s.priority if _order_matters(config) else 0,
-        ]
-        for s in ordered
-    ]
+    inputs = [[scene.name, *_identify(scene), scene.priority if _order_matters(config) else 0] for scene in ordered]
     text = json.dumps([version, settings, inputs, dict(fingerprints or {})], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _identify(scene: Scene) -> list[Any]:
+    """What decides a scene's pixels."""
+    if not scene.parts:
+        source = scene.source
+        return [redact_url(source.href), source.size, source.fingerprint, source.band_indexes]
+    parts = [
+        [*_identify(part.raster), [[c.scale, c.offset] for c in part.conversions], part.resampling] for part in scene.parts
+    ]
+    mask = scene.mask
+    return [parts, None if mask is None else [*_identify(mask.raster), mask.invalid, mask.bits], scene.grid.transform]
 
 
 def _order_matters(config: Config) -> bool:

@@ -9,7 +9,9 @@ between processes and machines:
 - ``s3://``: ``If-None-Match: *`` on the request that completes the object. A server that ignores the header overwrites.
 - ``gs://``: generation 0 as a precondition.
 - ``memory://`` (tests): within the process.
-- ``http(s)://`` is read only.
+- ``http(s)://`` and other protocols of fsspec are read only.
+
+Requests that failed for now are repeated, with growing and random pauses: to S3 and GCS by their clients, to others here.
 
 Writing the same bytes again is not an error, so that a task that was killed after its write can be repeated.
 """
@@ -19,18 +21,21 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import random
 import re
 import secrets
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, cast
+from typing import Any, BinaryIO, Final, Literal, TypeVar, cast
 
 import fsspec
 
-from processor.errors import ExistsError, InputError
+from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError
+from processor.storage.access import Access, resolve_access
 from processor.storage.urls import (
     Place,
     is_absence,
@@ -45,11 +50,27 @@ from processor.storage.urls import (
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["Store", "Written", "iter_file", "join_url", "local_path", "redact_url", "storage_errors"]
+__all__ = [
+    "ObjectInfo",
+    "Store",
+    "Written",
+    "find_filesystem",
+    "iter_file",
+    "join_url",
+    "local_path",
+    "redact_url",
+    "storage_errors",
+]
+
+T = TypeVar("T")
 
 _CHUNK: Final = 8 << 20  # bytes read or hashed at once
 _PART: Final = 16 << 20  # bytes of a part of an upload; S3 allows 10,000 parts
 _UPLOADS_AT_ONCE: Final = 4  # parts in flight: bounds memory to 64 MiB for objects below 144 GB
+_RETRYING: Final = frozenset({"file", "memory", "s3", "gs"})
+"""Protocols whose clients repeat requests themselves, or need not."""
+
+_LONGEST_PAUSE: Final = 15.0  # seconds
 _LEFTOVER: Final = re.compile(r"\..+\.[0-9a-f]{16}\.part")
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV})
 
@@ -67,13 +88,25 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """What storage tells of an object without reading it.
+
+    size: bytes, or None.
+    version: entity tag, generation or time of change, whichever it tells; None where it tells none.
+    """
+
+    size: int | None
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
     """Every object the program reads or writes that is not read through GDAL.
 
-    options: fsspec storage options for each protocol ("s3", "gs", "http"); may hold credentials.
+    access: how storage is reached; default: as the environment says.
     """
 
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    access: Access = field(default_factory=resolve_access)
 
     def exists(self, url: str) -> bool:
         """Whether an object (not a folder) has this name.
@@ -86,15 +119,104 @@ class Store:
             Access is denied.
         """
         place = parse_url(url)
-        with storage_errors(url):
-            if place.protocol == "file":
+        if place.protocol == "file":
+            with storage_errors(url):
                 return Path(place.path).is_file()
+        return self._retry(place, lambda: self._find(place, url))
+
+    def _find(self, place: Place, url: str) -> bool:
+        with storage_errors(url):
             try:
                 return str(self._filesystem(place).info(place.path)["type"]) == "file"
             except FileNotFoundError as error:
                 if is_absence(error):
                     return False
                 raise
+
+    def describe(self, url: str) -> ObjectInfo:
+        """Size and version of an object.
+
+        Raises
+        ------
+        InputError
+            There is no such object, or access is denied.
+        StorageError
+            Storage or the network failed.
+        """
+        place = parse_url(url)
+        if place.protocol == "file":
+            with storage_errors(url):
+                status = Path(place.path).stat()
+            return ObjectInfo(size=status.st_size, version=str(status.st_mtime_ns))
+
+        def ask() -> Mapping[str, Any]:
+            with storage_errors(url):
+                return cast("Mapping[str, Any]", self._filesystem(place).info(place.path))
+
+        info = self._retry(place, ask)
+        known = (info.get(key) for key in ("ETag", "etag", "md5Hash", "generation", "LastModified", "Last-Modified"))
+        version = next((str(value).strip('"') for value in known if value), None)
+        return ObjectInfo(size=info.get("size"), version=version)
+
+    def list_objects(self, url: str) -> list[str]:
+        """URLs of the objects directly in a folder.
+
+        Raises
+        ------
+        InputError
+            Access is denied, or there is no such folder.
+        StorageError
+            Storage or the network failed.
+        """
+        place = parse_url(url)
+        with storage_errors(url):
+            filesystem = self._filesystem(place)
+            entries = filesystem.ls(place.path, detail=True)
+            return [str(filesystem.unstrip_protocol(entry["name"])) for entry in entries if entry["type"] == "file"]
+
+    def glob(self, pattern: str) -> list[str]:
+        """URLs of the objects that a pattern matches.
+
+        Raises
+        ------
+        InputError
+            Access is denied.
+        StorageError
+            Storage or the network failed.
+        """
+        place = parse_url(pattern)
+        with storage_errors(pattern):
+            filesystem = self._filesystem(place)
+            entries = filesystem.glob(place.path, detail=True).values()
+            return [str(filesystem.unstrip_protocol(entry["name"])) for entry in entries if entry["type"] == "file"]
+
+    def remove(self, url: str) -> None:
+        """Remove an object; one that is gone already is no error.
+
+        Raises
+        ------
+        InputError
+            Access is denied.
+        StorageError
+            Storage or the network failed.
+        """
+        place = parse_writable_url(url)
+        with storage_errors(url):
+            if place.protocol == "file":
+                Path(place.path).unlink(missing_ok=True)
+            else:
+                with suppress(FileNotFoundError):
+                    self._filesystem(place).rm_file(place.path)
+
+    def _retry(self, place: Place, call: Callable[[], T]) -> T:
+        """Repeat what failed for now, where the protocol's client does not do that itself."""
+        attempts = 0 if place.protocol in _RETRYING else self.access.retries
+        for attempt in range(attempts):
+            try:
+                return call()
+            except StorageError:
+                time.sleep(random.uniform(0.5, 1.0) * min(_LONGEST_PAUSE, 0.5 * 2**attempt))  # noqa: S311 - not a secret
+        return call()
 
     def read_bytes(self, url: str, *, max_bytes: int) -> bytes:
         """Read a whole object of at most ``max_bytes`` bytes.
@@ -106,8 +228,12 @@ class Store:
         StorageError
             Storage or the network failed.
         """
-        with self.open_stream(url) as stream:
-            data = stream.read(max_bytes + 1)
+
+        def read() -> bytes:
+            with self.open_stream(url) as stream:
+                return stream.read(max_bytes + 1)
+
+        data = self._retry(parse_url(url), read)
         if len(data) > max_bytes:
             msg = f"{redact_url(url)} is larger than the {max_bytes} bytes allowed for it; check that it is the right object"
             raise InputError(msg)
@@ -208,14 +334,86 @@ class Store:
         known = written if written is not None else _digest(iter_file(source))
         filesystem, mode = self._filesystem(place), _mode(overwrite=overwrite)
         kwargs = _content_type(place, content_type) | _parts(place, known.size)
-        return self._create(url, known, lambda: filesystem.put_file(source, place.path, mode=mode, **kwargs))
+        created = self._create(url, known, lambda: filesystem.put_file(source, place.path, mode=mode, **kwargs))
+        if place.protocol == "s3" and known.size >= 2 * _part_size(known.size):
+            self._abort_uploads(place)
+        return created
+
+    def write_stream(
+        self,
+        url: str,
+        chunks: Iterable[bytes],
+        *,
+        overwrite: bool = False,
+        content_type: str | None = None,
+        largest: int = 0,
+    ) -> Written:
+        """Write an object from its pieces, in parts, hashing them on the way; no more than two parts are in memory.
+
+        Where it fails or is interrupted, its upload is aborted and nothing has the name.
+
+        Parameters
+        ----------
+        url
+            The destination.
+        chunks
+            The bytes, in order.
+        overwrite
+            Whether an object of that name may be replaced.
+        content_type
+            IANA media type, for stores that keep one.
+        largest
+            Size that the object may have at most, bytes, from which the size of the parts follows.
+
+        Returns
+        -------
+        Size and digest; also when the object was there already with the same bytes.
+
+        Raises
+        ------
+        ExistsError
+            The object exists with other bytes.
+        ConfigError, InputError, StorageError
+            As :meth:`upload_file`.
+        """
+        place = parse_writable_url(url)
+        if place.protocol == "file":
+            return self._write_local(url, chunks, overwrite=overwrite)
+        digest, size = hashlib.sha256(), 0
+        kwargs = {} if place.protocol == "memory" else _content_type(place, content_type)
+        mode = "wb" if overwrite or place.protocol == "memory" else "xb"
+        block = _part_size(largest)
+        try:
+            with storage_errors(url):
+                target = self._filesystem(place).open(place.path, mode, block_size=block, **kwargs)
+                try:
+                    for chunk in chunks:
+                        digest.update(chunk)
+                        size += len(chunk)
+                        target.write(chunk)
+                    target.close()
+                except BaseException:
+                    _discard(target)
+                    raise
+        except ExistsError:
+            written = Written(size=size, sha256=digest.hexdigest())
+            if not self._holds(url, written):
+                raise
+        return Written(size=size, sha256=digest.hexdigest())
 
     def _filesystem(self, place: Place) -> Any:  # fsspec has no types
-        """Make, or find again, the fsspec filesystem of a place; listings are never cached, so absence is never stale."""
-        options = dict(self.options.get(place.protocol, {}))
-        if place.protocol != "memory":
-            options.setdefault("use_listings_cache", False)
-        return fsspec.filesystem(place.protocol, **options)
+        """Make, or find again, the fsspec filesystem of a place."""
+        return find_filesystem(place.protocol, self.access)
+
+    def _abort_uploads(self, place: Place) -> None:
+        """Abort unfinished uploads of an object that is complete now: they are a dead writer's, or can only fail."""
+        filesystem = self._filesystem(place)
+        bucket, key, _ = filesystem.split_path(place.path)
+        with suppress(OSError):  # whoever may write need not be allowed to list uploads; a lifecycle rule removes them then
+            listed = filesystem.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key)
+            for upload in listed.get("Uploads", ()):
+                if upload.get("Key") == key:
+                    filesystem.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload["UploadId"])
 
     def _write_local(self, url: str, chunks: Iterable[bytes], *, overwrite: bool) -> Written:
         """Write a local file atomically; an existing one with the same bytes is left as it is."""
@@ -290,10 +488,36 @@ def _content_type(place: Place, content_type: str | None) -> dict[str, Any]:
 
 def _parts(place: Place, size: int) -> dict[str, Any]:
     """Choose the parts of an upload such that memory is bounded and there are fewer than 10,000 of them."""
-    chunksize = max(_PART, -(-size // 9000 // (1 << 20)) << 20)
+    chunksize = _part_size(size)
     if place.protocol == "s3":
         return {"chunksize": chunksize, "max_concurrency": _UPLOADS_AT_ONCE}
     return {"chunksize": chunksize} if place.protocol == "gs" else {}
+
+
+def _part_size(size: int) -> int:
+    return max(_PART, -(-size // 9000 // (1 << 20)) << 20)
+
+
+def _discard(target: Any) -> None:
+    """Abort an unfinished upload; what stays behind all the same is removed by the next writer or a lifecycle rule."""
+    with suppress(MosaicError), storage_errors(str(target.path)):
+        target.discard()
+    target.closed = True  # else it would be finished when it is forgotten
+
+
+def find_filesystem(protocol: str, access: Access) -> Any:  # fsspec has no types
+    """Make, or find again, the fsspec filesystem of a protocol.
+
+    Raises
+    ------
+    ConfigError
+        The package that speaks it is not installed.
+    """
+    try:
+        return fsspec.filesystem(protocol, **access.fsspec_options(protocol))
+    except ImportError as error:
+        msg = f"{protocol}:// cannot be read: {error}"
+        raise ConfigError(msg) from error
 
 
 def _iter_stream(stream: BinaryIO) -> Iterator[bytes]:

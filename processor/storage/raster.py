@@ -18,43 +18,32 @@ from typing import Self
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
-from processor.errors import InputError, StorageError
+from processor.errors import InputError
 from processor.model import Grid, Scene, Source, Window
-from processor.storage.sources import (
+from processor.storage.access import Access
+from processor.storage.compose import Pixels, compose_window
+from processor.storage.gdal import (
     DRIVER,
     MASK_SUFFIX,
-    OpenedScene,
+    GdalReader,
+    describe_failure,
     find_mask,
     first_line,
     gdal_env,
-    has_mask,
     is_remote,
-    level_grid,
-    open_dataset,
-    open_scene,
-    read_grid,
-    redact,
-    unit_shape,
+    retry_remote,
 )
+from processor.storage.sources import OpenedScene, has_mask, level_grid, open_scene, read_grid, unit_shape
+from processor.storage.traffic import TrafficCount
+from processor.storage.urls import redact_url
 
 __all__ = ["OpenedScene", "Pixels", "RasterReader", "level_grid", "open_scene", "read_decimated", "read_small"]
 
 _MAX_HANDLES = 64  # open files a thread
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Pixels:
-    """Pixels of a window, as stored.
-
-    values: (bands, height, width), the source's dtype; invalid pixels may hold anything. Read-only.
-    valid: bool (height, width), True where valid; None: everywhere.
-    """
-
-    values: NDArray[np.generic]
-    valid: NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +63,13 @@ class RasterReader:
     ----------
     cache_bytes
         How much decoded source is kept, bytes; 0 keeps nothing beyond the window being read.
+    access
+        How storage is reached; default: nothing is set.
     """
 
-    def __init__(self, *, cache_bytes: int) -> None:
+    def __init__(self, *, cache_bytes: int, access: Access | None = None) -> None:
         self._capacity = cache_bytes
+        self._gdal = GdalReader(access if access is not None else Access())
         self._lock = threading.Lock()
         self._units: OrderedDict[_Key, Future[Pixels]] = OrderedDict()
         self._sizes: dict[_Key, int] = {}
@@ -93,7 +85,7 @@ class RasterReader:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """Close every file."""
         for handle in self._handles:
-            handle.close()
+            self._gdal.close(handle)
         self._handles.clear()
         self._units.clear()
 
@@ -101,6 +93,10 @@ class RasterReader:
     def decoded_bytes(self) -> int:
         """Bytes of pixels decoded so far."""
         return self._decoded
+
+    def count_traffic(self) -> TrafficCount:
+        """Requests and bytes that reading has taken so far."""
+        return self._gdal.traffic.read()
 
     def read(self, scene: Scene, window: Window, *, level: int | None = None) -> Pixels:
         """Read a window, which must lie within the scene's grid at that level.
@@ -187,32 +183,51 @@ class RasterReader:
         key = (href, factor)
         handle = handles.get(key)
         if handle is None:
-            handle = handles[key] = open_dataset(href, scene, factor)
+            handle = handles[key] = self._gdal.open(href, scene, factor)
             with self._lock:
                 self._handles.append(handle)
             if len(handles) > _MAX_HANDLES:
-                _, oldest = handles.popitem(last=False)
-                oldest.close()
-                with self._lock:
-                    self._handles.remove(oldest)
+                self._forget(next(iter(handles)))
         handles.move_to_end(key)
         return handle
 
+    def _forget(self, key: tuple[str, int | None]) -> None:
+        """Close a file of this thread, if it is open."""
+        handle = self._local.handles.pop(key, None)
+        if handle is not None:
+            with self._lock:
+                self._handles.remove(handle)
+            self._gdal.close(handle)
+
     def _read_file(self, scene: Scene, window: Window, level: int | None) -> Pixels:
+        if scene.parts:
+            return compose_window(
+                scene, level_grid(scene, level), window, lambda part, place, depth: self.read(part, place, level=depth)
+            )
+        if is_remote(scene.source.href):
+            return retry_remote(lambda: self._read_once(scene, window, level))
+        return self._read_once(scene, window, level)
+
+    def _read_once(self, scene: Scene, window: Window, level: int | None) -> Pixels:
         box = rasterio.windows.Window(window.col, window.row, window.width, window.height)
         source = scene.source
+        factor = None if level is None else source.overviews[level]
         try:
-            with gdal_env():
-                handle = self._handle(source.href, scene.name, None if level is None else source.overviews[level])
+            with self._gdal.env(source.href, requester_pays=source.requester_pays, region=source.region):
+                handle = self._handle(source.href, scene.name, factor)
                 _check_shape(handle, scene, level)
                 values = handle.read(list(source.band_indexes), window=box)
                 mask = self._read_mask(handle, scene, box)
         except RasterioError as error:
             where = f"rows {window.row} to {window.row_end - 1}, columns {window.col} to {window.col_end - 1}"
-            msg = f"scene {scene.name}: cannot read {where} of {redact(source.href)}: {first_line(error.__cause__ or error)}"
             if is_remote(source.href):
-                raise StorageError(msg) from error
-            msg += "; the file is truncated or corrupt: fetch it again"
+                self._forget((source.href, factor))  # what it holds may be what went wrong
+                raise describe_failure(source.href, scene.name, f"cannot read {where} of", error) from error
+            reason = first_line(error.__cause__ or error)
+            msg = (
+                f"scene {scene.name}: cannot read {where} of {redact_url(source.href)}: {reason}; "
+                "the file is truncated or corrupt: fetch it again"
+            )
             raise InputError(msg) from error
         return Pixels(values=values, valid=_compute_valid(values, source, mask))
 
@@ -220,15 +235,14 @@ class RasterReader:
         """What the alpha band or the mask says of a window: 0 where invalid; None where there is neither."""
         source = scene.source
         if source.validity == "alpha":
-            alpha = next(index for index in handle.indexes if index not in source.band_indexes)
-            return np.asarray(handle.read(alpha, window=box))
+            return np.asarray(handle.read(handle.colorinterp.index(ColorInterp.alpha) + 1, window=box))
         if source.validity != "mask":
             return None
         if has_mask(handle):
             return np.asarray(handle.read_masks(1, window=box))
         path = find_mask(source.href)
         if path is None:
-            msg = f"scene {scene.name}: its mask {redact(source.href)}{MASK_SUFFIX} has gone since the run was planned"
+            msg = f"scene {scene.name}: its mask {redact_url(source.href)}{MASK_SUFFIX} has gone since the run was planned"
             raise InputError(msg)
         return np.asarray(self._handle(path, scene.name).read(1, window=box))
 

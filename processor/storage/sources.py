@@ -1,205 +1,164 @@
-"""Opening scenes: the only code that names an input raster to GDAL.
-
-Inputs are untrusted: only GeoTIFF is opened, and GDAL is kept from following what a file or its folder names besides
-(overviews, masks and metadata elsewhere may be files of any format, anywhere). The one file beside a local scene that is read
-is ``scene.tif.msk``, GDAL's form of a mask, and only as GeoTIFF.
-"""
+"""Opening scenes: each file of a scene described as it is, and compared with what its Item says."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
 
 import numpy as np
-import rasterio
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError
 from rasterio.io import DatasetReader
 
-from processor.errors import InputError, StorageError
-from processor.model import Band, Finding, Grid, Scene, SceneRef, Source
+from processor.errors import InputError
+from processor.model import Band, Declared, Finding, Grid, Mask, MaskRef, RasterRef, Scene, SceneRef, Source
+from processor.storage.access import Access
+from processor.storage.gdal import GdalReader, find_mask, is_remote, local_name
+from processor.storage.objects import ObjectInfo, Store
+from processor.storage.urls import redact_url
 
-__all__ = [
-    "DRIVER",
-    "MASK_SUFFIX",
-    "OpenedScene",
-    "find_mask",
-    "first_line",
-    "gdal_env",
-    "has_mask",
-    "is_remote",
-    "level_grid",
-    "open_dataset",
-    "open_scene",
-    "read_grid",
-    "redact",
-    "unit_shape",
-]
-
-DRIVER: Final = "GTiff"
-"""Nothing else: a VRT could name any file of this machine."""
-
-MASK_SUFFIX: Final = ".msk"
+__all__ = ["OpenedScene", "has_mask", "level_grid", "open_scene", "read_grid", "unit_shape"]
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 _UNEVEN = 2.0  # pixels of an overview by which its two factors may differ
 _MAX_ASPECT = 1000.0  # of a pixel
 _PIECES, _PIECE = 16, 64 * 2**10  # of a file's fingerprint: how many, and their bytes
-_UNIT_ROWS = 256  # strips are read this many rows at a time, at least
-_MAX_UNIT_BYTES = 256 * 2**20
-_RETRIES = 5  # of a request that failed for now, after 1, 2, 4 … seconds
-_GDAL_CACHE = 64 * 2**20  # bytes; decoded blocks are kept by the reader, GDAL need not keep them too
+_COMPOSED_EDGE: Final = 512  # pixels of a composed scene that are made at once
+_UNIT_ROWS: Final = 256  # strips are read this many rows at a time, at least
+_MAX_UNIT_BYTES: Final = 256 * 2**20
+_SAME_PLACE: Final = 0.01  # pixels by which a transform may differ from the file's: Items round
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedScene:
-    """A scene and what opening it brought to light."""
+    """The files of a scene and what opening them brought to light.
 
-    scene: Scene
+    rasters: each as its file stores it, its bands those that are wanted; named like the scene where there is but one file.
+    mask: what marks further pixels as invalid, or None.
+    """
+
+    rasters: tuple[Scene, ...]
+    mask: Mask | None
     findings: tuple[Finding, ...]
 
-
-def _gdal_path(href: str) -> str:
-    """The name under which GDAL reads an href."""
-    parts = urlsplit(href)
-    if parts.scheme in ("http", "https"):
-        return f"/vsicurl/{href}"
-    if parts.scheme == "s3":
-        return f"/vsis3/{parts.netloc}{parts.path}"
-    if parts.scheme in ("gs", "gcs"):
-        return f"/vsigs/{parts.netloc}{parts.path}"
-    if parts.scheme == "file":
-        return parts.path
-    return href
+    @property
+    def scene(self) -> Scene:
+        """The first raster, which is all of a scene of one file."""
+        return self.rasters[0]
 
 
-def is_remote(href: str) -> bool:
-    """Whether an href is reached over the network."""
-    return urlsplit(href).scheme in ("http", "https", "s3", "gs", "gcs")
-
-
-@contextmanager
-def gdal_env() -> Iterator[None]:
-    """GDAL's options: no sidecar is looked for, because one may be a VRT that names any file or URL."""
-    with rasterio.Env(
-        GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR",
-        GDAL_PAM_ENABLED="NO",
-        GDAL_HTTP_MAX_RETRY=_RETRIES,
-        GDAL_HTTP_RETRY_DELAY=1,
-        GDAL_CACHEMAX=_GDAL_CACHE,
-    ):
-        yield
-
-
-def open_dataset(href: str, scene: str, factor: int | None = None) -> DatasetReader:
-    """Open a raster, or its overview of a decimation factor; errors name the scene."""
-    dataset = _open_gdal(href, scene)
-    if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):  # GDAL would open what it names, whatever and wherever that is
-        dataset.close()
-        msg = (
-            f"scene {scene}: the metadata of {redact(href)} name another file as its overviews (OVERVIEW_FILE), which is not "
-            "followed; copy it without them, e.g. with rio cogeo create"
-        )
-        raise InputError(msg)
-    if factor is None:
-        return dataset
-    with dataset:
-        factors = dataset.overviews(1)
-    if factor not in factors:
-        msg = f"scene {scene}: {redact(href)} has lost its overview 1:{factor} since it was planned; run again"
-        raise InputError(msg)
-    return _open_gdal(href, scene, OVERVIEW_LEVEL=factors.index(factor))
-
-
-def _open_gdal(href: str, scene: str, **options: int) -> DatasetReader:
-    path = _gdal_path(href)
-    remote = is_remote(href)
-    if not remote and not os.path.isfile(path):  # noqa: PTH113 - a plain name for GDAL, not a path to work on
-        msg = f"scene {scene}: no such file: {href}; correct the href, or fetch the file"
-        raise InputError(msg)
-    # A scene without georeference is an error of ours, and a mask has none; catch_warnings would not be safe in threads.
-    warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
-    try:
-        return rasterio.open(path, driver=DRIVER, sharing=False, **options)
-    except RasterioError as error:
-        if remote and not _is_format_error(error):
-            msg = f"scene {scene}: cannot read {redact(href)}: {first_line(error)}; check the address and the credentials"
-            raise StorageError(msg) from error
-        reason = first_line(error)
-        msg = f"scene {scene}: {redact(href)} is not a readable GeoTIFF ({reason}); convert it, e.g. with gdal_translate"
-        raise InputError(msg) from error
-
-
-def find_mask(href: str) -> str | None:
-    """The mask file beside a local scene, or None."""
-    if is_remote(href):
-        return None
-    path = _gdal_path(href) + MASK_SUFFIX
-    return path if os.path.isfile(path) else None  # noqa: PTH113 - as above
-
-
-def _is_format_error(error: RasterioError) -> bool:
-    text = str(error)
-    return "not recognized" in text or "404" in text or "does not exist" in text
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, without the details that libraries put on further lines."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def redact(href: str) -> str:
-    """An href without what may be secret in it: user, password, query."""
-    parts = urlsplit(href)
-    if not parts.scheme:
-        return href
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-def open_scene(ref: SceneRef, *, nodata: float | None = None) -> OpenedScene:
-    """Open a scene's raster and describe it; where file and Item disagree, the file wins.
+def open_scene(ref: SceneRef, *, nodata: float | None = None, access: Access | None = None) -> OpenedScene:
+    """Open a scene's rasters and describe them; where file and Item disagree, the file wins and a finding says so.
 
     Parameters
     ----------
     ref
         What the input says.
     nodata
-        Value of invalid pixels that replaces the file's own.
+        Value of invalid pixels that replaces the files' own.
+    access
+        How storage is reached; default: nothing is set.
 
     Raises
     ------
     InputError
         Naming the scene and what to do: no such file, no GeoTIFF, no georeferencing, a rotated grid, a type that is not
-        supported, blocks too large to decode.
+        supported, blocks too large to decode, no such band.
     StorageError
         If a remote file cannot be reached.
     """
-    with gdal_env(), open_dataset(ref.href, ref.name) as dataset:
-        grid = read_grid(dataset, ref.name)
+    opener = _Opener(access if access is not None else Access(), nodata)
+    several = len(ref.rasters) > 1 or ref.mask is not None
+    rasters = [
+        opener.open(ref, raster, _name_part(ref, raster, position) if several else ref.name)
+        for position, raster in enumerate(ref.rasters)
+    ]
+    mask = None if ref.mask is None else opener.open_mask(ref, ref.mask)
+    return OpenedScene(rasters=tuple(rasters), mask=mask, findings=tuple(opener.findings))
+
+
+def _name_part(ref: SceneRef, raster: RasterRef, position: int) -> str:
+    return f"{ref.name}/{raster.asset or f'file {position + 1}'}"
+
+
+class _Opener:
+    """Opens the files of one scene and collects what is found."""
+
+    def __init__(self, access: Access, nodata: float | None) -> None:
+        self._gdal = GdalReader(access)
+        self._store = Store(access=access)
+        self._nodata = nodata
+        self.findings: list[Finding] = []
+
+    def open(self, ref: SceneRef, raster: RasterRef, name: str, *, is_mask: bool = False) -> Scene:
+        """Describe one file."""
+        info = self._describe(raster, name)
+        with self._gdal.env(raster.href, requester_pays=raster.requester_pays, region=raster.region):
+            dataset = self._gdal.open(raster.href, name)
+            try:
+                scene, findings = self._read(dataset, ref, raster, name, info)
+            finally:
+                self._gdal.close(dataset)
+        unit_shape(scene, scene.grid, None)
+        self.findings += () if is_mask else findings
+        return scene
+
+    def open_mask(self, ref: SceneRef, mask: MaskRef) -> Mask:
+        """Describe the raster that marks invalid pixels.
+
+        Raises
+        ------
+        InputError
+            If its values are no integers.
+        """
+        scene = self.open(ref, mask.raster, _name_part(ref, mask.raster, 0), is_mask=True)
+        if np.dtype(scene.dtype).kind not in "ui":
+            msg = f"scene {ref.name}: the mask {scene.source.asset} is {scene.dtype}; a mask has integers (inputs.mask)"
+            raise InputError(msg)
+        first = replace(scene, bands=scene.bands[:1], source=replace(scene.source, band_indexes=scene.source.band_indexes[:1]))
+        return Mask(raster=first, invalid=mask.invalid, bits=mask.bits)
+
+    def _describe(self, raster: RasterRef, name: str) -> ObjectInfo:
+        """Size and version of the file, of which storage says clearly what is wrong, where GDAL does not."""
+        if not is_remote(raster.href):
+            path = Path(local_name(raster.href))
+            if not path.is_file():
+                return ObjectInfo(size=None, version=None)  # opening it will say so
+            return ObjectInfo(size=path.stat().st_size, version=_fingerprint(path))
+        try:
+            return self._store.describe(raster.href)
+        except InputError as error:
+            msg = f"scene {name}: {error}"
+            raise InputError(msg) from error
+
+    def _read(
+        self, dataset: DatasetReader, ref: SceneRef, raster: RasterRef, name: str, info: ObjectInfo
+    ) -> tuple[Scene, tuple[Finding, ...]]:
+        grid = read_grid(dataset, name)
         alpha = [i for i, role in enumerate(dataset.colorinterp, start=1) if role == ColorInterp.alpha]
-        indexes = tuple(i for i in dataset.indexes if i not in alpha)
-        dtype = _read_dtype(dataset, indexes, ref.name)
+        data = tuple(i for i in dataset.indexes if i not in alpha)
+        bands = _name_bands(dataset, data, raster)
+        indexes = _choose_indexes(dataset, data, bands, raster.wanted, name)
+        dtype = _read_dtype(dataset, indexes, name)
         masked = has_mask(dataset)
-        mask = None if masked else find_mask(ref.href)
+        mask = None if masked else find_mask(raster.href)
         if mask is not None:
-            _check_mask(mask, grid, ref.name)
-        value, findings = _read_nodata(dataset, indexes, nodata, ref.name, dtype)
+            self._check_mask(mask, grid, name)
+        value, findings = _read_nodata(dataset, indexes, self._nodata, name, dtype)
         validity: Literal["nodata", "alpha", "mask", "all"] = "all" if value is None else "nodata"
         if alpha or masked or mask is not None:
             validity = "alpha" if alpha else "mask"
         # A mask file has no overviews of its own that could be relied on.
-        overviews = [] if mask is not None else _read_overviews(dataset, ref)
+        overviews = [] if mask is not None else self._read_overviews(dataset, raster, name)
         source = Source(
-            href=ref.href,
-            asset=ref.asset,
+            href=raster.href,
+            asset=raster.asset,
             band_indexes=indexes,
             validity=validity,
             nodata=value,
@@ -207,15 +166,113 @@ def open_scene(ref: SceneRef, *, nodata: float | None = None) -> OpenedScene:
             block_width=int(dataset.block_shapes[0][1]),
             overviews=tuple(factor for factor, _ in overviews),
             overview_shapes=tuple(shape for _, shape in overviews),
-            size=None if is_remote(ref.href) else os.stat(_gdal_path(ref.href)).st_size,  # noqa: PTH116 - as above
-            fingerprint=None if is_remote(ref.href) else _fingerprint(Path(_gdal_path(ref.href))),
+            size=info.size,
+            fingerprint=info.version,
+            requester_pays=raster.requester_pays,
+            region=raster.region,
         )
-        bands = _name_bands(dataset, indexes, ref)
-    scene = Scene(
-        name=ref.name, priority=ref.priority, grid=grid, bands=bands, dtype=dtype, source=source, provenance=ref.provenance
+        scene = Scene(
+            name=name,
+            priority=ref.priority,
+            grid=grid,
+            bands=tuple(bands[data.index(i)] for i in indexes),
+            dtype=dtype,
+            source=source,
+            provenance=ref.provenance,
+        )
+        kept = findings if validity == "all" and np.dtype(dtype).kind != "f" else ()
+        return scene, (*kept, *_compare(raster.declared, scene, tuple(dataset.transform)[:6], dataset))
+
+    def _read_overviews(self, dataset: DatasetReader, raster: RasterRef, name: str) -> list[tuple[int, tuple[int, int]]]:
+        """Factors and shapes of the overviews, from large to small; some writers round sizes up, some down."""
+        found = []
+        for index, factor in enumerate(dataset.overviews(1)):
+            overview = self._gdal.open_overview(raster.href, name, index)
+            (height, width), count = overview.shape, overview.count
+            self._gdal.close(overview)
+            uneven = abs(height / dataset.height - width / dataset.width) * max(height, width)
+            if factor > 1 and uneven <= _UNEVEN and count == dataset.count:
+                found.append((int(factor), (int(height), int(width))))
+        return sorted(found)
+
+    def _check_mask(self, path: str, grid: Grid, scene: str) -> None:
+        mask = self._gdal.open(path, scene)
+        shape = mask.shape
+        self._gdal.close(mask)
+        if shape != grid.shape:
+            msg = (
+                f"scene {scene}: its mask {path} has {shape[0]} x {shape[1]} pixels, the scene has "
+                f"{grid.height} x {grid.width}; remove it or make it anew"
+            )
+            raise InputError(msg)
+
+
+def _choose_indexes(
+    dataset: DatasetReader, data: tuple[int, ...], bands: Sequence[Band], wanted: tuple[int | str, ...], scene: str
+) -> tuple[int, ...]:
+    """Bands that are wanted, 1-based; all data bands where none is named."""
+    if not wanted:
+        return data
+    found: list[int] = []
+    for name in wanted:
+        if isinstance(name, int):
+            candidates = [name] if name in dataset.indexes else []
+        else:
+            candidates = [i for i, band in zip(data, bands, strict=True) if name in (band.name, band.common_name)]
+        if len(candidates) != 1:
+            known = ", ".join(dict.fromkeys(word for band in bands for word in (band.name, band.common_name) if word))
+            what = f"no band {name!r}" if not candidates else f"{len(candidates)} bands {name!r}"
+            msg = f"scene {scene}: {redact_url(dataset.name)} has {what} (--inputs.bands): its bands are {known}"
+            raise InputError(msg)
+        found += candidates
+    return tuple(found)
+
+
+def _compare(declared: Declared, scene: Scene, transform: tuple[float, ...], dataset: DatasetReader) -> tuple[Finding, ...]:
+    """What the Item says of the file and the file does not bear out."""
+    grid = scene.grid
+    reasons = []
+    if declared.shape is not None and declared.shape != grid.shape:
+        reasons.append(f"shape {declared.shape[0]} x {declared.shape[1]}, where it is {grid.height} x {grid.width}")
+    if declared.transform is not None and _find_departure(declared.transform, transform, grid) > _SAME_PLACE:
+        reasons.append(f"transform {list(declared.transform)}, where it is {list(transform)}")
+    if declared.crs is not None and not _is_crs(declared.crs, dataset.crs):
+        reasons.append(f"CRS {declared.crs[:40]}, where it is {_crs_name(dataset.crs)}")
+    if declared.nodata is not None and not _is_nodata(declared.nodata, scene.source.nodata):
+        has = "it has none" if scene.source.nodata is None else f"it is {scene.source.nodata:g}"
+        reasons.append(f"nodata {declared.nodata:g}, where {has}")
+    if not reasons:
+        return ()
+    message = (
+        f"scene {scene.name}: the Item says of {redact_url(scene.source.href)} {'; '.join(reasons)}: the file is taken as it is"
     )
-    unit_shape(scene, scene.grid, None)
-    return OpenedScene(scene=scene, findings=findings if validity == "all" and np.dtype(dtype).kind != "f" else ())
+    return (Finding(severity="warning", code="item-disagrees", message=message, scene=scene.name.partition("/")[0]),)
+
+
+def _find_departure(declared: Sequence[float], transform: Sequence[float], grid: Grid) -> float:
+    """Pixels by which two corners of the grid lie elsewhere."""
+    a, b, c, d, e, f = (float(given - own) for given, own in zip(declared, transform, strict=True))
+    places = ((0, 0), (grid.width, grid.height))
+    return max(
+        max(abs(a * col + b * row + c) / grid.pixel_width, abs(d * col + e * row + f) / grid.pixel_height)
+        for col, row in places
+    )
+
+
+def _is_crs(declared: str, crs: CRS) -> bool:
+    try:
+        return bool(CRS.from_user_input(declared) == crs)
+    except CRSError:
+        return False
+
+
+def _crs_name(crs: CRS) -> str:
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else str(crs.to_wkt().split('"')[1])
+
+
+def _is_nodata(declared: float, value: float | None) -> bool:
+    return value is not None and (declared == value or (math.isnan(declared) and math.isnan(value)))
 
 
 def _fingerprint(file: Path) -> str:
@@ -268,18 +325,6 @@ def read_grid(dataset: DatasetReader, scene: str) -> Grid:
     )
 
 
-def _read_overviews(dataset: DatasetReader, ref: SceneRef) -> list[tuple[int, tuple[int, int]]]:
-    """Factors and shapes of the overviews, from large to small; some writers round sizes up, some down."""
-    found = []
-    for index, factor in enumerate(dataset.overviews(1)):
-        with _open_gdal(ref.href, ref.name, OVERVIEW_LEVEL=index) as overview:
-            height, width = overview.shape
-        uneven = abs(height / dataset.height - width / dataset.width) * max(height, width)
-        if factor > 1 and uneven <= _UNEVEN and overview.count == dataset.count:
-            found.append((int(factor), (int(height), int(width))))
-    return sorted(found)
-
-
 def _read_dtype(dataset: DatasetReader, indexes: tuple[int, ...], scene: str) -> str:
     if not indexes:
         msg = f"scene {scene}: the raster has an alpha band and nothing else; name another asset"
@@ -301,16 +346,6 @@ def has_mask(dataset: DatasetReader) -> bool:
     return MaskFlags.per_dataset in dataset.mask_flag_enums[0] and MaskFlags.alpha not in dataset.mask_flag_enums[0]
 
 
-def _check_mask(path: str, grid: Grid, scene: str) -> None:
-    with open_dataset(path, scene) as mask:
-        if mask.shape != grid.shape:
-            msg = (
-                f"scene {scene}: its mask {path} has {mask.height} x {mask.width} pixels, the scene has "
-                f"{grid.height} x {grid.width}; remove it or make it anew"
-            )
-            raise InputError(msg)
-
-
 def _read_nodata(
     dataset: DatasetReader, indexes: tuple[int, ...], given: float | None, scene: str, dtype: str
 ) -> tuple[float | None, tuple[Finding, ...]]:
@@ -328,11 +363,13 @@ def _read_nodata(
     return None, (Finding(severity="warning", code="no-nodata", message=message, scene=scene),)
 
 
-def _name_bands(dataset: DatasetReader, indexes: tuple[int, ...], ref: SceneRef) -> tuple[Band, ...]:
-    """Names by the Item where it names each band, else by the file's descriptions."""
-    if len(ref.bands) in (len(indexes), dataset.count):
-        return tuple(ref.bands[i] for i in range(len(indexes)))
-    described = [dataset.descriptions[i - 1] for i in indexes]
+def _name_bands(dataset: DatasetReader, data: tuple[int, ...], raster: RasterRef) -> tuple[Band, ...]:
+    """The data bands, by the Item where it names each of them, else by the file's descriptions."""
+    if len(raster.bands) == dataset.count:
+        return tuple(raster.bands[i - 1] for i in data)
+    if len(raster.bands) == len(data):
+        return raster.bands
+    described = [dataset.descriptions[i - 1] for i in data]
     return tuple(Band(name=text or f"band_{i}", description=text) for i, text in enumerate(described, start=1))
 
 
@@ -366,6 +403,8 @@ def level_grid(scene: Scene, level: int | None) -> Grid:
 def unit_shape(scene: Scene, grid: Grid, level: int | None) -> tuple[int, int]:
     """What is read at once, (height, width): the file's own blocks, several strips together, or all of a small raster."""
     height, width = scene.source.block_height, scene.source.block_width
+    if scene.parts:
+        height, width = _COMPOSED_EDGE, _COMPOSED_EDGE
     if level is not None:
         height, width = max(height, _UNIT_ROWS), max(width, _UNIT_ROWS)
     if height < _UNIT_ROWS:

@@ -15,14 +15,20 @@ from processor.errors import ConfigError, ExistsError, InputError, MosaicError, 
 __all__ = ["Place", "is_absence", "join_url", "local_path", "parse_url", "parse_writable_url", "redact_url", "storage_errors"]
 
 _PROTOCOLS: Final[Mapping[str, str]] = {
+    "abfs": "abfs",
+    "abfss": "abfs",
+    "az": "abfs",
     "file": "file",
     "gcs": "gs",
     "gs": "gs",
+    "hf": "hf",
     "http": "http",
     "https": "http",
     "memory": "memory",
     "s3": "s3",
+    "zip": "zip",
 }
+_WRITABLE: Final = frozenset({"file", "gs", "memory", "s3"})
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 _UNAUTHORIZED: Final = frozenset({401, 403})
 _GONE: Final = frozenset({404, 410})
@@ -184,7 +190,7 @@ def parse_url(url: str) -> Place:
         The scheme is not one of the allowed ones.
     """
     scheme, separator, rest = url.partition("://")
-    if not separator:
+    if not separator or "/" in scheme:
         return Place("file", url)
     protocol = _PROTOCOLS.get(scheme.lower())
     if protocol is None:
@@ -202,7 +208,8 @@ def parse_writable_url(url: str) -> Place:
         It is read only or not supported.
     """
     place = parse_url(url)
-    if place.protocol == "http":
-        msg = f"{redact_url(url)} is read only: http(s) cannot be written; choose a local path, s3:// or gs://"
+    if place.protocol not in _WRITABLE:
+        scheme = url.partition("://")[0]
+        msg = f"{redact_url(url)} is read only: {scheme}:// cannot be written; choose a local path, s3:// or gs://"
         raise ConfigError(msg)
     return place

@@ -228,9 +228,9 @@ def test_mosaics_can_be_inputs_of_mosaics() -> None:
     collection = create_item_collection(make_item())
     (ref,) = parse_item_collection(collection, base="s3://elsewhere/", is_remote=True, inputs=Inputs())
     assert ref.name == "mosaic-1"
-    assert ref.href == "s3://out/mosaic-1/mosaic.tif"
-    assert ref.asset == "mosaic"
-    assert ref.bands == (Band(name="red", common_name="red"), Band(name="nir", common_name="nir"))
+    assert ref.rasters[0].href == "s3://out/mosaic-1/mosaic.tif"
+    assert ref.rasters[0].asset == "mosaic"
+    assert ref.rasters[0].bands == (Band(name="red", common_name="red"), Band(name="nir", common_name="nir"))
     assert ref.provenance.self_href == "s3://out/mosaic-1/mosaic-1.json"
     assert (ref.provenance.start, ref.provenance.end) == ("2020-01-01T00:00:00Z", "2020-01-02T00:00:00.250000Z")
 

@@ -22,7 +22,7 @@ from processor.engine.measure import Measures, mask_factor, measure_chunk, merge
 from processor.engine.plan import Plan, plan_run
 from processor.engine.solve import Solution
 from processor.errors import InputError
-from processor.model import BlockGrid, Moments, SceneRef
+from processor.model import BlockGrid, Moments, RasterRef, SceneRef
 from processor.progress import Silent
 from processor.stages.local_block_adjustment import BlockSums
 from processor.storage.raster import RasterReader, open_scene
@@ -168,7 +168,7 @@ def read_known(path: Path) -> Known:
 
 def make_plan(paths: list[Path], **flags: Any) -> Plan:
     options = {"global_regression.estimate_stats": False, **{key.replace("__", "."): value for key, value in flags.items()}}
-    refs = [SceneRef(name=path.stem, priority=i, href=str(path)) for i, path in enumerate(paths)]
+    refs = [SceneRef(name=path.stem, priority=i, rasters=(RasterRef(href=str(path)),)) for i, path in enumerate(paths)]
     return plan_run([open_scene(ref).scene for ref in refs], load_config(flags=options, environment={}))
 
 

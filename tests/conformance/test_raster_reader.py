@@ -20,7 +20,7 @@ from rasterio.windows import Window as RasterioWindow
 from scenes import write_scene
 
 from processor.errors import InputError
-from processor.model import Scene, SceneRef, Window
+from processor.model import RasterRef, Scene, SceneRef, Window
 from processor.storage.raster import Pixels, RasterReader, level_grid, open_scene
 
 ENOUGH = 2**30  # bytes of cache that hold everything a test reads
@@ -46,7 +46,7 @@ def make_noise(shape: tuple[int, int, int], dtype: str = "uint16", *, holes: boo
 
 
 def open_file(path: Path, **options: Any) -> Scene:
-    return open_scene(SceneRef(name=path.stem, priority=0, href=str(path)), **options).scene
+    return open_scene(SceneRef(name=path.stem, priority=0, rasters=(RasterRef(href=str(path)),)), **options).scene
 
 
 def draw_windows(height: int, width: int, count: int, seed: int = 0) -> list[Window]:
@@ -310,7 +310,7 @@ def test_a_value_that_is_not_finite_makes_the_pixel_invalid(tmp_path: Path, noda
 @pytest.mark.parametrize("nodata", [-9999.0, 256.0, 3.5, float("nan")])
 def test_nodata_that_the_type_cannot_hold_marks_nothing_and_says_so(tmp_path: Path, nodata: float) -> None:
     path = write_scene(tmp_path / "scene.tif", np.array([[0, 3], [4, 255]], "uint8"), nodata=None, block=16)
-    opened = open_scene(SceneRef(name="scene", priority=0, href=str(path)), nodata=nodata)
+    opened = open_scene(SceneRef(name="scene", priority=0, rasters=(RasterRef(href=str(path)),)), nodata=nodata)
     assert (opened.scene.source.validity, opened.scene.source.nodata) == ("all", None)
     assert [finding.code for finding in opened.findings] == ["no-nodata"]
     assert "that uint8 cannot hold" in opened.findings[0].message
@@ -320,7 +320,7 @@ def test_nodata_that_the_type_cannot_hold_marks_nothing_and_says_so(tmp_path: Pa
 def test_nodata_of_the_file_that_its_type_cannot_hold_marks_nothing(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", np.array([[0, 3], [4, 5]], "uint8"), nodata=255, block=16)
     path.write_bytes(path.read_bytes().replace(b"255\0", b"-99\0"))  # what rasterio refuses to write
-    opened = open_scene(SceneRef(name="scene", priority=0, href=str(path)))
+    opened = open_scene(SceneRef(name="scene", priority=0, rasters=(RasterRef(href=str(path)),)))
     assert [finding.code for finding in opened.findings] == ["no-nodata"]
     assert read_valid(path).all()
 
@@ -343,7 +343,7 @@ def test_a_custom_nodata_value_replaces_that_of_the_file(tmp_path: Path) -> None
 
 def test_a_scene_without_nodata_or_mask_is_all_valid_and_says_so(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", np.zeros((1, 8, 8), "uint8"), nodata=None, block=16)
-    opened = open_scene(SceneRef(name="scene", priority=0, href=str(path)))
+    opened = open_scene(SceneRef(name="scene", priority=0, rasters=(RasterRef(href=str(path)),)))
     assert opened.scene.source.validity == "all"
     assert [(finding.severity, finding.code, finding.scene) for finding in opened.findings] == [
         ("warning", "no-nodata", "scene")
@@ -353,7 +353,7 @@ def test_a_scene_without_nodata_or_mask_is_all_valid_and_says_so(tmp_path: Path)
 
 def test_a_float_scene_needs_no_nodata(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", np.zeros((1, 8, 8), "float32"), nodata=None, block=16)
-    assert open_scene(SceneRef(name="scene", priority=0, href=str(path))).findings == ()
+    assert open_scene(SceneRef(name="scene", priority=0, rasters=(RasterRef(href=str(path)),))).findings == ()
 
 
 def damage(path: Path) -> None:
@@ -502,7 +502,7 @@ def test_a_mask_beside_the_scene_is_read_as_geotiff_only(tmp_path: Path) -> None
 def test_names_with_a_meaning_to_gdal_are_no_files(tmp_path: Path, prefix: str) -> None:
     path = write_scene(tmp_path / "scene.tif", np.ones((8, 8), "uint8"), nodata=0, block=16)
     with pytest.raises(InputError, match="scene: no such file"):
-        open_scene(SceneRef(name="scene", priority=0, href=f"{prefix}{path}"))
+        open_scene(SceneRef(name="scene", priority=0, rasters=(RasterRef(href=f"{prefix}{path}"),)))
 
 
 def write_declared(path: Path, size: int, block: int, bands: int = 1) -> Path:

@@ -21,7 +21,7 @@ from processor.engine.measure import Measures
 from processor.engine.plan import Plan, plan_run
 from processor.engine.solve import Solution
 from processor.engine.stage_rasters import find_last_stage, write_stage_raster
-from processor.model import LocalCorrection, SceneRef
+from processor.model import LocalCorrection, RasterRef, SceneRef
 from processor.products import make_mosaic_products
 from processor.progress import Silent
 from processor.storage.raster import RasterReader, open_scene
@@ -52,7 +52,7 @@ class Mosaic:
 def make_plan(paths: list[Path], **flags: Any) -> Plan:
     options = {"global_regression.estimate_stats": False, **{key.replace("__", "."): value for key, value in flags.items()}}
     config = load_config(flags=options, environment={})
-    refs = [SceneRef(name=path.stem, priority=i, href=str(path)) for i, path in enumerate(paths)]
+    refs = [SceneRef(name=path.stem, priority=i, rasters=(RasterRef(href=str(path)),)) for i, path in enumerate(paths)]
     return plan_run([open_scene(ref, nodata=config.shared.custom_nodata_value).scene for ref in refs], config)
 
 

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_item_collection_names_files_beside_it(folder: Path) -> None:
     (ref,) = read(folder / "sub" / "items.json").refs
-    assert ref.href == str(folder / "a.tif")
+    assert ref.rasters[0].href == str(folder / "a.tif")
     assert ref.provenance.self_href == str(folder / "sub" / "scene.json")
 
 
@@ -47,20 +47,20 @@ def test_file_url_with_percent_signs_is_a_local_path(tmp_path: Path) -> None:
     (tmp_path / "a b").mkdir()
     (tmp_path / "a b" / "items.json").write_text(json.dumps(ITEM))
     (ref,) = read((tmp_path / "a b" / "items.json").as_uri()).refs
-    assert ref.href == str(tmp_path / "a.tif")
+    assert ref.rasters[0].href == str(tmp_path / "a.tif")
 
 
 def test_relative_paths_start_from_the_working_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder / "sub")
     expected = [str(folder / "sub" / "c.tiff"), str(folder / "b.tif")]
-    assert [ref.href for ref in read("c.tiff", "../b.tif").refs] == expected
-    assert [ref.href for ref in read("../*.tif").refs] == [str(folder / "b.tif")]
-    assert [ref.href for ref in read(".").refs] == [str(folder / "sub" / "c.tiff")]
+    assert [ref.rasters[0].href for ref in read("c.tiff", "../b.tif").refs] == expected
+    assert [ref.rasters[0].href for ref in read("../*.tif").refs] == [str(folder / "b.tif")]
+    assert [ref.rasters[0].href for ref in read(".").refs] == [str(folder / "sub" / "c.tiff")]
 
 
 def test_folder_gives_its_geotiffs_by_name(folder: Path) -> None:
     resolved = read(folder)
-    assert [(ref.name, ref.priority, ref.href) for ref in resolved.refs] == [
+    assert [(ref.name, ref.priority, ref.rasters[0].href) for ref in resolved.refs] == [
         ("a", 0, str(folder / "a.TIF")),
         ("b", 1, str(folder / "b.tif")),
     ]
@@ -122,5 +122,5 @@ def test_equal_file_names_are_refused_with_both_paths(folder: Path) -> None:
 def test_shared_scenes_are_found() -> None:
     resolved = read(NGI)
     assert [ref.name for ref in resolved.refs] == ["ngi_1", "ngi_2", "ngi_3", "ngi_4"]
-    assert all(Path(ref.href).is_file() for ref in resolved.refs)
+    assert all(Path(ref.rasters[0].href).is_file() for ref in resolved.refs)
     assert [band.common_name for band in resolved.refs[0].bands] == ["red", "green", "blue"]

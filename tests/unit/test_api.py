@@ -13,7 +13,7 @@ import pytest
 
 import processor
 from processor import api, pipeline
-from processor.config import Config, iter_parameters, load_config
+from processor.config import Config, flat_name, iter_parameters, load_config
 from processor.errors import ConfigError, ExistsError, InputError, StorageError
 
 #: SPEC.md's table, by flat names: every keyword that users of the well-known pipeline pass, and its default.
@@ -74,12 +74,23 @@ KNOWN: dict[str, Any] = {
 #: What this project has beyond that.
 OWN = {
     "inputs_asset": None,
+    "inputs_assets": None,
+    "inputs_bands": None,
+    "inputs_mask": None,
+    "inputs_sign": None,
     "inputs_allow_local_files": False,
     "inputs_max_scenes": 20_000,
+    "align_rasters_crs": None,
     "output_artifacts": "standard",
     "output_compression": "deflate",
     "output_level": None,
     "output_predictor": True,
+    "output_hrefs": "relative",
+    "output_public_url": None,
+    "output_inputs_geoparquet": False,
+    "output_catalog": False,
+    # How storage and clusters are reached is the program's own business; users of the function know none of it.
+    **{flat_name(p): p.field.default for p in iter_parameters() if p.section in {"io", "kubernetes"}},
 }
 
 
@@ -288,8 +299,8 @@ def test_errors_that_name_no_parameter_are_left_alone() -> None:
 
 @pytest.mark.parametrize("parameter", list(iter_parameters()), ids=lambda parameter: parameter.path)
 def test_every_name_is_translated_as_a_whole(parameter: Any) -> None:
-    given = f"{parameter.path} and --{parameter.path}=1 and {parameter.path}s"
+    given = f"{parameter.path} and --{parameter.path}=1 and {parameter.path}_x"
     with pytest.raises(ConfigError) as caught, api._naming_keywords():
         raise ConfigError(given)
     flat = api._KEYWORDS[parameter.path]
-    assert str(caught.value) == f"{flat} and {flat}=1 and {parameter.path}s"
+    assert str(caught.value) == f"{flat} and {flat}=1 and {parameter.path}_x"

@@ -59,7 +59,7 @@ def names(resolved: ResolvedInputs) -> list[tuple[str, int]]:
 def test_item_collection_is_read_and_its_hrefs_are_resolved_against_it() -> None:
     document = make_collection("./b.tif", "../a.tif")
     resolved = read(put("in/items.json", document))
-    assert [ref.href for ref in resolved.refs] == [f"{ROOT}/in/b.tif", f"{ROOT}/a.tif"]
+    assert [ref.rasters[0].href for ref in resolved.refs] == [f"{ROOT}/in/b.tif", f"{ROOT}/a.tif"]
     assert resolved.document == document
     assert resolved.description == f"ItemCollection {ROOT}/in/items.json"
     assert resolved.findings == ()
@@ -73,7 +73,7 @@ def test_document_of_a_url_may_not_name_local_files_unless_allowed() -> None:
     url = put("items.json", make_collection("/data/a.tif"))
     with pytest.raises(InputError, match=r"items.json: Item 'scene-0', asset 'image': .*allow_local_files"):
         read(url)
-    assert read(url, allow_local_files=True).refs[0].href == "/data/a.tif"
+    assert read(url, allow_local_files=True).refs[0].rasters[0].href == "/data/a.tif"
 
 
 def test_document_with_options_of_its_own_is_read_with_them() -> None:
@@ -85,7 +85,7 @@ def test_document_with_options_of_its_own_is_read_with_them() -> None:
         return Inputs(allow_local_files=True)
 
     resolved = read_inputs([put("items.json", document)], stdin=None, inputs=Inputs(), refine=refine)
-    assert resolved.refs[0].href == "/data/a.tif"
+    assert resolved.refs[0].rasters[0].href == "/data/a.tif"
     assert resolved.is_remote
     assert seen == [(document, True)]
 
@@ -97,7 +97,7 @@ def test_page_of_a_longer_answer_is_a_finding() -> None:
 
 def test_standard_input_resolves_against_the_working_folder() -> None:
     resolved = read("-", stdin=json.dumps(make_collection("a/b.tif", "/c.tif", "s3://bucket/d.tif")).encode("utf-8-sig"))
-    assert [ref.href for ref in resolved.refs] == [f"{Path.cwd()}/a/b.tif", "/c.tif", "s3://bucket/d.tif"]
+    assert [ref.rasters[0].href for ref in resolved.refs] == [f"{Path.cwd()}/a/b.tif", "/c.tif", "s3://bucket/d.tif"]
     assert resolved.description == "ItemCollection standard input"
 
 
@@ -137,7 +137,7 @@ def test_documents_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rasters_keep_their_order_and_are_named_after_their_files() -> None:
     resolved = read("s3://bucket/b.tif", "https://host/a.TIFF?X-Amz-Signature=x.y", "gs://bucket/c.d.tif")
     assert names(resolved) == [("b", 0), ("a", 1), ("c.d", 2)]
-    assert resolved.refs[1].href == "https://host/a.TIFF?X-Amz-Signature=x.y"
+    assert resolved.refs[1].rasters[0].href == "https://host/a.TIFF?X-Amz-Signature=x.y"
     assert resolved.document is None
     assert "Signature" not in resolved.description
 
@@ -154,7 +154,7 @@ def test_folder_gives_its_geotiffs_by_name(folder: str) -> None:
         put(name)
     resolved = read(f"{ROOT}/{folder}")
     assert names(resolved) == [("a", 0), ("b", 1)]
-    assert fsspec.filesystem("memory").exists(resolved.refs[0].href)
+    assert fsspec.filesystem("memory").exists(resolved.refs[0].rasters[0].href)
 
 
 @pytest.mark.parametrize(

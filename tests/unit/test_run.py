@@ -7,6 +7,7 @@ import pytest
 from processor.config import Config
 from processor.errors import ConfigError, InputError
 from processor.run import Outcome, Request, prepare, run
+from processor.storage.access import Access
 
 
 def make_request(**changes: object) -> Request:
@@ -45,7 +46,7 @@ def test_a_destination_that_cannot_be_written_is_refused_before_anything_is_read
     [("s3://bucket/x/", "s3://bucket/x/m/m.json"), ("/data", "/data/m/m.json"), ("memory://a", "memory://a/m/m.json")],
 )
 def test_an_item_goes_into_a_folder_of_its_own_name(destination: str, expected: str) -> None:
-    place = make_request(destination=destination, overwrite=True).destination_of("m")
+    place = make_request(destination=destination, overwrite=True).place("m", Access())
     assert place.item_url == place.absolute_item_url == expected
     assert place.overwrite
 

@@ -12,8 +12,8 @@ import pytest
 from pyproj import CRS
 from shapely import Polygon, box
 
-from processor.model import Artifact, Band, Grid, Provenance, Scene, Source
-from stac.item import EXTENSIONS, MosaicBand, RasterMetadata, create_item, create_item_collection
+from processor.model import Artifact, Band, Grid, Provenance, Scaling, Scene, Source
+from stac.item import EXTENSIONS, MosaicBand, Parent, RasterMetadata, create_item, create_item_collection
 
 CREATED = "2024-05-06T07:08:09Z"
 GRID = Grid(
@@ -197,6 +197,14 @@ def test_gain_and_offset_are_not_published_as_scale_and_offset() -> None:
     assert "raster:offset" not in text
 
 
+def test_meaning_of_values_is_told_where_the_inputs_tell_it() -> None:
+    band = MosaicBand(name="B04", dtype="uint16", scaling=Scaling(scale=0.0001, offset=-0.1))
+    item = make_item(rasters={"mosaic": RasterMetadata(bands=(band,))})
+    (told,) = item["assets"]["mosaic"]["bands"]
+    assert told == {"name": "B04", "data_type": "uint16", "raster:scale": 0.0001, "raster:offset": -0.1}
+    assert EXTENSIONS["raster"] in item["stac_extensions"]
+
+
 def test_assets_have_relative_hrefs_sizes_and_multihashes() -> None:
     report = Artifact(
         key="report",
@@ -344,3 +352,171 @@ def test_collection_for_standard_output_has_absolute_hrefs_where_known(self_href
     (feature,) = collection["features"]
     assert feature["assets"]["mosaic"]["href"] == expected
     assert json.dumps(item) == before
+
+
+S3 = "s3://out/mosaics/m/m.json"
+
+
+def test_absolute_hrefs_lead_to_the_files_beside_the_item() -> None:
+    elsewhere = Artifact(
+        key="cells",
+        path="https://host/cells.gpkg?sig=1",
+        media_type="application/geopackage+sqlite3",
+        title="Cells",
+        roles=("metadata",),
+        size=1,
+        sha256="0b" * 32,
+    )
+    assets = make_item(self_href=S3, hrefs="absolute", artifacts=(MOSAIC, elsewhere))["assets"]
+    assert assets["mosaic"]["href"] == "s3://out/mosaics/m/mosaic.tif"
+    assert "alternate" not in assets["mosaic"]
+    assert assets["cells"]["href"] == "https://host/cells.gpkg"
+
+
+def test_absolute_hrefs_need_a_place() -> None:
+    with pytest.raises(ValueError, match=r"m\.json"):
+        make_item(self_href="m.json", hrefs="absolute")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"self_href": "/out/m/m.json"}, None),
+        ({"self_href": S3}, {"s3": "s3://out/mosaics/m/mosaic.tif"}),
+        ({"self_href": S3.replace("s3", "gs")}, {"gs": "gs://out/mosaics/m/mosaic.tif"}),
+        (
+            {"self_href": S3, "public_folder": "https://data.example.org/m/"},
+            {"s3": "s3://out/mosaics/m/mosaic.tif", "https": "https://data.example.org/m/mosaic.tif"},
+        ),
+        (
+            {"self_href": "/out/m/m.json", "public_folder": "http://data.example.org/m"},
+            {"http": "http://data.example.org/m/mosaic.tif"},
+        ),
+    ],
+)
+def test_alternates_name_every_other_place(changes: dict[str, Any], expected: dict[str, str] | None) -> None:
+    item = make_item(**changes)
+    alternate = item["assets"]["mosaic"].get("alternate")
+    found = {name: place["href"] for name, place in alternate.items()} if alternate else None
+    assert found == expected
+    assert (EXTENSIONS["alternate-assets"] in item["stac_extensions"]) == (expected is not None)
+
+
+def test_an_item_of_a_collection_leads_to_it() -> None:
+    parent = Parent(href="s3://out/mosaics/collection.json", collection="mosaics", title="Mosaics")
+    item = make_item(self_href=S3, parent=parent)
+    assert item["collection"] == "mosaics"
+    links = {link["rel"]: link["href"] for link in item["links"] if link["rel"] != "via"}
+    assert links == {
+        "self": S3,
+        "root": "../collection.json",
+        "parent": "../collection.json",
+        "collection": "../collection.json",
+    }
+
+
+def test_an_item_of_a_catalog_has_no_collection() -> None:
+    item = make_item(self_href="/out/m/m.json", hrefs="absolute", parent=Parent(href="/out/catalog.json"))
+    assert "collection" not in item
+    links = {link["rel"]: link["href"] for link in item["links"] if link["rel"] not in {"via", "self"}}
+    assert links == {"root": "file:///out/catalog.json", "parent": "file:///out/catalog.json"}
+
+
+def test_root_may_be_above_the_collection() -> None:
+    parent = Parent(href="s3://out/c/collection.json", collection="c", title="C", root_href="s3://out/catalog.json")
+    links = make_item(self_href="s3://out/c/m/m.json", parent=parent)["links"]
+    assert {"rel": "root", "href": "../../catalog.json", "type": "application/json"} in links
+    assert {"rel": "parent", "href": "../collection.json", "type": "application/json", "title": "C"} in links
+
+
+def test_links_on_standard_output_are_absolute() -> None:
+    parent = Parent(href="s3://out/mosaics/collection.json", collection="mosaics")
+    (feature,) = create_item_collection(make_item(self_href=S3, parent=parent))["features"]
+    hrefs = {link["rel"]: link["href"] for link in feature["links"]}
+    assert hrefs["collection"] == hrefs["root"] == "s3://out/mosaics/collection.json"
+
+
+def weigh(values: list[object], owned: dict[str, int] | None, key: str = "eo:cloud_cover") -> object:
+    """What an Item says of scenes a, b, … with these values."""
+    scenes = tuple(make_scene("abc"[position], properties={key: value}) for position, value in enumerate(values))
+    return make_item(scenes=scenes, owned=owned)["properties"].get(key)
+
+
+@pytest.mark.parametrize(
+    ("values", "owned", "expected"),
+    [
+        ([10, 40], {"a": 300, "b": 100}, 17.5),
+        ([10, 40], {"a": 1}, 10.0),
+        ([10, None], {"a": 1, "b": 0}, 10.0),
+        ([10, None], {"a": 1, "b": 1}, None),
+        ([10, 101], {"a": 1, "b": 1}, None),
+        ([10, True], {"a": 1, "b": 1}, None),
+        ([10, "40"], {"a": 1, "b": 1}, None),
+        ([10, 40], {}, None),
+        ([10, 40], None, None),
+        ([10, 10], None, 10.0),
+    ],
+)
+def test_cloud_cover_is_weighted_by_the_pixels_that_scenes_contribute(
+    values: list[object], owned: dict[str, int] | None, expected: float | None
+) -> None:
+    assert weigh(values, owned) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "expected"),
+    [
+        ("view:sun_azimuth", [350, 10], 0.0),
+        ("view:sun_azimuth", [80, 100], 90.0),
+        ("view:sun_azimuth", [90, 270], None),
+        ("view:sun_azimuth", [359, 357], 358.0),
+        ("view:sun_elevation", [-10, 30], 10.0),
+        ("view:off_nadir", [2, 4], 3.0),
+        ("view:off_nadir", [2, -4], None),
+    ],
+)
+def test_angles_are_means(key: str, values: list[object], expected: float | None) -> None:
+    found = weigh(values, {"a": 5, "b": 5}, key)
+    assert found == (pytest.approx(expected, abs=1e-6) if expected is not None else None)
+
+
+def test_sun_and_tile_of_a_sentinel_2_item_are_known_in_its_own_words() -> None:
+    properties = {"s2:mean_solar_zenith": 40.0, "s2:mean_solar_azimuth": 150.0, "s2:mgrs_tile": "35HLC"}
+    item = make_item(scenes=(make_scene("a", properties=properties), make_scene("b", properties=properties)))
+    told = {key: value for key, value in item["properties"].items() if key.startswith(("view:", "grid:"))}
+    assert told == {"view:sun_azimuth": 150.0, "view:sun_elevation": 50.0, "grid:code": "MGRS-35HLC"}
+    assert {EXTENSIONS["view"], EXTENSIONS["grid"]} <= set(item["stac_extensions"])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [("MGRS-35HLC", "MGRS-35HLC", "MGRS-35HLC"), ("MGRS-35HLC", "MGRS-35HLD", None), ("35 HLC", "35 HLC", None)],
+)
+def test_grid_code_is_told_where_all_agree(first: str, second: str, expected: str | None) -> None:
+    scenes = (make_scene("a", properties={"grid:code": first}), make_scene("b", properties={"grid:code": second}))
+    assert make_item(scenes=scenes)["properties"].get("grid:code") == expected
+
+
+def test_processing_is_told_with_version_and_expression() -> None:
+    properties = make_item(
+        scenes=(make_scene(properties={"processing:level": "L2A"}),), stages=("global_regression", "merge_rasters")
+    )["properties"]
+    assert properties["processing:version"] == "1.2.3"
+    assert properties["processing:level"] == "L2A"
+    assert properties["processing:expression"] == {
+        "format": "mosaic-processor",
+        "expression": "merge_rasters(global_regression(scenes))",
+    }
+    assert "processing:expression" not in make_item()["properties"]
+
+
+def test_description_says_what_is_known() -> None:
+    scenes = (
+        make_scene("a", start="2020-01-02T00:00:00Z", properties={"platform": "p"}),
+        make_scene("b", start="2020-01-04T00:00:00Z", properties={"platform": "q"}),
+    )
+    assert make_item(scenes=scenes)["properties"]["description"] == (
+        "Radiometrically matched, seamless mosaic of 2 overlapping scenes of p, q, taken from 2020-01-02 to 2020-01-04, "
+        "pixels of 5 m."
+    )
+    assert make_item()["properties"]["description"] == ("Radiometrically matched, seamless mosaic of one scene, pixels of 5 m.")

@@ -49,7 +49,7 @@ def parse_one(item: dict[str, Any], **inputs: Any) -> SceneRef:
 
 def test_scenes_keep_the_order_of_the_document_as_their_priority() -> None:
     refs = parse(collect(make_item("b"), make_item("a"), make_item("c")))
-    assert [(ref.name, ref.priority, ref.href) for ref in refs] == [
+    assert [(ref.name, ref.priority, ref.rasters[0].href) for ref in refs] == [
         ("b", 0, "s3://bucket/in/b.tif"),
         ("a", 1, "s3://bucket/in/a.tif"),
         ("c", 2, "s3://bucket/in/c.tif"),
@@ -58,7 +58,7 @@ def test_scenes_keep_the_order_of_the_document_as_their_priority() -> None:
 
 def test_scene_carries_what_the_item_says() -> None:
     ref = parse_one(make_item("a", collection="c"))
-    assert (ref.asset, ref.bands) == ("image", ())
+    assert (ref.rasters[0].asset, ref.rasters[0].bands) == ("image", ())
     assert ref.provenance.self_href == "s3://bucket/in/items/a.json"
     assert ref.provenance.collection == "c"
     assert (ref.provenance.start, ref.provenance.end) == ("2020-06-01T10:00:00Z", "2020-06-01T10:00:00Z")
@@ -82,7 +82,7 @@ def test_input_is_not_changed() -> None:
     ("document", "reason"),
     [
         ({"type": "Catalog", "id": "cat"}, "the Catalog 'cat'"),
-        ({"type": "Collection", "id": "col"}, "the Collection 'col': search it"),
+        ({"type": "Collection", "id": "col"}, "the Collection 'col': give its own path or URL"),
         ({"code": "NotFoundError", "description": "no such collection"}, "error NotFoundError of an API: no such collection"),
         ({"detail": "Not authenticated"}, "error of an API: Not authenticated"),
         ({"type": "FeatureCollection"}, '"features" is not a list'),
@@ -128,7 +128,6 @@ def test_too_many_items_are_refused_by_the_configured_limit() -> None:
         ({"x": {"href": "1.tif", "type": "image/tiff"}}, "x"),
         ({"x": {"href": "1", "type": "IMAGE/TIFF; application=geotiff"}, "m": {"href": "1.xml", "type": "text/xml"}}, "x"),
         ({"x": {"href": "1", "type": "image/vnd.stac.geotiff; cloud-optimized=true"}}, "x"),
-        ({"x": {"href": "1.jp2", "type": "image/jp2"}, "q": {"href": "1.png", "type": "image/png"}}, "x"),
         ({"x": {"href": "https://h/1.TIF?sig=2"}, "y": {"href": "1.json"}}, "x"),
         ({"x": {"href": "1.tif"}, "t": {"href": "t.tif", "roles": ["thumbnail"]}}, "x"),
         ({"x": {"href": "1.tif", "roles": ["data"]}, "v": {"href": "v.tif", "roles": ["visual"]}}, "x"),
@@ -139,14 +138,14 @@ def test_too_many_items_are_refused_by_the_configured_limit() -> None:
     ],
 )
 def test_only_raster_asset_is_chosen_data_before_pictures(assets: dict[str, Any], expected: str) -> None:
-    assert parse_one(make_item("a", assets=assets)).asset == expected
+    assert parse_one(make_item("a", assets=assets)).rasters[0].asset == expected
 
 
 def test_several_rasters_need_the_option() -> None:
     assets = {key: {"href": f"{key}.tif", "type": COG, "roles": ["data"]} for key in ("B02", "B03")}
     with pytest.raises(InputError, match=r"Item 'a' has 2 raster assets, 'B02', 'B03': choose one with --inputs.asset KEY"):
         parse_one(make_item("a", assets=assets))
-    assert parse_one(make_item("a", assets=assets), asset="B03").href == "s3://bucket/in/B03.tif"
+    assert parse_one(make_item("a", assets=assets), asset="B03").rasters[0].href == "s3://bucket/in/B03.tif"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +168,7 @@ def test_unusable_assets_are_named(assets: dict[str, Any], wanted: str | None, r
 
 def test_asset_asked_for_may_be_a_picture() -> None:
     assets = {"data": {"href": "d.tif"}, "visual": {"href": "v.tif", "roles": ["visual"]}}
-    assert parse_one(make_item("a", assets=assets), asset="visual").asset == "visual"
+    assert parse_one(make_item("a", assets=assets), asset="visual").rasters[0].asset == "visual"
 
 
 def test_alternate_href_is_used_where_the_first_cannot_be_followed() -> None:
@@ -178,9 +177,9 @@ def test_alternate_href_is_used_where_the_first_cannot_be_followed() -> None:
         "href": "ftp://host/1.tif",
         "alternate": {"x": {"href": "az://c/1.tif"}, "s3": {"href": "s3://b/1.tif"}},
     }
-    assert parse_one(make_item("a", assets={"x": asset})).href == "s3://b/1.tif"
+    assert parse_one(make_item("a", assets={"x": asset})).rasters[0].href == "s3://b/1.tif"
     with pytest.raises(InputError, match="scheme 'ftp'"):
-        parse_one(make_item("a", assets={"x": {**asset, "alternate": {"x": {"href": "az://c/1.tif"}}}}))
+        parse_one(make_item("a", assets={"x": {**asset, "alternate": {"x": {"href": "sftp://c/1.tif"}}}}))
 
 
 @pytest.mark.parametrize(
@@ -201,7 +200,7 @@ def test_alternate_href_is_used_where_the_first_cannot_be_followed() -> None:
     ],
 )
 def test_bands_of_both_stac_versions_are_read(fields: dict[str, Any], expected: tuple[Band, ...]) -> None:
-    assert parse_one(make_item("a", assets={"image": {"href": "1.tif", **fields}})).bands == expected
+    assert parse_one(make_item("a", assets={"image": {"href": "1.tif", **fields}})).rasters[0].bands == expected
 
 
 @pytest.mark.parametrize(
@@ -382,5 +381,5 @@ def test_whatever_a_stranger_writes_is_parsed_or_refused_by_name(data: st.DataOb
         assert str(error)  # noqa: PT017 - most mutations are refused
         return
     assert is_safe_name(ref.name)
-    assert ref.href.startswith(("s3://", "gs://", "http://", "https://"))
+    assert ref.rasters[0].href.startswith(("s3://", "gs://", "http://", "https://"))
     json.dumps(dict(ref.provenance.properties), allow_nan=False)

@@ -1,0 +1,259 @@
+"""The only code that names a raster to GDAL: how it is reached, and what GDAL must not follow.
+
+Inputs are untrusted: only GeoTIFF is opened, and GDAL is kept from following what a file or its folder names besides
+(overviews, masks and metadata elsewhere may be files of any format, anywhere). The one file beside a local raster that is read
+is ``scene.tif.msk``, GDAL's form of a mask, and only as GeoTIFF.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+from rasterio.session import Session
+
+from processor.errors import ConfigError, InputError, MosaicError, StorageError
+from processor.storage.access import Access
+from processor.storage.ranged import close_opened, find_failure, open_through_fsspec
+from processor.storage.traffic import Traffic
+from processor.storage.urls import parse_url, redact_url
+
+__all__ = [
+    "DRIVER",
+    "MASK_SUFFIX",
+    "GdalReader",
+    "describe_failure",
+    "find_mask",
+    "first_line",
+    "gdal_env",
+    "is_remote",
+    "local_name",
+    "retry_remote",
+]
+
+T = TypeVar("T")
+
+DRIVER: Final = "GTiff"
+"""Nothing else: a VRT could name any file of this machine."""
+
+MASK_SUFFIX: Final = ".msk"
+
+_GDAL_CACHE: Final = 64 * 2**20  # bytes; decoded blocks are kept by the reader, GDAL need not keep them too
+_PREFIXES: Final = {"s3": "/vsis3/", "gs": "/vsigs/"}
+_ATTEMPTS: Final = 4  # at what GDAL gave up: a body that ended early, a connection that was cut
+_LONGEST_PAUSE: Final = 15.0  # seconds
+_DENIED: Final = (
+    "403",
+    "401",
+    "access denied",
+    "accessdenied",
+    "signature",
+    "access key",
+    "expiredtoken",
+    "invalidaccesskeyid",
+)
+
+
+class _Keys(Session):  # type: ignore[misc]  # rasterio has no types
+    """Keys as rasterio wants them handed over."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def get_credential_options(self) -> dict[str, str]:
+        """The keys of this moment: those of a role are renewed."""
+        return self._access.gdal_keys()
+
+
+@contextmanager
+def gdal_env(access: Access | None = None, *, signs: bool = False) -> Iterator[None]:
+    """GDAL's options: no sidecar is looked for, because one may be a VRT that names any file or URL.
+
+    Parameters
+    ----------
+    access
+        How storage is reached; None: local files only.
+    signs
+        Whether requests to S3 are made, which need keys.
+    """
+    options: dict[str, Any] = {
+        "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+        "GDAL_PAM_ENABLED": "NO",
+        "GDAL_CACHEMAX": _GDAL_CACHE,
+    }
+    if access is not None:
+        options |= access.gdal_options() | {"CPL_VSIL_NETWORK_STATS_ENABLED": "YES"}
+    session = _Keys(access) if access is not None and signs else None
+    with rasterio.Env(session=session, **options):
+        yield
+
+
+def is_remote(href: str) -> bool:
+    """Whether an href is reached over the network, or by fsspec."""
+    return parse_url(href).protocol != "file"
+
+
+def local_name(href: str) -> str:
+    """The path of a local file, of which a ``file:`` URL may be given."""
+    return urlsplit(href).path if href.startswith("file:") else href
+
+
+def find_mask(href: str) -> str | None:
+    """The mask file beside a local raster, or None."""
+    if is_remote(href):
+        return None
+    path = local_name(href) + MASK_SUFFIX
+    return path if os.path.isfile(path) else None  # noqa: PTH113 - a plain name for GDAL, not a path to work on
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without the details that libraries put on further lines, and without signatures of URLs."""
+    return (str(error).splitlines() or [type(error).__name__])[0].partition("?")[0]
+
+
+class GdalReader:
+    """Opens rasters, from any thread.
+
+    Parameters
+    ----------
+    access
+        How storage is reached.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self.traffic = Traffic()
+
+    @contextmanager
+    def env(self, href: str, *, requester_pays: bool = False, region: str | None = None) -> Iterator[None]:
+        """GDAL's options while a raster is opened or read."""
+        protocol = parse_url(href).protocol
+        access = self._access.for_bucket(requester_pays=requester_pays, region=region)
+        with gdal_env(None if protocol == "file" else access, signs=protocol == "s3"):
+            yield
+
+    def open(self, href: str, scene: str, factor: int | None = None) -> DatasetReader:
+        """Open a raster, or its overview of a decimation factor; to be called within :meth:`env`, and closed by :meth:`close`.
+
+        Raises
+        ------
+        InputError
+            There is no such file, it is no GeoTIFF, or access is denied; the message names the scene.
+        StorageError
+            Storage or the network failed.
+        """
+        dataset = self._open(href, scene)
+        if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):  # GDAL would open what it names, whatever and wherever that is
+            self.close(dataset)
+            msg = (
+                f"scene {scene}: the metadata of {redact_url(href)} name another file as its overviews (OVERVIEW_FILE), which "
+                "is not followed; copy it without them, e.g. with rio cogeo create"
+            )
+            raise InputError(msg)
+        if factor is None:
+            return dataset
+        factors = dataset.overviews(1)
+        self.close(dataset)
+        if factor not in factors:
+            msg = f"scene {scene}: {redact_url(href)} has lost its overview 1:{factor} since it was planned; run again"
+            raise InputError(msg)
+        return self.open_overview(href, scene, factors.index(factor))
+
+    def open_overview(self, href: str, scene: str, index: int) -> DatasetReader:
+        """Open an overview by its position in the file; errors as of :meth:`open`."""
+        return self._open(href, scene, OVERVIEW_LEVEL=index)
+
+    def close(self, dataset: DatasetReader) -> None:
+        """Close a raster, in whatever thread it was opened."""
+        if "riopener" in dataset.name or "raster/raster.tif" in dataset.name:
+            close_opened(dataset)
+        else:
+            dataset.close()
+
+    def _open(self, href: str, scene: str, **options: int) -> DatasetReader:
+        path = local_name(href)
+        if is_remote(href):
+            return retry_remote(lambda: self._open_remote(href, scene, options))
+        if not os.path.isfile(path):  # noqa: PTH113 - as above
+            msg = f"scene {scene}: no such file: {href}; correct the href, or fetch the file"
+            raise InputError(msg)
+        _ignore_georeference()
+        try:
+            return rasterio.open(path, driver=DRIVER, sharing=False, **options)
+        except RasterioError as error:
+            raise _describe_format(href, scene, error) from error
+
+    def _open_remote(self, href: str, scene: str, options: dict[str, int]) -> DatasetReader:
+        _ignore_georeference()
+        path = self._vsi_path(href)
+        try:
+            if path is None:
+                return open_through_fsspec(href, self._access, self.traffic, driver=DRIVER, **options)
+            return rasterio.open(path, driver=DRIVER, sharing=False, **options)
+        except RasterioError as error:
+            raise describe_failure(href, scene, "cannot open", error) from error
+
+    def _vsi_path(self, href: str) -> str | None:
+        """The name under which GDAL reads an href itself; None where fsspec reads it."""
+        protocol = parse_url(href).protocol
+        if self._access.backend == "fsspec":
+            return None
+        if protocol in _PREFIXES:
+            parts = urlsplit(href)
+            return f"{_PREFIXES[protocol]}{parts.netloc}{parts.path}"
+        if protocol == "http":
+            return f"/vsicurl/{href}"
+        if self._access.backend == "gdal":
+            msg = f"{redact_url(href)}: GDAL does not read {protocol}://; use --io.raster_backend auto"
+            raise ConfigError(msg)
+        return None
+
+
+def _ignore_georeference() -> None:
+    """A scene without georeference is an error of ours, and a mask has none; catch_warnings would not be safe in threads."""
+    warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+
+def _describe_format(href: str, scene: str, error: RasterioError) -> InputError:
+    reason = first_line(error)
+    return InputError(
+        f"scene {scene}: {redact_url(href)} is not a readable GeoTIFF ({reason}); convert it, e.g. with gdal_translate"
+    )
+
+
+def describe_failure(href: str, scene: str, what: str, error: RasterioError) -> MosaicError:
+    """The error of this project for one of GDAL about a remote file."""
+    failure = find_failure()
+    if failure is not None:
+        return type(failure)(f"scene {scene}: {failure}")
+    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    text = f"{error} {cause}".lower()
+    reason, shown = first_line(cause), redact_url(href)
+    if any(word in text for word in _DENIED):
+        return InputError(
+            f"scene {scene}: access to {shown} is denied ({reason}); check the credentials and the storage options (--io.…)"
+        )
+    if "404" in text or "does not exist" in text or "nosuchkey" in text or "nosuchbucket" in text:
+        return InputError(f"scene {scene}: {shown} does not exist ({reason}); correct the href")
+    if "not recognized" in text or "not a supported" in text:
+        return _describe_format(href, scene, error)
+    return StorageError(f"scene {scene}: {what} {shown} ({reason}); storage or the network failed, try again later")
+
+
+def retry_remote(call: Callable[[], T]) -> T:
+    """Repeat what failed for now, after growing and random pauses; GDAL has repeated single requests before."""
+    for attempt in range(_ATTEMPTS - 1):
+        try:
+            return call()
+        except StorageError:
+            time.sleep(random.uniform(0.5, 1.0) * min(_LONGEST_PAUSE, 0.5 * 4**attempt))  # noqa: S311 - not a secret
+    return call()

@@ -1,0 +1,231 @@
+"""Documents in: ItemCollections, single Items and payloads of tasks, checked before anything in them is used.
+
+They may come from strangers: identity, names, counts and types are told by name where they cannot be used.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from processor.errors import InputError
+from processor.model import Finding
+
+__all__ = [
+    "check_names",
+    "clean_text",
+    "find_page",
+    "is_safe_name",
+    "json_type",
+    "list_words",
+    "parse_features",
+    "parse_names",
+    "process_options",
+    "safe_name",
+]
+
+_SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+_RESERVED_NAMES: Final = frozenset({"reference"})  # the map that all scenes are drawn to is stored beside the scenes' own
+_MAX_TEXT: Final = 200
+_LISTED: Final = 20  # words in one message
+
+
+def process_options(document: object, *, task: str = "mosaic") -> dict[str, Any]:
+    """Give the options of this task in the payload of a workflow: ``process[0].tasks.mosaic``; empty where there are none.
+
+    Both forms in use are read: ``tasks`` as a mapping of names to options and as a list of ``{"name", "parameters"}``.
+
+    Raises
+    ------
+    InputError
+        If the process list is malformed, or grants itself access to this machine's files.
+    """
+    process = document.get("process") if isinstance(document, Mapping) else None
+    if isinstance(process, list):
+        process = process[0] if process else None
+    if process is None:
+        return {}
+    tasks = process.get("tasks", {}) if isinstance(process, Mapping) else None
+    if isinstance(tasks, list) and all(isinstance(entry, Mapping) for entry in tasks):
+        tasks = {entry.get("name"): entry.get("parameters", {}) for entry in tasks}
+    options = tasks.get(task, {}) if isinstance(tasks, Mapping) else None
+    if not isinstance(options, Mapping):
+        msg = f'the payload\'s "process" must be a list whose first entry holds {{"tasks": {{"{task}": {{…}}}}}}'
+        raise InputError(msg)
+    section = options.get("inputs")
+    if "inputs.allow_local_files" in options or (isinstance(section, Mapping) and "allow_local_files" in section):
+        msg = "the payload sets inputs.allow_local_files, which a document may not grant itself: set it on the command line"
+        raise InputError(msg)
+    return dict(options)
+
+
+def find_page(document: object) -> Finding | None:
+    """Find out whether the document is one page of a longer answer, so that a mosaic does not silently miss scenes."""
+    if not isinstance(document, Mapping) or document.get("type") != "FeatureCollection":
+        return None
+    links = document.get("links")
+    if not isinstance(links, list) or not any(isinstance(link, Mapping) and link.get("rel") == "next" for link in links):
+        return None
+    matched = document.get("numberMatched", document.get("context", {}))
+    matched = matched.get("matched") if isinstance(matched, Mapping) else matched
+    count = len(document.get("features", ()))
+    of = f" of {matched}" if isinstance(matched, int) else ""
+    message = (
+        f"The ItemCollection is one page with {count}{of} Items and a link to the next: search with all pages to use the rest."
+    )
+    return Finding(severity="warning", code="input-is-a-page", message=message)
+
+
+def is_safe_name(name: str) -> bool:
+    """Tell whether a name can be a file name on any storage: letters, digits, ``.``, ``_``, ``-``, but no ``.`` first."""
+    return _SAFE_NAME.fullmatch(name) is not None and name.lower() not in _RESERVED_NAMES
+
+
+def safe_name(name: str) -> str:
+    """Make a safe name close to the given one, to propose in messages.
+
+    Examples
+    --------
+    >>> safe_name("46/1220/2021-10-10")
+    '46_1220_2021-10-10'
+    """
+    if is_safe_name(name):
+        return name
+    near = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".")[: _MAX_TEXT - len("_scene")]
+    return near if is_safe_name(near) else f"{near}_scene"
+
+
+def check_names(names: Sequence[str], *, what: str, origins: Sequence[str] | None = None) -> None:
+    """Check that names can be file names and that no two are equal, not even on storage that ignores case.
+
+    Parameters
+    ----------
+    names
+        One a scene.
+    what
+        What carries the names, for messages: "Item" or "file".
+    origins
+        Where each name comes from, if that says more than the name.
+
+    Raises
+    ------
+    InputError
+        Naming the scenes and what to do.
+    """
+    shown = origins if origins is not None else [repr(clean_text(name)) for name in names]
+    unsafe = [position for position, name in enumerate(names) if not is_safe_name(name)]
+    if unsafe:
+        name = names[unsafe[0]]
+        others = f" ({len(unsafe) - 1} more like it)" if len(unsafe) > 1 else ""
+        msg = (
+            f"{what} {shown[unsafe[0]]}{others} has a name that is no safe file name: allowed are A-Z a-z 0-9 . _ - "
+            f"up to {_MAX_TEXT} characters, not starting with '.', and not 'reference'; "
+            f"rename it, for example {safe_name(name)!r}"
+        )
+        raise InputError(msg)
+    first: dict[str, int] = {}
+    for position, name in enumerate(names):
+        earlier = first.setdefault(name.lower(), position)
+        if earlier != position:
+            alike = "the same name" if names[earlier] == name else "names that differ only in case"
+            where = f"{shown[earlier]} and {shown[position]} (number {earlier + 1} and {position + 1})"
+            msg = f"{what}s {where} have {alike}: rename one"
+            raise InputError(msg)
+
+
+def parse_features(document: object) -> list[Any]:
+    """Give the features of an ItemCollection, or a single Item as the only one.
+
+    Raises
+    ------
+    InputError
+        If the document is neither; says what it is instead.
+    """
+    if isinstance(document, Mapping):
+        features = document.get("features")
+        if document.get("type") == "FeatureCollection" and isinstance(features, list):
+            return features
+        if document.get("type") == "Feature":
+            return [document]
+    msg = f"the input is not an ItemCollection but {_describe(document)}"
+    raise InputError(msg)
+
+
+def _describe(document: object) -> str:
+    """Say what a document is instead, and what to do."""
+    if isinstance(document, Mapping):
+        return _describe_object(document)
+    if isinstance(document, list):
+        return f'a list of {len(document)}: wrap it as {{"type": "FeatureCollection", "features": […]}}'
+    return f"a JSON {json_type(document)}: give the JSON of a STAC search"
+
+
+def _describe_object(document: Mapping[str, Any]) -> str:
+    kind = document.get("type")
+    if kind == "Catalog":
+        return f"the Catalog {clean_text(document.get('id'))!r}: give its own path or URL, so that its links can be followed"
+    if kind == "Collection":
+        return f"the Collection {clean_text(document.get('id'))!r}: give its own path or URL, so that its links can be followed"
+    if kind == "FeatureCollection":
+        return 'a FeatureCollection whose "features" is not a list'
+    reasons = [document[key] for key in ("description", "detail", "message", "errorMessage", "error") if document.get(key)]
+    if reasons and kind is None:
+        code = f" {clean_text(document['code'])}" if "code" in document else ""
+        return f"the error{code} of an API: {clean_text(reasons[0])}; repeat the search"
+    return f"an object of type {clean_text(kind)!r}: give the JSON of a STAC search"
+
+
+def json_type(value: object) -> str:
+    """Name the JSON type of a value, for messages."""
+    kinds: Mapping[type, str] = {type(None): "null", bool: "boolean", str: "string", list: "array", dict: "object"}
+    return kinds.get(type(value), "number")
+
+
+def parse_names(features: Sequence[object]) -> tuple[str, ...]:
+    """Give the ids of Items, once it is clear that they are Items of a known version and their ids are safe and unique.
+
+    Raises
+    ------
+    InputError
+        Naming the feature and what to do.
+    """
+    names = tuple(_parse_name(feature, position) for position, feature in enumerate(features))
+    check_names(names, what="Item")
+    return names
+
+
+def _parse_name(feature: object, position: int) -> str:
+    """Give the id of an Item, once it is clear that the feature is one."""
+    if not isinstance(feature, Mapping):
+        msg = f"feature number {position + 1} of the ItemCollection is a JSON {json_type(feature)}, not a STAC Item"
+        raise InputError(msg)
+    name = feature.get("id")
+    if not isinstance(name, str) or not name:
+        msg = f"feature number {position + 1} of the ItemCollection has no id (a string): give every Item one"
+        raise InputError(msg)
+    shown = repr(clean_text(name))
+    if feature.get("type") != "Feature" or not isinstance(feature.get("assets"), Mapping):
+        missing = "assets" if feature.get("type") == "Feature" else 'type "Feature"'
+        msg = f"feature {shown} (number {position + 1}) is not a STAC Item, it has no {missing}: give the JSON of a STAC search"
+        raise InputError(msg)
+    version = feature.get("stac_version", "1.0.0")
+    if not isinstance(version, str) or not version.startswith("1."):
+        msg = f"Item {shown} has stac_version {clean_text(version)!r}: STAC 1.0 and 1.1 are read; migrate the Item"
+        raise InputError(msg)
+    return name
+
+
+def list_words(words: Iterable[str]) -> str:
+    """List words in quotation marks, not too many; empty where there are none."""
+    listed = [repr(clean_text(key)) for key in words]
+    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+    return ", ".join(listed[:_LISTED]) + more
+
+
+def clean_text(value: object) -> str:
+    """Bring text onto one printable line of a readable length; empty for None."""
+    if value is None:
+        return ""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(value)[: 2 * _MAX_TEXT]).split())
+    return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…"

@@ -1,0 +1,80 @@
+"""The STAC extensions whose fields are written, and which of them a document uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+__all__ = ["COMMON_NAMES", "EXTENSIONS", "STAC_VERSION", "list_extensions"]
+
+STAC_VERSION: Final = "1.1.0"
+EXTENSIONS: Final[Mapping[str, str]] = {
+    name: f"https://stac-extensions.github.io/{name}/v{version}/schema.json"
+    for name, version in (
+        ("projection", "2.0.0"),
+        ("raster", "2.0.0"),
+        ("eo", "2.0.0"),
+        ("processing", "1.2.0"),
+        ("file", "2.1.0"),
+        ("view", "1.1.0"),
+        ("grid", "1.1.0"),
+        ("alternate-assets", "1.2.0"),
+    )
+}
+"""URIs of the extensions by their names."""
+
+COMMON_NAMES: Final = frozenset(
+    {
+        "pan",
+        "coastal",
+        "blue",
+        "green",
+        "green05",
+        "yellow",
+        "red",
+        "rededge",
+        "rededge071",
+        "rededge075",
+        "rededge078",
+        "nir",
+        "nir08",
+        "nir09",
+        "cirrus",
+        "swir16",
+        "swir22",
+        "lwir",
+        "lwir11",
+        "lwir12",
+    }
+)
+"""The common names of bands of eo v2.0.0; its schema refuses others."""
+
+_PREFIXES: Final[Mapping[str, str]] = {
+    "projection": "proj:",
+    "raster": "raster:",
+    "eo": "eo:",
+    "processing": "processing:",
+    "file": "file:",
+    "view": "view:",
+    "grid": "grid:",
+    "alternate-assets": "alternate",
+}
+
+
+def list_extensions(document: Mapping[str, Any]) -> list[str]:
+    """List the extensions whose fields an Item or a Collection uses; a schema refuses what names it and uses none."""
+    used = set(_iter_fields(document))
+    return [uri for name, uri in EXTENSIONS.items() if any(field.startswith(_PREFIXES[name]) for field in used)]
+
+
+def _iter_fields(document: Mapping[str, Any]) -> Iterator[str]:
+    """Iterate over the names of the fields at which extensions are found."""
+    holders = [document.get("properties"), document.get("summaries")]
+    for group in (document.get("assets"), document.get("item_assets")):
+        holders += group.values() if isinstance(group, Mapping) else ()
+    for holder in holders:
+        if isinstance(holder, Mapping):
+            yield from holder
+            bands = holder.get("bands")
+            for band in bands if isinstance(bands, list) else ():
+                yield from band if isinstance(band, Mapping) else ()

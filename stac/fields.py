@@ -1,0 +1,233 @@
+"""What an asset of an Item says of its bands and of what their values mean, in STAC 1.0 and 1.1.
+
+Items come from strangers: what has another type than STAC gives it is refused by name, never guessed at.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from processor.errors import InputError
+from processor.model import Band, Scaling
+from stac.documents import clean_text, json_type
+
+__all__ = ["AssetFields", "ItemFields", "is_finite", "merge_entries", "parse_bands", "parse_number"]
+
+_BAND_LISTS: Final = ("bands", "eo:bands", "raster:bands")
+_SCALES: Final = ("raster:scale", "scale")  # the second only in raster:bands of STAC 1.0
+_OFFSETS: Final = ("raster:offset", "offset")
+_BASELINE: Final = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}")
+_OFFSET_SINCE: Final = 4.0  # Sentinel-2 processing baseline whose pixels hold an offset of 1000
+_SENTINEL: Final = Scaling(scale=1e-4, offset=-0.1)  # BOA_QUANTIFICATION_VALUE 10000, BOA_ADD_OFFSET -1000
+_SENTINEL_ASSET: Final = re.compile(r"B(0[1-9]|1[0-2]|8A)")
+_OFFSET_APPLIED: Final = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetFields:
+    """An asset as its Item has it.
+
+    key: of the asset.
+    fields: the asset, as given (JSON values).
+    item: the Item that has it.
+    """
+
+    key: str
+    fields: Mapping[str, Any]
+    item: ItemFields
+
+    @property
+    def where(self) -> str:
+        """Name the asset in a message."""
+        return f"Item {self.item.name!r}, asset {clean_text(self.key)!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemFields:
+    """An Item, as far as its assets depend on it.
+
+    name: id.
+    assets: as given (JSON values).
+    properties: as given (JSON values).
+    collection: id of its collection, or None.
+    """
+
+    name: str
+    assets: Mapping[str, Any]
+    properties: Mapping[str, Any]
+    collection: str | None
+
+    def find(self, key: str) -> AssetFields | None:
+        """Find an asset; None where there is none, or it is no object."""
+        fields = self.assets.get(key)
+        return AssetFields(key=key, fields=fields, item=self) if isinstance(fields, Mapping) else None
+
+
+def parse_bands(asset: AssetFields, *, names_only: bool = False) -> tuple[Band, ...]:
+    """Parse what an asset says of its bands: STAC 1.1 ``bands``, 1.0 ``eo:bands`` and ``raster:bands``, or all of them.
+
+    An asset of one band may leave the list out and say what it has to say itself.
+
+    Parameters
+    ----------
+    asset
+        Whose bands.
+    names_only
+        Leave the scaling out, so that an asset that is not going to be read need not be right.
+
+    Returns
+    -------
+    tuple of Band
+        In file order; empty where the asset says nothing of bands.
+
+    Raises
+    ------
+    InputError
+        Naming Item, asset and key.
+    """
+    return tuple(
+        _parse_band(position, entry, asset, names_only=names_only) for position, entry in enumerate(merge_entries(asset))
+    )
+
+
+def merge_entries(asset: AssetFields) -> list[Mapping[str, Any]]:
+    """Merge the lists of bands of an asset into one, the newer before the older; empty where it says nothing of bands.
+
+    Raises
+    ------
+    InputError
+        Naming Item, asset and key.
+    """
+    fields = asset.fields
+    lists = {key: _list_objects(fields[key], key, asset) for key in _BAND_LISTS if fields.get(key) is not None}
+    if "bands" in lists:  # an Item that was brought to 1.1 may have kept the old lists; they count where they fit
+        lists = {key: bands for key, bands in lists.items() if key == "bands" or len(bands) == len(lists["bands"])}
+    count = max(map(len, lists.values()), default=0)
+    if not lists and (_says_of_one_band(fields) or _implied_scaling(asset) is not None):
+        return [{"name": asset.key, **fields}]
+    inherited = {key: fields[key] for key in ("raster:scale", "raster:offset") if fields.get(key) is not None}
+    if count == 1 and fields.get("eo:common_name") is not None:
+        inherited["eo:common_name"] = fields["eo:common_name"]
+    entries: list[Mapping[str, Any]] = []
+    for position in range(count):
+        merged = dict(inherited)
+        for bands in reversed(lists.values()):
+            own = bands[position] if position < len(bands) else {}
+            merged |= {key: value for key, value in own.items() if value is not None}
+        entries.append(merged)
+    return entries
+
+
+def _list_objects(value: object, key: str, asset: AssetFields) -> list[Mapping[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
+        msg = f"{asset.where}: its bands must be lists of objects, but {key} is not; correct the Item"
+        raise InputError(msg)
+    return value
+
+
+def _says_of_one_band(fields: Mapping[str, Any]) -> bool:
+    return any(fields.get(key) is not None for key in ("eo:common_name", "raster:scale", "raster:offset"))
+
+
+def _parse_band(position: int, entry: Mapping[str, Any], asset: AssetFields, *, names_only: bool) -> Band:
+    common_name = clean_text(entry.get("eo:common_name", entry.get("common_name")))
+    name = clean_text(entry.get("name")) or f"band_{position + 1}"
+    return Band(
+        name=name,
+        common_name=common_name or None,
+        description=clean_text(entry.get("description")) or None,
+        scaling=None if names_only else _parse_scaling(entry, name, asset),
+    )
+
+
+def _parse_scaling(entry: Mapping[str, Any], name: str, asset: AssetFields) -> Scaling | None:
+    """Parse scale and offset of a band, corrected where it is known that they do not tell what the pixels hold."""
+    where = f"{asset.where}, band {name!r}"
+    scale, offset = parse_number(entry, _SCALES, where), parse_number(entry, _OFFSETS, where)
+    if scale is None and offset is None:
+        return _implied_scaling(asset)
+    scaling = Scaling(scale=1.0 if scale is None else scale, offset=0.0 if offset is None else offset)
+    if scaling.scale == 0:
+        msg = f"{where}: its scale is 0, which would make all its values the same; correct the Item"
+        raise InputError(msg)
+    if _is_sentinel(scaling) and _is_offset_gone(asset.item):
+        return Scaling(scale=scaling.scale)
+    return scaling
+
+
+def _is_sentinel(scaling: Scaling) -> bool:
+    return math.isclose(scaling.scale, _SENTINEL.scale) and math.isclose(scaling.offset, _SENTINEL.offset)
+
+
+def _is_offset_gone(item: ItemFields) -> bool:
+    """Tell whether the pixels of a Sentinel-2 Item hold no offset although its metadata declare one.
+
+    Earth Search declares the offset of the product it was made from, -0.1, in every reflectance band, and has subtracted it
+    from the pixels where ``earthsearch:boa_offset_applied`` is true (github.com/Element84/earth-search, issues 23 and 24):
+    who applies it again makes dark pixels negative. And products of baselines before 04.00 never had one.
+    """
+    flags = [(key, item.properties[key]) for key in _OFFSET_APPLIED if item.properties.get(key) is not None]
+    for key, flag in flags:
+        if not isinstance(flag, bool):
+            msg = f"Item {item.name!r}: its {key} is a JSON {json_type(flag)}, not true or false; correct the Item"
+            raise InputError(msg)
+    baseline = _parse_baseline(item) if flags else None
+    return any(flag for _, flag in flags) or (baseline is not None and baseline < _OFFSET_SINCE)
+
+
+def _implied_scaling(asset: AssetFields) -> Scaling | None:
+    """Scaling of a Sentinel-2 L2A Item that declares none, as those of the Planetary Computer.
+
+    Their pixels are those of the product: since processing baseline 04.00 (25 January 2022) they hold an offset of 1000,
+    which is told nowhere but in the product's own XML (github.com/microsoft/PlanetaryComputer, issue 134). Without it,
+    scenes before and after do not compare.
+    """
+    item = asset.item
+    if item.collection != "sentinel-2-l2a" or not _SENTINEL_ASSET.fullmatch(asset.key):
+        return None
+    if any(item.properties.get(key) is not None for key in _OFFSET_APPLIED):
+        return None
+    baseline = _parse_baseline(item)
+    if baseline is None:
+        return None
+    return _SENTINEL if baseline >= _OFFSET_SINCE else Scaling(scale=_SENTINEL.scale)
+
+
+def _parse_baseline(item: ItemFields) -> float | None:
+    value = item.properties.get("s2:processing_baseline")
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _BASELINE.fullmatch(value):
+        msg = f'Item {item.name!r}: its s2:processing_baseline is {clean_text(value)!r}, not as "05.09"; correct the Item'
+        raise InputError(msg)
+    return float(value)
+
+
+def parse_number(fields: Mapping[str, Any], keys: tuple[str, ...], where: str) -> float | None:
+    """Give the first number that one of the keys names; None where none does.
+
+    Raises
+    ------
+    InputError
+        If what it names is no finite number.
+    """
+    for key in keys:
+        value = fields.get(key)
+        if value is not None:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value):
+                msg = f"{where}: its {key} is {clean_text(value)!r}, not a finite number; correct the Item"
+                raise InputError(msg)
+            return float(value)
+    return None
+
+
+def is_finite(value: float) -> bool:
+    """Tell whether a number of a document is finite as a float64."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float64 holds
+        return False

@@ -1,0 +1,34 @@
+"""What a STAC API is asked for; light, so that a command line can be checked without loading a client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["SearchRequest"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRequest:
+    """A search, checked by who made it.
+
+    api: URL of the API's landing page, http or https.
+    collections, ids: of which any may match; empty: no such condition.
+    bbox: (west, south, east, north) in degrees, or with heights after each pair; west > east crosses the antimeridian.
+    datetime: as STAC has it, an instant or an interval; days, months and years count as a whole.
+    intersects: GeoJSON geometry, not together with bbox.
+    filter: CQL2 as text, or as decoded JSON.
+    sortby: fields, each with "+" or "-" first or neither, which the API sorts by before ``max_items`` are taken.
+    max_items: how many are taken at most, or None.
+    """
+
+    api: str
+    collections: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    bbox: tuple[float, ...] | None = None
+    datetime: str | None = None
+    intersects: Mapping[str, Any] | None = None
+    filter: str | Mapping[str, Any] | None = None
+    sortby: tuple[str, ...] = ()
+    max_items: int | None = None
