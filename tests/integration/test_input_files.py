@@ -123,4 +123,4 @@ def test_shared_scenes_are_found() -> None:
     resolved = read(NGI)
     assert [ref.name for ref in resolved.refs] == ["ngi_1", "ngi_2", "ngi_3", "ngi_4"]
     assert all(Path(ref.rasters[0].href).is_file() for ref in resolved.refs)
-    assert [band.common_name for band in resolved.refs[0].bands] == ["red", "green", "blue"]
+    assert [band.common_name for band in resolved.refs[0].rasters[0].bands] == ["red", "green", "blue"]
