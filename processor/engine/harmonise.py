@@ -58,7 +58,7 @@ def harmonise(opened: Sequence[OpenedScene], config: Config) -> Harmonised:
     crs = _choose_crs(opened, config.align_rasters.crs)
     units = _choose_units(opened)
     resampling = config.align_rasters.resampling_method if config.methods.align_method is not None else "nearest"
-    bases = [_find_base(scene, crs) for scene in opened]
+    bases = _unwrap_bases([_find_base(scene, crs) for scene in opened], crs)
     grid = _plan_grid([base for base in bases if isinstance(base, Grid)], bases, opened, crs, config)
     findings: list[Finding] = []
     scenes = []
@@ -175,10 +175,7 @@ def _unwrap(opened: Sequence[OpenedScene]) -> list[OpenedScene]:
     grids = [raster.grid for scene in opened for raster in scene.rasters]
     if not all(CRS.from_wkt(crs).is_geographic for crs in {grid.crs for grid in grids}):
         return list(opened)
-    left, right = min(grid.left for grid in grids), max(grid.bounds.right for grid in grids)
-    moved = [grid.left + _WHOLE_TURN if grid.left < 0 else grid.left for grid in grids]
-    ends = [start + grid.width * grid.pixel_width for start, grid in zip(moved, grids, strict=True)]
-    if right - left <= _WHOLE_TURN / 2 or max(ends) - min(moved) >= right - left:
+    if not _is_split([grid.bounds for grid in grids]):
         return list(opened)
 
     def move(scene: Scene) -> Scene:
@@ -194,6 +191,31 @@ def _unwrap(opened: Sequence[OpenedScene]) -> list[OpenedScene]:
         )
         for scene in opened
     ]
+
+
+def _is_split(bounds: Sequence[Bounds]) -> bool:
+    """Whether bounds in degrees lie at both ends of the map, and near each other on the earth."""
+    left, right = min(b.left for b in bounds), max(b.right for b in bounds)
+    moved = [b.left + _WHOLE_TURN if b.left < 0 else b.left for b in bounds]
+    ends = [start + b.width for start, b in zip(moved, bounds, strict=True)]
+    return right - left > _WHOLE_TURN / 2 and max(ends) - min(moved) < right - left
+
+
+def _unwrap_bases(bases: Sequence[Grid | Bounds], crs: str) -> list[Grid | Bounds]:
+    """Where scenes are warped to a CRS of degrees: move those at its western end by a whole turn, as :func:`_unwrap` does."""
+    places = [base.bounds if isinstance(base, Grid) else base for base in bases]
+    warps = any(isinstance(base, Bounds) for base in bases)
+    if not warps or not CRS.from_wkt(crs).is_geographic or not _is_split(places):
+        return list(bases)
+    return [_move_west(base) for base in bases]
+
+
+def _move_west(base: Grid | Bounds) -> Grid | Bounds:
+    if base.bounds.left >= 0 if isinstance(base, Grid) else base.left >= 0:
+        return base
+    if isinstance(base, Grid):
+        return replace(base, left=base.left + _WHOLE_TURN)
+    return replace(base, left=base.left + _WHOLE_TURN, right=base.right + _WHOLE_TURN)
 
 
 # What values mean

@@ -46,6 +46,8 @@ CHUNK_EDGE = 1024  # pixels of the finest grid measured; fixed, because partial 
 _ESTIMATE_EDGE = 1000  # pixels on a scene's longer side that are enough for an estimate
 _ESTIMATE_BLOCK = 8  # pixels on a block's edge that are enough for its mean
 _MAX_PIXELS = 2**42  # of a mosaic, and of the canvas at the finest resolution; tasks are listed in memory
+_SMALL_CANVAS = 2**34  # pixels up to which a canvas may be as empty as it likes
+_MAX_EMPTINESS = 10_000  # times the pixels of all scenes together that a larger canvas may have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,14 +217,17 @@ def _check_size(scenes: tuple[Scene, ...], canvas: Bounds, grid: Grid, measured:
     """Refuse a mosaic that nobody means: mostly, one scene's georeferencing is wrong and it lies far from the others."""
     width = min(grid.pixel_width, *(g.pixel_width for g in measured))
     height = min(grid.pixel_height, *(g.pixel_height for g in measured))
-    if canvas.width / width * canvas.height / height <= _MAX_PIXELS:
+    pixels = canvas.width / width * canvas.height / height
+    covered = sum(g.bounds.width / width * g.bounds.height / height for g in measured)
+    if pixels <= _MAX_PIXELS and pixels <= max(_SMALL_CANVAS, _MAX_EMPTINESS * covered):
         return
     centres = np.array([((b.left + b.right) / 2, (b.bottom + b.top) / 2) for b in (scene.grid.bounds for scene in scenes)])
     farthest = scenes[int(np.argmax(np.abs(centres - np.median(centres, axis=0)).max(axis=1)))]
     msg = (
-        f"the scenes span {canvas.width / width:.0f} x {canvas.height / height:.0f} pixels, more than {_MAX_PIXELS} in all; "
-        f"scene {farthest.name} lies farthest from the others, at {farthest.grid.bounds.as_tuple()}: check where it lies and "
-        "its pixel size, or leave it out"
+        f"the scenes span {canvas.width / width:.0f} x {canvas.height / height:.0f} pixels and cover 1 of "
+        f"{pixels / covered:.0f} of them, where {_MAX_PIXELS} in all and 1 of {_MAX_EMPTINESS} are the limits; scene "
+        f"{farthest.name} lies farthest from the others, at {farthest.grid.bounds.as_tuple()}: check where it lies and its "
+        "pixel size, or leave it out"
     )
     raise InputError(msg)
 

@@ -23,6 +23,8 @@ _EDGE_POINTS = 41  # along each edge of a grid, to find the bounds it has in ano
 _TOLERANCE = 0.01  # source pixels by which interpolated places may be off
 _STEPS = (64, 32, 16, 8, 4, 2, 1)  # pixels between the places of a lattice
 _PROBES = 9  # places along each axis where a lattice is tried
+_ASTRAY = 0.5  # source pixels by which a place that is taken to another CRS and back may be off
+_HALF_TURN, _WHOLE_TURN = 180.0, 360.0  # degrees
 _CURRENT = threading.local()
 
 
@@ -40,20 +42,40 @@ def _transformer(source: str, target: str) -> Transformer:
 def project_bounds(grid: Grid, crs: str) -> Bounds:
     """Bounds of a grid in another CRS, from points along its outline and across it.
 
+    Where that CRS counts degrees and the grid lies across the antimeridian, the bounds go on beyond 180 degrees.
+
     Raises
     ------
     ValueError
-        If part of it has no place there.
+        If part of it has no place there, or one that does not lead back.
     """
     bounds = grid.bounds
     x = np.linspace(bounds.left, bounds.right, _EDGE_POINTS)
     y = np.linspace(bounds.bottom, bounds.top, _EDGE_POINTS)
-    xs, ys = np.meshgrid(x, y)
-    east, north = _transformer(grid.crs, crs).transform(xs.ravel(), ys.ravel())
-    if not (np.isfinite(east).all() and np.isfinite(north).all()):
-        msg = f"the grid at {bounds.as_tuple()} has no place in the CRS of the mosaic"
+    xs, ys = (axis.ravel() for axis in np.meshgrid(x, y))
+    east, north = _transformer(grid.crs, crs).transform(xs, ys)
+    back_x, back_y = _transformer(crs, grid.crs).transform(east, north)
+    with np.errstate(invalid="ignore"):  # a place that does not exist is infinite
+        if _is_geographic(grid.crs):
+            back_x = _near_longitude(np.asarray(back_x), (bounds.left + bounds.right) / 2)
+        off = np.maximum(np.abs(back_x - xs) / grid.pixel_width, np.abs(back_y - ys) / grid.pixel_height)
+    if not (off <= _ASTRAY).all():  # also False where a place is infinite
+        msg = f"the grid at {bounds.as_tuple()} has no place in {CRS.from_user_input(crs).name}"
         raise ValueError(msg)
+    if _is_geographic(crs) and east.max() - east.min() > _HALF_TURN:
+        east = np.where(east < 0, east + _WHOLE_TURN, east)
     return Bounds(left=float(east.min()), right=float(east.max()), bottom=float(north.min()), top=float(north.max()))
+
+
+@lru_cache(maxsize=256)
+def _is_geographic(crs: str) -> bool:
+    return CRS.from_user_input(crs).is_geographic
+
+
+def _near_longitude(degrees: NDArray[np.float64], middle: float) -> NDArray[np.float64]:
+    """The same longitudes, by whole turns, within half a turn of another."""
+    turns = np.round((degrees - middle) / _WHOLE_TURN)
+    return np.where(turns == 0, degrees, degrees - turns * _WHOLE_TURN)
 
 
 def _exact_places(
@@ -63,6 +85,9 @@ def _exact_places(
     x = target.left + cols * target.pixel_width
     y = target.top - rows * target.pixel_height
     east, north = _transformer(target.crs, source.crs).transform(x.ravel(), y.ravel())
+    if _is_geographic(source.crs):
+        with np.errstate(invalid="ignore"):  # as above
+            east = _near_longitude(np.asarray(east), source.left + source.width * source.pixel_width / 2)
     return (
         ((source.top - np.asarray(north)) / source.pixel_height).reshape(rows.shape),
         ((np.asarray(east) - source.left) / source.pixel_width).reshape(rows.shape),

@@ -16,7 +16,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError
 from rasterio.io import DatasetReader
 
-from processor.errors import InputError
+from processor.errors import InputError, MosaicError
 from processor.model import Band, Declared, Finding, Grid, Mask, MaskRef, RasterRef, Scene, SceneRef, Source
 from processor.storage.access import Access
 from processor.storage.gdal import GdalReader, find_mask, is_remote, local_name
@@ -133,9 +133,9 @@ class _Opener:
             return ObjectInfo(size=path.stat().st_size, version=_fingerprint(path))
         try:
             return self._store.describe(raster.href)
-        except InputError as error:
+        except MosaicError as error:
             msg = f"scene {name}: {error}"
-            raise InputError(msg) from error
+            raise type(error)(msg) from error
 
     def _read(
         self, dataset: DatasetReader, ref: SceneRef, raster: RasterRef, name: str, info: ObjectInfo

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from commands import CREATED, keeping_process_state, read_files
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.transform import Affine
+from rasterio.warp import transform
 from scenes import LEFT, TOP, gradient_truth, write_items, write_scene
 
 from processor.cli import main
@@ -83,6 +85,13 @@ def write_pair(folder: Path, **options: Any) -> tuple[Path, Path]:
     return write_good(folder, "good"), write_good(folder, "odd", col=40, **options)
 
 
+def write_warped(path: Path, crs: str, *, col: int) -> Path:
+    """A scene in another CRS of 64 x 64 pixels of 1 m around the middle of the good one that begins at that column."""
+    xs, ys = transform("EPSG:32633", crs, [LEFT + col + 32], [TOP - 32])
+    left, top = round(xs[0]) - 40, round(ys[0]) + 40
+    return write_scene(path, np.full((2, 80, 80), 2000.0), left=left, top=top, crs=crs, dtype="uint16")
+
+
 def edit_items(path: Path, change: Callable[[list[dict[str, Any]]], object]) -> Path:
     """Change the features of an ItemCollection."""
     document = json.loads(path.read_text())
@@ -110,7 +119,7 @@ def test_a_scene_whose_file_is_nowhere(shell: Shell, tmp_path: Path) -> None:
         ("", "is empty"),
         ("{", "is not JSON"),
         ("[]", "not an ItemCollection but a list"),
-        ('{"type": "Catalog", "id": "c"}', "the Catalog 'c': give the Items it links to"),
+        ('{"type": "Catalog", "id": "c"}', "Catalog 'c'"),
         ('{"type": "FeatureCollection", "features": []}', "has no features: nothing to mosaic"),
         ('{"type": "FeatureCollection", "features": [1]}', "feature number 1 of the ItemCollection is a JSON number"),
         ('{"code": 404, "description": "gone"}', "the error 404 of an API: gone"),
@@ -141,7 +150,7 @@ def test_an_item_with_several_rasters(shell: Shell, tmp_path: Path) -> None:
     edit_items(items, add)
     message = shell.refuse(PERMANENT, items)
     assert "Item 'good' has 2 raster assets, 'image', 'other': choose one with --inputs.asset KEY" in message
-    assert "Item 'good' has no asset 'third' (--inputs.asset): it has 'image', 'other'" in shell.refuse(
+    assert "Item 'good' has no asset 'third' (--inputs.asset) (did you mean 'other'?): it has 'image', 'other'" in shell.refuse(
         PERMANENT, items, "--inputs.asset", "third"
     )
     shell.make(items, "--inputs.asset", "other")
@@ -200,17 +209,52 @@ def test_a_raster_whose_place_cannot_be_used(shell: Shell, tmp_path: Path, optio
     assert said in message
 
 
-def test_scenes_in_several_reference_systems(shell: Shell, tmp_path: Path) -> None:
-    message = shell.refuse(PERMANENT, *write_pair(tmp_path / "in", crs="EPSG:32634"))
-    assert message == (
-        "scene odd is in EPSG:32634 and scene good in EPSG:32633; warp the scenes to one CRS first, e.g. with gdalwarp"
-    )
+def test_scenes_in_several_reference_systems_are_warped_to_the_commonest_and_said_to_be(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    good, other = write_good(folder, "good"), write_good(folder, "other", col=40)
+    odd = write_warped(folder / "odd.tif", "EPSG:32632", col=80)
+    code, events, _ = shell.run(odd, good, other)
+    assert code == 0, events
+    warped = [event for event in events if event["event"] == "warped"]
+    assert [(event["scene"], event["message"]) for event in warped] == [
+        ("odd", "scene odd is warped from EPSG:32632 to EPSG:32633")
+    ]
+    with rasterio.open(shell.destination / "mosaic" / "mosaic.tif") as raster:
+        assert raster.crs == CRS.from_epsg(32633)
+        row = round(raster.bounds.top - TOP)
+        assert (raster.read(1, window=((row, row + 64), (0, 140))) != 0).all()
 
 
-def test_scenes_in_reference_systems_without_a_code(shell: Shell, tmp_path: Path) -> None:
+def test_a_reference_system_without_a_code_is_warped(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    good, other = write_good(folder, "good"), write_good(folder, "other", col=40)
+    odd = write_warped(folder / "odd.tif", "+proj=laea +lat_0=50 +lon_0=11 +datum=WGS84 +units=m", col=80)
+    code, events, _ = shell.run(odd, good, other)
+    assert code == 0, events
+    assert "scene odd is warped from unknown to EPSG:32633" in [event["message"] for event in events]
+
+
+def test_a_scene_whose_reference_system_is_another_than_its_coordinates_mean(shell: Shell, tmp_path: Path) -> None:
+    """Such a scene lies thousands of kilometres away: that is said at once, and no such mosaic is begun."""
     wkt = CRS.from_proj4("+proj=laea +lat_0=50 +lon_0=11 +datum=WGS84 +units=m").to_wkt()
-    message = shell.refuse(PERMANENT, *write_pair(tmp_path / "in", crs=wkt))
-    assert message.startswith("scene odd is in unknown and scene good in EPSG:32633; warp the scenes to one CRS first")
+    other = write_good(tmp_path / "in", "other", col=20)
+    message = shell.refuse(PERMANENT, *write_pair(tmp_path / "in", crs=wkt), other)
+    assert re.match(r"the scenes span \d+ x \d+ pixels and cover 1 of \d+ of them, where .* scene odd lies farthest", message)
+    assert "check where it lies" in message
+
+
+def test_a_scene_that_has_no_place_in_the_reference_system_of_the_others(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    good, other = write_good(folder, "good"), write_good(folder, "other", col=40)
+    odd = write_good(folder, "odd", left=104.968, top=0.032, pixel=0.001, crs="EPSG:4326")  # a quarter of the earth away
+    message = shell.refuse(PERMANENT, good, other, odd)
+    assert re.match(r"scene odd: the grid at \(104.968, .*\) has no place in WGS 84 / UTM zone 33N; ", message)
+    assert message.endswith("leave it out, or choose another CRS with --align_rasters.crs")
+
+
+def test_a_reference_system_that_does_not_exist(shell: Shell, tmp_path: Path) -> None:
+    message = shell.refuse(USAGE, *write_pair(tmp_path / "in"), "--align_rasters.crs", "EPSG:1")
+    assert message.startswith("align_rasters.crs = 'EPSG:1' is no CRS (")
 
 
 def test_scenes_with_other_bands(shell: Shell, tmp_path: Path) -> None:
@@ -397,14 +441,13 @@ def test_a_server_that_does_not_answer_is_worth_another_try(
 ) -> None:
     """The only one of these errors that may go away by itself."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr("processor.storage.sources._RETRIES", 0)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         port = unused.getsockname()[1]
         items = write_items(tmp_path / "in", write_pair(tmp_path / "in"))
         href = f"http://127.0.0.1:{port}/odd.tif?token=secret"
         edit_items(items, lambda features: features[1]["assets"]["image"].update(href=href))
-        message = shell.refuse(TRANSIENT, items)
-    assert message.startswith(f"scene odd: cannot read http://127.0.0.1:{port}/odd.tif: ")
+        message = shell.refuse(TRANSIENT, items, "--io.retries", "1")
+    assert message.startswith(f"scene odd: storage failed for http://127.0.0.1:{port}/odd.tif (")
     assert "secret" not in message
-    assert message.endswith("check the address and the credentials")
+    assert message.endswith("try again later")
