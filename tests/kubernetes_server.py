@@ -1,0 +1,261 @@
+"""The fake cluster of :mod:`kubernetes_fake` behind HTTP, and a network between that fails when it is told to."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import parse_qs, urlsplit
+
+from kubernetes_fake import NAMESPACE, Cluster, Refused, Thing
+
+__all__ = ["Fault", "serve", "write_kubeconfig"]
+
+TOKEN: Final = "a-token-that-must-not-be-logged"  # noqa: S105 - of a fake
+_REASONS: Final = {401: "Unauthorized", 403: "Forbidden", 410: "Expired", 429: "TooManyRequests", 500: "InternalError"}
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """What goes wrong with the next requests of a kind.
+
+    verb, resource: of the requests.
+    kind: refuse (with a status); lose (the connection breaks before anything is done); lose-answer (after all is done);
+    cut (a watch breaks in the middle of a line); expire (a watch says 410 in its first line).
+    times: how many requests.
+    """
+
+    verb: str
+    resource: str
+    kind: Literal["refuse", "lose", "lose-answer", "cut", "expire"]
+    status: int = 503
+    message: str = "the server is down for now"
+    retry_after: int | None = None
+    times: int = 1
+
+
+@dataclass(kw_only=True)
+class Server:
+    """A cluster's address, what goes wrong, and how often what was asked."""
+
+    cluster: Cluster
+    url: str = ""
+    faults: list[Fault] = field(default_factory=list)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+
+class _HttpServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client may go when it likes; what goes wrong else shows in its answers."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(*_)
+
+
+class _LostError(Exception):
+    """The connection breaks here."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement
+    world: Server
+
+    def do_GET(self) -> None:
+        self._handle()
+
+    def do_POST(self) -> None:
+        self._handle()
+
+    def do_DELETE(self) -> None:
+        self._handle()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def _handle(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        try:
+            self._route(json.loads(body) if body else {})
+        except Refused as refused:
+            self._refuse(refused)
+        except (_LostError, BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def _route(self, body: Thing) -> None:
+        url = urlsplit(self.path)
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        group, _, rest = url.path.partition(f"/namespaces/{NAMESPACE}/")
+        if group not in {"/api/v1", "/apis/batch/v1"} or not rest:
+            raise Refused(404, "NotFound", "the server could not find the requested resource")
+        kind, *more = rest.split("/")
+        resource = "/".join([kind, *more[1:]])
+        name = more[0] if more else ""
+        verb = {"POST": "create", "DELETE": "delete"}.get(self.command) or (
+            "get" if name else "watch" if query.get("watch", "").lower() == "true" else "list"
+        )
+        self._authorise(verb, resource)
+        fault = self._find_fault(verb, resource)
+        if fault is not None and fault.kind == "lose":
+            raise _LostError
+        if fault is not None and fault.kind == "refuse":
+            self._refuse(Refused(fault.status, _REASONS.get(fault.status, ""), fault.message), fault.retry_after)
+            return
+        if verb == "watch":
+            self._watch(query, fault)
+            return
+        answer = self._answer(verb, resource, name, query, body)
+        if fault is not None:
+            raise _LostError
+        self._send(201 if verb == "create" else 200, answer)
+
+    def _authorise(self, verb: str, resource: str) -> None:
+        cluster = self.world.cluster
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            raise Refused(401, "Unauthorized", "Unauthorized")
+        self.world.asked.append((verb, resource))
+        if (verb, resource) not in cluster.rights:
+            told = f'User "system:serviceaccount:{NAMESPACE}:mosaic-coordinator" cannot {verb} resource "{resource}"'
+            raise Refused(403, "Forbidden", f'{resource} is forbidden: {told} in the namespace "{NAMESPACE}"')
+        cluster.used.add((verb, resource))
+
+    def _find_fault(self, verb: str, resource: str) -> Fault | None:
+        for fault in self.world.faults:
+            if (fault.verb, fault.resource) == (verb, resource) and fault.times > 0:
+                fault.times -= 1
+                return fault
+        return None
+
+    def _answer(self, verb: str, resource: str, name: str, query: dict[str, str], body: Thing) -> Thing | str:
+        cluster = self.world.cluster
+        with cluster.lock:
+            match verb, resource:
+                case "create", "jobs":
+                    return cluster.create_job(body)
+                case "get", "jobs":
+                    return cluster.find_job(name)
+                case "delete", "jobs":
+                    cluster.delete_job(name, (body.get("preconditions") or {}).get("uid"))
+                    return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
+                case "get", "pods":
+                    return cluster.find_pod(name)
+                case "get", "pods/log":
+                    return cluster.read_log(name, query["container"], int(query["tailLines"]))
+                case "list", "pods":
+                    return {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self._list_pods(query)}
+        raise Refused(405, "MethodNotAllowed", f"{verb} {resource}")
+
+    def _list_pods(self, query: dict[str, str]) -> list[Thing]:
+        label, _, wanted = query["labelSelector"].partition("=")
+        where, _, phase = query["fieldSelector"].partition("=")
+        assert where == "status.phase"
+        pods = self.world.cluster.pods.values()
+        found = [pod for pod in pods if pod["metadata"]["labels"].get(label) == wanted and pod["status"]["phase"] == phase]
+        return found[: int(query["limit"])]
+
+    def _watch(self, query: dict[str, str], fault: Fault | None) -> None:
+        cluster, last = self.world.cluster, int(query["resourceVersion"])
+        field_name, _, name = query["fieldSelector"].partition("=")
+        assert field_name == "metadata.name"
+        self._begin_stream()
+        if last < cluster.oldest or (fault is not None and fault.kind == "expire"):
+            gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": f"too old resource version: {last}"}
+            self._send_line({"type": "ERROR", "object": gone})
+            self._end_stream()
+            return
+        if fault is not None and fault.kind == "cut":
+            self._send_chunk(b'{"type": "MODIFIED", "obj')
+            raise _LostError
+        until = cluster.clock() + float(query["timeoutSeconds"])
+        while True:
+            with cluster.lock:
+                news = [entry for entry in cluster.history if entry[0] > last and entry[2]["metadata"]["name"] == name]
+            for version, kind, job in news:
+                self._send_line({"type": kind, "object": job})
+                last = version
+                if kind == "DELETED" or _is_finished(job):
+                    self._end_stream()
+                    return
+            if cluster.clock() >= until:
+                self._end_stream()
+                return
+            cluster.step(until)
+
+    # ---- the wire
+
+    def _send(self, status: int, answer: Thing | str) -> None:
+        text = answer if isinstance(answer, str) else json.dumps(answer)
+        data, kind = text.encode(), "text/plain" if isinstance(answer, str) else "application/json"
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _refuse(self, refused: Refused, retry_after: int | None = None) -> None:
+        status: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": refused.status}
+        data = json.dumps({**status, "reason": refused.reason, "message": refused.message}).encode()
+        self.send_response(refused.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        if retry_after is not None:
+            self.send_header("Retry-After", str(retry_after))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _begin_stream(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def _send_line(self, event: Thing) -> None:
+        self._send_chunk(json.dumps(event).encode() + b"\n")
+
+    def _send_chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self.wfile.flush()
+
+    def _end_stream(self) -> None:
+        self.wfile.write(b"0\r\n\r\n")
+
+
+def _is_finished(job: Thing) -> bool:
+    return any(c["type"] in {"Complete", "Failed"} for c in job["status"].get("conditions", ()))
+
+
+@contextmanager
+def serve(cluster: Cluster) -> Iterator[Server]:
+    """Serve a cluster on the loopback interface."""
+    world = Server(cluster=cluster)
+    handler = type("Handler", (_Handler,), {"world": world})
+    with _HttpServer(("127.0.0.1", 0), handler) as server:
+        world.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield world
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def write_kubeconfig(path: Path, url: str, token: str = TOKEN) -> Path:
+    """A kubeconfig for a server; its path."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "fake",
+        "clusters": [{"name": "fake", "cluster": {"server": url}}],
+        "users": [{"name": "fake", "user": {"token": token}}],
+        "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake", "namespace": NAMESPACE}}],
+    }
+    path.write_text(json.dumps(config))
+    return path
