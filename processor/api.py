@@ -29,6 +29,7 @@ from processor.placement import check_places, find_kept_stages
 from processor.progress import LogProgress, Silent
 from processor.run import Request, execute, prepare
 from stac.read import safe_name
+from stac.request import SearchRequest
 
 __all__ = ["pipeline"]
 
@@ -47,7 +48,7 @@ class Document(Protocol):
 
 
 def pipeline(
-    shared_input_images: str | Path | Sequence[str | Path] | Mapping[str, Any] | Document,
+    shared_input_images: str | Path | Sequence[str | Path] | Mapping[str, Any] | Document | SearchRequest,
     shared_output_image_path: str | Path,
     **parameters: Any,
 ) -> dict[str, Any]:
@@ -60,7 +61,8 @@ def pipeline(
     ----------
     shared_input_images
         A folder, a glob, a list of paths, the path or URL of an ItemCollection, or an ItemCollection itself: decoded, or an
-        object with ``to_dict``, such as pystac's. Relative hrefs of such a one start from the working folder.
+        object with ``to_dict``, such as pystac's. Relative hrefs of such a one start from the working folder. Or a search on
+        a STAC API, ``stac.request.SearchRequest``.
     shared_output_image_path
         Path or URL of the mosaic, a .tif.
     **parameters
@@ -203,7 +205,7 @@ def _split_output(place: object) -> tuple[str, str, str]:
     return mosaic, folder or ("/" if mosaic.startswith("/") else "."), item_id or "mosaic"
 
 
-def _find_inputs(images: object) -> tuple[tuple[str, ...], IO[bytes] | None]:
+def _find_inputs(images: object) -> tuple[tuple[str, ...] | SearchRequest, IO[bytes] | None]:
     """Arguments of a run, and a stream of the ItemCollection where it is given as such.
 
     Raises
@@ -211,6 +213,8 @@ def _find_inputs(images: object) -> tuple[tuple[str, ...], IO[bytes] | None]:
     ConfigError
         If it is something else.
     """
+    if isinstance(images, SearchRequest):
+        return images, None
     document = images.to_dict() if hasattr(images, "to_dict") else images
     if isinstance(document, Mapping):
         try:

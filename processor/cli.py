@@ -24,7 +24,9 @@ from processor.config import load_config, render_sample
 from processor.errors import ConfigError, MosaicError, TransientError
 from processor.logs import configure_logging, log_crash, log_event
 from processor.options import OptionParser, add_parameters, read_config, spell_out
+from processor.search_options import add_search_options, read_search
 from processor.version import read_version
+from stac.request import SearchRequest
 
 if TYPE_CHECKING:
     from processor.run import Outcome
@@ -41,7 +43,7 @@ _SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", 
 _PATIENCE: Final = 5.0  # seconds
 _DESCRIPTION: Final = "Seamless, radiometrically matched mosaics: overlapping scenes in, one COG and one STAC Item out."
 _EPILOG: Final = "`mosaic-processor demo` makes a first mosaic; `mosaic-processor run --help` lists everything that can be set."
-_RUN_USAGE: Final = "%(prog)s INPUT [INPUT ...] --output DEST [options]"
+_RUN_USAGE: Final = "%(prog)s (INPUT ... | --api URL) --output DEST [options]"
 _RUN_DESCRIPTION: Final = """\
 Make a mosaic of overlapping scenes: DEST/ID/mosaic.tif, a STAC Item and a
 quality report beside it, and all that it can be made again from. The
@@ -58,6 +60,9 @@ examples:
   mosaic-processor run items.json --output s3://bucket/mosaics --item-id summer
   mosaic-processor run 'scenes/*.tif' --output out --shared.tile_threads 4
   mosaic-processor run - --output out --dry-run < items.json
+  mosaic-processor run --api https://earth-search.aws.element84.com/v1 \\
+      --collections naip --bbox -77.1,38.8,-77,38.9 --datetime 2021 \\
+      --output out
 
 exit codes:
   0         done, or done before
@@ -172,20 +177,30 @@ def _build_parser() -> OptionParser:
 def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "input",
-        nargs="+",
+        nargs="*",
         metavar="INPUT",
-        help="an ItemCollection (path, URL, or - for standard input), a folder, a quoted pattern, or GeoTIFFs",
+        help="an ItemCollection, Catalog or Collection (path, URL, or - for standard input), a folder, a quoted pattern, or "
+        "GeoTIFFs",
     )
     run.add_argument("--output", required=True, metavar="DEST", help="folder path or URL; the mosaic goes to DEST/ID/")
     run.add_argument("--item-id", metavar="ID", help="id of the Item (default: made from the inputs and the configuration)")
     run.add_argument("--config", metavar="FILE", help="configuration, a YAML file (path or URL)")
     run.add_argument("--overwrite", action="store_true", help="replace what exists under this id")
+    run.add_argument(
+        "--collection",
+        metavar="FILE|ID",
+        help="Collection that gets the Item: a .json (path or URL), or the id of DEST/collection.json, made if need be",
+    )
+    run.add_argument(
+        "--post", metavar="URL", help="STAC API that gets the Item, and the Collection if it has none (token: STAC_POST_TOKEN)"
+    )
     run.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost, and stop")
     run.add_argument(
         "--created",
         metavar="TIME",
         help="RFC 3339 time for the Item's 'created' (default: SOURCE_DATE_EPOCH, else now)",
     )
+    add_search_options(run)
     add_parameters(run)
     run.set_defaults(command=_run)
 
@@ -208,8 +223,18 @@ def _find_created(given: str | None) -> str:
     return created.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def _find_inputs(options: argparse.Namespace) -> tuple[str, ...] | SearchRequest:
+    """What is asked to be read: arguments, or a search."""
+    search = read_search(options)
+    if (search is None) == (not options.input):
+        found = "both are given" if options.input else "the following arguments are required: INPUT"
+        msg = f"{found}: name scenes, or a STAC API with --api URL"
+        raise ConfigError(msg)
+    return tuple(options.input) if search is None else search
+
+
 def _run(options: argparse.Namespace) -> int:
-    config, created = read_config(options), _find_created(options.created)
+    config, created, inputs = read_config(options), _find_created(options.created), _find_inputs(options)
     configure_logging(debug=config.shared.debug_logs)
 
     from processor.estimate import render_plan  # noqa: PLC0415 - the engine takes seconds to load: not for a mistyped option
@@ -217,12 +242,14 @@ def _run(options: argparse.Namespace) -> int:
     from processor.run import Request, execute, prepare  # noqa: PLC0415
 
     request = Request(
-        inputs=tuple(options.input),
+        inputs=inputs,
         destination=options.output,
         item_id=options.item_id,
         overwrite=options.overwrite,
         created=created,
         stdin=sys.stdin.buffer,
+        collection=options.collection,
+        post=options.post,
     )
     tracker = choose_tracker()
     prepared = prepare(request, config, tracker)

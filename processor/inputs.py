@@ -1,4 +1,4 @@
-"""INPUT as users give it: an ItemCollection, a folder, a pattern or GeoTIFFs; here, on a server or on standard input."""
+"""INPUT as users give it: an ItemCollection, a catalogue, a folder, a pattern, GeoTIFFs, or a search on a STAC API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import glob
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
 from urllib.parse import unquote
@@ -15,9 +15,13 @@ from processor.config import Inputs
 from processor.errors import InputError
 from processor.model import Finding, RasterRef, SceneRef
 from processor.storage.objects import Store
-from processor.storage.urls import parse_url, redact_url, storage_errors
+from processor.storage.urls import join_url, parse_url, redact_url, storage_errors
+from stac.catalog import CATALOG
 from stac.hrefs import href_name, href_suffix, show_href
 from stac.read import check_names, find_page, parse_item_collection
+from stac.request import SearchRequest
+from stac.session import Patience
+from stac.walk import MAX_LINKED_BYTES, is_catalog, walk_catalog
 
 __all__ = ["MAX_DOCUMENT_BYTES", "ResolvedInputs", "read_inputs"]
 
@@ -31,7 +35,7 @@ _RASTER: Final = _GEOTIFF | {".jp2"}
 _DOCUMENT: Final = frozenset({".json", ".geojson"})
 _LISTED_PROTOCOLS: Final = frozenset({"s3", "gs", "memory"})
 _TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_HELP: Final = "give an ItemCollection (.json), a folder, a quoted pattern, or GeoTIFFs (.tif)"
+_HELP: Final = "give an ItemCollection or a catalogue (.json), a folder, a quoted pattern, GeoTIFFs (.tif), or --api URL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +43,12 @@ class ResolvedInputs:
     """What INPUT turned out to be.
 
     refs: the scenes, in order of priority.
-    document: the decoded ItemCollection, or None where rasters were given.
+    document: the decoded ItemCollection, of Items brought together from a catalogue or a search too; None where rasters were
+        given.
     description: for people and logs; holds no credentials.
     findings: what a user should know of the input.
     is_remote: whether the document was read from a URL.
+    bases: URL or absolute path of the document that each Item stands in; empty where rasters were given.
     """
 
     refs: tuple[SceneRef, ...]
@@ -50,10 +56,11 @@ class ResolvedInputs:
     description: str
     findings: tuple[Finding, ...] = ()
     is_remote: bool = False
+    bases: tuple[str, ...] = ()
 
 
 def read_inputs(
-    arguments: Sequence[str],
+    arguments: Sequence[str] | SearchRequest,
     *,
     stdin: IO[bytes] | None,
     inputs: Inputs,
@@ -65,9 +72,10 @@ def read_inputs(
     Parameters
     ----------
     arguments
-        One of: the path or URL of an ItemCollection; ``-`` for an ItemCollection on standard input; a folder, of which all
-        ``.tif`` and ``.tiff`` files are taken by name (not those of folders in it); a pattern, whose matches are taken by
-        name; one or several paths or URLs of rasters, taken as given. Their order is the scenes' priority.
+        One of: the path or URL of an ItemCollection, or of a Catalog or Collection whose links are followed to its Items;
+        ``-`` for one of these on standard input; a folder, of which the ``catalog.json`` is taken or, where it has none, all
+        ``.tif`` and ``.tiff`` files by name (not those of folders in it); a pattern, whose matches are taken by name; one or
+        several paths or URLs of rasters, taken as given; a search on a STAC API. Their order is the scenes' priority.
     stdin
         Binary standard input; relative hrefs of what it holds start from the working folder.
     inputs
@@ -85,6 +93,8 @@ def read_inputs(
         Storage or the network failed.
     """
     store = store if store is not None else Store()
+    if isinstance(arguments, SearchRequest):
+        return _search(arguments, inputs, store)
     if not arguments:
         msg = f"no input: {_HELP}, or - for an ItemCollection on standard input"
         raise InputError(msg)
@@ -93,7 +103,7 @@ def read_inputs(
         return _describe_rasters(hrefs, inputs, f"{len(hrefs)} rasters")
     argument = arguments[0]
     if argument == "-":
-        return _read_stdin(stdin, inputs, refine)
+        return _read_stdin(stdin, inputs, store, refine)
     href = _locate(argument)
     if not href.startswith("/"):
         return _read_remote(href, inputs, store, refine)
@@ -142,11 +152,11 @@ def _read_local(path: str, inputs: Inputs, store: Store, refine: Refine | None) 
     if Path(path).is_dir():
         entries = list(Path(path).iterdir())
         files = [str(entry) for entry in entries if entry.is_file()]
-        return _choose_folder(path, files, inputs, has_folders=len(files) < len(entries))
+        return _read_folder(path, files, inputs, store, refine, has_folders=len(files) < len(entries))
     if Path(path).is_file():
         if href_suffix(path) in _RASTER:
             return _describe_rasters([path], inputs, path)
-        return _parse_document(store.read_bytes(path, max_bytes=MAX_DOCUMENT_BYTES), path, inputs, refine, is_remote=False)
+        return _read_document(path, inputs, store, refine)
     if glob.has_magic(path):
         return _choose_matches(path, _match_files(path), inputs)
     msg = f"no such file or folder: {path}; {_HELP}"
@@ -168,11 +178,31 @@ def _read_remote(url: str, inputs: Inputs, store: Store, refine: Refine | None) 
     if href_suffix(url) in _RASTER:
         return _describe_rasters([url], inputs, redact_url(url))
     if can_list and href_suffix(url) not in _DOCUMENT and (url.endswith("/") or not store.exists(url)):
-        return _choose_folder(url, store.list_objects(url), inputs, has_folders=True)
-    return _parse_document(store.read_bytes(url, max_bytes=MAX_DOCUMENT_BYTES), url, inputs, refine, is_remote=True)
+        return _read_folder(url, store.list_objects(url), inputs, store, refine, has_folders=True)
+    return _read_document(url, inputs, store, refine)
 
 
-def _read_stdin(stdin: IO[bytes] | None, inputs: Inputs, refine: Refine | None) -> ResolvedInputs:
+def _read_document(href: str, inputs: Inputs, store: Store, refine: Refine | None) -> ResolvedInputs:
+    data = store.read_bytes(href, max_bytes=MAX_DOCUMENT_BYTES)
+    return _parse_document(data, redact_url(href), inputs, store, refine, base=href)
+
+
+def _search(request: SearchRequest, inputs: Inputs, store: Store) -> ResolvedInputs:
+    from stac.search import search_items  # noqa: PLC0415 - the client takes a second to load: only for who searches
+
+    access = store.access
+    found = search_items(
+        request,
+        max_scenes=inputs.max_scenes,
+        patience=Patience(retries=access.retries, timeout=access.timeout),
+        allow_local_files=inputs.allow_local_files,
+    )
+    shown = f"search on {show_href(request.api)}"
+    resolved = _describe_items(found.document, shown, inputs, base=request.api, bases=found.bases)
+    return replace(resolved, findings=(*resolved.findings, *found.findings))
+
+
+def _read_stdin(stdin: IO[bytes] | None, inputs: Inputs, store: Store, refine: Refine | None) -> ResolvedInputs:
     if stdin is None:
         msg = f"there is no standard input to read an ItemCollection from: {_HELP}"
         raise InputError(msg)
@@ -180,7 +210,16 @@ def _read_stdin(stdin: IO[bytes] | None, inputs: Inputs, refine: Refine | None) 
     if len(data) > MAX_DOCUMENT_BYTES:
         msg = f"standard input is larger than {MAX_DOCUMENT_BYTES} bytes: split the ItemCollection"
         raise InputError(msg)
-    return _parse_document(data, "standard input", inputs, refine, is_remote=False, base=f"{Path.cwd()}/")
+    return _parse_document(data, "standard input", inputs, store, refine, base=f"{Path.cwd()}/")
+
+
+def _read_folder(
+    folder: str, files: list[str], inputs: Inputs, store: Store, refine: Refine | None, *, has_folders: bool
+) -> ResolvedInputs:
+    """Take what a folder's catalogue leads to, as an OGC Application Package hands scenes on, else its GeoTIFFs."""
+    if any(href_name(file) == CATALOG for file in files):
+        return _read_document(join_url(folder, CATALOG), inputs, store, refine)
+    return _choose_folder(folder, files, inputs, has_folders=has_folders)
 
 
 def _choose_folder(folder: str, files: list[str], inputs: Inputs, *, has_folders: bool) -> ResolvedInputs:
@@ -225,10 +264,9 @@ def _describe_rasters(hrefs: Sequence[str], inputs: Inputs, description: str) ->
 
 
 def _parse_document(
-    data: bytes, where: str, inputs: Inputs, refine: Refine | None, *, is_remote: bool, base: str | None = None
+    data: bytes, shown: str, inputs: Inputs, store: Store, refine: Refine | None, *, base: str
 ) -> ResolvedInputs:
-    """Parse an ItemCollection; errors say where it was."""
-    shown = redact_url(where)
+    """Parse an ItemCollection, or follow a catalogue to its Items; errors say where it was."""
     if data.startswith(_TIFF_MAGIC):
         msg = f"{shown} is a TIFF: give it a name that ends in .tif"
         raise InputError(msg)
@@ -240,10 +278,27 @@ def _parse_document(
     except (ValueError, RecursionError) as error:
         msg = f"{shown} is not JSON ({error}): {_HELP}"
         raise InputError(msg) from error
+    if isinstance(document, dict) and is_catalog(document):
+        walked = walk_catalog(
+            document,
+            base=base,
+            read=lambda href: store.read_bytes(href, max_bytes=MAX_LINKED_BYTES),
+            max_scenes=inputs.max_scenes,
+            allow_local_files=inputs.allow_local_files,
+        )
+        return _describe_items(walked.document, f"{document['type']} {shown}", inputs, base=base, bases=walked.bases)
     if refine is not None:
-        inputs = refine(document, is_remote)
+        inputs = refine(document, not base.startswith("/"))
+    return _describe_items(document, shown, inputs, base=base)
+
+
+def _describe_items(
+    document: object, shown: str, inputs: Inputs, *, base: str, bases: tuple[str, ...] | None = None
+) -> ResolvedInputs:
+    """Describe the scenes of Items; ``bases`` where they come from several documents."""
+    is_remote = not base.startswith("/")
     try:
-        refs = parse_item_collection(document, base=base or where, is_remote=is_remote, inputs=inputs)
+        refs = parse_item_collection(document, base=base, is_remote=is_remote, inputs=inputs, bases=bases)
     except InputError as error:
         msg = f"{shown}: {error}"
         raise InputError(msg) from error
@@ -251,7 +306,8 @@ def _parse_document(
     return ResolvedInputs(
         refs=refs,
         document=document,
-        description=f"ItemCollection {shown}",
+        description=shown if bases is not None else f"ItemCollection {shown}",
         findings=() if page is None else (page,),
         is_remote=is_remote,
+        bases=bases if bases is not None else (base,) * len(refs),
     )

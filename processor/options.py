@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from processor.config import Config, Parameter, iter_parameters, load_config, parse_document, parse_value
 from processor.errors import ConfigError, InputError
+from processor.search_options import SEARCH_FLAGS
 from processor.storage.objects import Store
 
 __all__ = ["OptionParser", "add_parameters", "read_config", "spell_out"]
@@ -50,7 +51,8 @@ class OptionParser(argparse.ArgumentParser):
         options, unknown = self.parse_known_args(args, namespace)
         if unknown:
             known = [f"--{parameter.path}" for parameter in iter_parameters()]
-            known += ["--output", "--item-id", "--config", "--overwrite", "--dry-run", "--created"]
+            known += ["--output", "--item-id", "--config", "--overwrite", "--dry-run", "--created", "--collection", "--post"]
+            known += SEARCH_FLAGS
             matches = get_close_matches(unknown[0].partition("=")[0], known, n=1)
             hint = f" (did you mean {matches[0]}?)" if matches else ""
             self.error(f"{unknown[0]} is not an option{hint}")
@@ -95,7 +97,7 @@ def spell_out(arguments: Sequence[str]) -> list[str]:
     """Write every parameter's flag in the one way that the parser knows, ``--section.name=value``.
 
     Hyphens may stand for underscores, a boolean without a value means true whatever comes next, and a value may begin with a
-    minus sign.
+    minus sign, those of a search too.
 
     Examples
     --------
@@ -112,7 +114,10 @@ def spell_out(arguments: Sequence[str]) -> list[str]:
             return [*spelt, word, *rest]
         name, equals, value = word.partition("=")
         flag = f"--{name[2:].replace('-', '_')}"
-        if not name.startswith("--") or flag not in known:
+        if word in SEARCH_FLAGS and rest and not rest[0].startswith("--"):
+            spelt.append(f"{word}={rest.pop(0)}")
+            next(words)
+        elif not name.startswith("--") or flag not in known:
             spelt.append(word)
         elif equals:
             spelt.append(f"{flag}={value}")

@@ -9,11 +9,13 @@ from typing import Any
 
 from shapely import union_all
 
+from processor.announce import Announcement
 from processor.config import Config
 from processor.engine.local import Rendered
 from processor.engine.measure import Measures
 from processor.engine.plan import Plan
 from processor.engine.solve import Solution
+from processor.inputs import ResolvedInputs
 from processor.model import Artifact, Finding
 from processor.placement import Copy, make_copies, make_debug_copy
 from processor.products import Product, make_data_products, make_mosaic_products, make_report_products
@@ -23,8 +25,9 @@ from processor.stages.voronoi_center_seamline import compute_footprint
 from processor.storage.access import Access
 from processor.storage.cog import CogSpec
 from processor.storage.raster import read_decimated
+from processor.storage.urls import join_url
 from processor.version import read_version
-from stac.item import MosaicBand, RasterMetadata, create_item
+from stac.item import ItemPlaces, MosaicBand, RasterMetadata, create_item, merge_bands
 
 __all__ = ["Prepared", "Result", "Stamp", "describe_mosaic", "describe_scenes"]
 
@@ -37,6 +40,8 @@ class Prepared:
     """A planned run, before any pixel is read.
 
     access: how storage is reached.
+    inputs: what INPUT turned out to be; None where nobody needs to know.
+    announcement: where else the Item is made known.
     """
 
     plan: Plan
@@ -44,6 +49,8 @@ class Prepared:
     item_id: str
     findings: tuple[Finding, ...]
     access: Access = field(default_factory=Access)
+    inputs: ResolvedInputs | None = None
+    announcement: Announcement = field(default_factory=Announcement)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +113,8 @@ def describe_mosaic(
         version=read_version(),
         stages=_list_stages(plan.config),
         properties={key: summary[key] for key in _SUMMARY},
-        self_href=stamp.self_href,
+        owned=facts.counts.owned,
+        places=_find_places(prepared, stamp),
     )
     copies = (*make_copies(plan.config, products), *make_debug_copy(plan, solution, scratch))
     return Result(products=products, copies=copies, item=item, findings=report.findings)
@@ -176,7 +184,7 @@ def describe_scenes(
         digest=prepared.digest,
         version=read_version(),
         stages=_list_stages(plan.config),
-        self_href=stamp.self_href,
+        places=_find_places(prepared, stamp),
     )
     copies = (*make_copies(plan.config, products), *make_debug_copy(plan, solution, scratch))
     return Result(products=products, copies=copies, item=item, findings=findings)
@@ -196,13 +204,14 @@ def _describe_rasters(plan: Plan, products: Sequence[Product]) -> dict[str, Rast
 
 def _describe_bands(plan: Plan, raster: CogSpec) -> tuple[MosaicBand, ...]:
     """Bands of a raster; those that are bands of the scenes have their common names."""
-    known = {band.name: band for band in plan.scenes[0].bands}
+    known = {band.name: band for band in merge_bands(plan.scenes)}
     statistics, pixels = raster.statistics, raster.grid.width * raster.grid.height
     return tuple(
         MosaicBand(
             name=name or f"band_{position + 1}",
             common_name=known[name].common_name if name in known else None,
             description=known[name].description if name in known else None,
+            scaling=known[name].scaling if name in known else None,
             dtype=raster.dtype,
             nodata=raster.nodata,
             minimum=None if statistics is None else float(statistics.minimum[position]),
@@ -213,6 +222,13 @@ def _describe_bands(plan: Plan, raster: CogSpec) -> tuple[MosaicBand, ...]:
         )
         for position, name in enumerate(raster.descriptions)
     )
+
+
+def _find_places(prepared: Prepared, stamp: Stamp) -> ItemPlaces:
+    """Where the Item is, what it belongs to, and how it names its files."""
+    output = prepared.plan.config.output
+    public = None if output.public_url is None else join_url(output.public_url, prepared.item_id)
+    return ItemPlaces(self_href=stamp.self_href, hrefs=output.hrefs, public_folder=public, parent=prepared.announcement.parent)
 
 
 def _list_stages(config: Config) -> tuple[str, ...]:

@@ -8,12 +8,13 @@ import secrets
 import shutil
 import tempfile
 import traceback
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from processor.announce import announce, check_belonging, plan_announcement
 from processor.config import Config, apply_options
 from processor.engine.given import read_given
 from processor.engine.harmonise import harmonise
@@ -42,7 +43,10 @@ from processor.storage.objects import Store, join_url
 from processor.storage.raster import RasterReader, open_scene
 from processor.version import read_version
 from stac.item import create_item_collection
+from stac.links import make_absolute
+from stac.payload import is_payload, update_payload
 from stac.read import process_options
+from stac.request import SearchRequest
 
 __all__ = ["Outcome", "Prepared", "Request", "execute", "prepare", "run"]
 
@@ -62,15 +66,19 @@ class Request:
     created: RFC 3339 time that the Item says it was created at.
     stdin: where an ItemCollection comes from if the input is "-".
     mosaic_url: path or URL of the mosaic; None: in the Item's folder.
+    collection: path or URL of the Collection that gets the Item, or the id of that in ``destination``; None: none does.
+    post: landing page of the STAC API that gets the Item, or None.
     """
 
-    inputs: tuple[str, ...]
+    inputs: tuple[str, ...] | SearchRequest
     destination: str
     item_id: str | None
     overwrite: bool
     created: str
     stdin: IO[bytes] | None = None
     mosaic_url: str | None = None
+    collection: str | None = None
+    post: str | None = None
 
     def place(self, item_id: str, access: Access) -> Destination:
         """Where an Item goes, and everything that it names."""
@@ -86,16 +94,20 @@ class Outcome:
     folder: path or URL of everything published.
     already_done: whether a former run had published it.
     findings: of all stages, warnings first; empty where a former run did the work.
+    payload: what a workflow handed to the run, or None.
     """
 
     item: dict[str, Any]
     folder: str
     already_done: bool
     findings: tuple[Finding, ...]
+    payload: Mapping[str, Any] | None = None
 
     @property
     def item_collection(self) -> dict[str, Any]:
-        """The Item in an ItemCollection, for standard output."""
+        """The Item in an ItemCollection, or in the payload that goes to the next task of a workflow, for standard output."""
+        if self.payload is not None:
+            return update_payload(self.payload, [make_absolute(self.item)])
         return create_item_collection(self.item)
 
 
@@ -135,6 +147,14 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
     )
     config = apply_options(base, process_options(resolved.document), is_remote=resolved.is_remote)
     access = resolve_access(config.io)
+    announcement = plan_announcement(
+        destination=request.destination,
+        collection=request.collection,
+        post=request.post,
+        inputs=request.inputs,
+        config=config,
+        store=Store(access=access),
+    )
     threads = resolve_threads(config.shared.image_threads, auto=8)
     nodata = config.shared.custom_nodata_value
     opening = map_ordered(lambda ref: open_scene(ref, nodata=nodata, access=access), resolved.refs, threads=threads)
@@ -163,7 +183,13 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         input=resolved.description,
     )
     return Prepared(
-        plan=plan, digest=digest, item_id=request.item_id or f"mosaic-{digest[:16]}", findings=findings, access=access
+        plan=plan,
+        digest=digest,
+        item_id=request.item_id or f"mosaic-{digest[:16]}",
+        findings=findings,
+        access=access,
+        inputs=resolved,
+        announcement=announcement,
     )
 
 
@@ -180,7 +206,7 @@ def execute(request: Request, prepared: Prepared, tracker: Tracker) -> Outcome:
     if not request.overwrite:
         published = find_published(destination, prepared.digest)
         if published is not None:
-            return _finish_done(destination, published)
+            return _finish_done(request, prepared, published)
         check_claim(destination, render_claim(config, prepared.digest))
     with _scratch_folder(config.shared.temp_dir, keep=not config.shared.delete_temp_dir) as scratch:
         _warn_of_space(scratch, estimate_scratch(prepared.plan))
@@ -193,12 +219,19 @@ def execute(request: Request, prepared: Prepared, tracker: Tracker) -> Outcome:
             published = find_published(destination, prepared.digest)
             if published is None:
                 raise
-            return _finish_done(destination, published)  # another process made the same and was faster
+            return _finish_done(request, prepared, published)  # another process made the same and was faster
     for finding in made.findings:
         if finding not in prepared.findings:
             _log_finding(finding)
     log_event(_LOGGER, "published", f"published {destination.item_url}", item=destination.item_url)
-    return Outcome(item=made.item, folder=destination.folder, already_done=False, findings=made.findings)
+    announce(prepared.announcement, made.item, store=destination.store, overwrite=request.overwrite)
+    return Outcome(
+        item=made.item,
+        folder=destination.folder,
+        already_done=False,
+        findings=made.findings,
+        payload=_find_payload(prepared),
+    )
 
 
 def _make_stamp(request: Request, destination: Destination) -> Stamp:
@@ -208,10 +241,19 @@ def _make_stamp(request: Request, destination: Destination) -> Stamp:
     return Stamp(created=request.created, self_href=destination.absolute_item_url, mosaic_url=mosaic)
 
 
-def _finish_done(destination: Destination, item: dict[str, Any]) -> Outcome:
+def _finish_done(request: Request, prepared: Prepared, item: dict[str, Any]) -> Outcome:
+    """Say that a former run did the work, and make its Item known if that run did not come so far."""
+    destination = request.place(prepared.item_id, prepared.access)
+    check_belonging(item, prepared.announcement, item_url=destination.item_url)
     message = f"already done: {destination.item_url} has these inputs and this configuration"
     log_event(_LOGGER, "already-done", message, item=destination.item_url)
-    return Outcome(item=item, folder=destination.folder, already_done=True, findings=())
+    announce(prepared.announcement, item, store=destination.store, overwrite=request.overwrite)
+    return Outcome(item=item, folder=destination.folder, already_done=True, findings=(), payload=_find_payload(prepared))
+
+
+def _find_payload(prepared: Prepared) -> Mapping[str, Any] | None:
+    document = None if prepared.inputs is None else prepared.inputs.document
+    return document if isinstance(document, Mapping) and is_payload(document) else None
 
 
 @contextmanager

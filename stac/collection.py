@@ -12,7 +12,7 @@ from stac.extent import WORLD, union_extent
 from stac.hrefs import publish_href
 from stac.links import find_self, is_link_to, list_links, make_link, relative_href
 
-__all__ = ["extend_collection", "make_collection"]
+__all__ = ["check_collection", "extend_collection", "make_collection"]
 
 _SETS: Final = ("platform", "instruments", "constellation", "proj:code", "processing:level")
 _RANGES: Final = ("gsd", "eo:cloud_cover", "view:off_nadir", "view:sun_elevation")
@@ -118,7 +118,7 @@ def extend_collection(collection: Mapping[str, Any], item: Mapping[str, Any], *,
     ValueError
         The Item has no self link.
     """
-    _check_collection(collection)
+    check_collection(collection)
     target = find_self(item)
     if target is None:
         msg = f"Item {item.get('id')!r} has no self link that a Collection could lead to"
@@ -144,8 +144,14 @@ def extend_collection(collection: Mapping[str, Any], item: Mapping[str, Any], *,
     return copied
 
 
-def _check_collection(collection: Mapping[str, Any]) -> None:
-    """Refuse what is no Collection, or one whose extent cannot be widened."""
+def check_collection(collection: Mapping[str, Any]) -> None:
+    """Refuse what is no Collection, or one whose extent cannot be widened.
+
+    Raises
+    ------
+    InputError
+        Saying what is wrong.
+    """
     extent = collection.get("extent")
     version = str(collection.get("stac_version", ""))
     if collection.get("type") != "Collection" or not version.startswith("1.") or not isinstance(collection.get("id"), str):

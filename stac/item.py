@@ -24,6 +24,7 @@ from stac.sensors import merge_bands, merge_properties
 __all__ = [
     "EXTENSIONS",
     "STAC_VERSION",
+    "ItemPlaces",
     "MosaicBand",
     "Parent",
     "RasterMetadata",
@@ -53,6 +54,22 @@ class Parent:
     root_href: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemPlaces:
+    """Where an Item is, what it belongs to, and how it names the files beside it.
+
+    self_href: absolute path or URL; no self link where it is None or relative.
+    hrefs: whether those of the files beside the Item are relative to it; absolute ones need ``self_href``.
+    public_folder: URL at which the Item's folder can be read over HTTP, so that every file has an alternate href there.
+    parent: what the Item belongs to.
+    """
+
+    self_href: str | None = None
+    hrefs: Literal["relative", "absolute"] = "relative"
+    public_folder: str | None = None
+    parent: Parent | None = None
+
+
 def create_item(
     *,
     item_id: str,
@@ -66,11 +83,8 @@ def create_item(
     version: str,
     stages: Sequence[str] = (),
     properties: Mapping[str, object] | None = None,
-    self_href: str | None = None,
     owned: Mapping[str, int] | None = None,
-    hrefs: Literal["relative", "absolute"] = "relative",
-    public_folder: str | None = None,
-    parent: Parent | None = None,
+    places: ItemPlaces | None = None,
 ) -> dict[str, Any]:
     """Describe a mosaic as a STAC Item.
 
@@ -102,17 +116,11 @@ def create_item(
         Names of the stages that ran, in order.
     properties
         More of what is known of the mosaic, by name without the prefix ``mosaic:``. Numbers that JSON cannot hold become null.
-    self_href
-        Where the Item will be; no self link where it is None or relative.
     owned
         Pixels of the mosaic by the name of the scene that they came from, which cloud cover and angles are weighted by; None
         where that is unknown.
-    hrefs
-        Whether hrefs of the files beside the Item are relative to it; absolute ones need ``self_href``.
-    public_folder
-        URL at which the Item's folder can be read over HTTP: every file beside the Item has an alternate href there.
-    parent
-        What the Item belongs to.
+    places
+        Where the Item is, and what it belongs to.
 
     Returns
     -------
@@ -126,18 +134,20 @@ def create_item(
     if not scenes:
         msg = "a mosaic has at least one scene"
         raise ValueError(msg)
+    places = places if places is not None else ItemPlaces()
+    self_href, hrefs, parent = places.self_href, places.hrefs, places.parent
     base = publish_href(self_href) if self_href is not None and is_absolute(self_href) else None
     if base is None and hrefs == "absolute":
         msg = f"absolute hrefs need an absolute self_href, not {self_href!r}"
         raise ValueError(msg)
     created = datetime_to_str(str_to_datetime(created))
-    place = compute_footprint(footprint, grid)
+    outline = compute_footprint(footprint, grid)
     time = _describe_time(scenes, created)
     title = f"Mosaic of {_count(len(scenes), 'scene')}"
     item = pystac.Item(
         id=item_id,
-        geometry=place.geometry if place else None,
-        bbox=list(place.bbox) if place else None,
+        geometry=outline.geometry if outline else None,
+        bbox=list(outline.bbox) if outline else None,
         datetime=str_to_datetime(time["datetime"]) if time["datetime"] else None,
         properties={
             "title": title,
@@ -154,8 +164,8 @@ def create_item(
         },
     )
     _add_links(item, scenes, base, parent, relative=hrefs == "relative")
-    places = Places(base=base, absolute=hrefs == "absolute", public_folder=public_folder)
-    _add_assets(item, artifacts, rasters, grid, places)
+    files = Places(base=base, absolute=hrefs == "absolute", public_folder=places.public_folder)
+    _add_assets(item, artifacts, rasters, grid, files)
     document = item.to_dict(transform_hrefs=False) | {"stac_version": STAC_VERSION}
     document |= {"collection": parent.collection} if parent is not None and parent.collection is not None else {}
     document["stac_extensions"] = list_extensions(document)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["SearchRequest"]
+__all__ = ["POST_TOKEN", "TOKEN", "SearchRequest"]
+
+TOKEN: Final = "STAC_API_TOKEN"  # noqa: S105 - the name of a variable
+"""Environment variable that holds the bearer token of the API that is searched."""
+
+POST_TOKEN: Final = "STAC_POST_TOKEN"  # noqa: S105 - ditto
+"""Environment variable that holds the bearer token of the API that is posted to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-import requests
 from pystac.errors import STACError, STACTypeError
 from pystac.utils import str_to_datetime
 from pystac_client import Client
@@ -18,30 +17,20 @@ from pystac_client.conformance import ConformanceClasses
 from pystac_client.errors import ClientTypeError
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
-from urllib3 import Retry
-from urllib3.response import BaseHTTPResponse
 
-from processor.errors import InputError, StorageError
+from processor.errors import InputError
 from processor.model import Finding
 from stac.documents import clean_text, parse_features
 from stac.hrefs import resolve_href, show_href
-from stac.request import SearchRequest
+from stac.request import TOKEN, SearchRequest
+from stac.session import ApiSession, Patience
 
 __all__ = ["Found", "search_items"]
 
-MAX_PAGE_BYTES: Final = 64 << 20
 MAX_SEARCH_BYTES: Final = 512 << 20
 _PAGE: Final = 100  # Items; larger pages exceed what some APIs can answer
-_RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-_DENIED: Final = frozenset({401, 403})
-_LONGEST_PAUSE: Final = 60.0  # seconds, whatever Retry-After asks for
+_METHODS: Final = frozenset({"GET", "POST"})
 _PARSING: Final = (STACError, STACTypeError, ClientTypeError, APIError, KeyError, TypeError, ValueError, AttributeError)
-_WRONG_URL: Final = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.MissingSchema,
-    requests.exceptions.TooManyRedirects,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,16 +51,14 @@ def search_items(
     request: SearchRequest,
     *,
     max_scenes: int,
-    token: str | None = None,
-    retries: int = 5,
-    backoff: float = 0.5,
-    timeout: float = 60.0,
+    patience: Patience | None = None,
     allow_local_files: bool = False,
 ) -> Found:
     """Search a STAC API for Items, to the last page.
 
     The order is that of time (start, or datetime), then collection, then id, the earliest first, whatever order the API
-    answers in; with ``sortby`` it is that of these fields first. Later Items lie on top of earlier ones.
+    answers in; with ``sortby`` it is that of these fields first. Later Items lie on top of earlier ones. The variable
+    ``STAC_API_TOKEN`` of the environment is sent as bearer token, but only to the API's own scheme, host and port.
 
     Parameters
     ----------
@@ -79,33 +66,39 @@ def search_items(
         What is searched for.
     max_scenes
         How many Items are taken where the request says nothing.
-    token
-        Sent as bearer token, but only to the API's own scheme, host and port.
-    retries, backoff
-        How often a request is repeated that failed for now, and seconds before the second repetition, which double (with
-        jitter) up to a minute. Retry-After is honoured up to that.
-    timeout
-        Seconds to connect, and without a byte.
+    patience
+        How long requests are tried.
     allow_local_files
         Whether an Item may say that it is a local file.
 
     Raises
     ------
+    ConfigError
+        If the URL is none of an API.
     InputError
         If the API cannot do what is asked, refuses it, or answers something else than Items.
     StorageError
         If the API or the network failed for now.
     """
     limit = request.max_items or max_scenes
-    io = _ApiIO(request.api, token=token, retries=retries, backoff=backoff, timeout=timeout)
-    shown = show_href(request.api)
+    session = ApiSession(
+        request.api,
+        option="--api",
+        token=os.environ.get(TOKEN, "").strip() or None,
+        token_name=TOKEN,
+        patience=patience,
+        max_bytes=MAX_SEARCH_BYTES,
+    )
+    shown = session.name
     try:
-        client = Client.from_file(request.api, stac_io=io, timeout=timeout)
+        client = Client.from_file(request.api, stac_io=_ApiIO(session))
         _check_conformance(client, request, shown)
         features, matched = _read_pages(_search_pages(client, request, limit + 1), limit + 1)
     except (*_PARSING, RecursionError) as error:
         msg = f"{shown} does not answer as a STAC API does ({type(error).__name__}: {clean_text(error)}): check --api"
         raise InputError(msg) from error
+    finally:
+        session.close()
     if not features:
         msg = f"the search on {shown} finds no Item: widen it"
         raise InputError(msg)
@@ -227,43 +220,12 @@ def _find_base(feature: Mapping[str, Any], api: str, *, allow_local_files: bool)
     return f"{root}/collections/{quote(str(collection), safe='')}/items/{quote(str(feature['id']), safe='')}"
 
 
-class _Patience(Retry):
-    """Repeats with back-off and jitter, and waits no longer than a minute whatever the server asks for."""
-
-    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        """Give the seconds that the server asks for, within reason."""
-        seconds = super().get_retry_after(response)
-        return None if seconds is None else min(seconds, _LONGEST_PAUSE)
-
-
-class _Bearer(requests.auth.AuthBase):
-    """Sends a token; also keeps a .netrc from replacing it."""
-
-    def __init__(self, token: str) -> None:
-        self._header = f"Bearer {token}"
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = self._header
-        return request
-
-
 class _ApiIO(StacApiIO):
-    """Requests to an API, with bounds on size and time, and this project's errors."""
+    """The client's requests, made by this project's session: bounded, repeated, with this project's errors."""
 
-    def __init__(self, api: str, *, token: str | None, retries: int, backoff: float, timeout: float) -> None:
-        patience = _Patience(
-            total=retries,
-            status_forcelist=_RETRIED,
-            allowed_methods={"GET", "POST"},  # a search by POST changes nothing
-            backoff_factor=backoff,
-            backoff_max=_LONGEST_PAUSE,
-            backoff_jitter=backoff,
-            raise_on_status=False,
-        )
-        super().__init__(timeout=timeout, max_retries=patience)
-        self._origin = _find_origin(api)
-        self._token = token
-        self._left = MAX_SEARCH_BYTES
+    def __init__(self, session: ApiSession) -> None:
+        super().__init__()
+        self._api = session
 
     def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
         """Read what a link or a URL leads to; a path is no URL."""
@@ -289,67 +251,12 @@ class _ApiIO(StacApiIO):
             If it fails for now.
         """
         method = (method or "GET").upper()
-        as_body = {"json": parameters} if method == "POST" else {"params": parameters}
-        is_home = self._token is not None and _find_origin(href) == self._origin
-        auth = _Bearer(self._token) if self._token is not None and is_home else None
-        shown = show_href(href)
-        try:
-            prepared = self.session.prepare_request(requests.Request(method, href, headers=headers, auth=auth, **as_body))
-            settings = self.session.merge_environment_settings(str(prepared.url), {}, True, None, None)
-            with self.session.send(prepared, timeout=self.timeout, **settings) as response:
-                body = self._read_body(response, shown)
-        except _WRONG_URL as error:
-            msg = f"{shown} cannot be asked ({type(error).__name__}): check --api"
-            raise InputError(msg) from None
-        except requests.RequestException as error:
-            # the text of the error may hold the query, which may hold a key
-            msg = f"the STAC API {shown} does not answer ({type(error).__name__}): try again later"
-            raise StorageError(msg) from None
-        self._check_status(response, body, shown)
-        return body.decode("utf-8", errors="replace")
-
-    def _read_body(self, response: requests.Response, shown: str) -> bytes:
-        """Read an answer within what is left of the bounds."""
-        chunks, size = [], 0
-        allowed = min(MAX_PAGE_BYTES, self._left)
-        for chunk in response.iter_content(1 << 20):
-            size += len(chunk)
-            if size > allowed:
-                msg = f"the STAC API {shown} answers with more than {allowed} bytes: narrow the search"
-                raise InputError(msg)
-            chunks.append(chunk)
-        self._left -= size
-        return b"".join(chunks)
-
-    def _check_status(self, response: requests.Response, body: bytes, shown: str) -> None:
-        status = response.status_code
-        if 200 <= status < 300:
-            return
-        if status >= 500 or status in _RETRIED:
-            msg = f"the STAC API {shown} fails for now (status {status}): try again later"
-            raise StorageError(msg)
-        if status in _DENIED:
-            what = "refuses STAC_API_TOKEN" if self._token else "asks for credentials: set STAC_API_TOKEN"
-            msg = f"the STAC API {shown} {what} (status {status})"
+        if method not in _METHODS or not href.lower().startswith(("http://", "https://")):
+            msg = f"it asks to {clean_text(method)} {show_href(href)}"
+            raise ValueError(msg)
+        content: dict[str, Any] = {"document": parameters} if method == "POST" else {"parameters": parameters}
+        answer = self._api.send(method, href, headers=headers, **content)
+        if not 200 <= answer.status < 300:
+            msg = f"the STAC API {show_href(href)} refuses the request with status {answer.status}{answer.reason}: check --api"
             raise InputError(msg)
-        msg = f"the STAC API {shown} refuses the request (status {status}): {_find_reason(body) or 'check --api'}"
-        raise InputError(msg)
-
-
-def _find_origin(url: str) -> tuple[str, str | None, int | None]:
-    """Give scheme, host and port of a URL."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme.lower(), parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme.lower())
-    except ValueError:
-        return "", None, None
-
-
-def _find_reason(body: bytes) -> str:
-    """Find what the API says is wrong."""
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return ""
-    keys = ("description", "detail", "message", "title")
-    return next((clean_text(answer[key]) for key in keys if answer.get(key)), "") if isinstance(answer, dict) else ""
+        return answer.body.decode("utf-8", errors="replace")

@@ -1,35 +1,33 @@
-"""Requests to a STAC API that are repeated while they fail for now, and never carry the token to another host."""
+"""Requests to a STAC API: repeated while they fail for now, bounded, and with the token for nobody but the API."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urljoin, urlsplit
 
 import requests
 
 from processor.errors import ConfigError, InputError, StorageError
+from stac.documents import clean_text
 from stac.hrefs import show_href
 
-__all__ = ["TOKEN", "Answer", "ApiSession", "Patience", "check_api_url"]
+__all__ = ["Answer", "ApiSession", "Patience", "check_api_url", "is_same_api"]
 
-TOKEN: Final = "STAC_API_TOKEN"  # noqa: S105 - the name of a variable
-"""Environment variable that holds the bearer token of the API."""
-
-_MAX_ANSWER: Final = 64 * 2**20  # bytes
+_MAX_ANSWER: Final = 64 << 20  # bytes
 _MAX_REDIRECTS: Final = 5
-_MAX_TEXT: Final = 300
 _REPEATED: Final = frozenset({408, 425, 429})
 _REDIRECTS: Final = frozenset({301, 302, 307, 308})
 _KEEP_METHOD: Final = frozenset({307, 308})
 _DENIED: Final = frozenset({401, 403})
+_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
+_FOR_NOW: Final = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,21 +53,47 @@ class Patience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the API answered: the status, the JSON (None where there is none), and its words where it explains a failure."""
+    """What the API answered; ``reason`` has its words, in brackets, where it explains a failure."""
 
     status: int
-    document: Any
-    reason: str
+    body: bytes
+    reason: str = ""
+
+    def decode(self) -> Any:
+        """Give the JSON of the body; None where it holds none."""
+        return _decode(self.body)
 
 
 class ApiSession:
     """Requests to one API; close it after use."""
 
-    def __init__(self, url: str, patience: Patience) -> None:
-        """Take the URL of the landing page, and the token from the environment."""
-        self._root = check_api_url(url)
-        self._patience = patience
-        self._token = os.environ.get(TOKEN, "").strip()
+    def __init__(
+        self,
+        url: str,
+        *,
+        option: Literal["--api", "--post"],
+        token: str | None = None,
+        token_name: str = "",
+        patience: Patience | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
+        """Take the URL of the landing page.
+
+        Parameters
+        ----------
+        option
+            What a user gave the URL with.
+        token, token_name
+            Bearer token, and the variable of the environment that it is from, or would be.
+        max_bytes
+            How much the API may answer in all; None: there is only the bound of a single answer.
+        """
+        self._root = check_api_url(url, option=option)
+        self._option = option
+        self._patience = patience if patience is not None else Patience()
+        self._token = token
+        self._token_name = token_name
+        self._left = max_bytes
         self._session = requests.Session()
         self._session.auth = self._authorise  # set in any case, else a .netrc would be sent
 
@@ -78,111 +102,126 @@ class ApiSession:
         self._session.close()
 
     @property
+    def root(self) -> str:
+        """The API's URL without a last slash."""
+        return self._root
+
+    @property
     def name(self) -> str:
         """The API's URL for messages."""
         return show_href(self._root)
 
-    def request(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> Answer:
+    def send(
+        self,
+        method: str,
+        href: str,
+        *,
+        document: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Send a request and give the answer, a failure that repeating does not mend included.
 
         Parameters
         ----------
         method
-            "GET", "POST" or "PUT".
-        path
-            Below the landing page, quoted; begins with "/" unless it is empty.
+            "GET", "POST" or "PUT"; repeating it must do no harm.
+        href
+            Absolute URL; where it is not the API's own, it gets no token.
         document
             JSON to send.
+        parameters
+            Of the query.
 
         Raises
         ------
         InputError
-            The API refuses the token, sends the request elsewhere, or does not speak JSON.
+            The API refuses the token, sends the request to another host, or answers too much; or the URL is none.
         StorageError
             The API or the network failed at every attempt.
         """
-        problem = ""
+        shown, problem = show_href(href), ""
         for attempt in range(self._patience.retries + 1):
             wanted = None
             try:
-                response = self._send(method, f"{self._root}{path}", document)
-                with response:
-                    answer = self._read(response)
-                if response.status_code not in _REPEATED and response.status_code < 500:
-                    self._check_allowed(answer, method)
-                    return answer
-                problem = f"status {answer.status}{answer.reason}"
-                wanted = _parse_retry_after(response.headers.get("Retry-After"))
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-                problem = self._clean(f"{type(error).__name__}: {error}")
+                with self._follow(method, href, json=document, params=parameters, headers=headers) as response:
+                    status, wanted = response.status_code, _parse_retry_after(response.headers.get("Retry-After"))
+                    answer = Answer(status=status, body=self._read(response, shown))
+                if status not in _REPEATED and status < 500:
+                    return self._explain(answer, method, shown)
+                problem = f"status {status}{self._find_reason(answer.body)}"
+            except _FOR_NOW as error:
+                problem = type(error).__name__  # its text may hold the query, which may hold a key
             except requests.RequestException as error:
-                msg = f"{self.name}: {method} cannot be sent ({self._clean(str(error))}): correct the URL of --post"
-                raise InputError(msg) from error
+                msg = f"{shown} cannot be asked ({type(error).__name__}): correct the URL of {self._option}"
+                raise InputError(msg) from None
             if attempt < self._patience.retries:
                 self._patience.sleep(self._find_delay(attempt, wanted))
-        msg = f"{self.name}: {method} {path or '/'} failed {self._patience.retries + 1} times, lastly with {problem}; try again"
+        msg = f"the STAC API {shown} failed {self._patience.retries + 1} times, lastly with {problem}: try again later"
         raise StorageError(msg)
 
+    def request(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> Answer:
+        """Send a request to a path below the landing page, quoted, beginning with "/" unless it is empty; as :meth:`send`."""
+        return self.send(method, f"{self._root}{path}", document=document)
+
     def _authorise(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
+        if self._token and is_same_api(self._root, str(request.url)):
             request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
-    def _send(self, method: str, url: str, document: Mapping[str, Any] | None) -> requests.Response:
+    def _follow(self, method: str, url: str, **content: Any) -> requests.Response:
         """Send a request, following redirects on the same host."""
+        headers = {"Accept": "application/geo+json, application/json"} | dict(content.pop("headers") or {})
         for _ in range(_MAX_REDIRECTS + 1):
             response = self._session.request(
-                method,
-                url,
-                json=document,
-                headers={"Accept": "application/json, application/geo+json"},
-                timeout=self._patience.timeout,
-                allow_redirects=False,
-                stream=True,
+                method, url, headers=headers, timeout=self._patience.timeout, allow_redirects=False, stream=True, **content
             )
             place = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or place is None:
                 return response
             response.close()
-            target = urljoin(url, place)
-            if not _is_same_host(url, target) or not (method == "GET" or response.status_code in _KEEP_METHOD):
-                msg = f"{self.name} sends {method} on to {show_href(target)}: give that API's URL to --post if you trust it"
+            target = urljoin(str(response.url), place)
+            if not _is_upgrade(url, target) or not (method == "GET" or response.status_code in _KEEP_METHOD):
+                where = f"{method} on to {show_href(target)}: give that API's URL to {self._option} if you trust it"
+                msg = f"the STAC API {show_href(url)} sends {where}"
                 raise InputError(msg)
             url = target
-        msg = f"{self.name} redirects {method} more than {_MAX_REDIRECTS} times: correct the URL of --post"
+            content["params"] = None  # the place has them
+        msg = f"the STAC API {show_href(url)} redirects {method} more than {_MAX_REDIRECTS} times: correct {self._option}"
         raise InputError(msg)
 
-    def _read(self, response: requests.Response) -> Answer:
+    def _read(self, response: requests.Response, shown: str) -> bytes:
+        """Read an answer within what is left of the bounds."""
         body = bytearray()
-        for chunk in response.iter_content(2**16):
+        allowed = _MAX_ANSWER if self._left is None else min(_MAX_ANSWER, self._left)
+        for chunk in response.iter_content(1 << 16):
             body += chunk
-            if len(body) > _MAX_ANSWER:
-                msg = f"{self.name} answers with more than {_MAX_ANSWER >> 20} MiB: is --post the URL of a STAC API?"
+            if len(body) > allowed:
+                msg = f"the STAC API {shown} answers with more than {allowed} bytes: ask for less, or correct {self._option}"
                 raise InputError(msg)
-        try:
-            document = json.loads(bytes(body)) if body else None
-        except ValueError:
-            document = None
-        return Answer(status=response.status_code, document=document, reason=self._describe(document))
+        if self._left is not None:
+            self._left -= len(body)
+        return bytes(body)
 
-    def _describe(self, document: object) -> str:
+    def _explain(self, answer: Answer, method: str, shown: str) -> Answer:
+        """Add the API's words, and refuse to go on where the API refuses whoever asks."""
+        if answer.status < 400:
+            return answer
+        reason = self._find_reason(answer.body)
+        if answer.status in _DENIED:
+            how = f"{self._token_name} does not allow it" if self._token else f"put a bearer token in {self._token_name}"
+            msg = f"the STAC API {shown} refuses {method} with status {answer.status}{reason}: {how}"
+            raise InputError(msg)
+        return Answer(status=answer.status, body=answer.body, reason=reason)
+
+    def _find_reason(self, body: bytes) -> str:
         """Give the API's own words for a failure, without the token should it repeat it."""
+        document = _decode(body)
         if not isinstance(document, Mapping):
             return ""
         words = next((document[key] for key in ("description", "detail", "message", "title") if document.get(key)), "")
-        text = self._clean(str(words))
-        return f" ({text})" if text else ""
-
-    def _clean(self, text: str) -> str:
-        hidden = text.replace(self._token, "…") if self._token else text
-        line = " ".join("".join(character if character.isprintable() else " " for character in hidden).split())
-        return line if len(line) <= _MAX_TEXT else f"{line[:_MAX_TEXT]}…"
-
-    def _check_allowed(self, answer: Answer, method: str) -> None:
-        if answer.status in _DENIED:
-            how = f"the token of {TOKEN} does not allow it" if self._token else f"put a bearer token in {TOKEN}"
-            msg = f"{self.name} refuses {method} with status {answer.status}{answer.reason}: {how}"
-            raise InputError(msg)
+        text = str(words).replace(self._token, "…") if self._token else words
+        return f" ({clean_text(text)})" if words else ""
 
     def _find_delay(self, attempt: int, wanted: float | None) -> float:
         """Find how long to wait: exponential back-off with jitter, at least what the API asks for."""
@@ -191,7 +230,7 @@ class ApiSession:
         return min(max(jittered, wanted or 0.0), self._patience.longest_delay)
 
 
-def check_api_url(url: str) -> str:
+def check_api_url(url: str, *, option: str) -> str:
     """Check the URL of a landing page, and give it without its last slash.
 
     Raises
@@ -201,32 +240,53 @@ def check_api_url(url: str) -> str:
     """
     try:
         parts = urlsplit(url)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        valid = parts.scheme in _PORTS and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         valid = False
-    if not valid or "@" in url or "?" in url or "#" in url or not url.isprintable() or " " in url:
+    if not valid or any(mark in url for mark in "@?# ") or not url.isprintable():
         msg = (
-            f"--post {show_href(url)} is not the URL of a STAC API: write https://host/path, without user, password or query; "
-            f"a token goes into {TOKEN}"
+            f"{option} {show_href(url)} is not the URL of a STAC API: write https://host/path, without user, password or "
+            "query; a token goes into the environment"
         )
         raise ConfigError(msg)
     return url.rstrip("/")
 
 
-def _is_same_host(url: str, target: str) -> bool:
+def is_same_api(url: str, other: str) -> bool:
+    """Tell whether two URLs have one scheme, host and port, so that a token for one may go to the other."""
+    return _find_origin(url) == _find_origin(other) is not None
+
+
+def _is_upgrade(url: str, target: str) -> bool:
     """Tell whether a redirect stays: same scheme, host and port, or from http to https on the usual ports."""
-    one, other = urlsplit(url), urlsplit(target)
-    if one.hostname != other.hostname:
+    one, other = _find_origin(url), _find_origin(target)
+    if one is None or other is None:
         return False
-    upgrade = (one.scheme, other.scheme) == ("http", "https") and one.port in {None, 80} and other.port in {None, 443}
-    return upgrade or (one.scheme, one.port) == (other.scheme, other.port)
+    return one == other or (one[0], one[2], other[0], other[2], one[1]) == ("http", 80, "https", 443, other[1])
+
+
+def _find_origin(url: str) -> tuple[str, str, int] | None:
+    """Give scheme, host and port of a URL; None where it has none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        return None
+    return None if parts.hostname is None else (parts.scheme, parts.hostname, port)
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return json.loads(body) if body else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def _parse_retry_after(value: str | None) -> float | None:
     """Parse seconds or an HTTP date (RFC 9110, 10.2.3)."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     try:
         moment = parsedate_to_datetime(value)

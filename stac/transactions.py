@@ -10,19 +10,20 @@ from urllib.parse import quote
 from processor.errors import ExistsError, InputError
 from stac.hrefs import is_absolute
 from stac.links import find_self, list_links, make_absolute, make_link
-from stac.session import Answer, ApiSession, Patience
+from stac.session import Answer, ApiSession
 
-__all__ = ["Posted", "post_collection", "post_item"]
+__all__ = ["Posted", "check_transactions", "post_collection", "post_item"]
 
-_ITEMS: Final = ("/ogcapi-features/extensions/transaction", "/conf/simpletx", "/conf/create-replace-delete")
-_COLLECTIONS: Final = ("/collections/extensions/transaction",)
+_CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
+    "Items": ("/ogcapi-features/extensions/transaction", "/conf/simpletx", "/conf/create-replace-delete"),
+    "Collections": ("/collections/extensions/transaction",),
+}
 _OWN_LINKS: Final = frozenset({"self", "root", "parent", "collection", "items", "item", "child"})  # the API makes its own
 _DONE: Final = frozenset({200, 201, 202, 204})
 _OK: Final = 200
 _MISSING: Final = frozenset({404, 410})
 _CONFLICT: Final = 409
 _DIGEST: Final = "mosaic:digest"
-_PATIENCE: Final = Patience()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,31 +38,25 @@ class Posted:
     outcome: Literal["created", "replaced", "unchanged"]
 
 
-def post_item(
-    api_url: str, item: Mapping[str, Any], *, collection: str, overwrite: bool, patience: Patience = _PATIENCE
-) -> Posted:
+def post_item(session: ApiSession, item: Mapping[str, Any], *, collection: str, overwrite: bool) -> Posted:
     """Create an Item in a STAC API; doing it again changes nothing.
 
     The Item gets absolute hrefs, the Collection's id, and a link ``canonical`` to where it was published; links that the API
-    makes itself are left out. A bearer token is taken from the environment variable ``STAC_API_TOKEN``.
+    makes itself are left out.
 
     Parameters
     ----------
-    api_url
-        Landing page of the API, http or https.
+    session
+        Of the API.
     item
         As published, with a self link; not changed.
     collection
         Id of the Collection in the API.
     overwrite
         Whether an Item with the same id and other content is replaced.
-    patience
-        How long requests are tried.
 
     Raises
     ------
-    ConfigError
-        The URL is none of an API.
     InputError
         The API has no transactions or no such Collection, or refuses the Item or the token.
     ExistsError
@@ -72,69 +67,58 @@ def post_item(
         The Item has no self link, so that its hrefs cannot be absolute.
     """
     body = {**_prepare(item), "collection": collection}
-    session = ApiSession(api_url, patience)
-    try:
-        _check_conformance(session, _ITEMS, "Items")
-        folder = f"/collections/{quote(collection, safe='')}"
-        if session.request("GET", folder).status in _MISSING:
-            raise InputError(_describe_missing(session, collection))
-        place = f"{folder}/items/{quote(str(item['id']), safe='')}"
-        href = f"{session.name}{place}"
-        answer = session.request("POST", f"{folder}/items", body)
-        if answer.status in _DONE:
-            return Posted(href=href, outcome="created")
-        if answer.status in _MISSING:
-            raise InputError(_describe_missing(session, collection))
-        if answer.status != _CONFLICT:
-            raise InputError(_describe_refusal(session, answer, "Item", item))
-        present = session.request("GET", place)
-        if present.status == _OK and _find_digest(present.document) == _find_digest(item) is not None and not overwrite:
-            return Posted(href=href, outcome="unchanged")
-        if not overwrite:
-            msg = f"{href} exists and has other content: replace it with --overwrite or choose another --item-id"
-            raise ExistsError(msg)
-        answer = session.request("PUT", place, body)
-        if answer.status not in _DONE:
-            raise InputError(_describe_refusal(session, answer, "Item", item))
-        return Posted(href=href, outcome="replaced")
-    finally:
-        session.close()
+    check_transactions(session, "Items")
+    folder = f"/collections/{quote(collection, safe='')}"
+    place = f"{folder}/items/{quote(str(item['id']), safe='')}"
+    href = f"{session.name}{place}"
+    answer = session.request("POST", f"{folder}/items", body)
+    if answer.status in _DONE:
+        return Posted(href=href, outcome="created")
+    if answer.status in _MISSING:
+        msg = f"{session.name} has no Collection {collection!r}: create it there, or name one that it has with --collection"
+        raise InputError(msg)
+    if answer.status != _CONFLICT:
+        raise InputError(_describe_refusal(session, answer, "Item", item))
+    present = session.request("GET", place)
+    if present.status == _OK and _is_same(present.decode(), item):
+        return Posted(href=href, outcome="unchanged")
+    if not overwrite:
+        msg = f"{href} exists and has other content: replace it with --overwrite or choose another --item-id"
+        raise ExistsError(msg)
+    answer = session.request("PUT", place, body)
+    if answer.status not in _DONE:
+        raise InputError(_describe_refusal(session, answer, "Item", item))
+    return Posted(href=href, outcome="replaced")
 
 
-def post_collection(api_url: str, collection: Mapping[str, Any], *, patience: Patience = _PATIENCE) -> Posted:
+def post_collection(session: ApiSession, collection: Mapping[str, Any]) -> Posted:
     """Create a Collection in a STAC API where it has none of this id; one that it has stays as it is.
 
     Parameters
     ----------
-    api_url
-        Landing page of the API, http or https.
+    session
+        Of the API.
     collection
         A STAC Collection; not changed.
-    patience
-        How long requests are tried.
 
     Raises
     ------
-    ConfigError, InputError, StorageError
+    InputError, StorageError
         As :func:`post_item` does.
     """
     kept = make_absolute(collection)
     kept["links"] = [link for link in list_links(kept) if link.get("rel") not in _OWN_LINKS]
-    session = ApiSession(api_url, patience)
-    try:
-        place = f"/collections/{quote(str(collection['id']), safe='')}"
-        href = f"{session.name}{place}"
-        if session.request("GET", place).status == _OK:
-            return Posted(href=href, outcome="unchanged")
-        _check_conformance(session, _COLLECTIONS, "Collections")
-        answer = session.request("POST", "/collections", kept)
-        if answer.status == _CONFLICT:  # another run was faster
-            return Posted(href=href, outcome="unchanged")
-        if answer.status not in _DONE:
-            raise InputError(_describe_refusal(session, answer, "Collection", collection))
-        return Posted(href=href, outcome="created")
-    finally:
-        session.close()
+    place = f"/collections/{quote(str(collection['id']), safe='')}"
+    href = f"{session.name}{place}"
+    if session.request("GET", place).status == _OK:
+        return Posted(href=href, outcome="unchanged")
+    check_transactions(session, "Collections")
+    answer = session.request("POST", "/collections", kept)
+    if answer.status == _CONFLICT:  # another run was faster
+        return Posted(href=href, outcome="unchanged")
+    if answer.status not in _DONE:
+        raise InputError(_describe_refusal(session, answer, "Collection", collection))
+    return Posted(href=href, outcome="created")
 
 
 def _prepare(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,29 +133,40 @@ def _prepare(item: Mapping[str, Any]) -> dict[str, Any]:
     return {**absolute, "links": [make_link("canonical", origin) | {"type": "application/geo+json"}, *links]}
 
 
-def _check_conformance(session: ApiSession, classes: tuple[str, ...], what: str) -> None:
-    """Check that the landing page says that the API takes transactions."""
+def check_transactions(session: ApiSession, what: Literal["Items", "Collections"]) -> None:
+    """Check that the landing page says that the API takes transactions.
+
+    Raises
+    ------
+    InputError, StorageError
+        As :func:`post_item` does.
+    """
     answer = session.request("GET", "")
-    declared = answer.document.get("conformsTo") if isinstance(answer.document, Mapping) else None
+    landing = answer.decode()
+    declared = landing.get("conformsTo") if isinstance(landing, Mapping) else None
     if answer.status != _OK or not isinstance(declared, list):
         found = f"status {answer.status}{answer.reason}" if answer.status != _OK else "no conformsTo"
         msg = f"{session.name} is not the landing page of a STAC API ({found}): correct the URL of --post"
         raise InputError(msg)
+    classes = _CLASSES[what]
     if not any(isinstance(uri, str) and uri.endswith(classes) for uri in declared):
         msg = f"{session.name} does not take {what}: its conformsTo lacks {classes[0]}; give an API with transactions to --post"
         raise InputError(msg)
 
 
-def _find_digest(item: object) -> object:
-    properties = item.get("properties") if isinstance(item, Mapping) else None
-    return properties.get(_DIGEST) if isinstance(properties, Mapping) else None
+def _is_same(present: object, item: Mapping[str, Any]) -> bool:
+    """Tell whether an API has an Item of the same inputs and configuration, with the same files in the same places."""
+    return isinstance(present, Mapping) and _identify(present) == _identify(make_absolute(item))
 
 
-def _describe_missing(session: ApiSession, collection: str) -> str:
-    return (
-        f"{session.name} has no Collection {collection!r}: create it there, or name one that it has with --collection; the "
-        "Collection that --collection makes can be posted first"
-    )
+def _identify(item: Mapping[str, Any]) -> object:
+    properties, assets = item.get("properties"), item.get("assets")
+    if not isinstance(properties, Mapping) or not isinstance(assets, Mapping):
+        return None
+    files = {
+        key: (asset.get("href"), asset.get("file:checksum")) for key, asset in assets.items() if isinstance(asset, Mapping)
+    }
+    return properties.get(_DIGEST), files
 
 
 def _describe_refusal(session: ApiSession, answer: Answer, what: str, document: Mapping[str, Any]) -> str:

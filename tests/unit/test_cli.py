@@ -88,7 +88,7 @@ def test_help_fits_the_terminal_and_begins_with_a_short_usage(
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "usage: mosaic-processor run INPUT [INPUT ...] --output DEST [options]"
+    assert lines[0] == "usage: mosaic-processor run (INPUT ... | --api URL) --output DEST [options]"
     prose = [line for line in lines if not line.lstrip().startswith("--")]  # the values of a flag are not broken
     assert max(map(len, prose)) <= columns
     assert "examples:" in lines

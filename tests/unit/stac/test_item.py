@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from pyproj import CRS
 from shapely import Polygon, box
 
 from processor.model import Artifact, Band, Grid, Provenance, Scaling, Scene, Source
-from stac.item import EXTENSIONS, MosaicBand, Parent, RasterMetadata, create_item, create_item_collection
+from stac.item import EXTENSIONS, ItemPlaces, MosaicBand, Parent, RasterMetadata, create_item, create_item_collection
 
 CREATED = "2024-05-06T07:08:09Z"
 GRID = Grid(
@@ -71,7 +72,9 @@ def make_item(**changes: Any) -> dict[str, Any]:
         "digest": "d1",
         "version": "1.2.3",
     }
-    return create_item(**(arguments | changes))
+    merged = arguments | changes
+    places = {field.name: merged.pop(field.name) for field in fields(ItemPlaces) if field.name in merged}
+    return create_item(**merged, places=ItemPlaces(**places))
 
 
 def test_item_is_json_of_stac_1_1() -> None:

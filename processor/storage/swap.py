@@ -1,0 +1,138 @@
+"""Documents that several runs extend at once: read with their version, and replaced only while they still have it.
+
+- ``s3://``: the entity tag, and ``If-Match`` on the request that replaces it. A server that ignores the header overwrites.
+- ``gs://``: the generation, as a precondition.
+- local files: the digest of the bytes, compared under a lock that every run takes.
+- ``memory://`` (tests): the same, within the process.
+
+What is not there yet is written once, as everything is (:mod:`processor.storage.objects`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from processor.errors import ExistsError
+from processor.storage.objects import Store, find_filesystem
+from processor.storage.urls import local_path, parse_writable_url, storage_errors
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["read_version", "swap_bytes"]
+
+_IN_MEMORY: Final = threading.Lock()
+
+
+def read_version(store: Store, url: str, *, max_bytes: int) -> tuple[bytes | None, str | None]:
+    """Read a document and what tells its version; both None where there is none.
+
+    The version is read first: where another run writes in between, it is too old, and :func:`swap_bytes` refuses.
+
+    Raises
+    ------
+    ConfigError
+        The URL cannot be written.
+    InputError
+        Access is denied, or the document is larger.
+    StorageError
+        Storage or the network failed.
+    """
+    place = parse_writable_url(url)
+    if not store.exists(url):
+        return None, None
+    version = None
+    if place.protocol in {"s3", "gs"}:
+        with storage_errors(url):
+            info = find_filesystem(place.protocol, store.access).info(place.path)
+        version = str(info["ETag" if place.protocol == "s3" else "generation"])
+    data = store.read_bytes(url, max_bytes=max_bytes)
+    return data, version if version is not None else _digest(data)
+
+
+def swap_bytes(store: Store, url: str, data: bytes, version: str | None, *, content_type: str) -> bool:
+    """Write a document if its place still has the version (None: nothing), and tell whether it has.
+
+    Raises
+    ------
+    ConfigError
+        The URL cannot be written.
+    InputError
+        Access is denied.
+    StorageError
+        Storage or the network failed.
+    """
+    place = parse_writable_url(url)
+    if place.protocol == "file":
+        with storage_errors(url), _locked(local_path(url)):
+            return _compare_and_swap(store, url, data, version, content_type)
+    if place.protocol == "memory":
+        with _IN_MEMORY:
+            return _compare_and_swap(store, url, data, version, content_type)
+    try:
+        if version is None:
+            store.write_bytes(url, data, content_type=content_type)
+            return True
+        filesystem = find_filesystem(place.protocol, store.access)
+        with storage_errors(url):
+            if place.protocol == "s3":
+                filesystem.pipe_file(place.path, data, IfMatch=version, ContentType=content_type)
+            else:
+                bucket, key, _ = filesystem.split_path(place.path)
+                filesystem.call(
+                    "POST",
+                    f"{filesystem._location}/upload/storage/v1/b/{{}}/o",  # noqa: SLF001 - where gcsfs itself uploads to
+                    bucket,
+                    uploadType="media",
+                    name=key,
+                    ifGenerationMatch=version,
+                    headers={"Content-Type": content_type},
+                    data=data,
+                )
+    except ExistsError:
+        return False
+    return True
+
+
+def _compare_and_swap(store: Store, url: str, data: bytes, version: str | None, content_type: str) -> bool:
+    present = _digest(store.read_bytes(url, max_bytes=sys.maxsize - 1)) if store.exists(url) else None
+    if present != version:
+        return False
+    store.write_bytes(url, data, overwrite=True, content_type=content_type)
+    return True
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file that is replaced: that of a hidden file beside it, which is gone afterwards.
+
+    Windows has no such lock here: there two runs that extend one document at the same moment may lose what one wrote.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    while True:
+        stream = lock.open("ab")
+        fcntl.flock(stream.fileno(), fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if lock.stat().st_ino == os.fstat(stream.fileno()).st_ino:
+                break
+        stream.close()  # its holder removed it while this run waited
+    with stream:
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # while it is held: the next one's is not ours to remove
