@@ -31,6 +31,7 @@ __all__ = [
     "Product",
     "block_map_grid",
     "make_data_products",
+    "make_inputs_product",
     "make_mosaic_products",
     "make_product",
     "make_report_products",
@@ -162,6 +163,16 @@ def make_report_products(report: ReportFiles, scratch: Path) -> Iterator[Product
         file = scratch / name
         file.write_bytes(data)
         yield make_product(file, key=key, path=name, media_type=media_type, title=title, roles=roles)
+
+
+def make_inputs_product(table: bytes, scratch: Path) -> Product:
+    """The Items of the inputs, as one table."""
+    file = scratch / "inputs.parquet"
+    file.write_bytes(table)
+    title = "Items of the inputs, as STAC GeoParquet"
+    return make_product(
+        file, key="inputs", path=file.name, media_type="application/vnd.apache.parquet", title=title, roles=("metadata",)
+    )
 
 
 def render_claim(config: Config, digest: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from processor.engine.solve import Solution
 from processor.inputs import ResolvedInputs
 from processor.model import Artifact, Finding
 from processor.placement import Copy, make_copies, make_debug_copy
-from processor.products import Product, make_data_products, make_mosaic_products, make_report_products
+from processor.products import Product, make_data_products, make_inputs_product, make_mosaic_products, make_report_products
 from processor.report.bundle import make_report
 from processor.report.figures import PixelCounts, Preview, RunFacts
 from processor.stages.voronoi_center_seamline import compute_footprint
@@ -42,6 +42,7 @@ class Prepared:
     access: how storage is reached.
     inputs: what INPUT turned out to be; None where nobody needs to know.
     announcement: where else the Item is made known.
+    inputs_table: the Items of the inputs as STAC GeoParquet, where that is asked for.
     """
 
     plan: Plan
@@ -51,6 +52,7 @@ class Prepared:
     access: Access = field(default_factory=Access)
     inputs: ResolvedInputs | None = None
     announcement: Announcement = field(default_factory=Announcement)
+    inputs_table: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,7 @@ def describe_mosaic(
     """The mosaic's file and everything beside it."""
     plan = prepared.plan
     mosaic, index = make_mosaic_products(plan, rendered, scratch, mosaic_url=stamp.mosaic_url)
-    data = (mosaic, index, *rasters, *make_data_products(plan, measures, solution, scratch, digest=prepared.digest))
+    data = (mosaic, index, *rasters, *_make_data(prepared, measures, solution, scratch))
     facts = _collect_facts(prepared, measures, solution, rendered, findings, tuple(product.artifact for product in data))
     report = make_report(facts, _read_preview(mosaic.file, index.file))
     products = (*data, *make_report_products(report, scratch))
@@ -118,6 +120,13 @@ def describe_mosaic(
     )
     copies = (*make_copies(plan.config, products), *make_debug_copy(plan, solution, scratch))
     return Result(products=products, copies=copies, item=item, findings=report.findings)
+
+
+def _make_data(prepared: Prepared, measures: Measures, solution: Solution, scratch: Path) -> Iterator[Product]:
+    """What the mosaic can be made again from."""
+    yield from make_data_products(prepared.plan, measures, solution, scratch, digest=prepared.digest)
+    if prepared.inputs_table is not None:
+        yield make_inputs_product(prepared.inputs_table, scratch)
 
 
 def _collect_facts(
@@ -172,7 +181,7 @@ def describe_scenes(
 ) -> Result:
     """With merging off: every scene as it is after the last stage that is on, and what it was made with."""
     plan = prepared.plan
-    products = (*rasters, *make_data_products(plan, measures, solution, scratch, digest=prepared.digest))
+    products = (*rasters, *_make_data(prepared, measures, solution, scratch))
     item = create_item(
         item_id=prepared.item_id,
         scenes=plan.scenes,

@@ -25,7 +25,7 @@ from processor.engine.pool import map_ordered, resolve_threads
 from processor.engine.solve import Solution
 from processor.errors import ConfigError, ExistsError, InputError
 from processor.estimate import estimate_scratch, find_cache_bytes
-from processor.inputs import read_inputs
+from processor.inputs import ResolvedInputs, read_inputs
 from processor.logs import log_event
 from processor.model import Finding, Scene
 from processor.placement import find_kept_stages
@@ -42,6 +42,8 @@ from processor.storage.cog import is_crs_kept
 from processor.storage.objects import Store, join_url
 from processor.storage.raster import RasterReader, open_scene
 from processor.version import read_version
+from stac.documents import parse_features
+from stac.geoparquet import render_geoparquet
 from stac.item import create_item_collection
 from stac.links import make_absolute
 from stac.payload import is_payload, update_payload
@@ -190,7 +192,17 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         access=access,
         inputs=resolved,
         announcement=announcement,
+        inputs_table=_render_inputs(resolved) if config.output.inputs_geoparquet else None,
     )
+
+
+def _render_inputs(resolved: ResolvedInputs) -> bytes | None:
+    """Render the Items of the inputs as a table; None where rasters were given without Items."""
+    if resolved.document is None:
+        message = "output.inputs_geoparquet has nothing to hold: the inputs are rasters without Items"
+        log_event(_LOGGER, "inputs-without-items", message)
+        return None
+    return render_geoparquet(parse_features(resolved.document), resolved.bases)
 
 
 def _check_crs(scene: Scene) -> None:

@@ -43,9 +43,7 @@ _MONTH: Final = re.compile(r"\d{4}(-\d{2})?")
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a search, as a group."""
-    group = parser.add_argument_group(
-        "search", "Instead of INPUT: what a STAC API finds. Its token, if it needs one, is in STAC_API_TOKEN."
-    )
+    group = parser.add_argument_group("search", "Instead of INPUT: what a STAC API finds. A token is in STAC_API_TOKEN.")
     group.add_argument("--api", metavar="URL", help="landing page of the API")
     for flag, (metavar, text) in _OPTIONS.items():
         group.add_argument(flag, metavar=metavar, help=text)

@@ -11,23 +11,27 @@ from pathlib import Path
 from typing import Any, Final
 
 from processor.errors import ConfigError, InputError
-from stac.links import make_absolute
+from stac.hrefs import is_absolute, publish_href
+from stac.links import absolute_href, list_links
 
 __all__ = ["MEDIA_TYPE", "render_geoparquet"]
 
 MEDIA_TYPE: Final = "application/vnd.apache.parquet"
 
 
-def render_geoparquet(items: Sequence[Mapping[str, Any]]) -> bytes:
+def render_geoparquet(items: Sequence[Mapping[str, Any]], bases: Sequence[str]) -> bytes:
     """Render Items as a stac-geoparquet file; the same Items give the same bytes.
 
-    Hrefs become absolute where an Item has a self link, numbers that JSON cannot hold become null, empty objects (which Parquet
-    does not have) are left out, and keys are sorted, so that the order of columns does not depend on who wrote the Items.
+    Hrefs become absolute and lose what may be a credential, numbers that JSON cannot hold become null, empty objects (which
+    Parquet does not have) are left out, and keys are sorted, so that the order of columns does not depend on who wrote the
+    Items.
 
     Parameters
     ----------
     items
         Decoded JSON of STAC Items; at least one. Their order is kept.
+    bases
+        URL or absolute path of the document that each of them stands in.
 
     Raises
     ------
@@ -41,7 +45,8 @@ def render_geoparquet(items: Sequence[Mapping[str, Any]]) -> bytes:
     except ImportError as error:
         msg = "output.inputs_geoparquet needs an extra: pip install 'mosaic-processor[geoparquet]', or set it to false"
         raise ConfigError(msg) from error
-    features = [json.loads(json.dumps(_to_json(make_absolute(item)), sort_keys=True, allow_nan=False)) for item in items]
+    ready = [_publish(item, publish_href(base)) for item, base in zip(items, bases, strict=True)]
+    features = [json.loads(json.dumps(_to_json(item), sort_keys=True, allow_nan=False)) for item in ready]
     with tempfile.TemporaryDirectory(prefix="mosaic-processor-") as folder:  # rustac's stores in memory cannot be read back
         file = Path(folder) / "items.parquet"
         try:
@@ -50,6 +55,26 @@ def render_geoparquet(items: Sequence[Mapping[str, Any]]) -> bytes:
             msg = f"the Items of the inputs cannot be one table ({error}): set output.inputs_geoparquet to false"
             raise InputError(msg) from error
         return file.read_bytes()
+
+
+def _publish(item: Mapping[str, Any], base: str) -> dict[str, Any]:
+    """Copy an Item whose hrefs, and those of its assets and their alternates, lead there from anywhere, without secrets."""
+    assets = item.get("assets")
+    kept = assets.items() if isinstance(assets, Mapping) else ()
+    return {
+        **item,
+        "links": [_lift(link, base) for link in list_links(item)],
+        "assets": {key: _lift(asset, base) for key, asset in kept if isinstance(asset, Mapping)},
+    }
+
+
+def _lift(holder: Mapping[str, Any], base: str) -> dict[str, Any]:
+    lifted, href, alternates = dict(holder), holder.get("href"), holder.get("alternate")
+    if isinstance(href, str):
+        lifted["href"] = publish_href(href if is_absolute(href) else absolute_href(href, base=base))
+    if isinstance(alternates, Mapping):
+        lifted["alternate"] = {key: _lift(other, base) for key, other in alternates.items() if isinstance(other, Mapping)}
+    return lifted
 
 
 def _to_json(value: Any) -> Any:
