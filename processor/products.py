@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -20,7 +20,15 @@ from processor.engine.solve import Solution, join_statistics
 from processor.engine.stage_rasters import Stage, stage_spec, write_stage_raster
 from processor.model import Artifact, BlockMap, Grid
 from processor.report.bundle import ReportFiles
-from processor.storage.cog import MEDIA_TYPE, BlockStore, CogProfile, CogSpec, check_cog, write_cog, write_cog_array
+from processor.storage.cog import (
+    MEDIA_TYPE,
+    BlockSource,
+    CogProfile,
+    CogSpec,
+    check_cog,
+    write_cog_array,
+    write_cog_head,
+)
 from processor.storage.objects import Written, iter_file
 from processor.storage.raster import RasterReader
 from processor.storage.vectors import write_seamlines
@@ -28,7 +36,9 @@ from processor.version import read_version
 
 __all__ = [
     "CLAIM",
+    "HEAD_EDGE",
     "Product",
+    "RasterWriter",
     "block_map_grid",
     "make_data_products",
     "make_inputs_product",
@@ -42,14 +52,23 @@ __all__ = [
 CLAIM: Final = "config.yaml"
 """The file that says which run a folder belongs to; see :mod:`processor.publish`."""
 
+HEAD_EDGE: Final = 4096
+"""Pixels on the longer side of the largest overview in a head: more than any picture in the report needs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """A finished local file and what it is published as; ``raster`` says what is in it where it is a raster."""
+    """What is published, and the local file that it is made of.
+
+    raster: what is in it, where it is a raster.
+    is_published: whether it is where it belongs already; then the file has only its head
+        (:func:`processor.storage.cog.write_cog_head`).
+    """
 
     artifact: Artifact
     file: Path
     raster: CogSpec | None = None
+    is_published: bool = False
 
 
 def make_product(
@@ -62,13 +81,14 @@ def make_product(
     roles: tuple[str, ...],
     written: Written | None = None,
     raster: CogSpec | None = None,
+    is_published: bool = False,
 ) -> Product:
     """Describe a finished file; it is read for its digest unless that is known."""
     known = written if written is not None else _digest(file)
     artifact = Artifact(
         key=key, path=path, media_type=media_type, title=title, roles=roles, size=known.size, sha256=known.sha256
     )
-    return Product(artifact=artifact, file=file, raster=raster)
+    return Product(artifact=artifact, file=file, raster=raster, is_published=is_published)
 
 
 def _digest(file: Path) -> Written:
@@ -79,53 +99,56 @@ def _digest(file: Path) -> Written:
     return Written(size=size, sha256=digest.hexdigest())
 
 
-def make_mosaic_products(
-    plan: Plan, rendered: Rendered, scratch: Path, *, mosaic_url: str | None = None
-) -> tuple[Product, Product]:
-    """The mosaic and the scene index, assembled from their blocks, which are gone then.
+class RasterWriter(Protocol):
+    """Writes a raster to the place where it is published, without a local copy."""
 
-    The mosaic is to be published at ``mosaic_url`` or, without, in the Item's folder.
+    def __call__(self, path: str, spec: CogSpec, blocks: BlockSource) -> Written:
+        """Write a COG at a path relative to the Item's folder, or absolute; size and digest."""
+        ...
+
+
+def make_mosaic_products(
+    plan: Plan, rendered: Rendered, scratch: Path, write: RasterWriter, *, mosaic_url: str | None = None
+) -> tuple[Product, Product]:
+    """The mosaic and the scene index, assembled from their blocks; published already, with their heads in scratch.
+
+    The mosaic goes to ``mosaic_url`` or, without, to the Item's folder.
+
+    Raises
+    ------
+    PermanentError
+        One would be no valid COG; it is not written then.
     """
+    mosaic, index = mosaic_spec(plan, statistics=rendered.statistics), index_spec(plan)
+    heads = scratch / "mosaic.tif", scratch / "scene_index.tif"
+    for head, spec, blocks in ((heads[0], mosaic, rendered.mosaic), (heads[1], index, rendered.index)):
+        write_cog_head(head, spec, blocks, edge=HEAD_EDGE)
+        check_cog(head, strict=spec.overviews)
+    path = "mosaic.tif" if mosaic_url is None else mosaic_url
     return (
-        _assemble(
-            scratch / "mosaic.tif",
-            mosaic_spec(plan, statistics=rendered.statistics),
-            rendered.mosaic,
-            scratch / "mosaic.blocks",
-            url=mosaic_url,
+        make_product(
+            heads[0],
             key="mosaic",
+            path=path,
+            media_type=MEDIA_TYPE,
             title="Mosaic",
             roles=("data",),
+            written=write(path, mosaic, rendered.mosaic),
+            raster=mosaic,
+            is_published=True,
         ),
-        _assemble(
-            scratch / "scene_index.tif",
-            index_spec(plan),
-            rendered.index,
-            scratch / "index.blocks",
+        make_product(
+            heads[1],
             key="scene_index",
+            path=heads[1].name,
+            media_type=MEDIA_TYPE,
             title="Scene index: which scene each pixel came from, numbered in name order from 1; 0 where there is none",
             roles=("metadata", "data-mask"),
+            written=write(heads[1].name, index, rendered.index),
+            raster=index,
+            is_published=True,
         ),
     )
-
-
-def _assemble(
-    file: Path,
-    spec: CogSpec,
-    blocks: BlockStore,
-    blocks_file: Path,
-    *,
-    key: str,
-    title: str,
-    roles: tuple[str, ...],
-    url: str | None = None,
-) -> Product:
-    with blocks:
-        written = write_cog(file, spec, blocks)
-    blocks_file.unlink()  # as large as the file itself
-    check_cog(file, strict=spec.overviews)
-    path = file.name if url is None else url
-    return make_product(file, key=key, path=path, media_type=MEDIA_TYPE, title=title, roles=roles, written=written, raster=spec)
 
 
 def make_stage_products(

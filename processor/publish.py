@@ -23,10 +23,11 @@ from processor.errors import ConfigError, ExistsError
 from processor.logs import log_event
 from processor.placement import Copy
 from processor.products import CLAIM, Product
-from processor.storage.objects import Store, Written, join_url
+from processor.storage.cog import MEDIA_TYPE, BlockSource, CogSpec, iter_cog, plan_layout
+from processor.storage.objects import Store, Written, join_url, redact_url
 from processor.storage.urls import parse_writable_url
 
-__all__ = ["Destination", "check_claim", "check_destination", "find_published", "publish"]
+__all__ = ["Destination", "begin", "check_claim", "check_destination", "find_published", "publish", "publish_raster"]
 
 _LOGGER = logging.getLogger(__name__)
 _MAX_ITEM_BYTES: Final = 256 * 2**20
@@ -126,15 +127,83 @@ def check_claim(destination: Destination, claim: str) -> None:
         raise ExistsError(_describe_leftover(url))
 
 
+def begin(destination: Destination, claim: str) -> frozenset[str]:
+    """Claim the folder, before anything else is published there.
+
+    When a former result is replaced, its Item goes first, so that no Item ever names files of another run.
+
+    Parameters
+    ----------
+    claim
+        The configuration file that this run publishes.
+
+    Returns
+    -------
+    Paths of the files that the former Item named.
+
+    Raises
+    ------
+    ExistsError
+        Another unfinished run has claimed it.
+    StorageError
+        Storage or the network failed.
+    """
+    former = _remove_item(destination) if destination.overwrite else frozenset()
+    url = destination.url(CLAIM)
+    try:
+        destination.store.write_bytes(url, claim.encode(), overwrite=destination.overwrite, content_type="application/yaml")
+    except ExistsError as error:
+        raise ExistsError(_describe_leftover(url)) from error
+    return former
+
+
+def publish_raster(destination: Destination, path: str, spec: CogSpec, blocks: BlockSource) -> Written:
+    """Write a COG to its place as it is assembled; a file whose place the user named replaces what is there.
+
+    Returns
+    -------
+    Its size and digest.
+
+    Raises
+    ------
+    ExistsError
+        Something else has the name.
+    StorageError
+        Storage or the network failed.
+    """
+    url, layout = destination.url(path), plan_layout(spec, blocks)
+    message = f"writing {url} ({layout.size / 1e6:.1f} MB)"
+    log_event(_LOGGER, "assembling", message, bytes=layout.size, url=redact_url(url))
+    try:
+        return destination.store.write_stream(
+            url,
+            iter_cog(spec, blocks),
+            overwrite=destination.overwrite or is_outside(path),
+            content_type=MEDIA_TYPE,
+            largest=layout.size,
+        )
+    except ExistsError as error:
+        raise ExistsError(_describe_leftover(url)) from error
+
+
 def publish(
-    destination: Destination, products: Sequence[Product], copies: Sequence[Copy], item: dict[str, Any], *, threads: int
+    destination: Destination,
+    products: Sequence[Product],
+    copies: Sequence[Copy],
+    item: dict[str, Any],
+    *,
+    threads: int,
+    former: frozenset[str] = frozenset(),
 ) -> None:
-    """Publish everything: the claim first, the Item last.
+    """Publish everything that is not published yet, the Item last.
 
     Files whose places the user named replace what is there.
 
-    When a former result is replaced, its Item goes first, so that no Item ever names files of another run, and its files that
-    the new one does not have go too.
+    Parameters
+    ----------
+    former
+        Paths of the files of the result that is replaced, as :func:`begin` found them; those that the new one does not have are
+        removed.
 
     Raises
     ------
@@ -143,11 +212,13 @@ def publish(
     StorageError
         Storage or the network failed.
     """
-    size = sum(product.artifact.size for product in products)
-    message = f"publishing {len(products)} files ({size / 1e6:.1f} MB) in {destination.folder}"
-    log_event(_LOGGER, "publishing", message, files=len(products), bytes=size)
-    former = _remove_item(destination) if destination.overwrite else frozenset()
-    _upload_all(destination, products, threads)
+    waiting = [product for product in products if not product.is_published]
+    size = sum(product.artifact.size for product in waiting)
+    message = f"publishing {len(waiting)} files ({size / 1e6:.1f} MB) in {destination.folder}"
+    log_event(_LOGGER, "publishing", message, files=len(waiting), bytes=size)
+    if destination.overwrite:
+        former |= _remove_item(destination)
+    _upload_all(destination, waiting, threads)
     for copy in copies:
         destination.store.upload_file(copy.file, copy.url, overwrite=True)
     for path in sorted(former - {product.artifact.path for product in products}):

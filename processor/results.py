@@ -18,7 +18,14 @@ from processor.engine.solve import Solution
 from processor.inputs import ResolvedInputs
 from processor.model import Artifact, Finding
 from processor.placement import Copy, make_copies, make_debug_copy
-from processor.products import Product, make_data_products, make_inputs_product, make_mosaic_products, make_report_products
+from processor.products import (
+    Product,
+    RasterWriter,
+    make_data_products,
+    make_inputs_product,
+    make_mosaic_products,
+    make_report_products,
+)
 from processor.report.bundle import make_report
 from processor.report.figures import PixelCounts, Preview, RunFacts
 from processor.stages.voronoi_center_seamline import compute_footprint
@@ -92,12 +99,13 @@ def describe_mosaic(
     rendered: Rendered,
     rasters: tuple[Product, ...],
     scratch: Path,
+    write: RasterWriter,
     stamp: Stamp,
     findings: tuple[Finding, ...],
 ) -> Result:
-    """The mosaic's file and everything beside it."""
+    """The mosaic, written to its place, and everything beside it."""
     plan = prepared.plan
-    mosaic, index = make_mosaic_products(plan, rendered, scratch, mosaic_url=stamp.mosaic_url)
+    mosaic, index = make_mosaic_products(plan, rendered, scratch, write, mosaic_url=stamp.mosaic_url)
     data = (mosaic, index, *rasters, *_make_data(prepared, measures, solution, scratch))
     facts = _collect_facts(prepared, measures, solution, rendered, findings, tuple(product.artifact for product in data))
     report = make_report(facts, _read_preview(mosaic.file, index.file))

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
-import shutil
-import tempfile
-import traceback
-from collections.abc import Iterator, Mapping, Sized
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -19,24 +15,20 @@ from processor.config import Config, apply_options
 from processor.engine.given import read_given
 from processor.engine.harmonise import harmonise
 from processor.engine.local import measure_and_solve, render_mosaic
-from processor.engine.measure import Measures
 from processor.engine.plan import compute_digest, plan_run
 from processor.engine.pool import map_ordered, resolve_threads
-from processor.engine.solve import Solution
-from processor.errors import ConfigError, ExistsError, InputError
+from processor.errors import ConfigError, InputError
 from processor.estimate import estimate_scratch, find_cache_bytes
+from processor.finish import count_things, finish, log_finding, log_solved, make_rasters
 from processor.inputs import ResolvedInputs, read_inputs
 from processor.logs import log_event
 from processor.model import Finding, Scene
 from processor.placement import find_kept_stages
-from processor.products import (
-    Product,
-    make_stage_products,
-    render_claim,
-)
+from processor.products import render_claim
 from processor.progress import Silent, Tracker
-from processor.publish import Destination, check_claim, check_destination, find_published, publish
-from processor.results import Prepared, Result, Stamp, describe_mosaic, describe_scenes
+from processor.publish import Destination, check_claim, check_destination, find_published
+from processor.results import Prepared, Result, Stamp
+from processor.scratch import ending_passes, scratch_folder, warn_of_space
 from processor.storage.access import Access, resolve_access
 from processor.storage.cog import is_crs_kept
 from processor.storage.objects import Store, join_url
@@ -54,7 +46,6 @@ __all__ = ["Outcome", "Prepared", "Request", "execute", "prepare", "run"]
 
 _LOGGER = logging.getLogger(__name__)
 _ITEM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-_SCRATCH_PREFIX = "mosaic-processor-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,11 +163,11 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
     described = (finding for scene in opened for finding in scene.findings)
     findings = (*resolved.findings, *described, *harmonised.findings, *plan.findings)
     for finding in findings:
-        _log_finding(finding)
+        log_finding(finding)
     log_event(
         _LOGGER,
         "planned",
-        f"planned {_count(scenes, 'scene')} with {_count(plan.pairs, 'overlap')} on "
+        f"planned {count_things(scenes, 'scene')} with {count_things(plan.pairs, 'overlap')} on "
         f"{plan.grid.width} x {plan.grid.height} pixels",
         scenes=len(scenes),
         overlaps=len(plan.pairs),
@@ -220,22 +211,12 @@ def execute(request: Request, prepared: Prepared, tracker: Tracker) -> Outcome:
         if published is not None:
             return _finish_done(request, prepared, published)
         check_claim(destination, render_claim(config, prepared.digest))
-    with _scratch_folder(config.shared.temp_dir, keep=not config.shared.delete_temp_dir) as scratch:
-        _warn_of_space(scratch, estimate_scratch(prepared.plan))
-        made = _make(prepared, scratch, tracker, _make_stamp(request, destination))
-        try:
-            publish(
-                destination, made.products, made.copies, made.item, threads=resolve_threads(config.shared.io_threads, auto=4)
-            )
-        except ExistsError:
-            published = find_published(destination, prepared.digest)
-            if published is None:
-                raise
-            return _finish_done(request, prepared, published)  # another process made the same and was faster
-    for finding in made.findings:
-        if finding not in prepared.findings:
-            _log_finding(finding)
-    log_event(_LOGGER, "published", f"published {destination.item_url}", item=destination.item_url)
+    stamp = _make_stamp(request, destination)
+    with scratch_folder(config) as scratch:
+        warn_of_space(scratch, estimate_scratch(prepared.plan))
+        made = _make(destination, prepared, scratch, tracker, stamp)
+    if not isinstance(made, Result):
+        return _finish_done(request, prepared, made)
     announce(prepared.announcement, made.item, store=destination.store, overwrite=request.overwrite)
     return Outcome(
         item=made.item,
@@ -268,85 +249,18 @@ def _find_payload(prepared: Prepared) -> Mapping[str, Any] | None:
     return document if isinstance(document, Mapping) and is_payload(document) else None
 
 
-@contextmanager
-def _scratch_folder(parent: str | None, *, keep: bool) -> Iterator[Path]:
-    """A new folder for scratch files, removed at the end unless it is to be kept."""
-    with ExitStack() as stack:
-        try:
-            if parent is not None:
-                Path(parent).mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.gettempdir() if parent is None else parent) / f"{_SCRATCH_PREFIX}{secrets.token_hex(8)}"
-            if not keep:  # before the folder is there, so that no signal comes between
-                stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            folder.mkdir(mode=0o700)
-        except OSError as error:
-            place = tempfile.gettempdir() if parent is None else parent
-            msg = f"cannot make a scratch folder in {place} ({error.strerror}); name a writable one with --shared.temp_dir"
-            raise ConfigError(msg) from error
-        yield folder
-    if keep:
-        log_event(_LOGGER, "scratch-kept", f"scratch files are kept in {folder}", folder=str(folder))
-
-
-def _warn_of_space(scratch: Path, needed: int) -> None:
-    free = shutil.disk_usage(scratch).free
-    if free < needed:
-        message = (
-            f"scratch files may need {needed / 1e9:.1f} GB and {scratch.parent} has {free / 1e9:.1f} GB free; "
-            "name a folder with more room with --shared.temp_dir if the run fails"
-        )
-        log_event(_LOGGER, "scratch-short", message, level=logging.WARNING, bytes_needed=needed, bytes_free=free)
-
-
-def _make(prepared: Prepared, scratch: Path, tracker: Tracker, stamp: Stamp) -> Result:
-    """Read the pixels, twice, and make from them all that is published."""
+def _make(
+    destination: Destination, prepared: Prepared, scratch: Path, tracker: Tracker, stamp: Stamp
+) -> dict[str, Any] | Result:
+    """Read the pixels, twice, and make and publish everything."""
     plan = prepared.plan
-    kept = find_kept_stages(plan.config, plan.scenes)
     cache_bytes = find_cache_bytes(plan.config.shared.cache)
-    with RasterReader(cache_bytes=cache_bytes, access=prepared.access) as reader, _ending_passes():
-        measures, solution = measure_and_solve(plan, reader, tracker)
-        _log_solved(measures, solution)
-        findings = (*prepared.findings, *solution.findings)
+    with ExitStack() as stack:
         rendered = None
-        if plan.config.methods.merge_method is not None:
-            rendered = render_mosaic(plan, measures, solution, reader, scratch, tracker)
-        rasters: list[Product] = []
-        for stage in kept:
-            made = make_stage_products(plan, solution, reader, stage.stage, scratch, stage.urls)
-            rasters += tracker.track(made, name="write", total=len(plan.scenes), amount=lambda _: 1.0, unit="scenes")
-    log_event(_LOGGER, "assembling", "assembling files and drawing the report")
-    if rendered is None:
-        return describe_scenes(prepared, measures, solution, tuple(rasters), scratch, stamp, findings)
-    return describe_mosaic(prepared, measures, solution, rendered, tuple(rasters), scratch, stamp, findings)
-
-
-@contextmanager
-def _ending_passes() -> Iterator[None]:
-    """Where an exception leaves a pass between two results, end it now: its tasks read files that are closed next."""
-    try:
-        yield
-    except BaseException as error:
-        traceback.clear_frames(error.__traceback__)
-        raise
-
-
-def _log_finding(finding: Finding) -> None:
-    level = logging.WARNING if finding.severity == "warning" else logging.INFO
-    log_event(
-        _LOGGER, finding.code, finding.message, level=level, **({"scene": finding.scene} if finding.scene is not None else {})
-    )
-
-
-def _log_solved(measures: Measures, solution: Solution) -> None:
-    log_event(
-        _LOGGER,
-        "solved",
-        f"solved {_count(solution.adjustments, 'scene')} over {_count(measures.overlaps, 'overlap')}",
-        scenes=len(solution.adjustments),
-        overlaps=len(measures.overlaps),
-    )
-
-
-def _count(things: Sized, noun: str) -> str:
-    """How many there are, in words."""
-    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
+        with RasterReader(cache_bytes=cache_bytes, access=prepared.access) as reader, ending_passes():
+            measures, solution = measure_and_solve(plan, reader, tracker)
+            log_solved(measures, solution)
+            if plan.config.methods.merge_method is not None:
+                rendered = stack.enter_context(render_mosaic(plan, measures, solution, reader, scratch, tracker))
+            rasters = make_rasters(prepared, solution, reader, scratch, tracker)
+        return finish(destination, prepared, measures, solution, rendered, rasters, scratch, stamp)

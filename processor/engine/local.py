@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,34 +26,51 @@ from processor.engine.plan import BLOCK_EDGE, Plan
 from processor.engine.pool import map_ordered, resolve_threads
 from processor.engine.render import RenderedWindow, Renderer
 from processor.engine.solve import Solution, find_block_grid, solve
-from processor.errors import InputError
+from processor.engine.tally import TallyCount
 from processor.model import Grid, Moments, Window
 from processor.progress import Tracker
-from processor.stages.moments import empty_moments, merge_moments
-from processor.storage.cog import BlockStore, CogProfile, CogSpec, Pyramid
+from processor.storage.cog import BlockSource, BlockStore, CogProfile, CogSpec, Pyramid
 from processor.storage.raster import RasterReader
 
-__all__ = ["Rendered", "index_spec", "measure_and_solve", "mosaic_spec", "render_mosaic"]
+__all__ = [
+    "Rendered",
+    "index_spec",
+    "iter_rendered",
+    "make_rendered",
+    "measure_and_solve",
+    "mosaic_spec",
+    "render_mosaic",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rendered:
-    """The result of the second pass: compressed blocks in scratch files, and what was counted on the way.
+    """The result of the second pass: compressed blocks, and what was counted on the way.
 
-    mosaic, index: blocks of the mosaic and of the scene index; close them.
+    mosaic, index: blocks of the mosaic and of the scene index, wherever they are.
     statistics: moments of the mosaic's valid pixels.
     counts: int64 (scenes + 1,), pixels by scene index; 0 is nodata.
     filled: pixels whose cell's owner has none there.
     mask, mask_grid: where the mosaic has a value, at most 2048 cells wide or high; a cell is set where any of its pixels is.
+    resources: what the blocks are in; use the result as a context manager, which closes it.
     """
 
-    mosaic: BlockStore
-    index: BlockStore
+    mosaic: BlockSource
+    index: BlockSource
     statistics: Moments
     counts: NDArray[np.int64]
     filled: int
     mask: NDArray[np.bool_]
     mask_grid: Grid
+    resources: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    def __enter__(self) -> Self:
+        """Give the result, whose blocks are closed at the end of the block."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Close what the blocks are in."""
+        self.resources.close()
 
 
 def measure_and_solve(plan: Plan, reader: RasterReader, tracker: Tracker) -> tuple[Measures, Solution]:
@@ -118,6 +139,26 @@ def index_spec(plan: Plan) -> CogSpec:
     )
 
 
+def iter_rendered(
+    renderer: Renderer, pyramids: Sequence[Pyramid], windows: Iterable[Window], *, threads: int
+) -> Iterator[RenderedWindow]:
+    """Render windows of the mosaic and encode them, once; yield what was counted, in the order of the windows.
+
+    Parameters
+    ----------
+    pyramids
+        Of the mosaic and of the scene index.
+    """
+
+    def task(window: Window) -> RenderedWindow:
+        rendered = renderer.render(window)
+        pyramids[0].add(window, rendered.values)
+        pyramids[1].add(window, rendered.index[None])
+        return rendered.without_pixels()
+
+    return map_ordered(task, windows, threads=threads)
+
+
 def render_mosaic(
     plan: Plan, measures: Measures, solution: Solution, reader: RasterReader, scratch: Path, tracker: Tracker
 ) -> Rendered:
@@ -130,48 +171,39 @@ def render_mosaic(
     """
     renderer = Renderer(plan, measures, solution, reader)
     specs = mosaic_spec(plan), index_spec(plan)
-    stores = BlockStore(scratch / "mosaic.blocks", specs[0].levels), BlockStore(scratch / "index.blocks", specs[1].levels)
-    edge = plan.window_edge // BLOCK_EDGE
-    pyramids = tuple(Pyramid(spec, store, window_blocks=edge) for spec, store in zip(specs, stores, strict=True))
-
-    def task(window: Window) -> RenderedWindow:
-        rendered = renderer.render(window)
-        pyramids[0].add(window, rendered.values)
-        pyramids[1].add(window, rendered.index[None])
-        return rendered.without_pixels()
-
-    threads = resolve_threads(plan.config.shared.tile_threads)
-    done = tracker.track(
-        map_ordered(task, pyramids[0].iter_windows(), threads=threads),
-        name="render",
-        total=plan.grid.width * plan.grid.height,
-        amount=lambda result: float(result.window.width * result.window.height),
-    )
-    counts = np.zeros(len(plan.scenes) + 1, np.int64)
-    filled = 0
-    parts: dict[tuple[int, int], Moments] = {}
-    grid = mask_grid(plan.grid)
-    mask = np.zeros(grid.shape, np.bool_)
-    for result in done:
-        counts += result.counts
-        filled += result.filled
-        parts.update(result.moments)
-        rows, cols = result.mask.shape
-        mask[result.mask_row : result.mask_row + rows, result.mask_col : result.mask_col + cols] |= result.mask
-    if not counts[1:].any():
-        for store in stores:
-            store.close()
-        msg = (
-            "the mosaic would have no pixel: voronoi_center_seamline.aoi_path, voronoi_center_seamline.vector_mask or "
-            "mask_rasters.vector_mask leaves nothing of any scene; check where they lie, and their CRS"
+    with ExitStack() as stack:
+        stores = [
+            stack.enter_context(BlockStore(scratch / f"{name}.blocks", spec.levels))
+            for name, spec in zip(("mosaic", "index"), specs, strict=True)
+        ]
+        edge = plan.window_edge // BLOCK_EDGE
+        pyramids = [Pyramid(spec, store, window_blocks=edge) for spec, store in zip(specs, stores, strict=True)]
+        done = tracker.track(
+            iter_rendered(
+                renderer, pyramids, pyramids[0].iter_windows(), threads=resolve_threads(plan.config.shared.tile_threads)
+            ),
+            name="render",
+            total=plan.grid.width * plan.grid.height,
+            amount=lambda result: float(result.window.width * result.window.height),
         )
-        raise InputError(msg)
+        count = TallyCount(plan)
+        for result in done:
+            count.add(result)
+        count.check_pixels()
+        return make_rendered(plan, count, *stores, resources=stack.pop_all())
+
+
+def make_rendered(
+    plan: Plan, count: TallyCount, mosaic: BlockSource, index: BlockSource, *, resources: ExitStack | None = None
+) -> Rendered:
+    """Put together what the second pass made and counted."""
     return Rendered(
-        mosaic=stores[0],
-        index=stores[1],
-        statistics=merge_moments(parts[place] for place in sorted(parts)) if parts else empty_moments(plan.bands),
-        counts=counts,
-        filled=filled,
-        mask=mask,
-        mask_grid=grid,
+        resources=resources if resources is not None else ExitStack(),
+        mosaic=mosaic,
+        index=index,
+        statistics=count.statistics,
+        counts=count.counts,
+        filled=count.filled,
+        mask=count.mask,
+        mask_grid=mask_grid(plan.grid),
     )

@@ -21,14 +21,16 @@ from processor.model import BlockGrid, Grid, Moments, Overlap, OverlapSamples, W
 from processor.stages.align_rasters import compute_shift
 from processor.stages.local_block_adjustment import BlockSums, compute_block_sums, merge_block_sums
 from processor.stages.mask_rasters import Region, compute_region_mask
-from processor.stages.moments import compute_moments, empty_moments, merge_moments, select_valid
+from processor.stages.moments import compute_valid_moments, empty_moments, merge_moments
 from processor.stages.voronoi_center_seamline import compute_footprint
 from processor.storage.raster import Pixels, RasterReader
 
 __all__ = [
     "ChunkMeasures",
     "Measures",
+    "PairPart",
     "SceneMeasures",
+    "ScenePart",
     "assume_measures",
     "mask_factor",
     "mask_grid",
@@ -45,7 +47,7 @@ _SAMPLES_A_RUN = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _ScenePart:
+class ScenePart:
     """What a chunk says of one scene.
 
     moments: of the pixels that count for the statistics.
@@ -64,7 +66,7 @@ class _ScenePart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _PairPart:
+class PairPart:
     """What a chunk says of a pair: moments of both over their common pixels, and samples of them."""
 
     pair: tuple[int, int]
@@ -82,8 +84,8 @@ class ChunkMeasures:
     """
 
     number: int
-    scenes: tuple[_ScenePart, ...]
-    pairs: tuple[_PairPart, ...]
+    scenes: tuple[ScenePart, ...]
+    pairs: tuple[PairPart, ...]
     union: int | None
     pixels: int
 
@@ -174,12 +176,12 @@ def _restrict(plan: Plan, region: Region | None, scene: int, window: Window, pix
     return Pixels(values=pixels.values, valid=allowed if pixels.valid is None else allowed & pixels.valid)
 
 
-def _measure_scene(plan: Plan, scene: int, window: Window, pixels: Pixels, counted: Pixels) -> _ScenePart:
+def _measure_scene(plan: Plan, scene: int, window: Window, pixels: Pixels, counted: Pixels) -> ScenePart:
     mask, row, col = reduce_mask(pixels.valid, window, mask_factor(plan.measure_grid(scene)))
-    valid = compute_moments(select_valid(pixels.values, pixels.valid))
-    return _ScenePart(
+    valid = compute_valid_moments(pixels.values, pixels.valid)
+    return ScenePart(
         scene=scene,
-        moments=valid if counted is pixels else compute_moments(select_valid(counted.values, counted.valid)),
+        moments=valid if counted is pixels else compute_valid_moments(counted.values, counted.valid),
         valid=valid,
         sums=None if plan.blocks is None else _sum_blocks(plan, scene, window, pixels, plan.blocks),
         mask=mask,
@@ -212,7 +214,7 @@ def _measure_pair(
     pair: tuple[int, int],
     windows: dict[int, Window],
     pixels: dict[int, Pixels],
-) -> _PairPart | None:
+) -> PairPart | None:
     """Both scenes over their common pixels in a chunk, the second sampled nearest-neighbour on the first one's grid."""
     first, second = pair
     grid, other = plan.measure_grid(first), plan.measure_grid(second)
@@ -234,10 +236,10 @@ def _measure_pair(
     valid = ours.valid if theirs.valid is None else theirs.valid if ours.valid is None else ours.valid & theirs.valid
     if valid is not None and not valid.any():
         return None
-    return _PairPart(
+    return PairPart(
         pair=pair,
-        first=compute_moments(select_valid(ours.values, valid)),
-        second=compute_moments(select_valid(theirs.values, valid)),
+        first=compute_valid_moments(ours.values, valid),
+        second=compute_valid_moments(theirs.values, valid),
         samples=_sample(grid, other, shared, ours.values, theirs.values, valid, len(plan.pairs)),
     )
 
@@ -331,7 +333,7 @@ def merge_chunks(plan: Plan, results: Iterable[ChunkMeasures]) -> Measures:
         for scene in chunk.scenes:
             merging[scene].missing += 1
     done: dict[int, SceneMeasures] = {}
-    pairs: dict[tuple[int, int], list[_PairPart]] = {}
+    pairs: dict[tuple[int, int], list[PairPart]] = {}
     union: int | None = 0
     for chunk, result in zip(plan.chunks, results, strict=True):
         union = None if union is None or result.union is None else union + result.union
@@ -354,7 +356,7 @@ def merge_chunks(plan: Plan, results: Iterable[ChunkMeasures]) -> Measures:
     )
 
 
-def _add_part(plan: Plan, merging: _SceneMerge, part: _ScenePart) -> None:
+def _add_part(plan: Plan, merging: _SceneMerge, part: ScenePart) -> None:
     merging.moments.append(part.moments)
     merging.valid.append(part.valid)
     if part.sums is not None:
@@ -378,7 +380,7 @@ def _finish_scene(plan: Plan, scene: int, merging: _SceneMerge) -> SceneMeasures
     )
 
 
-def _finish_pair(plan: Plan, pair: tuple[int, int], parts: list[_PairPart]) -> Overlap:
+def _finish_pair(plan: Plan, pair: tuple[int, int], parts: list[PairPart]) -> Overlap:
     return Overlap(
         first=plan.scenes[pair[0]].name,
         second=plan.scenes[pair[1]].name,

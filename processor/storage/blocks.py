@@ -18,7 +18,7 @@ from processor.model import Grid, Moments, Window
 from processor.storage.codecs import DTYPES, CogProfile, make_fill
 from processor.storage.urls import storage_errors
 
-__all__ = ["BlockSource", "BlockStore", "CogSpec", "Level", "plan_levels"]
+__all__ = ["BlockSink", "BlockSource", "BlockStore", "CogSpec", "Level", "ShiftedBlocks", "plan_levels"]
 
 _ABSENT: Final = -1  # offset of a block that was not stored
 _LARGEST: Final = 2**32 - 16  # bytes of a block: its size is stored in four bytes
@@ -133,6 +133,14 @@ class BlockSource(Protocol):
         ...
 
 
+class BlockSink(Protocol):
+    """Where the compressed blocks of all levels go, in any order, from any thread."""
+
+    def put(self, level: int, row: int, col: int, data: bytes) -> None:
+        """Take a block, once."""
+        ...
+
+
 class BlockStore:
     """A scratch file of compressed blocks in any order, with their places in memory (12 bytes a block).
 
@@ -229,6 +237,24 @@ class BlockStore:
         """Yield the blocks of a level that are not empty, row by row."""
         for row, col in np.argwhere(self.sizes(level) > 0):
             yield self.get(level, int(row), int(col))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShiftedBlocks:
+    """A store of a part of an image: takes blocks by their places in the whole one.
+
+    level: the first one that the store has.
+    row, col: of the part's first block at the full resolution; a multiple of what a block of the part's last level spans.
+    """
+
+    store: BlockStore
+    level: int = 0
+    row: int = 0
+    col: int = 0
+
+    def put(self, level: int, row: int, col: int, data: bytes) -> None:
+        """Take a block, once."""
+        self.store.put(level - self.level, row - (self.row >> level), col - (self.col >> level), data)
 
 
 def _open_scratch(path: Path | None) -> BinaryIO:

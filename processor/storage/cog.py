@@ -45,6 +45,7 @@ __all__ = [
     "plan_levels",
     "write_cog",
     "write_cog_array",
+    "write_cog_head",
 ]
 
 MEDIA_TYPE: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -192,6 +193,31 @@ def write_cog(
     return Written(size=size, sha256=digest.hexdigest())
 
 
+def write_cog_head(file: Path, spec: CogSpec, blocks: BlockSource, *, edge: int) -> None:
+    """Write what comes first in the file: the header, and the overviews of at most ``edge`` pixels; the rest is a hole.
+
+    That is all that :func:`check_cog` reads, and all that a picture of the mosaic is made from. Without overviews all of the
+    file is written.
+
+    Parameters
+    ----------
+    file
+        Local path, made anew.
+    spec, blocks
+        As for :func:`iter_cog`.
+    edge
+        Of the largest overview that is wanted, pixels.
+    """
+    layout = plan_layout(spec, blocks)
+    wanted = [level for level in spec.levels if max(level.width, level.height) <= edge] or list(spec.levels)
+    with storage_errors(str(file)), file.open("wb") as stream:
+        stream.write(layout.header)
+        for level in reversed(wanted):
+            for block in blocks.iter_blocks(level.index):
+                stream.writelines(_frame(block))
+        stream.truncate(layout.size)
+
+
 def check_cog(file: Path, *, strict: bool = True) -> None:
     """Check a finished local file with rio-cogeo, which knows nothing of how it was made.
 
@@ -255,9 +281,12 @@ def _iter_pieces(spec: CogSpec, blocks: BlockSource, *, bigtiff: bool) -> Iterat
     yield plan_layout(spec, blocks, bigtiff=bigtiff).header
     for level in reversed(spec.levels):
         for block in blocks.iter_blocks(level.index):
-            yield struct.pack("<I", len(block))
-            yield block
-            yield block[-4:].rjust(4, b"\0")
+            yield from _frame(block)
+
+
+def _frame(block: bytes) -> tuple[bytes, bytes, bytes]:
+    """A block between its leader and trailer."""
+    return struct.pack("<I", len(block)), block, block[-4:].rjust(4, b"\0")
 
 
 def _storage_tags(spec: CogSpec, level: Level, form: _Format) -> tuple[Tag, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.model import Window
-from processor.storage.blocks import BlockStore, CogSpec, Level
+from processor.storage.blocks import BlockSink, CogSpec, Level
 from processor.storage.codecs import encode_block, find_neighbour, is_empty, is_fill, make_fill
 
 __all__ = ["Pyramid", "Reduced", "iter_windows_z_order", "reduce_average", "reduce_nearest"]
@@ -135,7 +135,7 @@ class Pyramid:
         window_blocks is not a power of two.
     """
 
-    def __init__(self, spec: CogSpec, store: BlockStore, *, window_blocks: int = 1) -> None:
+    def __init__(self, spec: CogSpec, store: BlockSink, *, window_blocks: int = 1) -> None:
         _check_window_blocks(window_blocks)
         self._profile, self._nodata, self._bands = spec.profile, spec.nodata, spec.bands
         self._dtype = np.dtype(spec.dtype)

@@ -24,6 +24,7 @@ from processor.engine.stage_rasters import find_last_stage, write_stage_raster
 from processor.model import LocalCorrection, RasterRef, SceneRef
 from processor.products import make_mosaic_products
 from processor.progress import Silent
+from processor.storage.cog import write_cog
 from processor.storage.raster import RasterReader, open_scene
 from processor.synthetic import SceneRecipe, make_scenes
 
@@ -63,9 +64,11 @@ def render(paths: list[Path], folder: Path, *, cache_bytes: int = 10**8, **flags
     with RasterReader(cache_bytes=cache_bytes) as reader:
         measures, solution = measure_and_solve(plan, reader, Silent())
         rendered = render_mosaic(plan, measures, solution, reader, folder, Silent())
-    files = [product.file for product in make_mosaic_products(plan, rendered, folder)]
-    rendered.mosaic.close()
-    rendered.index.close()
+    whole = folder / "whole"
+    whole.mkdir()
+    with rendered:
+        make_mosaic_products(plan, rendered, folder, lambda path, spec, blocks: write_cog(whole / path, spec, blocks))
+    files = [whole / "mosaic.tif", whole / "scene_index.tif"]
     with rasterio.open(files[0]) as raster:
         pixels = raster.read()
         assert raster.nodata == plan.nodata or (np.isnan(raster.nodata) and np.isnan(plan.nodata))

@@ -1,0 +1,82 @@
+"""Folders of a run's own objects: what is in them, parts of what is in them, and their removal."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from processor.errors import StorageError
+from processor.storage.objects import Store, find_filesystem
+from processor.storage.urls import is_absence, parse_url, parse_writable_url, redact_url, storage_errors
+
+__all__ = ["list_names", "read_range", "remove_folder"]
+
+
+def list_names(store: Store, url: str) -> frozenset[str]:
+    """Names of the objects directly in a folder; none where there is no such folder.
+
+    Raises
+    ------
+    InputError
+        Access is denied.
+    StorageError
+        Storage or the network failed.
+    """
+    place = parse_url(url)
+    with storage_errors(url):
+        if place.protocol == "file":
+            folder = Path(place.path)
+            return frozenset(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else frozenset()
+        try:
+            entries = find_filesystem(place.protocol, store.access).ls(place.path, detail=True)
+        except FileNotFoundError as error:
+            if is_absence(error):
+                return frozenset()
+            raise
+        return frozenset(str(entry["name"]).rpartition("/")[2] for entry in entries if entry["type"] == "file")
+
+
+def read_range(store: Store, url: str, start: int, size: int) -> bytes:
+    """Bytes ``start`` to ``start + size`` of an object.
+
+    Raises
+    ------
+    InputError
+        There is no such object, or access is denied.
+    StorageError
+        The object is shorter, or storage or the network failed.
+    """
+    place = parse_url(url)
+    with storage_errors(url):
+        if place.protocol == "file":
+            with Path(place.path).open("rb") as stream:
+                stream.seek(start)
+                data = stream.read(size)
+        else:
+            data = bytes(find_filesystem(place.protocol, store.access).cat_file(place.path, start=start, end=start + size))
+    if len(data) != size:
+        msg = f"{redact_url(url)} ends before byte {start + size}: it was cut short"
+        raise StorageError(msg)
+    return data
+
+
+def remove_folder(store: Store, url: str) -> None:
+    """Remove a folder with all that is in it; one that is gone already is no error.
+
+    Raises
+    ------
+    InputError
+        Access is denied.
+    StorageError
+        Storage or the network failed.
+    """
+    place = parse_writable_url(url)
+    with storage_errors(url):
+        if place.protocol == "file":
+            shutil.rmtree(place.path, ignore_errors=True)
+            return
+        try:
+            find_filesystem(place.protocol, store.access).rm(place.path, recursive=True)
+        except FileNotFoundError as error:
+            if not is_absence(error):
+                raise
