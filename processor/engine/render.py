@@ -19,7 +19,7 @@ from processor.engine.scene import make_pipelines
 from processor.engine.solve import Solution
 from processor.model import Moments, Window
 from processor.stages.merge_rasters import merge_layer
-from processor.stages.moments import compute_moments, select_valid
+from processor.stages.moments import compute_valid_moments
 from processor.storage.raster import RasterReader
 
 __all__ = ["RenderedWindow", "Renderer"]
@@ -214,5 +214,5 @@ def _block_moments(
     for block in _blocks(window):
         rows, cols = block.slices_in(window)
         valid = index[rows, cols] > 0
-        moments = compute_moments(select_valid(values[:, rows, cols], None if valid.all() else valid))
+        moments = compute_valid_moments(values[:, rows, cols], valid)
         yield (block.row // BLOCK_EDGE, block.col // BLOCK_EDGE), moments

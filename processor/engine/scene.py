@@ -101,8 +101,8 @@ class ScenePipeline:
         correction = self.correction
         surface = None if correction is None else compute_surface(correction, self.scene.grid, source, self.calculation)
         step = max(1, _STRIP // width)
-        buffer = np.empty((step, width), self.calculation)
-        departure = np.empty_like(buffer)
+        buffers = np.empty((4, step, width), self.calculation)
+        buffer, departure, scratch = buffers[0], buffers[1], buffers[2:]
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             for band in range(bands):
                 scale, offset = 1.0, 0.0
@@ -113,7 +113,7 @@ class ScenePipeline:
                     count = rows.stop - rows.start
                     piece = apply_adjustment(pixels.values[band, rows], scale, offset, out=buffer[:count])
                     if correction is not None and surface is not None:
-                        near = surface.read_rows(band, rows, departure[:count])
+                        near = surface.read_rows(band, rows, departure[:count], scratch)
                         piece = apply_correction(piece, near, correction)
                     yield band, rows, piece
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.model import Adjustment, BlockGrid, BlockMap, Bounds, Grid, LocalCorrection, Moments, Window
+from processor.stages.moments import zero_invalid
 
 __all__ = [
     "BlockSums",
@@ -155,7 +156,7 @@ def compute_block_sums(
     if values.dtype.kind in "iu" and values.dtype.itemsize <= 2:
         wide = np.int64 if values.dtype.kind == "i" else np.uint64
     if valid is not None:
-        values = np.where(valid, values, values.dtype.type(0))
+        values = zero_invalid(values, valid)
         ones = _reduce_rows(valid.view(np.uint8), row_edges, np.uint64)
         area = _reduce_rows(ones.swapaxes(-1, -2), col_edges, np.float64).swapaxes(-1, -2)
     else:
@@ -282,22 +283,32 @@ class Surface:
     segments: tuple[tuple[int, int, int], ...]
     fraction: NDArray[np.floating]
 
-    def read_rows(self, band: int, rows: slice, out: NDArray[np.floating]) -> NDArray[np.floating]:
-        """P - 1 of some rows of a band, into ``out`` (rows, width); 0 where nothing is near."""
-        self._spread(self.weighted[band, rows], out)
+    def read_rows(
+        self, band: int, rows: slice, out: NDArray[np.floating], scratch: NDArray[np.floating] | None = None
+    ) -> NDArray[np.floating]:
+        """P - 1 of some rows of a band, into ``out`` (rows, width); 0 where nothing is near.
+
+        ``scratch`` (2, rows, width) is overwritten; whoever asks often gives the same one again.
+        """
+        low, near = np.empty((2, *out.shape), out.dtype) if scratch is None else scratch[:, : len(out)]
+        self._spread(self.weighted[band, rows], low, out)
         if self.weight is not None:
-            near = np.empty_like(out)
-            self._spread(self.weight[band, rows], near)
-            np.divide(out, near, out=out, where=near > 0)
-            out[near <= 0] = 0
+            self._spread(self.weight[band, rows], low, near)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                np.divide(out, near, out=out)
+            nothing = near <= 0
+            if nothing.any():
+                out[nothing] = 0
         return out
 
-    def _spread(self, columns: NDArray[np.floating], out: NDArray[np.floating]) -> None:
+    def _spread(self, columns: NDArray[np.floating], low: NDArray[np.floating], out: NDArray[np.floating]) -> None:
+        """Interpolate between columns into ``out``; ``low`` is overwritten. Whole rows are faster than row by segment."""
+        steps = columns[:, 1:] - columns[:, :-1]
         for start, end, left in self.segments:
-            piece = out[:, start:end]
-            low, high = columns[:, left, None], columns[:, left + 1, None]
-            np.multiply(high - low, self.fraction[None, start:end], out=piece)
-            np.add(piece, low, out=piece)
+            low[:, start:end] = columns[:, left, None]
+            out[:, start:end] = steps[:, left, None]
+        np.multiply(out, self.fraction, out=out)
+        np.add(out, low, out=out)
 
 
 def _positions(

@@ -5,16 +5,18 @@ For integer pixels the sums of a piece are exact integers, so a piece's moments 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from processor.model import Moments
 
-__all__ = ["compute_moments", "empty_moments", "merge_moments", "select_valid"]
+__all__ = ["compute_moments", "compute_valid_moments", "empty_moments", "merge_moments", "select_valid", "zero_invalid"]
 
-_CHUNK = 32_768  # values a step: the scratch arrays stay in the second-level cache
+_CHUNK = 65_536  # values a step: scratch arrays stay in the second-level cache, and so many of 16 bits sum to less than 2**32
+_FLOAT_CHUNK = 32_768  # values a step, which decides how float64 sums round: not to be changed
 
 
 def empty_moments(bands: int) -> Moments:
@@ -48,6 +50,27 @@ def select_valid(values: NDArray[np.generic], valid: NDArray[np.bool_] | None) -
     return np.ascontiguousarray(values[:, valid])
 
 
+def zero_invalid(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> NDArray[np.generic]:
+    """A copy of an array, 0 where it is invalid.
+
+    Parameters
+    ----------
+    values
+        (bands, height, width) or (height, width), any real dtype; invalid pixels may hold anything.
+    valid
+        (height, width), True where valid.
+    """
+    if values.dtype.kind == "f":
+        return np.where(valid, values, values.dtype.type(0))
+    return np.asarray(np.bitwise_and(values, _spread(valid, values.dtype)))
+
+
+def _spread(valid: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """All bits set where valid and none where not, in an integer dtype: a mask that costs an eighth of choosing."""
+    kind = np.dtype(f"i{dtype.itemsize}").type
+    return np.negative(valid.view(np.int8), dtype=kind).view(dtype)
+
+
 def compute_moments(pixels: NDArray[np.generic]) -> Moments:
     """Count, mean, sum of squared departures, minimum and maximum of each band.
 
@@ -60,47 +83,95 @@ def compute_moments(pixels: NDArray[np.generic]) -> Moments:
     -------
     Moments in the units of the pixels. Integer types of up to 16 bits are summed exactly; others in float64, about the mean.
     """
-    bands, count = pixels.shape
+    return compute_valid_moments(pixels[:, None], None)
+
+
+def compute_valid_moments(values: NDArray[np.generic], valid: NDArray[np.bool_] | None) -> Moments:
+    """Moments of the valid pixels of an array, as :func:`compute_moments` of what :func:`select_valid` selects.
+
+    Parameters
+    ----------
+    values
+        (bands, height, width), any real dtype; valid pixels are finite.
+    valid
+        (height, width), True where valid; None: everywhere.
+    """
+    bands, height, width = values.shape
+    count = height * width if valid is None else int(np.count_nonzero(valid))
     if count == 0:
         return empty_moments(bands)
-    exact = pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2
-    sums = [(_exact_sums if exact else _float_sums)(np.ascontiguousarray(band)) for band in pixels]
-    return Moments(
-        count=count,
-        mean=np.array([mean for mean, _ in sums]),
-        m2=np.array([m2 for _, m2 in sums]),
-        minimum=pixels.min(axis=1).astype(np.float64),
-        maximum=pixels.max(axis=1).astype(np.float64),
+    if count == height * width:
+        valid = None
+    compute = _exact_sums if values.dtype.kind in "iu" and values.dtype.itemsize <= 2 else _float_sums
+    sums = [compute(band, valid, count) for band in values]
+    mean, m2, minimum, maximum = np.array(sums).T
+    return Moments(count=count, mean=mean, m2=m2, minimum=minimum, maximum=maximum)
+
+
+def _exact_sums(band: NDArray[np.generic], valid: NDArray[np.bool_] | None, count: int) -> tuple[float, float, float, float]:
+    """Mean, sum of squared departures, minimum and maximum of an integer band (height, width) of up to 16 bits.
+
+    Mean and sum are rounded once each.
+    """
+    wide, square = (np.int64, np.int32) if band.dtype.kind == "i" else (np.uint64, np.uint32)
+    limits = np.iinfo(band.dtype.str)
+    total, squares, low, high = 0, 0, limits.max, limits.min
+    scratch = np.empty(min(_CHUNK, band.size), square)
+    for piece, inside in _cut_pieces(band, valid):
+        low, high = _widen(piece, inside, low, high)
+        out = scratch[: piece.size].reshape(piece.shape)
+        np.copyto(out, piece if inside is None else zero_invalid(piece, inside))
+        total += int(out.sum(dtype=square))
+        np.multiply(out, out, out=out)
+        squares += int(out.sum(dtype=wide))
+    return total / count, (count * squares - total * total) / count, float(low), float(high)
+
+
+def _cut_pieces(
+    band: NDArray[np.generic], valid: NDArray[np.bool_] | None
+) -> Iterator[tuple[NDArray[np.generic], NDArray[np.bool_] | None]]:
+    """Pieces (rows, columns) of at most 65,536 pixels with their masks, None where all are valid; none without a valid one."""
+    height, width = band.shape
+    rows, cols = max(1, _CHUNK // width), min(width, _CHUNK)
+    for row in range(0, height, rows):
+        for col in range(0, width, cols):
+            place = slice(row, row + rows), slice(col, col + cols)
+            inside = None if valid is None else valid[place]
+            if inside is None or inside.all():
+                yield band[place], None
+            elif inside.any():
+                yield band[place], inside
+
+
+def _widen(piece: NDArray[np.generic], inside: NDArray[np.bool_] | None, low: int, high: int) -> tuple[int, int]:
+    """The smallest and largest of two bounds and the valid pixels of an integer array."""
+    if inside is None:
+        return min(low, int(piece.min())), max(high, int(piece.max()))
+    # Seen as unsigned and counted from the dtype's least number, an invalid pixel of all bits or of none decides nothing.
+    unsigned = np.dtype(f"u{piece.dtype.itemsize}")
+    least = int(np.iinfo(piece.dtype.str).min)
+    shifted = np.bitwise_xor(piece.view(unsigned), unsigned.type(-least))
+    mask = _spread(inside, unsigned)
+    return (
+        min(low, int(np.bitwise_or(shifted, np.invert(mask)).min()) + least),
+        max(high, int(np.bitwise_and(shifted, mask).max()) + least),
     )
 
 
-def _exact_sums(band: NDArray[np.generic]) -> tuple[float, float]:
-    """Mean and sum of squared departures of an integer band of up to 16 bits, rounded once each."""
-    wide = np.int64 if band.dtype.kind == "i" else np.uint64
-    square = np.empty(min(_CHUNK, band.size), np.int32 if band.dtype.kind == "i" else np.uint32)
-    total, squares = int(band.sum(dtype=wide)), 0
-    for start in range(0, band.size, _CHUNK):
-        piece = band[start : start + _CHUNK]
+def _float_sums(band: NDArray[np.generic], valid: NDArray[np.bool_] | None, count: int) -> tuple[float, float, float, float]:
+    """Mean, sum of squared departures, minimum and maximum of a band (height, width), in float64, in two passes."""
+    chosen = np.ascontiguousarray(band).reshape(-1) if valid is None else band[valid]
+    mean = float(chosen.sum(dtype=np.float64)) / count
+    square = np.empty(min(_FLOAT_CHUNK, count), np.float64)
+    m2 = 0.0
+    for start in range(0, count, _FLOAT_CHUNK):
+        piece = chosen[start : start + _FLOAT_CHUNK]
         out = square[: piece.size]
         np.copyto(out, piece)
-        np.multiply(out, out, out=out)
-        squares += int(out.sum(dtype=wide))
-    count = band.size
-    return total / count, (count * squares - total * total) / count
-
-
-def _float_sums(band: NDArray[np.generic]) -> tuple[float, float]:
-    """Mean and sum of squared departures of a band in float64, in two passes."""
-    mean = float(band.sum(dtype=np.float64)) / band.size
-    square = np.empty(min(_CHUNK, band.size), np.float64)
-    m2 = 0.0
-    for start in range(0, band.size, _CHUNK):
-        piece = band[start : start + _CHUNK]
-        out = square[: piece.size]
-        np.subtract(piece, mean, out=out, dtype=np.float64)  # a python float would leave float32 pixels in float32
+        np.subtract(out, mean, out=out)
         np.multiply(out, out, out=out)
         m2 += float(out.sum())
-    return mean, m2
+    return mean, m2, float(chosen.min()), float(chosen.max())
 
 
 def merge_moments(parts: Iterable[Moments]) -> Moments:

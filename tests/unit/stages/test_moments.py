@@ -11,9 +11,16 @@ import pytest
 from numpy.typing import NDArray
 
 from processor.model import Moments
-from processor.stages.moments import compute_moments, empty_moments, merge_moments, select_valid
+from processor.stages.moments import (
+    compute_moments,
+    compute_valid_moments,
+    empty_moments,
+    merge_moments,
+    select_valid,
+    zero_invalid,
+)
 
-CHUNK = 32_768  # values that the module sums in one step; longer bands take several
+CHUNK = 65_536  # values that the module sums in one step; longer bands take several
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
 EXACT = ("int8", "uint8", "int16", "uint16")
 
@@ -151,3 +158,38 @@ def test_only_valid_pixels_are_selected_in_raster_order() -> None:
     np.testing.assert_array_equal(selected, [[1, 3, 5], [7, 9, 11]])
     np.testing.assert_array_equal(select_valid(values, None), values.reshape(2, 6))
     assert select_valid(values, np.zeros((2, 3), np.bool_)).shape == (2, 0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "int32", "float32", "float64"])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 1.0])
+def test_valid_moments_are_those_of_the_selected_pixels_bit_for_bit(dtype: str, share: float) -> None:
+    random = np.random.default_rng(4)
+    values = draw(dtype, (3, 300 * 700)).reshape(3, 300, 700)[:, :, 20:680]
+    valid = random.random(values.shape[1:]) < share
+    assert_same(compute_valid_moments(values, valid), compute_moments(select_valid(values, valid)))
+
+
+def test_valid_moments_of_values_at_the_ends_of_a_signed_dtype() -> None:
+    values = np.array([[[-32768, 32767, 5, -7]]], np.int16)
+    valid = np.array([[False, False, True, True]])
+    moments = compute_valid_moments(values, valid)
+    assert (moments.count, moments.minimum[0], moments.maximum[0], moments.mean[0]) == (2, -7, 5, -1)
+
+
+def test_a_row_longer_than_a_step_is_summed_whole() -> None:
+    row = np.full((1, 1, 200_001), 65535, np.uint16)
+    valid = np.ones((1, 200_001), np.bool_)
+    valid[0, 7] = False
+    for moments, count in ((compute_valid_moments(row, None), 200_001), (compute_valid_moments(row, valid), 200_000)):
+        assert (moments.count, moments.mean[0], moments.m2[0]) == (count, 65535, 0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "float32"])
+def test_invalid_pixels_are_zero_whatever_they_held(dtype: str) -> None:
+    values = draw(dtype, (2, 12)).reshape(2, 3, 4)
+    valid = np.arange(12).reshape(3, 4) % 3 > 0
+    if values.dtype.kind == "f":
+        values[:, ~valid] = np.nan
+    zeroed = zero_invalid(values, valid)
+    assert zeroed.dtype == values.dtype
+    np.testing.assert_array_equal(zeroed, np.where(valid, values, 0))
