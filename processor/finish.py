@@ -50,6 +50,7 @@ def finish(
     stamp: Stamp,
     *,
     remember: Callable[[frozenset[str]], frozenset[str]] = lambda former: former,
+    is_own: Callable[[dict[str, Any]], bool] = lambda _: False,
 ) -> dict[str, Any] | Result:
     """Make everything that is to be published, and publish it; the mosaic goes to its place as it is assembled.
 
@@ -62,6 +63,8 @@ def finish(
     remember
         Told which files the result that is replaced had, and gives them back, with those that it was told before where a former
         attempt was interrupted.
+    is_own
+        Tells an Item that another process published for this very run.
 
     Returns
     -------
@@ -78,7 +81,7 @@ def finish(
     findings = (*prepared.findings, *solution.findings)
     threads = resolve_threads(plan.config.shared.io_threads, auto=4)
     try:
-        former = remember(begin(destination, render_claim(plan.config, prepared.digest)))
+        former = remember(begin(destination, render_claim(plan.config, prepared.digest), is_own=is_own))
         if rendered is None:
             result = describe_scenes(prepared, measures, solution, rasters, scratch, stamp, findings)
         else:

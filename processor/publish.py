@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -127,7 +127,9 @@ def check_claim(destination: Destination, claim: str) -> None:
         raise ExistsError(_describe_leftover(url))
 
 
-def begin(destination: Destination, claim: str) -> frozenset[str]:
+def begin(
+    destination: Destination, claim: str, *, is_own: Callable[[dict[str, Any]], bool] = lambda _: False
+) -> frozenset[str]:
     """Claim the folder, before anything else is published there.
 
     When a former result is replaced, its Item goes first, so that no Item ever names files of another run.
@@ -136,6 +138,8 @@ def begin(destination: Destination, claim: str) -> frozenset[str]:
     ----------
     claim
         The configuration file that this run publishes.
+    is_own
+        Tells an Item that this very run has published, by another process that does the same: it is not replaced.
 
     Returns
     -------
@@ -144,10 +148,14 @@ def begin(destination: Destination, claim: str) -> frozenset[str]:
     Raises
     ------
     ExistsError
-        Another unfinished run has claimed it.
+        Another unfinished run has claimed it, or this one is finished.
     StorageError
         Storage or the network failed.
     """
+    item = _read_item(destination) if destination.overwrite else None
+    if item is not None and is_own(item):
+        msg = f"{destination.item_url} was published meanwhile"
+        raise ExistsError(msg)
     former = _remove_item(destination) if destination.overwrite else frozenset()
     url = destination.url(CLAIM)
     try:
@@ -193,7 +201,7 @@ def publish(
     item: dict[str, Any],
     *,
     threads: int,
-    former: frozenset[str] = frozenset(),
+    former: frozenset[str] | None = None,
 ) -> None:
     """Publish everything that is not published yet, the Item last.
 
@@ -202,8 +210,8 @@ def publish(
     Parameters
     ----------
     former
-        Paths of the files of the result that is replaced, as :func:`begin` found them; those that the new one does not have are
-        removed.
+        Paths of the files of the result that is replaced, as :func:`begin` found them, which has made way; those that the new
+        one does not have are removed. None: :func:`begin` was not called.
 
     Raises
     ------
@@ -216,8 +224,8 @@ def publish(
     size = sum(product.artifact.size for product in waiting)
     message = f"publishing {len(waiting)} files ({size / 1e6:.1f} MB) in {destination.folder}"
     log_event(_LOGGER, "publishing", message, files=len(waiting), bytes=size)
-    if destination.overwrite:
-        former |= _remove_item(destination)
+    if former is None:
+        former = _remove_item(destination) if destination.overwrite else frozenset()
     _upload_all(destination, waiting, threads)
     for copy in copies:
         destination.store.upload_file(copy.file, copy.url, overwrite=True)

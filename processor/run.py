@@ -42,7 +42,7 @@ from stac.payload import is_payload, update_payload
 from stac.read import process_options
 from stac.request import SearchRequest
 
-__all__ = ["Outcome", "Prepared", "Request", "execute", "prepare", "run"]
+__all__ = ["Outcome", "Prepared", "Request", "check_place", "conclude", "execute", "prepare", "run"]
 
 _LOGGER = logging.getLogger(__name__)
 _ITEM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -206,25 +206,35 @@ def execute(request: Request, prepared: Prepared, tracker: Tracker) -> Outcome:
     """Measure, solve, render and publish what was planned."""
     config = prepared.plan.config
     destination = request.place(prepared.item_id, prepared.access)
-    if not request.overwrite:
-        published = find_published(destination, prepared.digest)
-        if published is not None:
-            return _finish_done(request, prepared, published)
-        check_claim(destination, render_claim(config, prepared.digest))
+    published = check_place(request, prepared)
+    if published is not None:
+        return conclude(request, prepared, published, already_done=True)
     stamp = _make_stamp(request, destination)
     with scratch_folder(config) as scratch:
         warn_of_space(scratch, estimate_scratch(prepared.plan))
         made = _make(destination, prepared, scratch, tracker, stamp)
     if not isinstance(made, Result):
-        return _finish_done(request, prepared, made)
-    announce(prepared.announcement, made.item, store=destination.store, overwrite=request.overwrite)
-    return Outcome(
-        item=made.item,
-        folder=destination.folder,
-        already_done=False,
-        findings=made.findings,
-        payload=_find_payload(prepared),
-    )
+        return conclude(request, prepared, made, already_done=True)
+    return conclude(request, prepared, made.item, findings=made.findings)
+
+
+def check_place(request: Request, prepared: Prepared) -> dict[str, Any] | None:
+    """The Item, where a former run published it; None where this one may.
+
+    Raises
+    ------
+    ExistsError
+        Something else is there, which may not be replaced.
+    StorageError
+        Storage or the network failed.
+    """
+    if request.overwrite:
+        return None
+    destination = request.place(prepared.item_id, prepared.access)
+    published = find_published(destination, prepared.digest)
+    if published is None:
+        check_claim(destination, render_claim(prepared.plan.config, prepared.digest))
+    return published
 
 
 def _make_stamp(request: Request, destination: Destination) -> Stamp:
@@ -234,14 +244,24 @@ def _make_stamp(request: Request, destination: Destination) -> Stamp:
     return Stamp(created=request.created, self_href=destination.absolute_item_url, mosaic_url=mosaic)
 
 
-def _finish_done(request: Request, prepared: Prepared, item: dict[str, Any]) -> Outcome:
-    """Say that a former run did the work, and make its Item known if that run did not come so far."""
+def conclude(
+    request: Request,
+    prepared: Prepared,
+    item: dict[str, Any],
+    *,
+    findings: tuple[Finding, ...] = (),
+    already_done: bool = False,
+) -> Outcome:
+    """Make a published Item known, which does nothing where that was done before, and say what came of the run."""
     destination = request.place(prepared.item_id, prepared.access)
-    check_belonging(item, prepared.announcement, item_url=destination.item_url)
-    message = f"already done: {destination.item_url} has these inputs and this configuration"
-    log_event(_LOGGER, "already-done", message, item=destination.item_url)
+    if already_done:
+        check_belonging(item, prepared.announcement, item_url=destination.item_url)
+        message = f"already done: {destination.item_url} has these inputs and this configuration"
+        log_event(_LOGGER, "already-done", message, item=destination.item_url)
     announce(prepared.announcement, item, store=destination.store, overwrite=request.overwrite)
-    return Outcome(item=item, folder=destination.folder, already_done=True, findings=(), payload=_find_payload(prepared))
+    return Outcome(
+        item=item, folder=destination.folder, already_done=already_done, findings=findings, payload=_find_payload(prepared)
+    )
 
 
 def _find_payload(prepared: Prepared) -> Mapping[str, Any] | None:

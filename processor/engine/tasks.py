@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from processor.engine.local import index_spec, iter_rendered, mosaic_spec
 from processor.engine.measure import ChunkMeasures, Measures, measure_blocks, measure_chunk
@@ -44,8 +45,8 @@ __all__ = [
     "sum_batch",
 ]
 
-CHUNKS_PER_TASK = 64
-TILE_BLOCKS = 8  # on the edge: 4096 pixels
+CHUNKS_PER_TASK: Final = 64
+TILE_BLOCKS: Final = 8  # on the edge: 4096 pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
