@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from servers import ObjectServer, WebServer, run_gcs, run_s3, run_web
 
 import processor
 
@@ -35,3 +37,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("server"):
             item.add_marker(pytest.mark.xdist_group("server"))
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    """A real S3 server; started once, when the first test asks for it."""
+    with run_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    """A server that speaks as Google Cloud Storage does."""
+    with run_gcs(tmp_path_factory.mktemp("gcs")) as server:
+        yield server
+
+
+@pytest.fixture
+def web_server(tmp_path: Path) -> Iterator[WebServer]:
+    """A plain web server of ``tmp_path / "web"``."""
+    with run_web(tmp_path / "web") as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _without_variables_of_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a developer has set for storage does not reach the tests, nor do proxies that would not know the loopback."""
+    for name in [
+        name for name in os.environ if name.startswith(("AWS_", "GOOGLE_", "GS_", "CPL_")) and name != "AWS_CA_BUNDLE"
+    ]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 
 from processor.errors import ConfigError, InputError
 from processor.parameters import Io
+from processor.storage.urls import quieten_gcsfs
 
 __all__ = ["S3", "Access", "Gs", "resolve_access"]
 
@@ -107,8 +108,7 @@ class Access:
 
     def _gcsfs_options(self) -> dict[str, Any]:
         gs = self.gs
-        # Hierarchical namespaces would be asked for at first use, and servers like Google's do not answer that.
-        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        quieten_gcsfs()
         options: dict[str, Any] = {"token": "anon" if gs.anonymous else gs.credentials}
         if gs.endpoint is not None:
             options["endpoint_url"] = gs.endpoint.rstrip("/")

@@ -8,8 +8,6 @@ is ``scene.tif.msk``, GDAL's form of a mask, and only as GeoTIFF.
 from __future__ import annotations
 
 import os
-import random
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from rasterio.session import Session
 from processor.errors import ConfigError, InputError, MosaicError, StorageError
 from processor.storage.access import Access
 from processor.storage.ranged import close_opened, find_failure, open_through_fsspec
+from processor.storage.retry import MOST_ROUNDS, repeat
 from processor.storage.traffic import Traffic
 from processor.storage.urls import parse_url, redact_url
 
@@ -37,7 +36,6 @@ __all__ = [
     "gdal_env",
     "is_remote",
     "local_name",
-    "retry_remote",
 ]
 
 T = TypeVar("T")
@@ -49,8 +47,6 @@ MASK_SUFFIX: Final = ".msk"
 
 _GDAL_CACHE: Final = 64 * 2**20  # bytes; decoded blocks are kept by the reader, GDAL need not keep them too
 _PREFIXES: Final = {"s3": "/vsis3/", "gs": "/vsigs/"}
-_ATTEMPTS: Final = 4  # at what GDAL gave up: a body that ended early, a connection that was cut
-_LONGEST_PAUSE: Final = 15.0  # seconds
 _DENIED: Final = (
     "403",
     "401",
@@ -172,6 +168,10 @@ class GdalReader:
         """Open an overview by its position in the file; errors as of :meth:`open`."""
         return self._open(href, scene, OVERVIEW_LEVEL=index)
 
+    def repeat(self, call: Callable[[], T]) -> T:
+        """Repeat what failed for now, of a remote file; GDAL or the protocol's client has repeated single requests before."""
+        return repeat(call, times=min(self._access.retries, MOST_ROUNDS))
+
     def close(self, dataset: DatasetReader) -> None:
         """Close a raster, in whatever thread it was opened."""
         if "riopener" in dataset.name or "raster/raster.tif" in dataset.name:
@@ -182,7 +182,7 @@ class GdalReader:
     def _open(self, href: str, scene: str, **options: int) -> DatasetReader:
         path = local_name(href)
         if is_remote(href):
-            return retry_remote(lambda: self._open_remote(href, scene, options))
+            return self.repeat(lambda: self._open_remote(href, scene, options))
         if not os.path.isfile(path):  # noqa: PTH113 - as above
             msg = f"scene {scene}: no such file: {href}; correct the href, or fetch the file"
             raise InputError(msg)
@@ -247,13 +247,3 @@ def describe_failure(href: str, scene: str, what: str, error: RasterioError) -> 
     if "not recognized" in text or "not a supported" in text:
         return _describe_format(href, scene, error)
     return StorageError(f"scene {scene}: {what} {shown} ({reason}); storage or the network failed, try again later")
-
-
-def retry_remote(call: Callable[[], T]) -> T:
-    """Repeat what failed for now, after growing and random pauses; GDAL has repeated single requests before."""
-    for attempt in range(_ATTEMPTS - 1):
-        try:
-            return call()
-        except StorageError:
-            time.sleep(random.uniform(0.5, 1.0) * min(_LONGEST_PAUSE, 0.5 * 4**attempt))  # noqa: S311 - not a secret
-    return call()

@@ -4,41 +4,34 @@ A name that exists is complete: local writes go to a hidden ".part" file beside 
 into place; object stores show an object only once it is whole. Without ``overwrite`` a write is create-once, and that holds
 between processes and machines:
 
-- local files: hard link, which fails where the name exists. On file systems without hard links the name is reserved first
-  (an empty file for a moment), then replaced.
+- local files (:mod:`processor.storage.local_files`): hard link, which fails where the name exists. On file systems without hard
+  links the name is reserved first (an empty file for a moment), then replaced.
 - ``s3://``: ``If-None-Match: *`` on the request that completes the object. A server that ignores the header overwrites.
 - ``gs://``: generation 0 as a precondition.
 - ``memory://`` (tests): within the process.
 - ``http(s)://`` and other protocols of fsspec are read only.
 
-Requests that failed for now are repeated, with growing and random pauses: to S3 and GCS by their clients, to others here.
+Requests that failed for now are repeated, with growing and random pauses: to S3 and GCS by their clients, request by request;
+here, what failed all the same or has a client that repeats nothing.
 
 Writing the same bytes again is not an error, so that a task that was killed after its write can be repeated.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import random
-import re
-import secrets
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, TypeVar, cast
+from typing import Any, BinaryIO, Final, Literal
 
-import fsspec
-
-from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError
-from processor.storage.access import Access, resolve_access
+from processor.errors import ExistsError, MosaicError
+from processor.storage.local_files import link_file, write_file
+from processor.storage.reading import ObjectInfo, ReadStore, find_filesystem
 from processor.storage.urls import (
     Place,
-    is_absence,
     join_url,
     local_path,
     parse_url,
@@ -46,9 +39,6 @@ from processor.storage.urls import (
     redact_url,
     storage_errors,
 )
-
-if sys.platform != "win32":
-    import fcntl
 
 __all__ = [
     "ObjectInfo",
@@ -62,17 +52,9 @@ __all__ = [
     "storage_errors",
 ]
 
-T = TypeVar("T")
-
 _CHUNK: Final = 8 << 20  # bytes read or hashed at once
 _PART: Final = 16 << 20  # bytes of a part of an upload; S3 allows 10,000 parts
 _UPLOADS_AT_ONCE: Final = 4  # parts in flight: bounds memory to 64 MiB for objects below 144 GB
-_RETRYING: Final = frozenset({"file", "memory", "s3", "gs"})
-"""Protocols whose clients repeat requests themselves, or need not."""
-
-_LONGEST_PAUSE: Final = 15.0  # seconds
-_LEFTOVER: Final = re.compile(r"\..+\.[0-9a-f]{16}\.part")
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,176 +70,11 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectInfo:
-    """What storage tells of an object without reading it.
-
-    size: bytes, or None.
-    version: entity tag, generation or time of change, whichever it tells; None where it tells none.
-    """
-
-    size: int | None
-    version: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
+class Store(ReadStore):
     """Every object the program reads or writes that is not read through GDAL.
 
     access: how storage is reached; default: as the environment says.
     """
-
-    access: Access = field(default_factory=resolve_access)
-
-    def exists(self, url: str) -> bool:
-        """Whether an object (not a folder) has this name.
-
-        Raises
-        ------
-        StorageError
-            Storage does not answer: that is no proof of absence.
-        InputError
-            Access is denied.
-        """
-        place = parse_url(url)
-        if place.protocol == "file":
-            with storage_errors(url):
-                return Path(place.path).is_file()
-        return self._retry(place, lambda: self._find(place, url))
-
-    def _find(self, place: Place, url: str) -> bool:
-        with storage_errors(url):
-            try:
-                return str(self._filesystem(place).info(place.path)["type"]) == "file"
-            except FileNotFoundError as error:
-                if is_absence(error):
-                    return False
-                raise
-
-    def describe(self, url: str) -> ObjectInfo:
-        """Size and version of an object.
-
-        Raises
-        ------
-        InputError
-            There is no such object, or access is denied.
-        StorageError
-            Storage or the network failed.
-        """
-        place = parse_url(url)
-        if place.protocol == "file":
-            with storage_errors(url):
-                status = Path(place.path).stat()
-            return ObjectInfo(size=status.st_size, version=str(status.st_mtime_ns))
-
-        def ask() -> Mapping[str, Any]:
-            with storage_errors(url):
-                return cast("Mapping[str, Any]", self._filesystem(place).info(place.path))
-
-        info = self._retry(place, ask)
-        known = (info.get(key) for key in ("ETag", "etag", "md5Hash", "generation", "LastModified", "Last-Modified"))
-        version = next((str(value).strip('"') for value in known if value), None)
-        return ObjectInfo(size=info.get("size"), version=version)
-
-    def list_objects(self, url: str) -> list[str]:
-        """URLs of the objects directly in a folder.
-
-        Raises
-        ------
-        InputError
-            Access is denied, or there is no such folder.
-        StorageError
-            Storage or the network failed.
-        """
-        place = parse_url(url)
-        with storage_errors(url):
-            filesystem = self._filesystem(place)
-            entries = filesystem.ls(place.path, detail=True)
-            return [str(filesystem.unstrip_protocol(entry["name"])) for entry in entries if entry["type"] == "file"]
-
-    def glob(self, pattern: str) -> list[str]:
-        """URLs of the objects that a pattern matches.
-
-        Raises
-        ------
-        InputError
-            Access is denied.
-        StorageError
-            Storage or the network failed.
-        """
-        place = parse_url(pattern)
-        with storage_errors(pattern):
-            filesystem = self._filesystem(place)
-            entries = filesystem.glob(place.path, detail=True).values()
-            return [str(filesystem.unstrip_protocol(entry["name"])) for entry in entries if entry["type"] == "file"]
-
-    def remove(self, url: str) -> None:
-        """Remove an object; one that is gone already is no error.
-
-        Raises
-        ------
-        InputError
-            Access is denied.
-        StorageError
-            Storage or the network failed.
-        """
-        place = parse_writable_url(url)
-        with storage_errors(url):
-            if place.protocol == "file":
-                Path(place.path).unlink(missing_ok=True)
-            else:
-                with suppress(FileNotFoundError):
-                    self._filesystem(place).rm_file(place.path)
-
-    def _retry(self, place: Place, call: Callable[[], T]) -> T:
-        """Repeat what failed for now, where the protocol's client does not do that itself."""
-        attempts = 0 if place.protocol in _RETRYING else self.access.retries
-        for attempt in range(attempts):
-            try:
-                return call()
-            except StorageError:
-                time.sleep(random.uniform(0.5, 1.0) * min(_LONGEST_PAUSE, 0.5 * 2**attempt))  # noqa: S311 - not a secret
-        return call()
-
-    def read_bytes(self, url: str, *, max_bytes: int) -> bytes:
-        """Read a whole object of at most ``max_bytes`` bytes.
-
-        Raises
-        ------
-        InputError
-            There is no such object, access is denied, or it is larger.
-        StorageError
-            Storage or the network failed.
-        """
-
-        def read() -> bytes:
-            with self.open_stream(url) as stream:
-                return stream.read(max_bytes + 1)
-
-        data = self._retry(parse_url(url), read)
-        if len(data) > max_bytes:
-            msg = f"{redact_url(url)} is larger than the {max_bytes} bytes allowed for it; check that it is the right object"
-            raise InputError(msg)
-        return data
-
-    @contextmanager
-    def open_stream(self, url: str) -> Iterator[BinaryIO]:
-        """Open an object for reading; errors inside the block are wrapped as those of this module.
-
-        Raises
-        ------
-        InputError
-            There is no such object, or access is denied.
-        StorageError
-            Storage or the network failed.
-        """
-        place = parse_url(url)
-        with storage_errors(url):
-            if place.protocol == "file":
-                with Path(place.path).open("rb") as file:
-                    yield file
-            else:
-                with self._filesystem(place).open(place.path, "rb") as stream:
-                    yield cast("BinaryIO", stream)
 
     def write_bytes(self, url: str, data: bytes, *, overwrite: bool = False, content_type: str | None = None) -> Written:
         """Write an object; create-once unless ``overwrite``.
@@ -284,7 +101,9 @@ class Store:
         filesystem = self._filesystem(place)
         mode = _mode(overwrite=overwrite)
         kwargs = _content_type(place, content_type)
-        return self._create(url, written, lambda: filesystem.pipe_file(place.path, data, mode=mode, **kwargs))
+        return self._create(
+            url, written, lambda: filesystem.pipe_file(place.path, data, mode=mode, **kwargs), overwrite=overwrite
+        )
 
     def upload_file(
         self,
@@ -334,7 +153,11 @@ class Store:
         known = written if written is not None else _digest(iter_file(source))
         filesystem, mode = self._filesystem(place), _mode(overwrite=overwrite)
         kwargs = _content_type(place, content_type) | _parts(place, known.size)
-        created = self._create(url, known, lambda: filesystem.put_file(source, place.path, mode=mode, **kwargs))
+        if known.size >= _PART and not overwrite and self._is_taken(url, known):
+            return known
+        created = self._create(
+            url, known, lambda: filesystem.put_file(source, place.path, mode=mode, **kwargs), overwrite=overwrite
+        )
         if place.protocol == "s3" and known.size >= 2 * _part_size(known.size):
             self._abort_uploads(place)
         return created
@@ -379,31 +202,54 @@ class Store:
         place = parse_writable_url(url)
         if place.protocol == "file":
             return self._write_local(url, chunks, overwrite=overwrite)
-        digest, size = hashlib.sha256(), 0
+        if not overwrite and self.exists(url):
+            written = _digest(chunks)
+            self._is_taken(url, written)
+            return written
+        hasher, size = hashlib.sha256(), 0
         kwargs = {} if place.protocol == "memory" else _content_type(place, content_type)
         mode = "wb" if overwrite or place.protocol == "memory" else "xb"
-        block = _part_size(largest)
         try:
             with storage_errors(url):
-                target = self._filesystem(place).open(place.path, mode, block_size=block, **kwargs)
+                target = self._filesystem(place).open(place.path, mode, block_size=_part_size(largest), **kwargs)
                 try:
                     for chunk in chunks:
-                        digest.update(chunk)
+                        hasher.update(chunk)
                         size += len(chunk)
                         target.write(chunk)
                     target.close()
                 except BaseException:
                     _discard(target)
                     raise
-        except ExistsError:
-            written = Written(size=size, sha256=digest.hexdigest())
+        except ExistsError:  # another writer was faster
+            written = Written(size=size, sha256=hasher.hexdigest())
             if not self._holds(url, written):
                 raise
-        return Written(size=size, sha256=digest.hexdigest())
+        if place.protocol == "s3" and size >= _part_size(largest):
+            self._abort_uploads(place)
+        return Written(size=size, sha256=hasher.hexdigest())
 
-    def _filesystem(self, place: Place) -> Any:  # fsspec has no types
-        """Make, or find again, the fsspec filesystem of a place."""
-        return find_filesystem(place.protocol, self.access)
+    def remove(self, url: str) -> None:
+        """Remove an object; one that is gone already is no error.
+
+        Raises
+        ------
+        InputError
+            Access is denied.
+        StorageError
+            Storage or the network failed.
+        """
+        place = parse_writable_url(url)
+
+        def delete() -> None:
+            with storage_errors(url):
+                if place.protocol == "file":
+                    Path(place.path).unlink(missing_ok=True)
+                else:
+                    with suppress(FileNotFoundError):
+                        self._filesystem(place).rm_file(place.path)
+
+        self._retry(place, delete)
 
     def _abort_uploads(self, place: Place) -> None:
         """Abort unfinished uploads of an object that is complete now: they are a dead writer's, or can only fail."""
@@ -417,48 +263,67 @@ class Store:
 
     def _write_local(self, url: str, chunks: Iterable[bytes], *, overwrite: bool) -> Written:
         """Write a local file atomically; an existing one with the same bytes is left as it is."""
+        written: list[Written] = []
+
+        def fill(stream: BinaryIO) -> None:
+            written.append(_digest(chunks, stream))
+
         with storage_errors(url):
-            destination = local_path(url)
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            _remove_leftovers(destination.parent)
-            with _part_file(destination) as (part, stream):
-                written = _digest(chunks, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-                self._create(url, written, lambda: _place_part(part, destination, overwrite=overwrite))
-            _sync_folder(destination.parent)
-        return written
+            write_file(
+                local_path(url),
+                fill,
+                lambda place: self._forgive(url, written[0], place, overwrite=overwrite),
+                overwrite=overwrite,
+            )
+        return written[0]
 
     def _link_local(self, source: str, url: str, written: Written, *, overwrite: bool) -> bool:
         """Give a finished local file another name; False where the destination is on another file system."""
         with storage_errors(url):
-            destination = local_path(url)
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            _remove_leftovers(destination.parent)
-            try:
-                with _part_link(source, destination) as part:
-                    self._create(url, written, lambda: _place_part(part, destination, overwrite=overwrite))
-            except OSError as error:
-                if error.errno not in _NO_LINKS:
-                    raise
-                return False
-            _sync_folder(destination.parent)
-        return True
+            return link_file(
+                source,
+                local_path(url),
+                lambda place: self._forgive(url, written, place, overwrite=overwrite),
+                overwrite=overwrite,
+            )
 
-    def _create(self, url: str, written: Written, put: Callable[[], object]) -> Written:
+    def _create(self, url: str, written: Written, put: Callable[[], object], *, overwrite: bool) -> Written:
+        """Run a write, and again where it failed for now: one that came through all the same is known by its bytes."""
+        self._retry(parse_url(url), lambda: self._forgive(url, written, put, overwrite=overwrite))
+        return written
+
+    def _forgive(self, url: str, written: Written, put: Callable[[], object], *, overwrite: bool) -> None:
         """Run a write; where the name was taken, forgive it if it holds these bytes."""
         try:
             with storage_errors(url):
                 put()
         except ExistsError:
-            if not self._holds(url, written):
+            if overwrite or not self._holds(url, written):
                 raise
-        return written
+
+    def _is_taken(self, url: str, written: Written) -> bool:
+        """Whether an object is there already with these bytes, before many of them are sent for nothing.
+
+        Raises
+        ------
+        ExistsError
+            It has others.
+        """
+        if not self.exists(url):
+            return False
+        if not self._holds(url, written):
+            msg = f"{redact_url(url)} exists already and may not be overwritten; choose another name or allow overwriting"
+            raise ExistsError(msg)
+        return True
 
     def _holds(self, url: str, written: Written) -> bool:
         """Whether the object at the URL has these bytes."""
-        with self.open_stream(url) as stream:
-            return _digest(_iter_stream(stream)) == written
+
+        def compare() -> bool:
+            with self.open_stream(url) as stream:
+                return _digest(_iter_stream(stream)) == written
+
+        return self._retry(parse_url(url), compare)
 
 
 def iter_file(path: str | os.PathLike[str]) -> Iterator[bytes]:
@@ -505,21 +370,6 @@ def _discard(target: Any) -> None:
     target.closed = True  # else it would be finished when it is forgotten
 
 
-def find_filesystem(protocol: str, access: Access) -> Any:  # fsspec has no types
-    """Make, or find again, the fsspec filesystem of a protocol.
-
-    Raises
-    ------
-    ConfigError
-        The package that speaks it is not installed.
-    """
-    try:
-        return fsspec.filesystem(protocol, **access.fsspec_options(protocol))
-    except ImportError as error:
-        msg = f"{protocol}:// cannot be read: {error}"
-        raise ConfigError(msg) from error
-
-
 def _iter_stream(stream: BinaryIO) -> Iterator[bytes]:
     """Yield what is left of a stream in pieces."""
     while chunk := stream.read(_CHUNK):
@@ -535,95 +385,3 @@ def _digest(chunks: Iterable[bytes], stream: BinaryIO | None = None) -> Written:
         if stream is not None:
             stream.write(chunk)
     return Written(size=size, sha256=digest.hexdigest())
-
-
-@contextmanager
-def _part_file(destination: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """Open a new hidden file beside the destination, locked as long as it is written; gone afterwards, whatever happens."""
-    while True:
-        part = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.part")
-        stream = part.open("xb")
-        if _lock(stream) and _is_same_file(part, stream):
-            break
-        stream.close()  # another process took it for a leftover between opening and locking
-    try:
-        with stream:
-            yield part, stream
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _part_link(source: str, destination: Path) -> Iterator[Path]:
-    """Link a finished file to a hidden name beside the destination, as :func:`_part_file` makes one."""
-    while True:
-        part = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.part")
-        part.hardlink_to(source)
-        with suppress(FileNotFoundError):
-            stream = part.open("rb")
-            if _lock(stream) and _is_same_file(part, stream):
-                break
-            stream.close()  # another writer took it for a leftover between linking and locking
-        part.unlink(missing_ok=True)  # the lock is the file's, not the name's: that writer removes only the name it found
-    try:
-        with stream:
-            os.fsync(stream.fileno())
-            yield part
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _place_part(part: Path, destination: Path, *, overwrite: bool) -> None:
-    """Give a finished part its name."""
-    if overwrite:
-        part.replace(destination)
-        return
-    try:
-        destination.hardlink_to(part)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        destination.open("xb").close()
-        part.replace(destination)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove the part files of writers that were killed: ours by name, and locked by nobody."""
-    for path in folder.glob(".*.part"):
-        if _LEFTOVER.fullmatch(path.name):
-            with suppress(OSError), path.open("rb") as stream:  # someone else may have removed it, or may own it
-                if _lock(stream):
-                    path.unlink(missing_ok=True)
-
-
-def _lock(stream: BinaryIO) -> bool:
-    """Lock an open file until it is closed or its process dies; False where another holds it.
-
-    Windows needs no lock: there an open file cannot be removed.
-    """
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
-
-
-def _is_same_file(path: Path, stream: BinaryIO) -> bool:
-    """Whether the name still leads to the open file."""
-    try:
-        return path.stat().st_ino == os.fstat(stream.fileno()).st_ino
-    except FileNotFoundError:
-        return False
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name survive a crash; where folders cannot be synced, nothing is lost but that promise."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -35,7 +35,6 @@ from processor.storage.gdal import (
     first_line,
     gdal_env,
     is_remote,
-    retry_remote,
 )
 from processor.storage.sources import OpenedScene, has_mask, level_grid, open_scene, read_grid, unit_shape
 from processor.storage.traffic import TrafficCount
@@ -205,7 +204,7 @@ class RasterReader:
                 scene, level_grid(scene, level), window, lambda part, place, depth: self.read(part, place, level=depth)
             )
         if is_remote(scene.source.href):
-            return retry_remote(lambda: self._read_once(scene, window, level))
+            return self._gdal.repeat(lambda: self._read_once(scene, window, level))
         return self._read_once(scene, window, level)
 
     def _read_once(self, scene: Scene, window: Window, level: int | None) -> Pixels:

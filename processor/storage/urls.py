@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,17 @@ from urllib.parse import urlsplit
 
 from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError
 
-__all__ = ["Place", "is_absence", "join_url", "local_path", "parse_url", "parse_writable_url", "redact_url", "storage_errors"]
+__all__ = [
+    "Place",
+    "is_absence",
+    "join_url",
+    "local_path",
+    "parse_url",
+    "parse_writable_url",
+    "quieten_gcsfs",
+    "redact_url",
+    "storage_errors",
+]
 
 _PROTOCOLS: Final[Mapping[str, str]] = {
     "abfs": "abfs",
@@ -148,7 +159,9 @@ def _translate(name: str, error: Exception, detail: str) -> MosaicError:
         return InputError(f"{name} does not exist or is not an object ({detail}); check its name")
     denied = isinstance(error, PermissionError) or status in _UNAUTHORIZED or type(error).__name__ == "NoCredentialsError"
     if denied or str(error).startswith("Forbidden"):  # as gcsfs words status 403
-        return InputError(f"access to {name} is denied ({detail}); check the credentials and the storage options")
+        return InputError(f"access to {name} is denied ({detail}); check the credentials and the storage options (--io.…)")
+    if isinstance(error, ValueError):
+        return InputError(f"the server refuses {name} ({detail}); check the storage options (--io.…)")
     return StorageError(f"storage failed for {name} ({detail}); try again later")
 
 
@@ -171,14 +184,26 @@ def _foreign_errors(url: str) -> tuple[type[Exception], ...]:
         "http": (("aiohttp", "ClientError"),),
         "s3": (("botocore.exceptions", "BotoCoreError"), ("botocore.exceptions", "ClientError"), ("aiohttp", "ClientError")),
         "gs": (
+            ("builtins", "ValueError"),  # of gcsfs, where the server calls a request bad
             ("aiohttp", "ClientError"),
             ("gcsfs.retry", "HttpError"),
             ("google.auth.exceptions", "GoogleAuthError"),
             ("requests.exceptions", "RequestException"),
         ),
     }
-    wanted = names.get(parse_url(url).protocol, ())
+    protocol = parse_url(url).protocol
+    if protocol == "gs":
+        quieten_gcsfs()
+    wanted = names.get(protocol, ())
     return tuple(cast("type[Exception]", getattr(importlib.import_module(module), name)) for module, name in wanted)
+
+
+def quieten_gcsfs() -> None:
+    """Keep gcsfs, which has not been imported yet, from asking buckets for hierarchical namespaces at its first call.
+
+    Servers that speak as Google's do not answer that, and it waits a minute for them.
+    """
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 
 def parse_url(url: str) -> Place:

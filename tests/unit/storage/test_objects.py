@@ -13,14 +13,12 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from store_contract import DATA, StoreContract
 
 from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError
-from processor.storage import objects, urls
+from processor.storage import local_files, objects, urls
 from processor.storage.access import S3, Access
 from processor.storage.objects import Store, Written, iter_file, join_url, local_path, redact_url, storage_errors
-
-DATA = b"some bytes"
-DATA_WRITTEN = Written(size=len(DATA), sha256=hashlib.sha256(DATA).hexdigest())
 
 
 @pytest.fixture
@@ -39,66 +37,8 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield str(tmp_path) if request.param == "local" else f"file://{tmp_path}"
 
 
-class TestContract:
-    def test_what_was_written_is_read(self, store: Store, base: str) -> None:
-        url = join_url(base, "deep", "er", "a.bin")
-        assert not store.exists(url)
-        assert store.write_bytes(url, DATA) == DATA_WRITTEN
-        assert store.exists(url)
-        assert store.read_bytes(url, max_bytes=len(DATA)) == DATA
-        with store.open_stream(url) as stream:
-            assert stream.read(4) == DATA[:4]
-
-    def test_a_file_that_was_uploaded_is_read(self, store: Store, base: str, tmp_path: Path) -> None:
-        source, url = tmp_path / "source.bin", join_url(base, "out", "b.bin")
-        source.write_bytes(DATA)
-        assert store.upload_file(source, url, content_type="image/tiff") == DATA_WRITTEN
-        assert store.read_bytes(url, max_bytes=100) == DATA
-
-    def test_an_empty_object_exists(self, store: Store, base: str) -> None:
-        url = join_url(base, "empty")
-        assert store.write_bytes(url, b"").size == 0
-        assert store.exists(url)
-        assert store.read_bytes(url, max_bytes=0) == b""
-
-    def test_another_content_does_not_replace_the_first(self, store: Store, base: str, tmp_path: Path) -> None:
-        url, source = join_url(base, "a.bin"), tmp_path / "source.bin"
-        source.write_bytes(b"other")
-        store.write_bytes(url, DATA)
-        with pytest.raises(ExistsError, match=r"a\.bin"):
-            store.write_bytes(url, b"other")
-        with pytest.raises(ExistsError, match=r"a\.bin"):
-            store.upload_file(source, url)
-        assert store.read_bytes(url, max_bytes=100) == DATA
-
-    def test_the_same_content_may_be_written_again(self, store: Store, base: str) -> None:
-        url = join_url(base, "a.bin")
-        assert store.write_bytes(url, DATA) == store.write_bytes(url, DATA)
-
-    def test_overwriting_replaces(self, store: Store, base: str, tmp_path: Path) -> None:
-        url, source = join_url(base, "a.bin"), tmp_path / "source.bin"
-        source.write_bytes(b"third")
-        store.write_bytes(url, DATA)
-        store.write_bytes(url, b"second", overwrite=True)
-        assert store.read_bytes(url, max_bytes=100) == b"second"
-        store.upload_file(source, url, overwrite=True)
-        assert store.read_bytes(url, max_bytes=100) == b"third"
-
-    def test_reading_is_bounded(self, store: Store, base: str) -> None:
-        url = join_url(base, "a.bin")
-        store.write_bytes(url, DATA)
-        with pytest.raises(InputError, match=r"a\.bin is larger than the 9 bytes"):
-            store.read_bytes(url, max_bytes=9)
-
-    def test_a_missing_object_is_an_input_error_that_names_it(self, store: Store, base: str) -> None:
-        with pytest.raises(InputError, match=r"no\.bin does not exist"):
-            store.read_bytes(join_url(base, "no.bin"), max_bytes=9)
-
-    def test_a_folder_is_not_an_object(self, store: Store, base: str) -> None:
-        store.write_bytes(join_url(base, "folder", "a.bin"), DATA)
-        assert not store.exists(join_url(base, "folder"))
-        with pytest.raises(InputError, match="folder"):
-            store.read_bytes(join_url(base, "folder"), max_bytes=9)
+class TestContract(StoreContract):
+    """Of memory and local files."""
 
 
 ENDLESS_WRITE = """
@@ -301,8 +241,9 @@ class TestErrors:
         with pytest.raises(expected, match="denied" if status == 403 else r"a\.json"), storage_errors(url):
             raise FileNotFoundError(url) from cause
 
-    def test_a_server_that_does_not_answer_is_no_absence(self, store: Store) -> None:
+    def test_a_server_that_does_not_answer_is_no_absence(self) -> None:
         pytest.importorskip("aiohttp")
+        store = Store(access=Access(retries=1))
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]  # nobody listens there once it is closed
         with pytest.raises(StorageError, match=r"127\.0\.0\.1"):
@@ -356,7 +297,7 @@ def test_a_link_taken_for_a_leftover_by_another_writer_leaves_nothing_behind(
     source = tmp_path / "scratch"
     source.write_bytes(b"finished")
     answers = iter([False, True])  # the other writer holds the file's lock when we first ask
-    monkeypatch.setattr(objects, "_lock", lambda _: next(answers))
+    monkeypatch.setattr(local_files, "_lock", lambda _: next(answers))
     written = Written(size=8, sha256=hashlib.sha256(b"finished").hexdigest())
     (tmp_path / "out").mkdir()
     Store().upload_file(source, str(tmp_path / "out" / "a.bin"), written=written)

@@ -1,0 +1,163 @@
+"""Local files written atomically: to a hidden ".part" file beside the destination, synced, then linked into place.
+
+A part file is locked as long as it is written; those of writers that were killed are removed by the next write to their folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["link_file", "write_file"]
+
+_LEFTOVER: Final = re.compile(r"\..+\.[0-9a-f]{16}\.part")
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV})
+
+Finish = Callable[[Callable[[], None]], None]
+"""Is handed what gives a finished file its name, and calls it."""
+
+
+def write_file(destination: Path, fill: Callable[[BinaryIO], None], finish: Finish, *, overwrite: bool) -> None:
+    """Write a file that appears whole, or not at all.
+
+    Parameters
+    ----------
+    destination
+        Its path; folders are made.
+    fill
+        Writes the bytes.
+    finish
+        Calls what it is given, which raises FileExistsError where the name is taken and may not be replaced.
+    overwrite
+        Whether a file of that name may be replaced.
+
+    Raises
+    ------
+    OSError
+        What the system says.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(destination.parent)
+    with _part_file(destination) as (part, stream):
+        fill(stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+        finish(lambda: _place_part(part, destination, overwrite=overwrite))
+    _sync_folder(destination.parent)
+
+
+def link_file(source: str, destination: Path, finish: Finish, *, overwrite: bool) -> bool:
+    """Give a finished file another name, as :func:`write_file`; False where that is on another file system."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(destination.parent)
+    try:
+        with _part_link(source, destination) as part:
+            finish(lambda: _place_part(part, destination, overwrite=overwrite))
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return False
+    _sync_folder(destination.parent)
+    return True
+
+
+@contextmanager
+def _part_file(destination: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """Open a new hidden file beside the destination, locked as long as it is written; gone afterwards, whatever happens."""
+    while True:
+        part = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.part")
+        stream = part.open("xb")
+        if _lock(stream) and _is_same_file(part, stream):
+            break
+        stream.close()  # another process took it for a leftover between opening and locking
+    try:
+        with stream:
+            yield part, stream
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _part_link(source: str, destination: Path) -> Iterator[Path]:
+    """Link a finished file to a hidden name beside the destination, as :func:`_part_file` makes one."""
+    while True:
+        part = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.part")
+        part.hardlink_to(source)
+        with suppress(FileNotFoundError):
+            stream = part.open("rb")
+            if _lock(stream) and _is_same_file(part, stream):
+                break
+            stream.close()  # another writer took it for a leftover between linking and locking
+        part.unlink(missing_ok=True)  # the lock is the file's, not the name's: that writer removes only the name it found
+    try:
+        with stream:
+            os.fsync(stream.fileno())
+            yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _place_part(part: Path, destination: Path, *, overwrite: bool) -> None:
+    """Give a finished part its name."""
+    if overwrite:
+        part.replace(destination)
+        return
+    try:
+        destination.hardlink_to(part)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        destination.open("xb").close()
+        part.replace(destination)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the part files of writers that were killed: ours by name, and locked by nobody."""
+    for path in folder.glob(".*.part"):
+        if _LEFTOVER.fullmatch(path.name):
+            with suppress(OSError), path.open("rb") as stream:  # someone else may have removed it, or may own it
+                if _lock(stream):
+                    path.unlink(missing_ok=True)
+
+
+def _lock(stream: BinaryIO) -> bool:
+    """Lock an open file until it is closed or its process dies; False where another holds it.
+
+    Windows needs no lock: there an open file cannot be removed.
+    """
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _is_same_file(path: Path, stream: BinaryIO) -> bool:
+    """Whether the name still leads to the open file."""
+    try:
+        return path.stat().st_ino == os.fstat(stream.fileno()).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name survive a crash; where folders cannot be synced, nothing is lost but that promise."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,208 @@
+"""Objects found and read: local files and what fsspec reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeVar, cast
+
+import fsspec
+
+from processor.errors import ConfigError, InputError
+from processor.storage.access import Access, resolve_access
+from processor.storage.retry import MOST_ROUNDS, repeat
+from processor.storage.urls import Place, is_absence, parse_url, redact_url, storage_errors
+
+__all__ = ["ObjectInfo", "ReadStore", "find_filesystem"]
+
+T = TypeVar("T")
+
+_PROVING: Final = frozenset({"file", "memory"})
+"""Protocols whose failures do not pass by themselves."""
+
+_REPEATING: Final = frozenset({"s3", "gs"})
+"""Protocols whose clients repeat single requests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """What storage tells of an object without reading it.
+
+    size: bytes, or None.
+    version: entity tag, generation or time of change, whichever it tells; None where it tells none.
+    """
+
+    size: int | None
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadStore:
+    """Every object the program reads that is not read through GDAL.
+
+    access: how storage is reached; default: as the environment says.
+    """
+
+    access: Access = field(default_factory=resolve_access)
+
+    def exists(self, url: str) -> bool:
+        """Whether an object (not a folder) has this name.
+
+        Raises
+        ------
+        StorageError
+            Storage does not answer: that is no proof of absence.
+        InputError
+            Access is denied.
+        """
+        place = parse_url(url)
+        if place.protocol == "file":
+            with storage_errors(url):
+                return Path(place.path).is_file()
+        return self._retry(place, lambda: self._find(place, url))
+
+    def _find(self, place: Place, url: str) -> bool:
+        with storage_errors(url):
+            try:
+                return str(self._filesystem(place).info(place.path)["type"]) == "file"
+            except FileNotFoundError as error:
+                if is_absence(error):
+                    return False
+                raise
+
+    def describe(self, url: str) -> ObjectInfo:
+        """Size and version of an object.
+
+        Raises
+        ------
+        InputError
+            There is no such object, or access is denied.
+        StorageError
+            Storage or the network failed.
+        """
+        place = parse_url(url)
+        if place.protocol == "file":
+            with storage_errors(url):
+                status = Path(place.path).stat()
+            return ObjectInfo(size=status.st_size, version=str(status.st_mtime_ns))
+
+        def ask() -> Mapping[str, Any]:
+            with storage_errors(url):
+                return cast("Mapping[str, Any]", self._filesystem(place).info(place.path))
+
+        info = self._retry(place, ask)
+        known = (info.get(key) for key in ("ETag", "etag", "md5Hash", "generation", "LastModified", "Last-Modified"))
+        version = next((str(value).strip('"') for value in known if value), None)
+        return ObjectInfo(size=info.get("size"), version=version)
+
+    def list_objects(self, url: str) -> list[str]:
+        """URLs of the objects directly in a folder.
+
+        Raises
+        ------
+        InputError
+            Access is denied, or there is no such folder.
+        StorageError
+            Storage or the network failed.
+        """
+        place = parse_url(url)
+
+        def list_folder() -> list[str]:
+            with storage_errors(url):
+                filesystem = self._filesystem(place)
+                entries = filesystem.ls(place.path, detail=True)
+                return [str(filesystem.unstrip_protocol(entry["name"])) for entry in entries if entry["type"] == "file"]
+
+        return self._retry(place, list_folder)
+
+    def glob(self, pattern: str) -> list[str]:
+        """URLs of the objects that a pattern matches.
+
+        Raises
+        ------
+        InputError
+            Access is denied.
+        StorageError
+            Storage or the network failed.
+        """
+        place = parse_url(pattern)
+
+        def find() -> list[str]:
+            with storage_errors(pattern):
+                filesystem = self._filesystem(place)
+                entries = filesystem.glob(place.path, detail=True).values()
+                return [str(filesystem.unstrip_protocol(entry["name"])) for entry in entries if entry["type"] == "file"]
+
+        return self._retry(place, find)
+
+    def _retry(self, place: Place, call: Callable[[], T]) -> T:
+        """Repeat what failed for now, once its protocol's client has given up."""
+        times = 0 if place.protocol in _PROVING else self.access.retries
+        return repeat(call, times=min(times, MOST_ROUNDS) if place.protocol in _REPEATING else times)
+
+    def read_bytes(self, url: str, *, max_bytes: int) -> bytes:
+        """Read a whole object of at most ``max_bytes`` bytes.
+
+        Raises
+        ------
+        InputError
+            There is no such object, access is denied, or it is larger.
+        StorageError
+            Storage or the network failed.
+        """
+
+        def read() -> bytes:
+            with self.open_stream(url) as stream:
+                return stream.read(max_bytes + 1)
+
+        data = self._retry(parse_url(url), read)
+        if len(data) > max_bytes:
+            msg = f"{redact_url(url)} is larger than the {max_bytes} bytes allowed for it; check that it is the right object"
+            raise InputError(msg)
+        return data
+
+    @contextmanager
+    def open_stream(self, url: str) -> Iterator[BinaryIO]:
+        """Open an object for reading; errors inside the block are wrapped as those of this module.
+
+        Raises
+        ------
+        InputError
+            There is no such object, or access is denied.
+        StorageError
+            Storage or the network failed.
+        """
+        place = parse_url(url)
+        with storage_errors(url):
+            if place.protocol == "file":
+                with Path(place.path).open("rb") as file:
+                    yield file
+            else:
+                with self._filesystem(place).open(place.path, "rb") as stream:
+                    if (getattr(stream, "details", None) or {}).get("type") == "directory":  # which s3fs reads as nothing
+                        raise IsADirectoryError(url)
+                    yield cast("BinaryIO", stream)
+
+    def _filesystem(self, place: Place) -> Any:  # fsspec has no types
+        """Make, or find again, the fsspec filesystem of a place."""
+        return find_filesystem(place.protocol, self.access)
+
+
+def find_filesystem(protocol: str, access: Access) -> Any:  # fsspec has no types
+    """Make, or find again, the fsspec filesystem of a protocol.
+
+    Raises
+    ------
+    ConfigError
+        The package that speaks it is not installed.
+    """
+    try:
+        filesystem = fsspec.filesystem(protocol, **access.fsspec_options(protocol))
+    except ImportError as error:
+        msg = f"{protocol}:// cannot be read: {error}"
+        raise ConfigError(msg) from error
+    if protocol == "s3":
+        filesystem.retries = 1  # botocore repeats requests, with jitter; both at it would multiply
+    return filesystem

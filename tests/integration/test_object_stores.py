@@ -1,0 +1,106 @@
+"""Objects on real servers: the contract of every store, and keys that are wrong or may only read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from servers import BUCKET, KEY, READ_ONLY_KEY, READ_ONLY_SECRET, ObjectServer, s3_access
+from store_contract import DATA, PART, PartsContract
+
+from processor.errors import InputError
+from processor.storage.objects import Store, find_filesystem
+
+pytestmark = pytest.mark.server
+
+
+def _own_folder(server: ObjectServer, request: pytest.FixtureRequest) -> str:
+    return f"{server.base}/{request.node.name}"
+
+
+class TestS3(PartsContract):
+    @pytest.fixture
+    def store(self, s3_server: ObjectServer) -> Store:
+        return s3_server.store
+
+    @pytest.fixture
+    def base(self, s3_server: ObjectServer, request: pytest.FixtureRequest) -> str:
+        return _own_folder(s3_server, request)
+
+    @pytest.fixture(autouse=True)
+    def _server(self, s3_server: ObjectServer) -> None:
+        self.server = s3_server
+
+    def assert_no_upload_is_left(self) -> None:
+        assert self.server.list_uploads() == []
+
+    def test_an_upload_that_a_dead_writer_left_is_aborted_by_the_next(self, store: Store, base: str) -> None:
+        filesystem = find_filesystem("s3", store.access)
+        key = f"{base.removeprefix(f's3://{BUCKET}/')}/large.bin"
+        begun = filesystem.call_s3("create_multipart_upload", Bucket=BUCKET, Key=key)
+        part = {"Bucket": BUCKET, "Key": key, "UploadId": begun["UploadId"], "PartNumber": 1}
+        filesystem.call_s3("upload_part", **part, Body=bytes(PART))
+        assert self.server.list_uploads() == [key]
+        store.write_stream(f"{base}/large.bin", [bytes(PART)] * 3)
+        self.assert_no_upload_is_left()
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")  # gcsfs does
+class TestGcs(PartsContract):
+    @pytest.fixture
+    def store(self, gcs_server: ObjectServer) -> Store:
+        return gcs_server.store
+
+    @pytest.fixture
+    def base(self, gcs_server: ObjectServer, request: pytest.FixtureRequest) -> str:
+        return _own_folder(gcs_server, request)
+
+
+@pytest.mark.parametrize("protocol", ["s3", "gs"])
+def test_a_bucket_that_does_not_exist(protocol: str, request: pytest.FixtureRequest) -> None:
+    server: ObjectServer = request.getfixturevalue({"s3": "s3_server", "gs": "gcs_server"}[protocol])
+    url = f"{protocol}://no-such-bucket/a.bin"
+    calls: list[Callable[[], object]] = [
+        lambda: server.store.read_bytes(url, max_bytes=9),
+        lambda: server.store.list_objects(f"{protocol}://no-such-bucket/"),
+    ]
+    if protocol == "gs":  # SeaweedFS makes a bucket that is written to
+        calls += [lambda: server.store.write_bytes(url, DATA), lambda: server.store.write_stream(url, [DATA])]
+    for call in calls:
+        with pytest.raises(InputError, match=r"no-such-bucket/.* does not exist"):
+            call()
+    assert not server.store.exists(url)
+
+
+@pytest.mark.parametrize(("key", "secret"), [(KEY, "WRONG"), ("NOKEY", "WRONG")])
+def test_a_wrong_key_is_refused_and_never_shown(s3_server: ObjectServer, key: str, secret: str) -> None:
+    store = Store(access=s3_access(s3_server.endpoint, key=key, secret=secret))
+    url = f"{s3_server.base}/wrong/a.bin"
+    for call in (
+        lambda: store.read_bytes(url, max_bytes=9),
+        lambda: store.exists(url),
+        lambda: store.list_objects(f"{s3_server.base}/"),
+        lambda: store.write_bytes(url, DATA),
+        lambda: store.write_stream(url, [bytes(PART)] * 3),
+    ):
+        with pytest.raises(InputError, match=r"access to s3://.* is denied .*; check the credentials") as caught:
+            call()
+        assert secret not in str(caught.value)
+    assert not s3_server.store.exists(url)
+
+
+def test_a_key_that_may_only_read_reads_and_does_not_write(s3_server: ObjectServer) -> None:
+    url = f"{s3_server.base}/read-only/a.bin"
+    s3_server.store.write_bytes(url, DATA)
+    store = Store(access=s3_access(s3_server.endpoint, key=READ_ONLY_KEY, secret=READ_ONLY_SECRET))
+    assert store.read_bytes(url, max_bytes=100) == DATA
+    other = f"{s3_server.base}/read-only/b.bin"
+    for call in (
+        lambda: store.write_bytes(other, DATA),
+        lambda: store.write_stream(other, [bytes(PART)] * 3),
+        lambda: store.write_bytes(url, DATA[::-1], overwrite=True),
+        lambda: store.remove(url),
+    ):
+        with pytest.raises(InputError, match=r"access to s3://scenes/read-only/.* is denied .*; check the credentials"):
+            call()
+    assert s3_server.get_folder("read-only") == {"a.bin": DATA}
