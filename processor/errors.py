@@ -27,6 +27,10 @@ class ExistsError(PermanentError):
     """The destination already holds something else under this name."""
 
 
+class QualityError(PermanentError):
+    """The mosaic was published and does not meet the thresholds that were asked for; trying again gives the same."""
+
+
 class TransientError(MosaicError):
     """Trying again may help."""
 

@@ -1,0 +1,13 @@
+"""What thresholds can name is what the report has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from processor.report.document import build_report
+from processor.report.figures import RunFacts
+from processor.thresholds import FIGURES
+
+
+def test_thresholds_know_every_figure_of_the_summary(make_facts: Callable[..., RunFacts]) -> None:
+    assert tuple(build_report(make_facts())["summary"]) == FIGURES
