@@ -24,12 +24,16 @@ from processor.config import load_config, render_sample
 from processor.errors import ConfigError, MosaicError, TransientError
 from processor.logs import configure_logging, log_crash, log_event
 from processor.options import OptionParser, add_parameters, read_config, spell_out
+from processor.runtime import tune_process
 from processor.search_options import add_search_options, read_search
+from processor.task_options import PLAN_DESCRIPTION, add_executor, add_task, choose_executor, run_task
 from processor.version import read_version
 from stac.request import SearchRequest
 
 if TYPE_CHECKING:
-    from processor.run import Outcome
+    from processor.progress import Tracker
+    from processor.results import Prepared
+    from processor.run import Outcome, Request
 
 __all__ = ["main"]
 
@@ -88,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     The exit code.
     """
     configure_logging()
+    tune_process()
     sys.excepthook = _show_crash
     try:
         with _signals():
@@ -166,6 +171,19 @@ def _build_parser() -> OptionParser:
         allow_abbrev=False,
     )
     _add_run_options(run)
+    add_executor(run)
+    run.set_defaults(command=_run)
+    plan = commands.add_parser(
+        "plan",
+        help="plan a run that is done by tasks",
+        usage=_RUN_USAGE,
+        description=PLAN_DESCRIPTION,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30),
+        allow_abbrev=False,
+    )
+    _add_run_options(plan)
+    plan.set_defaults(command=_plan)
+    add_task(commands).set_defaults(command=_task)
     config = commands.add_parser("config", help="print a commented sample of the whole configuration")
     config.set_defaults(command=_print_config)
     demo = commands.add_parser("demo", help="make sample scenes with a known truth, and a mosaic of them")
@@ -202,7 +220,6 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     )
     add_search_options(run)
     add_parameters(run)
-    run.set_defaults(command=_run)
 
 
 def _find_created(given: str | None) -> str:
@@ -233,13 +250,13 @@ def _find_inputs(options: argparse.Namespace) -> tuple[str, ...] | SearchRequest
     return tuple(options.input) if search is None else search
 
 
-def _run(options: argparse.Namespace) -> int:
+def _prepare(options: argparse.Namespace) -> tuple[Request, Prepared, Tracker]:
+    """Read the input, open the scenes, and plan."""
     config, created, inputs = read_config(options), _find_created(options.created), _find_inputs(options)
     configure_logging(debug=config.shared.debug_logs)
 
-    from processor.estimate import render_plan  # noqa: PLC0415 - the engine takes seconds to load: not for a mistyped option
-    from processor.progress import choose_tracker  # noqa: PLC0415
-    from processor.run import Request, execute, prepare  # noqa: PLC0415
+    from processor.progress import choose_tracker  # noqa: PLC0415 - the engine takes seconds to load: not for a mistyped option
+    from processor.run import Request, prepare  # noqa: PLC0415
 
     request = Request(
         inputs=inputs,
@@ -254,13 +271,38 @@ def _run(options: argparse.Namespace) -> int:
     tracker = choose_tracker()
     prepared = prepare(request, config, tracker)
     configure_logging(debug=prepared.plan.config.shared.debug_logs, run=prepared.item_id)
+    return request, prepared, tracker
+
+
+def _print_plan(request: Request, prepared: Prepared) -> int:
+    from processor.estimate import render_plan  # noqa: PLC0415 - as above
+
+    place = request.place(prepared.item_id, prepared.access).absolute_item_url
+    return _print(render_plan(prepared.plan, item=place, digest=prepared.digest))
+
+
+def _run(options: argparse.Namespace) -> int:
+    request, prepared, tracker = _prepare(options)
     if options.dry_run:
-        place = request.place(prepared.item_id, prepared.access).absolute_item_url
-        return _print(render_plan(prepared.plan, item=place, digest=prepared.digest))
-    outcome = execute(request, prepared, tracker)
+        return _print_plan(request, prepared)
+    outcome = choose_executor(options)(request, prepared, tracker)
     if sys.stdout.isatty():
         return _print(_list_places(outcome))
     return _print(json.dumps(outcome.item_collection, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from processor.executors import plan_tasks  # noqa: PLC0415 - as above
+
+    request, prepared, _ = _prepare(options)
+    if options.dry_run:
+        return _print_plan(request, prepared)
+    return _print(plan_tasks(request, prepared) + "\n")
+
+
+def _task(options: argparse.Namespace) -> int:
+    run_task(options)
+    return DONE
 
 
 def _print(text: str) -> int:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -19,8 +19,8 @@ from processor.engine.pool import resolve_threads
 from processor.engine.solve import Solution, join_statistics
 from processor.engine.stage_rasters import Stage, stage_spec, write_stage_raster
 from processor.model import Artifact, BlockMap, Grid
-from processor.report.bundle import ReportFiles
 from processor.storage.cog import (
+    HEAD_EDGE,
     MEDIA_TYPE,
     BlockSource,
     CogProfile,
@@ -34,9 +34,11 @@ from processor.storage.raster import RasterReader
 from processor.storage.vectors import write_seamlines
 from processor.version import read_version
 
+if TYPE_CHECKING:
+    from processor.report.bundle import ReportFiles
+
 __all__ = [
     "CLAIM",
-    "HEAD_EDGE",
     "Product",
     "RasterWriter",
     "block_map_grid",
@@ -47,13 +49,11 @@ __all__ = [
     "make_report_products",
     "make_stage_products",
     "render_claim",
+    "write_heads",
 ]
 
 CLAIM: Final = "config.yaml"
 """The file that says which run a folder belongs to; see :mod:`processor.publish`."""
-
-HEAD_EDGE: Final = 4096
-"""Pixels on the longer side of the largest overview in a head: more than any picture in the report needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,23 +107,30 @@ class RasterWriter(Protocol):
         ...
 
 
-def make_mosaic_products(
-    plan: Plan, rendered: Rendered, scratch: Path, write: RasterWriter, *, mosaic_url: str | None = None
-) -> tuple[Product, Product]:
-    """The mosaic and the scene index, assembled from their blocks; published already, with their heads in scratch.
-
-    The mosaic goes to ``mosaic_url`` or, without, to the Item's folder.
+def write_heads(plan: Plan, rendered: Rendered, scratch: Path) -> tuple[Path, Path]:
+    """The heads of the mosaic and of the scene index, checked: both files without their large levels.
 
     Raises
     ------
     PermanentError
-        One would be no valid COG; it is not written then.
+        One would be no valid COG.
     """
     mosaic, index = mosaic_spec(plan, statistics=rendered.statistics), index_spec(plan)
     heads = scratch / "mosaic.tif", scratch / "scene_index.tif"
     for head, spec, blocks in ((heads[0], mosaic, rendered.mosaic), (heads[1], index, rendered.index)):
         write_cog_head(head, spec, blocks, edge=HEAD_EDGE)
         check_cog(head, strict=spec.overviews)
+    return heads
+
+
+def make_mosaic_products(
+    plan: Plan, rendered: Rendered, heads: tuple[Path, Path], write: RasterWriter, *, mosaic_url: str | None = None
+) -> tuple[Product, Product]:
+    """The mosaic and the scene index, assembled from their blocks; published already, with their heads in scratch.
+
+    The mosaic goes to ``mosaic_url`` or, without, to the Item's folder.
+    """
+    mosaic, index = mosaic_spec(plan, statistics=rendered.statistics), index_spec(plan)
     path = "mosaic.tif" if mosaic_url is None else mosaic_url
     return (
         make_product(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shapely import union_all
 
@@ -16,7 +17,7 @@ from processor.engine.measure import Measures
 from processor.engine.plan import Plan
 from processor.engine.solve import Solution
 from processor.inputs import ResolvedInputs
-from processor.model import Artifact, Finding
+from processor.model import Finding
 from processor.placement import Copy, make_copies, make_debug_copy
 from processor.products import (
     Product,
@@ -25,8 +26,8 @@ from processor.products import (
     make_inputs_product,
     make_mosaic_products,
     make_report_products,
+    write_heads,
 )
-from processor.report.bundle import make_report
 from processor.report.figures import PixelCounts, Preview, RunFacts
 from processor.stages.voronoi_center_seamline import compute_footprint
 from processor.storage.access import Access
@@ -35,6 +36,9 @@ from processor.storage.raster import read_decimated
 from processor.storage.urls import join_url
 from processor.version import read_version
 from stac.item import ItemPlaces, MosaicBand, RasterMetadata, create_item, merge_bands
+
+if TYPE_CHECKING:
+    from processor.report.bundle import Drawings
 
 __all__ = ["Prepared", "Result", "Stamp", "describe_mosaic", "describe_scenes"]
 
@@ -105,10 +109,16 @@ def describe_mosaic(
 ) -> Result:
     """The mosaic, written to its place, and everything beside it."""
     plan = prepared.plan
-    mosaic, index = make_mosaic_products(plan, rendered, scratch, write, mosaic_url=stamp.mosaic_url)
-    data = (mosaic, index, *rasters, *_make_data(prepared, measures, solution, scratch))
-    facts = _collect_facts(prepared, measures, solution, rendered, findings, tuple(product.artifact for product in data))
-    report = make_report(facts, _read_preview(mosaic.file, index.file))
+    from processor.report.bundle import make_report  # noqa: PLC0415 - see _draw
+
+    heads = write_heads(plan, rendered, scratch)
+    facts = _collect_facts(prepared, measures, solution, rendered, findings)
+    with ThreadPoolExecutor(1, thread_name_prefix="draw") as pool:
+        drawing = pool.submit(_draw, facts, _read_preview(*heads))  # while bytes are copied, which leaves a processor idle
+        mosaic, index = make_mosaic_products(plan, rendered, heads, write, mosaic_url=stamp.mosaic_url)
+        data = (mosaic, index, *rasters, *_make_data(prepared, measures, solution, scratch))
+        drawings = drawing.result()
+    report = make_report(replace(facts, artifacts=tuple(product.artifact for product in data)), drawings)
     products = (*data, *make_report_products(report, scratch))
     summary = report.report["summary"]
     item = create_item(
@@ -143,9 +153,8 @@ def _collect_facts(
     solution: Solution,
     rendered: Rendered,
     findings: tuple[Finding, ...],
-    artifacts: tuple[Artifact, ...],
 ) -> RunFacts:
-    """All that the report is made from."""
+    """All that the report is made from, but for the artifacts."""
     plan = prepared.plan
     owned = rendered.counts[1:].tolist()
     return RunFacts(
@@ -168,8 +177,14 @@ def _collect_facts(
         statistics=rendered.statistics,
         findings=findings,
         config=plan.config,
-        artifacts=artifacts,
+        artifacts=(),
     )
+
+
+def _draw(facts: RunFacts, preview: Preview) -> Drawings:
+    from processor.report.bundle import draw_report  # noqa: PLC0415 - matplotlib: a third of a second, and memory of the passes
+
+    return draw_report(facts, preview)
 
 
 def _read_preview(mosaic: Path, index: Path) -> Preview:

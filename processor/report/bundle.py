@@ -9,12 +9,12 @@ from typing import Any
 from processor.model import Finding
 from processor.report.charts import draw_adjustments, draw_agreement, draw_residuals
 from processor.report.document import build_report, encode_report
-from processor.report.figures import Preview, RunFacts, compute_residuals
+from processor.report.figures import OverlapResidual, Preview, RunFacts, compute_residuals
 from processor.report.html import render_page
-from processor.report.pictures import draw_coverage, draw_mosaic, render_thumbnail
+from processor.report.pictures import Picture, draw_coverage, draw_mosaic, render_thumbnail
 from processor.report.units import describe_crs
 
-__all__ = ["ReportFiles", "make_report"]
+__all__ = ["Drawings", "ReportFiles", "draw_report", "make_report"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,20 +35,23 @@ class ReportFiles:
     findings: tuple[Finding, ...]
 
 
-def make_report(facts: RunFacts, preview: Preview, *, page_path: str = "report.html") -> ReportFiles:
-    """Compute, draw and encode the whole report; the same input gives the same bytes.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Drawings:
+    """What can be made before the published files are known: most of a report's time.
 
-    Parameters
-    ----------
-    facts
-        Of the run.
-    preview
-        The mosaic at the size of a picture.
-    page_path
-        Where the page will lie, relative to the Item's folder; its links to the artifacts depend on it.
+    overview: as in :class:`ReportFiles`.
+    pictures: in the order of the page.
+    residuals: differences in the overlaps, of which figures and pictures speak.
     """
-    residuals = compute_residuals(facts.overlaps, facts.adjustments, facts.corrections)
-    report = build_report(facts, residuals)
+
+    overview: bytes
+    pictures: tuple[Picture, ...]
+    residuals: tuple[OverlapResidual, ...]
+
+
+def draw_report(facts: RunFacts, preview: Preview) -> Drawings:
+    """Draw all pictures; ``facts.artifacts`` may be missing still."""
+    residuals = tuple(compute_residuals(facts.overlaps, facts.adjustments, facts.corrections))
     label = describe_crs(facts.grid.crs)
     names = [scene.name for scene in facts.scenes]
     drawn = (
@@ -58,10 +61,30 @@ def make_report(facts: RunFacts, preview: Preview, *, page_path: str = "report.h
         draw_agreement(facts.overlaps, residuals, facts.adjustments, facts.corrections, facts.bands),
         draw_coverage(preview, facts.cells, names, label),
     )
-    return ReportFiles(
+    return Drawings(
         overview=render_thumbnail(preview, facts.bands),
+        pictures=tuple(picture for picture in drawn if picture),
+        residuals=residuals,
+    )
+
+
+def make_report(facts: RunFacts, drawings: Drawings, *, page_path: str = "report.html") -> ReportFiles:
+    """Compute and encode the whole report; the same input gives the same bytes.
+
+    Parameters
+    ----------
+    facts
+        Of the run.
+    drawings
+        Made by :func:`draw_report` of the same facts.
+    page_path
+        Where the page will lie, relative to the Item's folder; its links to the artifacts depend on it.
+    """
+    report = build_report(facts, drawings.residuals)
+    return ReportFiles(
+        overview=drawings.overview,
         document=encode_report(report),
-        page=render_page(report, [picture for picture in drawn if picture], facts.artifacts, page_path=page_path),
+        page=render_page(report, drawings.pictures, facts.artifacts, page_path=page_path),
         report=report,
         findings=tuple(Finding(**finding) for finding in report["findings"]),
     )

@@ -8,13 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import geopandas
 import numpy as np
-import pyogrio
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 from shapely import Geometry
@@ -24,11 +22,13 @@ from processor.errors import InputError
 from processor.model import Bounds, Cell
 from processor.storage.objects import Store, redact_url
 
+if TYPE_CHECKING:
+    import geopandas
+
 __all__ = ["Feature", "list_parts", "read_features", "write_layers", "write_seamlines"]
 
 _FIXED_TIME = "2000-01-01T00:00:00.000Z"
 _MAX_BYTES = 1 << 30
-_ARROW = {".parquet": geopandas.read_parquet, ".geoparquet": geopandas.read_parquet, ".feather": geopandas.read_feather}
 _COMPANIONS = {
     ".shp": (".shx", ".dbf", ".prj", ".cpg"),
     ".tab": (".dat", ".map", ".id", ".ind"),
@@ -133,7 +133,11 @@ def _suffix(url: str) -> str:
 
 
 def _read_frame(path: Path, what: str) -> geopandas.GeoDataFrame:
-    read = _ARROW.get(path.suffix.lower(), partial(geopandas.read_file, engine="pyogrio", layer=0))
+    import geopandas  # noqa: PLC0415 - see _write_layer
+    from pyogrio.errors import DataLayerError, DataSourceError  # noqa: PLC0415
+
+    arrow = {".parquet": geopandas.read_parquet, ".geoparquet": geopandas.read_parquet, ".feather": geopandas.read_feather}
+    read = arrow.get(path.suffix.lower(), partial(geopandas.read_file, engine="pyogrio", layer=0))
     try:
         frame = read(path)
     except (DataSourceError, DataLayerError, ValueError, OSError, ImportError) as error:
@@ -225,6 +229,9 @@ def _write_layer(
     path: Path, layer: str, features: Sequence[Feature], *, crs: str, field: str, geometry_type: str | None
 ) -> None:
     """Add a layer to a GeoPackage, or make it; without features the type of their geometries has to be told."""
+    import geopandas  # noqa: PLC0415 - a quarter of a second and 75 MB, which most runs need when the pixels are done
+    import pyogrio  # noqa: PLC0415
+
     frame = geopandas.GeoDataFrame(
         {field: [feature.name for feature in features]}, geometry=[feature.geometry for feature in features], crs=crs
     )

@@ -10,11 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-from processor.report.bundle import make_report
+from processor.report.bundle import ReportFiles, draw_report
+from processor.report.bundle import make_report as make_report_of_drawings
 from processor.report.figures import Preview, RunFacts
 
 MakeFacts = Callable[..., RunFacts]
 MakePreview = Callable[[RunFacts], Preview]
+
+
+def make_report(facts: RunFacts, preview: Preview) -> ReportFiles:
+    """The whole report, drawn before its artifacts are known, as a run does."""
+    drawings = draw_report(dataclasses.replace(facts, artifacts=()), preview)
+    return make_report_of_drawings(facts, drawings)
 
 
 def test_report_has_its_three_files(make_facts: MakeFacts, make_preview: MakePreview) -> None:

@@ -1,0 +1,49 @@
+"""How the process of the command line uses memory and processors; programs that import the package are left alone."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+from functools import cache
+from typing import Final
+
+__all__ = ["release_memory", "tune_process"]
+
+# From glibc's malloc.h. Windows of pixels come and go thousands of times: given back to the kernel each time, every page of
+# them has to be cleared again, which takes up to a tenth of a run; in an arena for each thread, they leave holes everywhere.
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
+_LARGEST_REUSED: Final = 32 << 20  # bytes, the most that glibc takes
+_NEVER: Final = 2**31 - 1
+_COLLECT_AFTER: Final = 50_000  # objects: few are in cycles, and loading the libraries alone makes a million
+
+
+def tune_process() -> None:
+    """Settle what has to be settled before libraries load; environment variables that are set already stay as they are."""
+    # Pixels see no BLAS, and the solves are small and sparse: its threads would cost memory and spin while they wait.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.set_threshold(_COLLECT_AFTER, 20, 20)
+    library = _load_libc()
+    if library is not None and hasattr(library, "mallopt"):
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_REUSED)
+        library.mallopt(_M_TRIM_THRESHOLD, _NEVER)
+        library.mallopt(_M_ARENA_MAX, 1)
+
+
+def release_memory() -> None:
+    """Give memory that is free back to the kernel, between two parts of a run that need it differently."""
+    gc.collect()
+    library = _load_libc()
+    if library is not None and hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
+
+
+@cache
+def _load_libc() -> ctypes.CDLL | None:
+    """The C library, where it can be asked."""
+    try:
+        return ctypes.CDLL(None)
+    except (OSError, TypeError):
+        return None

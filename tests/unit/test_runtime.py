@@ -1,0 +1,52 @@
+"""How the process of the command line is set up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from processor.runtime import release_memory
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("matplotlib", "geopandas", "pandas", "pyogrio", "s3fs", "gcsfs", "kubernetes")
+
+
+def run_python(text: str, **environment: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, check=True, env={**os.environ, **environment}, cwd=ROOT
+    )
+    return result.stdout.strip()
+
+
+def test_the_passes_run_without_the_libraries_that_only_the_report_and_vector_files_need() -> None:
+    loaded = run_python(f"import sys, processor.run; print([name for name in {HEAVY} if name in sys.modules])")
+    assert loaded == "[]"
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
+def test_blas_has_one_thread_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], expected: str
+) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    text = "import os; from processor.runtime import tune_process; tune_process(); print(os.environ['OPENBLAS_NUM_THREADS'])"
+    assert run_python(text, **given) == expected
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+def test_free_memory_goes_back_to_the_kernel_only_when_released() -> None:
+    text = (
+        "from pathlib import Path; import numpy as np\n"
+        "from processor.runtime import release_memory, tune_process\n"
+        "def held(): return int(Path('/proc/self/statm').read_text().split()[1]) * 4096 >> 20\n"
+        "tune_process(); before = held(); windows = [np.ones(1 << 20) for _ in range(16)]; pin = np.ones(100); del windows\n"
+        "kept = held(); release_memory(); print(kept - before > 100, held() - before < 40)"
+    )
+    assert run_python(text) == "True True"
+
+
+def test_releasing_memory_works_in_any_process() -> None:
+    release_memory()
