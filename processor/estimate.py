@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -13,14 +14,26 @@ from processor.engine.plan import BLOCK_EDGE, CHUNK_EDGE, Plan
 from processor.engine.pool import resolve_threads
 from processor.model import Grid
 from processor.stages.align_rasters import compute_shift
+from processor.storage.cog import HEAD_EDGE
 from processor.storage.sources import unit_shape
 
-__all__ = ["describe_plan", "estimate_memory", "estimate_scratch", "find_cache_bytes", "render_plan"]
+__all__ = [
+    "PhaseEstimate",
+    "describe_plan",
+    "estimate_memory",
+    "estimate_phases",
+    "estimate_scratch",
+    "find_cache_bytes",
+    "render_plan",
+]
 
 # Measured with 1 to 4 threads, windows of 512 to 2048 pixels and caches of 0 to 0.5 GB: the peak is 0.65 to 0.95 of it.
 _BASE_MEMORY: Final = 260 * 10**6  # bytes: interpreter and libraries
 _GDAL_MEMORY: Final = 64 * 2**20  # bytes: GDAL's own cache
 _REPORT_MEMORY: Final = 150 * 10**6  # bytes: drawing the report, when the passes have left little to use again
+_RESULT_MEMORY: Final = 200 * 10**6  # bytes: results of tasks, while they are packed or read
+_COPY_MEMORY: Final = 160 * 10**6  # bytes: ranges of parts and pieces of an upload that are under way
+_LEAST_SCRATCH: Final = 256 * 2**20  # bytes: caches of libraries, vectors
 _SCENE_MEMORY: Final = 30_000  # bytes: an Item, as Python holds it
 _MASKS_AT_ONCE: Final = 64  # scenes that are being measured at one time, at most: chunks follow a Z-order curve
 _SAMPLES_A_PAIR: Final = 4096  # pixels of an overlap that the report compares
@@ -103,10 +116,84 @@ def _count_pixels(plan: Plan) -> tuple[int, int]:
 
 
 def estimate_scratch(plan: Plan) -> int:
-    """Bytes of scratch files at most, if nothing can be compressed: the blocks of all levels, and the file made of them."""
-    pixels = plan.grid.width * plan.grid.height
-    per_pixel = plan.bands * np.dtype(plan.dtype).itemsize + (1 if len(plan.scenes) < 2**8 else 2)
-    return round(2 * per_pixel * pixels * 4 / 3)
+    """Bytes of scratch files at most, if nothing can be compressed: the blocks of all levels, and what comes first in the file.
+
+    A file on this machine is as large again.
+    """
+    return round(_count_pixel_bytes(plan) * _count_cells(plan.grid) * 4 / 3) + _estimate_head(plan)
+
+
+def _count_pixel_bytes(plan: Plan) -> int:
+    """Bytes of a pixel of the mosaic and of the scene index."""
+    return plan.bands * np.dtype(plan.dtype).itemsize + (1 if len(plan.scenes) < 2**8 else 2)
+
+
+def _estimate_head(plan: Plan) -> int:
+    """Bytes of the heads of both files: tables of tiles, and the overviews that pictures are made from."""
+    pixels = _count_cells(plan.grid)
+    shown = min(pixels, HEAD_EDGE**2) if plan.config.merge_rasters.build_overviews else pixels
+    return round(shown * _count_pixel_bytes(plan) * 4 / 3) + 2 * _count_blocks(plan) * 12
+
+
+def _count_blocks(plan: Plan) -> int:
+    """Blocks of all levels of the mosaic."""
+    return round(-(-plan.grid.width // BLOCK_EDGE) * -(-plan.grid.height // BLOCK_EDGE) * 4 / 3) + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseEstimate:
+    """What a phase of a run by tasks takes.
+
+    amount: bytes that all its tasks read and write together, decoded.
+    memory: bytes of one process at most.
+    scratch: bytes of its scratch files at most.
+    seconds: of one process for what cannot be shared.
+    """
+
+    amount: int
+    memory: int
+    scratch: int
+    seconds: int
+
+
+def estimate_phases(plan: Plan, tile_blocks: int, *, kept_stages: int) -> dict[str, PhaseEstimate]:
+    """What each phase takes, by its name.
+
+    Parameters
+    ----------
+    tile_blocks
+        Edge of a rendering task in blocks.
+    kept_stages
+        Stages whose rasters of single scenes are kept.
+    """
+    threads = resolve_threads(plan.config.shared.tile_threads)
+    measured, whole = (count * plan.bands * _source_size(plan) for count in _count_pixels(plan))
+    cache = min(find_cache_bytes(plan.config.shared.cache), max(measured, whole)) + _GDAL_MEMORY
+    base = _BASE_MEMORY + len(plan.scenes) * _SCENE_MEMORY
+    large = _estimate_large_blocks(plan)
+    measure = base + cache + threads * (_estimate_measure_task(plan) + large) + _RESULT_MEMORY
+    target = _count_pixel_bytes(plan) * _count_cells(plan.grid)
+    tile = min(tile_blocks * BLOCK_EDGE, max(plan.grid.width, plan.grid.height)) ** 2
+    kept = whole // _source_size(plan) * np.dtype(plan.dtype).itemsize * kept_stages
+    solved = base + 2 * _estimate_scenes(plan) + _RESULT_MEMORY
+    assemble = solved + _REPORT_MEMORY + _COPY_MEMORY + 6 * 12 * _count_blocks(plan)
+    return {
+        "measure": PhaseEstimate(amount=measured, memory=measure, scratch=_LEAST_SCRATCH, seconds=0),
+        "blocks": PhaseEstimate(amount=measured, memory=measure, scratch=_LEAST_SCRATCH, seconds=0),
+        "solve": PhaseEstimate(amount=0, memory=solved, scratch=_LEAST_SCRATCH, seconds=len(plan.scenes)),
+        "render": PhaseEstimate(
+            amount=whole + target,
+            memory=base + cache + threads * (_estimate_render_task(plan) + large) + _RESULT_MEMORY,
+            scratch=_LEAST_SCRATCH + round(_count_pixel_bytes(plan) * tile * 4 / 3),
+            seconds=0,
+        ),
+        "assemble": PhaseEstimate(
+            amount=target + kept,
+            memory=max(assemble, measure if kept else 0),
+            scratch=_LEAST_SCRATCH + _estimate_head(plan) + round(kept * 4 / 3),
+            seconds=len(plan.scenes),
+        ),
+    }
 
 
 def _count_bytes_read(plan: Plan) -> tuple[int, int | None]:

@@ -67,5 +67,5 @@ def conclude_tasks(request: Request, prepared: Prepared, run: Run) -> Outcome:
         raise StorageError(msg)
     outcome = conclude(request, prepared, item)
     if prepared.plan.config.shared.delete_temp_dir:
-        remove_folder(run.work.store, run.work.folder)
+        remove_folder(run.work.store, run.work.folder, above=2)
     return outcome

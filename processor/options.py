@@ -52,6 +52,7 @@ class OptionParser(argparse.ArgumentParser):
         if unknown:
             known = [f"--{parameter.path}" for parameter in iter_parameters()]
             known += ["--output", "--item-id", "--config", "--overwrite", "--dry-run", "--created", "--collection", "--post"]
+            known += ["--executor", "--run", "--shards", "--index"]
             known += SEARCH_FLAGS
             matches = get_close_matches(unknown[0].partition("=")[0], known, n=1)
             hint = f" (did you mean {matches[0]}?)" if matches else ""

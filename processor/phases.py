@@ -30,6 +30,7 @@ __all__ = [
     "count_tasks",
     "find_missing",
     "find_published_item",
+    "is_done",
     "is_own",
     "list_phases",
     "name_batch",
@@ -160,6 +161,13 @@ def find_missing(run: Run, phase: Phase) -> list[int]:
     if phase == "solve":
         return [] if run.work.read_note(SOLVED) is not None else [0]
     return [] if find_published_item(run) is not None else [0]
+
+
+def is_done(run: Run, phase: Phase) -> bool:
+    """Whether all results of a phase are there; errors as those of :func:`find_missing`."""
+    if phase == "render" and run.work.read_note(SOLVED) is None:
+        return False
+    return not find_missing(run, phase)
 
 
 def count_tasks(run: Run, phase: Phase) -> int:

@@ -17,7 +17,7 @@ from processor.logs import log_event
 __all__ = ["LogProgress", "Silent", "TerminalProgress", "Tracker", "Unit", "choose_tracker"]
 
 R = TypeVar("R")
-Unit = Literal["pixels", "scenes"]
+Unit = Literal["pixels", "scenes", "shards"]
 _LOGGER = logging.getLogger(__name__)
 _PERIOD = 10.0  # seconds between events
 
@@ -74,11 +74,11 @@ class _Pass:
 
     def show(self, amount: float) -> str:
         """An amount in words."""
-        return f"{amount / 1e6:.1f} million pixels" if self.unit == "pixels" else f"{amount:.0f} scenes"
+        return f"{amount / 1e6:.1f} million pixels" if self.unit == "pixels" else f"{amount:.0f} {self.unit}"
 
     def show_rate(self) -> str:
         """The rate in words, short."""
-        return f"{self.rate / 1e6:.1f} Mpx/s" if self.unit == "pixels" else f"{self.rate:.1f} scenes/s"
+        return f"{self.rate / 1e6:.1f} Mpx/s" if self.unit == "pixels" else f"{self.rate:.1f} {self.unit}/s"
 
     def add(self, amount: float) -> None:
         """Count a task's result in."""

@@ -79,7 +79,7 @@ def run_shard(run: Run, phase: Phase, *, shards: int, index: int, tracker: Track
         As everything that is done here.
     """
     if phase not in list_phases(run):
-        log_event(_LOGGER, "phase-empty", f"{phase}: this run has no such task", phase=phase)
+        log_event(_LOGGER, "phase-empty", f"{phase}: this run has no such task")
         return False
     published = find_published_item(run)
     if published is not None:
@@ -92,7 +92,7 @@ def run_shard(run: Run, phase: Phase, *, shards: int, index: int, tracker: Track
         require_before(run, phase)
         mine = [number for number in find_missing(run, phase) if number % shards == index]
         if not mine:
-            log_event(_LOGGER, "tasks-done", f"{phase}: all tasks of shard {index} of {shards} were done before", phase=phase)
+            log_event(_LOGGER, "tasks-done", f"{phase}: nothing is left to do for shard {index} of {shards}")
             return False
         _do(run, phase, mine, tracker)
     except MosaicError:

@@ -30,6 +30,7 @@ from processor.storage.pyramid import Pyramid
 from processor.storage.urls import storage_errors
 
 __all__ = [
+    "HEAD_EDGE",
     "MEDIA_TYPE",
     "BlockSource",
     "BlockStore",
@@ -49,6 +50,9 @@ __all__ = [
 ]
 
 MEDIA_TYPE: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
+
+HEAD_EDGE: Final = 4096
+"""Pixels on the longer side of the largest overview in a head: more than any picture in the report needs."""
 
 _PART: Final = 8 << 20  # bytes
 _GHOST: Final = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from processor.errors import StorageError
@@ -60,8 +61,13 @@ def read_range(store: Store, url: str, start: int, size: int) -> bytes:
     return data
 
 
-def remove_folder(store: Store, url: str) -> None:
+def remove_folder(store: Store, url: str, *, above: int = 0) -> None:
     """Remove a folder with all that is in it; one that is gone already is no error.
+
+    Parameters
+    ----------
+    above
+        How many folders above it are removed too, where they are empty then; object stores have no empty folders.
 
     Raises
     ------
@@ -74,6 +80,9 @@ def remove_folder(store: Store, url: str) -> None:
     with storage_errors(url):
         if place.protocol == "file":
             shutil.rmtree(place.path, ignore_errors=True)
+            with suppress(OSError):  # the first that is not empty ends it
+                for folder in list(Path(place.path).parents)[:above]:
+                    folder.rmdir()
             return
         try:
             find_filesystem(place.protocol, store.access).rm(place.path, recursive=True)
