@@ -25,7 +25,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-hea
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-fast lint format types contracts docs lock lock-check bench build image clean distclean
+.PHONY: help setup demo test test-fast e2e lint format types contracts docs lock lock-check bench build image clean distclean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test: $(STAMP) ## Run all tests, the slow ones too.
 
 test-fast: $(STAMP) ## Run the tests that take seconds and start no server.
 	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not slow and not server" $(PYTEST_ARGS)
+
+e2e: $(STAMP) ## Post a mosaic's Item to a real STAC API and find it; installs PostgreSQL, PostGIS and the API where it can.
+	@.ci/e2e
 
 lint: $(STAMP) ## Check style and formatting, of the Dockerfile too.
 	@$(BIN)/ruff check .
@@ -102,4 +105,4 @@ clean: ## Remove what building, testing and the demo leave behind.
 	@find processor stac tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the environment too.
-	@rm -rf $(VENV)
+	@rm -rf $(VENV) $(VENV)-api

@@ -39,7 +39,6 @@ __all__ = ["Announcement", "announce", "check_belonging", "plan_announcement"]
 
 _LOGGER = logging.getLogger(__name__)
 _COLLECTION: Final = "collection.json"
-_MAX_BYTES: Final = 256 << 20
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
@@ -273,7 +272,7 @@ def _amend(store: Store, url: str, change: Callable[[dict[str, Any] | None], dic
 
 
 def _read(store: Store, url: str) -> tuple[dict[str, Any] | None, str | None]:
-    data, version = read_version(store, url, max_bytes=_MAX_BYTES)
+    data, version = read_version(store, url)
     if data is None:
         return None, version
     try:

@@ -11,27 +11,32 @@ What is not there yet is written once, as everything is (:mod:`processor.storage
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import secrets
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from processor.errors import ExistsError
+from processor.errors import ExistsError, InputError
 from processor.storage.objects import Store, find_filesystem
-from processor.storage.urls import local_path, parse_writable_url, storage_errors
+from processor.storage.urls import local_path, parse_writable_url, redact_url, storage_errors
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["read_version", "swap_bytes"]
+__all__ = ["MAX_BYTES", "read_version", "swap_bytes"]
+
+MAX_BYTES: Final = 256 << 20
+"""Largest document that is extended."""
 
 _IN_MEMORY: Final = threading.Lock()
 
 
-def read_version(store: Store, url: str, *, max_bytes: int) -> tuple[bytes | None, str | None]:
+def read_version(store: Store, url: str) -> tuple[bytes | None, str | None]:
     """Read a document and what tells its version; both None where there is none.
 
     The version is read first: where another run writes in between, it is too old, and :func:`swap_bytes` refuses.
@@ -48,13 +53,18 @@ def read_version(store: Store, url: str, *, max_bytes: int) -> tuple[bytes | Non
     place = parse_writable_url(url)
     if not store.exists(url):
         return None, None
-    version = None
-    if place.protocol in {"s3", "gs"}:
-        with storage_errors(url):
-            info = find_filesystem(place.protocol, store.access).info(place.path)
-        version = str(info["ETag" if place.protocol == "s3" else "generation"])
-    data = store.read_bytes(url, max_bytes=max_bytes)
-    return data, version if version is not None else _digest(data)
+    if place.protocol not in {"s3", "gs"}:
+        data = store.read_bytes(url, max_bytes=MAX_BYTES)
+        return data, _digest(data)
+    filesystem = find_filesystem(place.protocol, store.access)
+    with storage_errors(url):
+        info = filesystem.info(place.path)
+        if int(info["size"]) > MAX_BYTES:
+            msg = f"{redact_url(url)} is larger than the {MAX_BYTES} bytes allowed for it; check that it is the right object"
+            raise InputError(msg)
+        # In one request: a reader that asks for ranges would get some of the old object and some of the new.
+        data = filesystem.cat_file(place.path)
+    return data, str(info["ETag" if place.protocol == "s3" else "generation"])
 
 
 def swap_bytes(store: Store, url: str, data: bytes, version: str | None, *, content_type: str) -> bool:
@@ -85,24 +95,31 @@ def swap_bytes(store: Store, url: str, data: bytes, version: str | None, *, cont
             if place.protocol == "s3":
                 filesystem.pipe_file(place.path, data, IfMatch=version, ContentType=content_type)
             else:
-                bucket, key, _ = filesystem.split_path(place.path)
-                filesystem.call(
-                    "POST",
-                    f"{filesystem._location}/upload/storage/v1/b/{{}}/o",  # noqa: SLF001 - where gcsfs itself uploads to
-                    bucket,
-                    uploadType="media",
-                    name=key,
-                    ifGenerationMatch=version,
-                    headers={"Content-Type": content_type},
-                    data=data,
-                )
+                _replace_generation(filesystem, place.path, data, version, content_type)
     except ExistsError:
         return False
     return True
 
 
+def _replace_generation(filesystem: Any, path: str, data: bytes, generation: str, content_type: str) -> None:
+    """Replace an object of GCS, as gcsfs does it, but only this generation of it."""
+    bucket, key, _ = filesystem.split_path(path)
+    mark = secrets.token_hex(16)
+    parts = (("application/json; charset=UTF-8", json.dumps({"name": key}).encode()), (content_type, data))
+    body = b"".join(f"--{mark}\r\nContent-Type: {kind}\r\n\r\n".encode() + part + b"\r\n" for kind, part in parts)
+    filesystem.call(
+        "POST",
+        f"{filesystem._location}/upload/storage/v1/b/{{}}/o",  # noqa: SLF001 - where gcsfs itself uploads to
+        bucket,
+        uploadType="multipart",
+        ifGenerationMatch=generation,
+        headers={"Content-Type": f'multipart/related; boundary="{mark}"'},
+        data=body + f"--{mark}--".encode(),
+    )
+
+
 def _compare_and_swap(store: Store, url: str, data: bytes, version: str | None, content_type: str) -> bool:
-    present = _digest(store.read_bytes(url, max_bytes=sys.maxsize - 1)) if store.exists(url) else None
+    present = _digest(store.read_bytes(url, max_bytes=MAX_BYTES)) if store.exists(url) else None
     if present != version:
         return False
     store.write_bytes(url, data, overwrite=True, content_type=content_type)
