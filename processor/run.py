@@ -225,15 +225,17 @@ def check_place(request: Request, prepared: Prepared) -> dict[str, Any] | None:
     ------
     ExistsError
         Something else is there, which may not be replaced.
+    InputError
+        Nothing may be written there.
     StorageError
         Storage or the network failed.
     """
-    if request.overwrite:
-        return None
     destination = request.place(prepared.item_id, prepared.access)
-    published = find_published(destination, prepared.digest)
+    published = None if request.overwrite else find_published(destination, prepared.digest)
     if published is None:
-        check_claim(destination, render_claim(prepared.plan.config, prepared.digest))
+        if not request.overwrite:
+            check_claim(destination, render_claim(prepared.plan.config, prepared.digest))
+        destination.store.check_writable(destination.item_url)
     return published
 
 

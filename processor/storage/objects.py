@@ -76,6 +76,36 @@ class Store(ReadStore):
     access: how storage is reached; default: as the environment says.
     """
 
+    def check_writable(self, url: str) -> None:
+        """Refuse a place in a bucket where nothing may be written, before work is done for it; nothing is left behind.
+
+        An upload is begun there and aborted, which needs the same right as writing.
+
+        Raises
+        ------
+        InputError
+            Access is denied, or there is no such bucket.
+        StorageError
+            Storage or the network failed.
+        """
+        place = parse_writable_url(url)
+        if place.protocol not in {"s3", "gs"}:
+            return
+
+        def begin() -> None:
+            filesystem = self._filesystem(place)
+            with storage_errors(url):
+                if place.protocol == "s3":
+                    bucket, key, _ = filesystem.split_path(place.path)
+                    begun = filesystem.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
+                    filesystem.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=begun["UploadId"])
+                else:
+                    target = filesystem.open(place.path, "wb")
+                    target._initiate_upload()  # noqa: SLF001 - fsspec's hook, which it has no public name for
+                    _discard(target)
+
+        self._retry(place, begin)
+
     def write_bytes(self, url: str, data: bytes, *, overwrite: bool = False, content_type: str | None = None) -> Written:
         """Write an object; create-once unless ``overwrite``.
 

@@ -18,9 +18,9 @@ from rasterio.io import DatasetReader
 
 from processor.errors import MosaicError
 from processor.storage.access import Access
-from processor.storage.objects import find_filesystem
+from processor.storage.reading import find_object
 from processor.storage.traffic import Traffic
-from processor.storage.urls import parse_url, storage_errors
+from processor.storage.urls import storage_errors
 
 __all__ = ["close_opened", "find_failure", "open_through_fsspec"]
 
@@ -75,14 +75,14 @@ class _Container(MultiByteRangeResourceContainer):  # type: ignore[misc]  # rast
     def __init__(self, url: str, access: Access, traffic: Traffic) -> None:
         self._url = url
         self._traffic = traffic
-        self._filesystem = find_filesystem(parse_url(url).protocol, access)
+        self._filesystem, self._path = find_object(url, access)
         self._length: int | None = None
 
     def open(self, path: str, mode: str = "rb", **_: Any) -> _RangedFile:
         """Open the object; nothing else has a name here, so that no sidecar is ever found."""
         if not self.isfile(path) or "w" in mode or "+" in mode:
             raise FileNotFoundError(path)
-        return _RangedFile(self._url, self._filesystem, self.size(path), self._traffic)
+        return _RangedFile(self._url, self._filesystem, self._path, self.size(path), self._traffic)
 
     def isfile(self, path: str) -> bool:
         """Whether it is the object."""
@@ -118,15 +118,16 @@ class _Container(MultiByteRangeResourceContainer):  # type: ignore[misc]  # rast
     def _ask_size(self) -> int:
         with storage_errors(self._url):
             self._traffic.count(requests=1, size=0)
-            return int(self._filesystem.info(self._url)["size"])
+            return int(self._filesystem.info(self._path)["size"])
 
 
 class _RangedFile:
     """A file object over ranges of an object."""
 
-    def __init__(self, url: str, filesystem: Any, length: int, traffic: Traffic) -> None:
+    def __init__(self, url: str, filesystem: Any, path: str, length: int, traffic: Traffic) -> None:
         self._url = url
         self._filesystem = filesystem
+        self._path = path
         self._length = length
         self._traffic = traffic
         self._position = 0
@@ -194,7 +195,7 @@ class _RangedFile:
 
     def _fetch(self, start: int, end: int) -> bytes:
         with storage_errors(self._url):
-            data = bytes(self._filesystem.cat_file(self._url, start=start, end=end))
+            data = bytes(self._filesystem.cat_file(self._path, start=start, end=end))
             if len(data) != end - start:
                 msg = f"{len(data)} bytes came where {end - start} were asked for"
                 raise OSError(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from processor.storage.access import Access, resolve_access
 from processor.storage.retry import MOST_ROUNDS, repeat
 from processor.storage.urls import Place, is_absence, parse_url, redact_url, storage_errors
 
-__all__ = ["ObjectInfo", "ReadStore", "find_filesystem"]
+__all__ = ["ObjectInfo", "ReadStore", "find_filesystem", "find_object"]
 
 T = TypeVar("T")
 
@@ -61,12 +62,13 @@ class ReadStore:
         if place.protocol == "file":
             with storage_errors(url):
                 return Path(place.path).is_file()
-        return self._retry(place, lambda: self._find(place, url))
+        return self._retry(place, lambda: self._find(url))
 
-    def _find(self, place: Place, url: str) -> bool:
+    def _find(self, url: str) -> bool:
         with storage_errors(url):
             try:
-                return str(self._filesystem(place).info(place.path)["type"]) == "file"
+                filesystem, path = find_object(url, self.access)
+                return str(filesystem.info(path)["type"]) == "file"
             except FileNotFoundError as error:
                 if is_absence(error):
                     return False
@@ -90,10 +92,11 @@ class ReadStore:
 
         def ask() -> Mapping[str, Any]:
             with storage_errors(url):
-                return cast("Mapping[str, Any]", self._filesystem(place).info(place.path))
+                filesystem, path = find_object(url, self.access)
+                return cast("Mapping[str, Any]", filesystem.info(path))
 
         info = self._retry(place, ask)
-        known = (info.get(key) for key in ("ETag", "etag", "md5Hash", "generation", "LastModified", "Last-Modified"))
+        known = (info.get(key) for key in ("ETag", "etag", "md5Hash", "generation", "LastModified", "Last-Modified", "CRC"))
         version = next((str(value).strip('"') for value in known if value), None)
         return ObjectInfo(size=info.get("size"), version=version)
 
@@ -180,7 +183,8 @@ class ReadStore:
                 with Path(place.path).open("rb") as file:
                     yield file
             else:
-                with self._filesystem(place).open(place.path, "rb") as stream:
+                filesystem, path = find_object(url, self.access)
+                with filesystem.open(path, "rb") as stream:
                     if (getattr(stream, "details", None) or {}).get("type") == "directory":  # which s3fs reads as nothing
                         raise IsADirectoryError(url)
                     yield cast("BinaryIO", stream)
@@ -206,3 +210,30 @@ def find_filesystem(protocol: str, access: Access) -> Any:  # fsspec has no type
     if protocol == "s3":
         filesystem.retries = 1  # botocore repeats requests, with jitter; both at it would multiply
     return filesystem
+
+
+def find_object(url: str, access: Access) -> tuple[Any, str]:
+    """The fsspec filesystem that holds an object, and the object's name there.
+
+    A member of an archive is named ``zip://member::archive``, the archive by its path or URL.
+
+    Raises
+    ------
+    ConfigError
+        The package that speaks the protocol is not installed, or the archive has no name.
+    """
+    place = parse_url(url)
+    if place.protocol != "zip":
+        return find_filesystem(place.protocol, access), place.path
+    member, _, archive = place.path.partition("://")[2].partition("::")
+    if not member or not archive:
+        msg = f"{redact_url(url)}: name a member of an archive and the archive, as zip://member.tif::s3://bucket/archive.zip"
+        raise ConfigError(msg)
+    inner = parse_url(archive)
+    find_filesystem(inner.protocol, access)
+    options = access.fsspec_options(inner.protocol)
+    try:
+        return fsspec.filesystem("zip", fo=inner.path, target_protocol=inner.protocol, target_options=options), member
+    except zipfile.BadZipFile as error:
+        msg = f"{redact_url(archive)} is no zip archive: {error}"
+        raise InputError(msg) from error
