@@ -38,6 +38,7 @@ OPERATIONAL = frozenset(
     {
         "inputs.allow_local_files",
         "inputs.max_scenes",
+        "inputs.sign",
         "shared.temp_dir",
         "shared.delete_temp_dir",
         "shared.debug_logs",

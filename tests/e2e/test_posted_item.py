@@ -203,7 +203,7 @@ def test_what_the_first_run_did_not_come_to_is_done_by_the_same_command(place: P
     posted = place.run(*flags)
     assert posted.code == 0, posted.stderr
     assert list_events(posted)[-4:] == ["already-done", "collection-extended", "catalog-extended", "item-created"]
-    assert [item["id"] for item in find_items(place)] == ["june", "late"]
+    assert sorted(item["id"] for item in find_items(place)) == ["june", "late"]
 
 
 def test_another_item_of_this_id_is_a_conflict_unless_it_may_be_replaced(place: Place) -> None:

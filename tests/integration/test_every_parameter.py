@@ -31,11 +31,15 @@ from outcomes import (
     write_vectors,
 )
 from rasterio.transform import Affine
-from scenes import write_scene
+from scenes import gradient_truth, write_items, write_scene
 from shapely import affinity, box
 
 from processor.config import OPERATIONAL, iter_parameters
+from processor.engine.kubernetes_api import Pace, connect
+from processor.engine.kubernetes_jobs import PhaseJob, build_job, read_worker
 from processor.errors import PermanentError
+from processor.parameters import Io, Kubernetes
+from processor.storage.access import resolve_access
 
 Check = Callable[[Outcome, Outcome], object]
 
@@ -159,19 +163,75 @@ def is_inside_area(_: Outcome, after: Outcome) -> bool:
     return bool(not outside.any() and raster.values.any())
 
 
+def is_turned(before: Outcome, after: Outcome) -> bool:
+    """Whether the names of the bands have changed places."""
+    names = [[band["name"] for band in outcome.item["assets"]["mosaic"]["bands"]] for outcome in (before, after)]
+    return names == [["red", "nir"], ["nir", "red"]]
+
+
+def has_crs(code: str) -> Check:
+    """Check the mosaic's CRS after."""
+    return lambda before, after: before.item["properties"]["proj:code"] != code == after.item["properties"]["proj:code"]
+
+
+def has_hrefs(mosaic: str) -> Check:
+    """Check how the Item names its mosaic after, and that all its files are named alike."""
+
+    def check(before: Outcome, after: Outcome) -> bool:
+        hrefs = {key: asset["href"] for key, asset in after.item["assets"].items()}
+        was = {key: asset["href"] for key, asset in before.item["assets"].items()}
+        root = mosaic.format(out=after.folder / "out").removesuffix("mosaic.tif")
+        return hrefs == {key: href.replace("./", root, 1) for key, href in was.items()}
+
+    return check
+
+
+def has_alternate(mosaic: str) -> Check:
+    """Check where else the Item says that its mosaic is after."""
+    return lambda before, after: (
+        "alternate" not in before.item["assets"]["mosaic"]
+        and [other["href"] for other in after.item["assets"]["mosaic"]["alternate"].values()] == [mosaic]
+    )
+
+
+def has_inputs_table(_: Outcome, after: Outcome) -> bool:
+    """Whether the Items of the inputs are a file and an asset."""
+    return (
+        set(after.files) - set(_.files) == {"inputs.parquet"}
+        and after.files["inputs.parquet"].startswith(b"PAR1")
+        and after.item["assets"]["inputs"]["href"] == "./inputs.parquet"
+    )
+
+
+def has_catalog(before: Outcome, after: Outcome) -> bool:
+    """Whether a catalogue leads to the Item, and the Item to it."""
+    paths = [outcome.folder / "out" / "catalog.json" for outcome in (before, after)]
+    links = {link["rel"]: link["href"] for link in after.item["links"] if link["rel"] in {"root", "parent"}}
+    hrefs = [link["href"] for link in json.loads(paths[1].read_text())["links"] if link["rel"] == "item"]
+    return (
+        not paths[0].exists() and hrefs == ["./m/m.json"] and links == {"root": "../catalog.json", "parent": "../catalog.json"}
+    )
+
+
 AREA, CLOUDS, PRINTS, KEEP = "{scenes}/area.gpkg", "{scenes}/clouds.gpkg", "{scenes}/prints.gpkg", "{scenes}/keep.gpkg"
 MAPS = "{scenes}/maps"
+MEASURED = ("pixels", "statistics", "adjustments", "block maps")
 
 ROWS = (
     # inputs
     row(
         "inputs.asset",
         "other",
-        *("pixels", "statistics", "adjustments", "block maps"),
+        *MEASURED,
         scenes="twofold",
         inputs__asset="image",
     ),
     Row(path="inputs.asset", value="image", scenes="twofold", refused_before="has 2 raster assets"),
+    row("inputs.assets", ["nir", "red"], *MEASURED, scenes="stacked", check=is_turned, inputs__assets=["red", "nir"]),
+    row("inputs.bands", ["nir"], *MEASURED, scenes="stacked", inputs__bands=["red"]),
+    row("inputs.mask", {"asset": "qa", "invalid": [3]}, *MEASURED, "owners", "cells", scenes="stacked", inputs__assets=["red"]),
+    row("inputs.mask", {"asset": "qa", "bits": [2]}, scenes="stacked", inputs__assets=["red"]),  # a bit that no pixel has
+    row("inputs.sign", "planetary-computer"),  # what it signs: unit/stac/test_sign.py
     Row(path="inputs.allow_local_files", value=True, scenes="remote", refused_before="allow_local_files"),
     row("inputs.allow_local_files", True),
     Row(path="inputs.max_scenes", value=3, refused="max_scenes"),
@@ -278,6 +338,7 @@ ROWS = (
     row("align_rasters.resolution", "lowest", "pixels", "owners", scenes="odd", check=has_pixel_size(1.6)),
     row("align_rasters.resolution", "average", "pixels", "owners", scenes="odd", check=has_pixel_size(1.2)),
     row("align_rasters.resolution", "lowest"),
+    row("align_rasters.crs", "EPSG:32632", *MEASURED, "owners", "cells", check=has_crs("EPSG:32632")),
     # voronoi_center_seamline
     row(
         "voronoi_center_seamline.output_mask", "{folder}/s.gpkg", "extra files", check=has_copies({"s.gpkg": "seamlines.gpkg"})
@@ -312,6 +373,12 @@ ROWS = (
     row("output.compression", "zstd", "mosaic file", "scene_index file"),
     row("output.level", 9, "mosaic file", "scene_index file", scenes="strips"),
     row("output.predictor", False, "mosaic file"),
+    row("output.hrefs", "absolute", check=has_hrefs("file://{out}/m/mosaic.tif")),
+    row("output.public_url", "https://data.example.org/x", check=has_alternate("https://data.example.org/x/m/mosaic.tif")),
+    row("output.inputs_geoparquet", True, "files", check=has_inputs_table),
+    row("output.catalog", True, check=has_catalog),
+    # io: of files of this machine only the second reader shows; the rest is below
+    row("io.raster_backend", "fsspec", scenes="strips"),
 )
 
 
@@ -349,12 +416,35 @@ def make_remote(folder: Path) -> str:
     return url
 
 
+def make_stacked(folder: Path) -> Path:
+    """Two scenes whose Items have an asset a band, and one that marks a corner as cloud by the value 3."""
+    truth = gradient_truth(64, 96, 2)
+    clouds = np.zeros((64, 96), np.uint8)
+    clouds[:20, 30:60] = 3
+    paths = []
+    for name, left in (("a", 0), ("b", 32)):
+        window = (..., slice(left, left + 64))
+        for key, band, gain in (("red", 0, 1.0), ("nir", 1, 1.4)):
+            array = truth[band][window] * (gain + 0.1 * left / 32)
+            paths.append(write_scene(folder / key / f"{name}.tif", array, dtype="uint16", left=LEFT + left))
+        write_scene(folder / "qa" / f"{name}.tif", clouds[window], nodata=None, left=LEFT + left)
+    items = write_items(folder, [path for path in paths if path.parent.name == "red"], asset="red", bands=["red"])
+    document = json.loads(items.read_text())
+    for feature in document["features"]:
+        for key in ("nir", "qa"):
+            bands = {"bands": [{"name": key}]} if key == "nir" else {"bands": []}
+            feature["assets"][key] = {**feature["assets"]["red"], "href": f"./{key}/{feature['id']}.tif", **bands}
+    items.write_text(json.dumps(document))
+    return items
+
+
 MAKERS: Mapping[str, Callable[[Path], Path | str]] = {
     "plain": make_equipped,
     "odd": make_odd,
     "strips": make_strips,
     "twofold": make_twofold,
     "remote": make_remote,
+    "stacked": make_stacked,
 }
 
 
@@ -417,7 +507,99 @@ def test_a_parameter_forbids_or_allows_a_run(row: Row, bench: Bench) -> None:
 
 def test_the_table_has_every_parameter() -> None:
     """A parameter without a row is one that nobody has seen doing anything."""
-    assert {row.path for row in ROWS} == {parameter.path for parameter in iter_parameters()}
+    rows = (
+        {row.path for row in ROWS}
+        | {f"io.{name}" for name in STORAGE}
+        | {f"kubernetes.{name}" for name in JOBS.keys() | BESIDE}
+    )
+    assert rows == {parameter.path for parameter in iter_parameters()}
+
+
+#: How storage is reached, by parameter: a value, and the protocol whose options have it.
+STORAGE: Mapping[str, tuple[Any, str]] = {
+    "retries": (9, "s3"),
+    "timeout": (7.0, "s3"),
+    "s3_endpoint": ("http://127.0.0.1:8333", "s3"),
+    "s3_region": ("eu-central-1", "s3"),
+    "s3_profile": ("mosaics", "s3"),
+    "s3_access_key_id": ("key", "s3"),
+    "s3_secret_access_key": ("secret", "s3"),
+    "s3_session_token": ("token", "s3"),
+    "s3_anonymous": (True, "s3"),
+    "s3_requester_pays": (True, "s3"),
+    "s3_path_style": (True, "s3"),
+    "gs_endpoint": ("http://127.0.0.1:4443", "gs"),
+    "gs_credentials": ("account.json", "gs"),
+    "gs_anonymous": (True, "gs"),
+    "gs_user_project": ("payer", "gs"),
+}
+
+
+KEYS = ("s3_access_key_id", "s3_secret_access_key", "s3_session_token")  # of these, some only go with others
+
+
+@pytest.mark.parametrize("name", STORAGE)
+def test_an_option_of_storage_reaches_what_reads_and_writes_there_and_nothing_else(name: str, tmp_path: Path) -> None:
+    """What a server makes of it: unit/storage and integration/test_places.py."""
+    value, protocol = STORAGE[name]
+    if name == "gs_credentials":
+        value = str(tmp_path / value)
+        Path(value).touch()
+    keys = {"s3_access_key_id": "k", "s3_secret_access_key": "s"} if name in KEYS else {}
+    plain, changed = (resolve_access(Io(**flags), environment={}) for flags in (keys, {**keys, name: value}))
+    assert changed.fsspec_options(protocol) != plain.fsspec_options(protocol)
+    if name not in {"retries", "timeout"}:
+        other = {"s3": "gs", "gs": "s3"}[protocol]
+        assert changed.fsspec_options(other) == plain.fsspec_options(other)
+        assert changed.fsspec_options("http").keys() == plain.fsspec_options("http").keys()
+
+
+#: What the Jobs on Kubernetes become, by parameter: a value, and the path of what it changes in the manifest of a phase.
+JOBS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
+    "image": ("registry.example.org/m:2", ("spec", "template", "spec", "containers", "0", "image")),
+    "service_account": ("reader", ("spec", "template", "spec", "serviceAccountName")),
+    "shards": (3, ("spec", "completions")),
+    "cpu": (3.5, ("spec", "template", "spec", "containers", "0", "resources", "requests", "cpu")),
+    "retries_per_index": (7, ("spec", "backoffLimitPerIndex")),
+    "deadline": (7200, ("spec", "activeDeadlineSeconds")),
+    "keep_finished": (7201, ("spec", "ttlSecondsAfterFinished")),
+    "queue": ("mosaics", ("spec", "suspend")),
+}
+#: Not in a manifest: the tests below, and on a server unit/engine/test_kubernetes.py.
+BESIDE = {"namespace", "on_interrupt"}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_parameter_of_jobs_is_in_the_manifest(name: str) -> None:
+    value, path = JOBS[name]
+    job = PhaseJob(phase="measure", tasks=40, shards=8, memory_bytes=1 << 30, scratch_bytes=1 << 30, deadline_seconds=3600)
+    found = []
+    for settings in (Kubernetes(image="m:1"), Kubernetes(**{"image": "m:1", name: value})):
+        worker = read_worker(None, settings)
+        assert worker is not None
+        manifest: Any = build_job(job, worker, settings, run_url="s3://bucket/run")
+        for key in path:
+            manifest = manifest[int(key)] if key.isdecimal() else manifest.get(key)
+        found.append(manifest)
+    assert found[0] != found[1]
+    assert name in {"queue", "cpu"} or found[1] == value
+
+
+def test_the_namespace_of_jobs_is_the_one_named_or_that_of_the_kubeconfig(tmp_path: Path) -> None:
+    cluster = {"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}
+    context = {"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "own"}}
+    users = [{"name": "u", "user": {}}]
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps({"clusters": [cluster], "contexts": [context], "users": users, "current-context": "x"}))
+    for wish, found in ((None, "own"), ("mosaics", "mosaics")):
+        api = connect(Kubernetes(namespace=wish).namespace, {"KUBECONFIG": str(path)}, Pace())
+        assert api.namespace == found
+        api.close()
+
+
+def test_what_an_interrupt_does_to_jobs_is_shown_on_a_server() -> None:
+    shown = Path(__file__).parents[1] / "unit" / "engine" / "test_kubernetes.py"
+    assert 'settings={"on_interrupt": "delete"}' in shown.read_text(encoding="utf-8")
 
 
 def test_every_value_of_the_table_differs_from_the_default() -> None:
@@ -439,7 +621,7 @@ def test_what_changes_no_byte_changes_how_the_work_is_done(bench: Bench, monkeyp
         monkeypatch.setattr(f"{target}.{name}", call)
 
     watch("processor.run", "map_ordered", "threads")
-    watch("processor.run", "publish", "threads")
+    watch("processor.finish", "publish", "threads")
     watch("processor.run", "RasterReader", "cache_bytes")
     watch("processor.engine.local", "map_ordered", "threads")
     watch("processor.engine.local", "Pyramid", "window_blocks")
@@ -447,7 +629,7 @@ def test_what_changes_no_byte_changes_how_the_work_is_done(bench: Bench, monkeyp
     bench.run("strips", {f"shared.{name}": value for name, value in flags.items()})
     assert seen == {
         "processor.run.map_ordered": {3},
-        "processor.run.publish": {5},
+        "processor.finish.publish": {5},
         "processor.run.RasterReader": {1_000_000},
         "processor.engine.local.map_ordered": {7},
         "processor.engine.local.Pyramid": {4},
