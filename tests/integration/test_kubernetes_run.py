@@ -1,0 +1,163 @@
+"""`run --executor kubernetes` against the fake cluster, with pods that really do their tasks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import CREATED, call_command, keeping_process_state, make_items, read_files
+from kubernetes_fake import NAMESPACE, Cluster, Fails, PodRun, Works
+from kubernetes_server import Server, serve, write_kubeconfig
+
+from processor import cli, jobs
+from processor.config import load_config
+from processor.engine.kubernetes import connect
+from processor.errors import ConfigError, InputError, MosaicError, TransientError
+from processor.executors import plan_tasks
+from processor.options import spell_out
+from processor.progress import Silent
+from processor.run import Outcome, Request, prepare
+from processor.task_options import run_task
+
+CODES: tuple[tuple[type[MosaicError], int], ...] = ((ConfigError, 2), (TransientError, 1), (MosaicError, 13))
+
+
+def do_task(run: PodRun) -> Works | Fails:
+    """What the container of a pod does, and its exit code."""
+    container = run.job["spec"]["template"]["spec"]["containers"][0]
+    options = cli._build_parser().parse_args(spell_out(container["args"]))
+    try:
+        run_task(options, {"JOB_COMPLETION_INDEX": str(run.index)})
+    except MosaicError as error:
+        code = next(code for kind, code in CODES if isinstance(error, kind))
+        return Fails(code=code, log=json.dumps({"level": "error", "message": str(error)}) + "\n")
+    return Works()
+
+
+@dataclass(kw_only=True)
+class Place:
+    """Scenes, a cluster, and what one process makes of the scenes."""
+
+    folder: Path
+    items: Path
+    server: Server
+    expected: dict[str, bytes]
+    kubeconfig: Path
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.server.cluster
+
+    def run(self, **settings: Any) -> Outcome:
+        """Be a coordinator."""
+        flags = {"kubernetes.image": "mosaic:1", **settings}
+        request = Request(
+            inputs=(str(self.items),),
+            destination=f"file://{self.folder / 'jobs'}",
+            item_id="summer",
+            overwrite=False,
+            created=CREATED,
+        )
+        prepared = prepare(request, load_config(flags=flags), Silent())
+        api = connect(None, {"KUBECONFIG": str(self.kubeconfig)}, self.cluster.pace)
+        try:
+            return jobs.execute_kubernetes(request, prepared, Silent(), api=api, environ={})
+        finally:
+            api.close()
+
+    def read(self) -> dict[str, bytes]:
+        return read_files(self.folder / "jobs" / "summer")
+
+    def phases(self) -> list[str]:
+        return list(dict.fromkeys(run.phase for run in self.cluster.runs))
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
+    """Scenes, and the files that one process makes of them."""
+    folder = tmp_path_factory.mktemp("one")
+    items = make_items(folder / "scenes", edge=1000)  # four tiles
+    place = ("--output", str(folder / "out"), "--item-id", "summer", "--created", CREATED)
+    done = call_command("run", str(items), *place, cwd=folder, scratch=folder / "scratch")
+    assert done.code == 0, done.stderr
+    return items, read_files(folder / "out" / "summer")
+
+
+@pytest.fixture
+def place(tmp_path: Path, one_process: tuple[Path, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    monkeypatch.setattr(jobs, "plan_tasks", partial(plan_tasks, chunks_per_task=1, tile_blocks=2))
+    monkeypatch.setattr(jobs, "_SHARD_BYTES", 1)
+    items, expected = one_process
+    with keeping_process_state(), serve(Cluster(do_task)) as server:
+        kubeconfig = write_kubeconfig(tmp_path / "config", server.url)
+        yield Place(folder=tmp_path, items=items, server=server, expected=expected, kubeconfig=kubeconfig)
+
+
+def check_same(place: Place) -> None:
+    made = place.read()
+    assert made.keys() == place.expected.keys()
+    differing = {name for name in made if made[name] != place.expected[name]}
+    assert differing <= {"summer.json"}, "the Item names its place; nothing else does"
+
+
+def test_pods_make_the_bytes_of_one_process(place: Place) -> None:
+    outcome = place.run()
+    assert outcome.item["id"] == "summer"
+    assert place.phases() == ["measure", "solve", "render", "assemble"]
+    assert max(run.index for run in place.cluster.runs) > 0, "phases had several shards"
+    check_same(place)
+
+
+def test_pods_that_are_killed_before_and_after_their_work_change_nothing(place: Place) -> None:
+    def program(run: PodRun) -> Works | Fails:
+        if run.attempt == 0 and run.index % 3 == 0:
+            return Fails(code=137, disrupted=True)
+        done = do_task(run)
+        return Fails(code=137) if run.attempt <= 1 and run.index % 3 == 1 else done
+
+    place.cluster.program = program
+    place.run()
+    assert max(run.attempt for run in place.cluster.runs) >= 2
+    check_same(place)
+
+
+def test_a_run_that_is_done_makes_no_job(place: Place) -> None:
+    place.run()
+    made = len(place.cluster.created)
+    assert place.run().already_done
+    assert len(place.cluster.created) == made
+
+
+def test_a_phase_that_failed_is_resumed_by_the_same_command(place: Place) -> None:
+    place.cluster.program = lambda run: Fails(code=1, log="no route\n") if run.phase == "render" else do_task(run)
+    with pytest.raises(TransientError, match=rf"(?s)render failed: Job {NAMESPACE}/mosaic-.*\| no route.*to resume: "):
+        place.run()
+    first = [run.phase for run in place.cluster.runs]
+    place.cluster.program = do_task
+    place.run()
+    later = [run.phase for run in place.cluster.runs[len(first) :]]
+    assert {"measure", "solve"} & set(later) == set(), "what is in the store is not done again"
+    check_same(place)
+
+
+def test_a_scene_that_a_pod_cannot_read_ends_the_run_and_is_named(place: Place) -> None:
+    gone = place.items.parent / "b.tif"
+    data = gone.read_bytes()
+
+    def program(run: PodRun) -> Works | Fails:
+        gone.write_bytes(b"no raster")
+        try:
+            return do_task(run)
+        finally:
+            gone.write_bytes(data)
+
+    place.cluster.program = program
+    with pytest.raises(InputError, match=r"(?s)measure failed: .*\| error: .*b"):
+        place.run()
+    assert place.phases() == ["measure"]
+    assert not place.read()
