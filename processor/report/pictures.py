@@ -184,16 +184,23 @@ def _stretch(preview: Preview, bands: Sequence[Band]) -> Image.Image:
     and blue, which keeps their hue; each for itself where they are not, because their levels are not comparable.
     """
     chosen, natural = _choose_bands(bands, preview.values.shape[0])
-    colours = preview.values[list(chosen)].astype(np.float64)
-    shown = preview.valid & np.isfinite(colours).all(axis=0)
+    shown = preview.valid.copy()
+    for band in {*chosen}:
+        shown &= np.isfinite(preview.values[band])
     rgba = np.zeros((*shown.shape, 4), np.uint8)
     if shown.any():
-        limits = np.percentile(colours[:, shown], (2, 98), axis=1)
+        known = {band: np.percentile(preview.values[band][shown].astype(np.float64), (2, 98)) for band in {*chosen}}
+        limits = np.array([known[band] for band in chosen]).T
         low = np.full(3, limits[0].min()) if natural else limits[0]
         high = np.full(3, limits[1].max()) if natural else limits[1]
         span = np.where(high > low, high - low, 1.0)
-        scaled = (colours[:, shown] - low[:, None]) / span[:, None]
-        rgba[shown, :3] = np.rint(255 * np.clip(scaled, 0, 1)).astype(np.uint8).T
+        for position, band in enumerate(chosen):  # one after the other: float64 is large
+            scaled = preview.values[band][shown].astype(np.float64)
+            scaled -= low[position]
+            scaled /= span[position]
+            np.clip(scaled, 0, 1, out=scaled)
+            scaled *= 255
+            rgba[shown, position] = np.rint(scaled, out=scaled).astype(np.uint8)
         rgba[shown, 3] = 255
     return Image.fromarray(rgba)
 
@@ -326,7 +333,7 @@ def draw_coverage(preview: Preview, cells: Sequence[Cell], names: Sequence[str],
     index = preview.scene_index[::step, ::step].astype(np.int64)
     colours = _colour_scenes(index, len(names))
     table = np.array([mpl.colors.to_rgb(c) for c in (_GAP, *PALETTE)])
-    rgb = np.rint(255 * table[colours[np.clip(index, 0, len(names))]]).astype(np.uint8)
+    rgb = np.rint(255 * table).astype(np.uint8)[colours][np.clip(index, 0, len(names))]
     listed = len(names) <= _NAMED
     with plain_style():
         figure, axes = _make_map(preview.bounds, label, tallest=0.75 * _TALLEST, legend=1.9 if listed else 0.0)
@@ -359,13 +366,9 @@ def _colour_scenes(index: NDArray[np.int64], scenes: int) -> NDArray[np.intp]:
 
 def _neighbours(index: NDArray[np.int64]) -> dict[int, set[int]]:
     """Scenes that touch in the index."""
-    pairs = np.concatenate(
-        [
-            np.stack([index[:, :-1].ravel(), index[:, 1:].ravel()], axis=1),
-            np.stack([index[:-1].ravel(), index[1:].ravel()], axis=1),
-        ]
-    )
-    pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
+    sides = ((index[:, :-1], index[:, 1:]), (index[:-1], index[1:]))
+    pairs = np.concatenate([np.stack([one[one != other], other[one != other]], axis=1) for one, other in sides])
+    pairs = np.unique(np.sort(pairs, axis=1), axis=0)
     touching: dict[int, set[int]] = {}
     for first, second in pairs.tolist():
         touching.setdefault(first, set()).add(second)
