@@ -29,6 +29,7 @@ __all__ = ["Found", "search_items"]
 
 MAX_SEARCH_BYTES: Final = 512 << 20
 _PAGE: Final = 100  # Items; larger pages exceed what some APIs can answer
+_IDLE_PAGES: Final = 8
 _METHODS: Final = frozenset({"GET", "POST"})
 _PARSING: Final = (STACError, STACTypeError, ClientTypeError, APIError, KeyError, TypeError, ValueError, AttributeError)
 
@@ -156,7 +157,9 @@ def _read_pages(pages: Iterator[Mapping[str, Any]], limit: int) -> tuple[list[Ma
     """Read Items, each once, until there are enough or no more, and how many there are if the API says so."""
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     matched: int | None = None
+    idle = 0
     for page in pages:
+        before = len(found)
         if matched is None:
             context = page.get("context")
             number = page.get("numberMatched", context.get("matched") if isinstance(context, Mapping) else None)
@@ -168,6 +171,10 @@ def _read_pages(pages: Iterator[Mapping[str, Any]], limit: int) -> tuple[list[Ma
             found.setdefault((str(feature.get("collection")), feature["id"]), feature)
         if len(found) >= limit:
             break
+        idle = 0 if len(found) > before else idle + 1  # a page may be empty, but an answer has to come to its end
+        if idle > _IDLE_PAGES:
+            msg = f"{idle} pages in a row, each with a link to a next one, bring nothing new"
+            raise ValueError(msg)
     return list(found.values()), matched
 
 

@@ -79,10 +79,10 @@ def post_item(session: ApiSession, item: Mapping[str, Any], *, collection: str, 
         raise InputError(msg)
     if answer.status != _CONFLICT:
         raise InputError(_describe_refusal(session, answer, "Item", item))
-    present = session.request("GET", place)
-    if present.status == _OK and _is_same(present.decode(), item):
-        return Posted(href=href, outcome="unchanged")
     if not overwrite:
+        present = session.request("GET", place)
+        if present.status == _OK and _is_same(present.decode(), item):
+            return Posted(href=href, outcome="unchanged")
         msg = f"{href} exists and has other content: replace it with --overwrite or choose another --item-id"
         raise ExistsError(msg)
     answer = session.request("PUT", place, body)
