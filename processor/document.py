@@ -32,7 +32,17 @@ from processor.version import read_version
 from stac.hrefs import publish_href
 from stac.sign import make_signer
 
-__all__ = ["RUN_NAME", "WORK_FOLDER", "RunDocument", "RunPlace", "describe_run", "prepare_run", "read_run", "write_run"]
+__all__ = [
+    "RUN_NAME",
+    "WORK_FOLDER",
+    "RunDocument",
+    "RunPlace",
+    "describe_run",
+    "parse_run_url",
+    "prepare_run",
+    "read_run",
+    "write_run",
+]
 
 WORK_FOLDER: Final = ".work"
 """Below the destination: no Item has such a name, and one lifecycle rule covers what all runs leave there."""
@@ -163,7 +173,7 @@ def _map_hrefs(scene: Scene, change: Callable[[str], str]) -> Scene:
     return replace(scene, source=replace(scene.source, href=change(scene.source.href)), parts=parts, mask=mask)
 
 
-def _parse_run_url(url: str) -> RunPlace:
+def parse_run_url(url: str) -> RunPlace:
     """Where the run of a document is.
 
     Raises
@@ -192,7 +202,7 @@ def read_run(url: str, store: Store) -> tuple[RunPlace, RunDocument]:
     StorageError
         Storage or the network failed.
     """
-    place = _parse_run_url(url)
+    place = parse_run_url(url)
     document = _parse_run(store.read_bytes(place.url, max_bytes=_MAX_BYTES), name=redact_url(place.url))
     if (document.item_id, document.digest) != (place.item_id, place.digest):
         msg = f"{redact_url(place.url)} is the document of another run ({document.item_id}, {document.digest[:16]}); plan again"

@@ -154,7 +154,7 @@ def render_tile(
 
 def _make_pyramid(spec: CogSpec, store: BlockStore, tile: Tile, tile_blocks: int, window_blocks: int) -> Pyramid:
     shifted = ShiftedBlocks(store=store, row=tile.row * tile_blocks, col=tile.col * tile_blocks)
-    return Pyramid(spec, shifted, window_blocks=window_blocks)
+    return Pyramid(spec, shifted, window_blocks=window_blocks, top=tile_blocks.bit_length() - 1)
 
 
 def _iter_windows(tile: Tile, window_blocks: int) -> Iterator[Window]:

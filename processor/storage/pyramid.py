@@ -128,6 +128,8 @@ class Pyramid:
         Takes the compressed blocks.
     window_blocks
         Edge of the windows in blocks, a power of two.
+    top
+        Index of the last level whose blocks are made; what is for those above only waits. None: all are made.
 
     Raises
     ------
@@ -135,7 +137,7 @@ class Pyramid:
         window_blocks is not a power of two.
     """
 
-    def __init__(self, spec: CogSpec, store: BlockSink, *, window_blocks: int = 1) -> None:
+    def __init__(self, spec: CogSpec, store: BlockSink, *, window_blocks: int = 1, top: int | None = None) -> None:
         _check_window_blocks(window_blocks)
         self._profile, self._nodata, self._bands = spec.profile, spec.nodata, spec.bands
         self._dtype = np.dtype(spec.dtype)
@@ -143,6 +145,7 @@ class Pyramid:
         self._levels = spec.levels
         self._store = store
         self._window_blocks = window_blocks
+        self._top = len(self._levels) if top is None else top
         self._reduce = reduce_average if spec.profile.overview_resampling == "average" else reduce_nearest
         self._lock = threading.Lock()
         self._pending: dict[tuple[int, int, int], list[Reduced]] = {}
@@ -246,7 +249,8 @@ class Pyramid:
         with self._lock:
             siblings = self._pending.setdefault((reduced.level, row, col), [])
             siblings.append(reduced)
-            return self._pending.pop((reduced.level, row, col)) if len(siblings) == expected else None
+            is_complete = len(siblings) == expected and reduced.level <= self._top
+            return self._pending.pop((reduced.level, row, col)) if is_complete else None
 
     def _join(self, siblings: list[Reduced], window: Window) -> NDArray[Any] | None:
         """Join the children of a block of an overview."""
