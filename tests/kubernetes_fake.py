@@ -127,6 +127,7 @@ class Cluster:
         self.history: list[tuple[int, str, Thing]] = []
         self.oldest = 0  # version; watches from before it have expired
         self.can_start = True  # no service account, or a quota: the Job controller makes no pod
+        self.ends_late_jobs = True  # else deadlines pass unnoticed: the Job controller is down
         self.linger = 0.0  # seconds for which finalizers keep a deleted Job
         self.lock = threading.RLock()
         self._now = 0.0
@@ -180,7 +181,7 @@ class Cluster:
                     yield work.finished + spec["ttlSecondsAfterFinished"]
                 continue
             yield from (moment for moment in work.ready_at.values() if moment > self._now)
-            if work.started is not None and "activeDeadlineSeconds" in spec:
+            if work.started is not None and "activeDeadlineSeconds" in spec and self.ends_late_jobs:
                 yield work.started + spec["activeDeadlineSeconds"]
 
     def _stamp(self) -> str:
@@ -310,7 +311,8 @@ class Cluster:
         return None
 
     def _find_end(self, spec: Thing, work: _Work) -> tuple[str, str, str] | None:
-        if work.started is not None and self._now >= work.started + spec.get("activeDeadlineSeconds", math.inf):
+        deadline = spec.get("activeDeadlineSeconds", math.inf) if self.ends_late_jobs else math.inf
+        if work.started is not None and self._now >= work.started + deadline:
             return "Failed", "DeadlineExceeded", "Job was active longer than specified deadline"
         if len(work.given_up) > spec.get("maxFailedIndexes", math.inf):
             return "Failed", "MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes"

@@ -273,6 +273,15 @@ def test_a_phase_that_outlives_its_deadline_fails_and_says_how_to_give_more(worl
     assert world.cluster.clock() == pytest.approx(3600)
 
 
+def test_a_preempted_pod_does_not_hide_what_failed(world: World) -> None:
+    preempted = Fails(code=143, seconds=500, log="stopped", disrupted=True)
+    world.cluster.program = script(
+        measure_1=[preempted, Works(seconds=4000)], measure_2=[Fails(code=1, log="no route"), Works(seconds=4000)]
+    )
+    with pytest.raises(TransientError, match=r"(?s)DeadlineExceeded.*shard 2\).*\| no route"):
+        world.run()
+
+
 def test_a_log_that_is_gone_does_not_hide_the_failure(world: World) -> None:
     world.cluster.program = script(measure_3=[Fails(code=13)])
     world.server.faults.append(Fault(verb="get", resource="pods/log", kind="refuse", status=403, times=9, message="no logs"))
@@ -327,8 +336,8 @@ def test_a_job_that_succeeded_is_run_again_where_its_results_are_gone(world: Wor
 def test_a_job_that_was_made_otherwise_is_replaced(world: World) -> None:
     with pytest.raises(Stopped):
         world.run(on_progress=stop_in("measure"))
-    world.run(settings={"image": "mosaic:2"})
-    assert [job["spec"]["template"]["spec"]["containers"][0]["image"] for job in world.cluster.created[:2]] == [
+    world.run([phase("measure")], {"image": "mosaic:2"})
+    assert [job["spec"]["template"]["spec"]["containers"][0]["image"] for job in world.cluster.created] == [
         "mosaic:1",
         "mosaic:2",
     ]
@@ -416,6 +425,19 @@ def test_a_job_that_the_queue_takes_back_is_waited_for(world: World) -> None:
     world.cluster.program = script(measure=[Works(seconds=3000)])
     world.run([phase("measure")], {"queue": "mosaics"})
     assert world.cluster.clock() == pytest.approx(9000 + 3000)
+
+
+@pytest.mark.parametrize(("settings", "begin"), [({}, 0), ({"queue": "mosaics"}, 3 * 3600)])
+def test_a_job_that_outlives_its_own_deadline_is_not_waited_for_for_ever(
+    world: World, settings: dict[str, Any], begin: float
+) -> None:
+    world.cluster.ends_late_jobs = False
+    world.cluster.program = script(measure=[Works(seconds=1e9)])
+    if begin:
+        world.cluster.at(begin, lambda: world.cluster.suspend(world.job("measure")["metadata"]["name"], suspended=False))
+    with pytest.raises(TransientError, match="outlived its own deadline; to resume"):
+        world.run([phase("measure")], settings)
+    assert begin + 3600 < world.cluster.clock() <= begin + 3600 + 180 + 60
 
 
 def test_a_queue_that_never_admits_is_an_error_after_a_week(world: World) -> None:
@@ -564,6 +586,20 @@ def test_a_job_that_the_api_finds_invalid_is_refused(world: World) -> None:
 def test_without_a_cluster_the_error_says_what_to_set(tmp_path: Path, world: World) -> None:
     with pytest.raises(ConfigError, match=r"no Kubernetes cluster to run in: .*set KUBECONFIG"):
         connect(None, {"KUBECONFIG": str(tmp_path / "absent")}, world.cluster.pace)
+
+
+def test_in_a_pod_without_a_token_the_error_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
+    with pytest.raises(ConfigError, match=r"no Kubernetes cluster to run in: .*a service account"):
+        connect(None, {"KUBERNETES_SERVICE_HOST": "127.0.0.1"}, world.cluster.pace)
+
+
+@pytest.mark.parametrize(("wish", "expected"), [(None, NAMESPACE), ("elsewhere", "elsewhere")])
+def test_the_namespace_is_the_kubeconfigs_unless_another_is_asked_for(world: World, wish: str | None, expected: str) -> None:
+    api = connect(wish, {"KUBECONFIG": str(world.kubeconfig)}, world.cluster.pace)
+    api.close()
+    assert api.namespace == expected
 
 
 def test_without_the_extra_the_error_says_how_to_install_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
