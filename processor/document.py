@@ -182,8 +182,8 @@ def parse_run_url(url: str) -> RunPlace:
         It is not a place where a run's document is put.
     """
     place = url if "://" in url else str(Path(url).absolute())
-    *above, work, item_id, digest, name = place.split("/")
-    destination = "/".join(above)
+    *above, work, item_id, digest, name = ["", "", "", *place.split("/")]
+    destination = "/".join(above[3:])
     if work != WORK_FOLDER or name != RUN_NAME or not destination or destination.endswith(("/", ":")):
         msg = f"--run {redact_url(url)}: give what `plan` printed, …/{WORK_FOLDER}/ITEM/DIGEST/{RUN_NAME}"
         raise ConfigError(msg)
