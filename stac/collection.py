@@ -6,9 +6,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from pystac.utils import str_to_datetime
+
 from processor.errors import InputError
+from stac.documents import json_type
 from stac.extensions import EXTENSIONS, STAC_VERSION, list_extensions
 from stac.extent import WORLD, union_extent
+from stac.fields import is_finite
 from stac.hrefs import publish_href
 from stac.links import find_self, is_link_to, list_links, make_link, relative_href
 
@@ -27,6 +31,12 @@ _BAND_FIELDS: Final = (
     "raster:scale",
     "raster:offset",
 )
+_KINDS: Final[Mapping[str, type[dict[str, Any] | list[Any]]]] = {
+    "links": list,
+    "summaries": dict,
+    "item_assets": dict,
+    "stac_extensions": list,
+}
 _WORDS: Final = frozenset({"title", "description"})
 _DESCRIPTION: Final = "Radiometrically matched, seamless mosaics made by mosaic-processor."
 
@@ -160,14 +170,40 @@ def check_collection(collection: Mapping[str, Any]) -> None:
             f"{version!r}: name the file of a Collection with --collection, or an id to make one"
         )
         raise InputError(msg)
-    kinds = {"spatial": "bbox", "temporal": "interval"}
-    parts = {kind: extent.get(part, {}).get(kind) for part, kind in kinds.items()} if isinstance(extent, Mapping) else {}
-    sizes = {"bbox": (4, 6), "interval": (2,)}
-    for kind in kinds.values():
-        first = parts[kind][0] if isinstance(parts.get(kind), list) and parts[kind] else None
-        if not isinstance(first, list) or len(first) not in sizes[kind]:
-            msg = f"Collection {collection['id']!r} has no valid {kind} in its extent: correct it, so that it can be extended"
+    name = repr(collection["id"])
+    for part, kind, is_valid in (("spatial", "bbox", _is_bbox), ("temporal", "interval", _is_interval)):
+        found = extent.get(part) if isinstance(extent, Mapping) else None
+        values = found.get(kind) if isinstance(found, Mapping) else None
+        if not isinstance(values, list) or not values or not is_valid(values[0]):
+            msg = f"Collection {name} has no valid {kind} in its extent: correct it, so that it can be extended"
             raise InputError(msg)
+    for key, wanted in _KINDS.items():
+        if collection.get(key) is not None and not isinstance(collection[key], wanted):
+            msg = f"Collection {name} has {key} that are no JSON {json_type(wanted())}: correct it, so that it can be extended"
+            raise InputError(msg)
+    if not all(isinstance(uri, str) for uri in collection.get("stac_extensions") or ()):
+        msg = f"Collection {name} has stac_extensions that are not all texts: correct it, so that it can be extended"
+        raise InputError(msg)
+
+
+def _is_bbox(value: object) -> bool:
+    return isinstance(value, list) and len(value) in {4, 6} and all(_is_number(number) for number in value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and is_finite(value)
+
+
+def _is_interval(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(end is None or _is_time(end) for end in value)
+
+
+def _is_time(value: object) -> bool:
+    try:
+        str_to_datetime(value if isinstance(value, str) else "")
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def _extend_summaries(known: Mapping[str, Any], item: Mapping[str, Any], *, complete: bool) -> dict[str, Any]:
@@ -195,7 +231,7 @@ def _widen(known: Any, values: Sequence[Any], *, is_range: bool) -> Any:
         return {"minimum": min(values), "maximum": max(values)} if is_range else sorted(set(values))
     if isinstance(known, list):
         return [*known, *sorted({value for value in values if value not in known})]
-    if isinstance(known, Mapping) and {"minimum", "maximum"} <= known.keys():
+    if is_range and isinstance(known, Mapping) and all(_is_number(known.get(end)) for end in ("minimum", "maximum")):
         return {**known, "minimum": min(known["minimum"], *values), "maximum": max(known["maximum"], *values)}
     return known
 
@@ -216,7 +252,8 @@ def _trim(band: Mapping[str, Any]) -> dict[str, Any]:
 
 def _merge_bands(known: Any, bands: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Keep what bands of the same names agree on, and what only the known ones tell; none where the names differ."""
-    if not isinstance(known, list) or [band.get("name") for band in known] != [band.get("name") for band in bands]:
+    names = [band.get("name") for band in known if isinstance(band, Mapping)] if isinstance(known, list) else None
+    if names != [band.get("name") for band in bands]:
         return []
     return [
         {key: value for key, value in one.items() if key not in other or other[key] == value}

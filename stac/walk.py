@@ -100,7 +100,9 @@ def walk_catalog(
     try:
         for _ in range(_MAX_DEPTH):
             links = [link for node in level for link in _list_links(node, seen, allow_local_files=allow_local_files)]
-            _check_count(len(found) + sum(link.is_item for link in links), max_scenes, base)
+            leaves = sum(link.is_item for link in links)
+            _check_count(len(found) + leaves, max_scenes, base)
+            _check_catalogs(catalogs + len(links) - leaves, base)
             nodes = []
             for link, data in zip(links, pool.map(read, [link.href for link in links]), strict=True):
                 size += len(data)
@@ -115,9 +117,7 @@ def walk_catalog(
             _check_kinds(nodes)
             _check_count(len(found), max_scenes, base)
             catalogs += len(level)
-            if catalogs > _MAX_CATALOGS:
-                msg = f"the catalogue {show_href(base)} has more than {_MAX_CATALOGS} Catalogs in it: give a part of it"
-                raise InputError(msg)
+            _check_catalogs(catalogs, base)
             if not level:
                 break
         else:
@@ -174,6 +174,12 @@ def _check_count(count: int, max_scenes: int, base: str) -> None:
     if count > max_scenes:
         limit = f"--inputs.max_scenes {max_scenes}"
         msg = f"the catalogue {show_href(base)} has {count} Items or more, above {limit}: raise the limit"
+        raise InputError(msg)
+
+
+def _check_catalogs(count: int, base: str) -> None:
+    if count > _MAX_CATALOGS:
+        msg = f"the catalogue {show_href(base)} has more than {_MAX_CATALOGS} Catalogs in it: give a part of it"
         raise InputError(msg)
 
 

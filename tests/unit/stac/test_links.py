@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stac.links import absolute_href, find_self, is_link_to, make_absolute, relative_href
+from stac.links import absolute_href, find_self, is_link_to, list_links, make_absolute, make_link, relative_href
 
 PLACES = [
     ("s3://b/out/m/m.json", "s3://b/out/collection.json", "../collection.json"),
@@ -53,3 +53,19 @@ def test_links_are_known_however_they_are_written(href: str) -> None:
     assert is_link_to(link, "item", "s3://b/out/m/m.json", base="s3://b/out/catalog.json")
     assert not is_link_to(link, "child", "s3://b/out/m/m.json", base="s3://b/out/catalog.json")
     assert not is_link_to(link, "item", "s3://b/out/n/n.json", base="s3://b/out/catalog.json")
+
+
+def test_a_title_and_a_kind_are_given_where_they_are_known() -> None:
+    assert make_link("item", "./a.json", "A") == {
+        "rel": "item",
+        "href": "./a.json",
+        "type": "application/geo+json",
+        "title": "A",
+    }
+    assert make_link("root", "./c.json") == {"rel": "root", "href": "./c.json", "type": "application/json"}
+
+
+@pytest.mark.parametrize("links", [None, "x", 3, [1, "a", None]])
+def test_what_are_no_links_are_none(links: object) -> None:
+    assert list_links({"links": links}) == []
+    assert find_self({"links": links}) is None
