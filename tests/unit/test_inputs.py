@@ -1,4 +1,4 @@
-"""INPUT in all its forms, on fsspec's memory and standard input; local files are in ``integration/test_input_files.py``."""
+"""INPUT in all its forms, in memory, on standard input and an API; local files are in ``integration/test_input_files.py``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import Any
 
 import fsspec
 import pytest
+from stac_api import make_item, run_api
 
 from processor import inputs as module
 from processor.config import Inputs
 from processor.errors import ConfigError, InputError
 from processor.inputs import ResolvedInputs, read_inputs
+from stac.request import SearchRequest
 
 ROOT = "memory://test-inputs"
 
@@ -140,6 +142,110 @@ def test_rasters_keep_their_order_and_are_named_after_their_files() -> None:
     assert resolved.refs[1].rasters[0].href == "https://host/a.TIFF?X-Amz-Signature=x.y"
     assert resolved.document is None
     assert "Signature" not in resolved.description
+
+
+# Catalogues
+
+
+def make_catalog(*names: str) -> dict[str, Any]:
+    """A catalogue that leads to Items beside it, which it writes."""
+    features = make_collection(*(f"./{name}.tif" for name in names))["features"]
+    for name, feature in zip(names, features, strict=True):
+        put(f"c/items/{name}.json", {**feature, "id": name})
+    links = [{"rel": "item", "href": f"./items/{name}.json"} for name in names]
+    return {"type": "Catalog", "id": "c", "description": "c", "stac_version": "1.0.0", "links": links}
+
+
+@pytest.mark.parametrize("argument", ["c/catalog.json", "c/", "c"])
+def test_a_catalogue_or_the_folder_that_holds_it_leads_to_its_items(argument: str) -> None:
+    put("c/stray.tif")
+    put("c/catalog.json", make_catalog("b", "a"))
+    resolved = read(f"{ROOT}/{argument}")
+    assert names(resolved) == [("b", 0), ("a", 1)]
+    assert [ref.rasters[0].href for ref in resolved.refs] == [f"{ROOT}/c/items/b.tif", f"{ROOT}/c/items/a.tif"]
+    assert resolved.bases == (f"{ROOT}/c/items/b.json", f"{ROOT}/c/items/a.json")
+    assert resolved.description.startswith(f"Catalog {ROOT}/c")
+    assert [ref.provenance.self_href for ref in resolved.refs] == list(resolved.bases)
+    document = resolved.document
+    assert isinstance(document, dict)
+    assert document["type"] == "FeatureCollection"
+
+
+def test_a_local_folder_with_a_catalogue_is_one(tmp_path: Path) -> None:
+    """As an OGC Application Package hands scenes on: the catalogue, Items and rasters in one folder."""
+    (item,) = make_collection("./s.tif")["features"]
+    (tmp_path / "s.json").write_text(json.dumps(item))
+    (tmp_path / "s.tif").write_bytes(b"II*\0")
+    links = [{"rel": "item", "href": "s.json"}]
+    (tmp_path / "catalog.json").write_text(json.dumps({"type": "Catalog", "id": "c", "links": links}))
+    resolved = read(str(tmp_path))
+    assert [ref.rasters[0].href for ref in resolved.refs] == [f"{tmp_path}/s.tif"]
+    assert not resolved.is_remote
+
+
+def test_a_catalogue_of_standard_input_starts_from_the_working_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (item,) = make_collection("./s.tif")["features"]
+    (tmp_path / "s.json").write_text(json.dumps(item))
+    links = [{"rel": "item", "href": "s.json"}]
+    resolved = read("-", stdin=json.dumps({"type": "Collection", "id": "c", "links": links}).encode())
+    assert names(resolved) == [("scene-0", 0)]
+
+
+def test_a_catalogue_has_no_options_of_its_own() -> None:
+    catalog = make_catalog("a") | {"process": [{"tasks": {"mosaic": {"inputs": {"asset": "x"}}}}]}
+    asked: list[object] = []
+
+    def refine(document: object, is_remote: bool) -> Inputs:
+        del is_remote
+        asked.append(document)
+        return Inputs()
+
+    resolved = read_inputs([put("c/catalog.json", catalog)], stdin=None, inputs=Inputs(), refine=refine)
+    assert asked == []
+    assert "process" not in (resolved.document if isinstance(resolved.document, dict) else {})
+
+
+def test_a_catalogue_may_have_no_more_items_than_allowed() -> None:
+    url = put("c/catalog.json", make_catalog("a", "b"))
+    with pytest.raises(InputError, match=r"inputs\.max_scenes 1"):
+        read(url, max_scenes=1)
+
+
+# Searches
+
+
+def test_a_search_is_an_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STAC_API_TOKEN", raising=False)
+    with run_api() as api:
+        api.items = {name: make_item(name, time=f"2024-06-0{day}T00:00:00Z") for day, name in ((2, "b"), (1, "a"))}
+        resolved = read_inputs(SearchRequest(api=api.url, max_items=1), stdin=None, inputs=Inputs())
+        assert names(resolved) == [("b", 0)]
+        assert [finding.code for finding in resolved.findings] == ["search-has-more"]
+        resolved = read_inputs(SearchRequest(api=api.url), stdin=None, inputs=Inputs())
+        assert names(resolved) == [("a", 0), ("b", 1)]
+        assert resolved.is_remote
+        assert resolved.description == f"search on {api.url}"
+        assert resolved.bases == tuple(f"{api.url}/collections/scenes/items/{name}" for name in "ab")
+        assert [ref.provenance.self_href for ref in resolved.refs] == list(resolved.bases)
+
+
+def test_what_a_search_finds_may_not_name_local_files_unless_allowed() -> None:
+    with run_api() as api:
+        item = make_item("a")
+        item["assets"]["image"]["href"] = "/etc/a.tif"
+        api.items = {"a": item}
+        with pytest.raises(InputError, match=r"search on http.*allow_local_files"):
+            read_inputs(SearchRequest(api=api.url), stdin=None, inputs=Inputs())
+        resolved = read_inputs(SearchRequest(api=api.url), stdin=None, inputs=Inputs(allow_local_files=True))
+        assert resolved.refs[0].rasters[0].href == "/etc/a.tif"
+
+
+def test_ids_that_a_search_finds_cannot_be_paths() -> None:
+    with run_api() as api:
+        api.items = {"x": make_item("../../etc/x")}
+        with pytest.raises(InputError, match="no safe file name"):
+            read_inputs(SearchRequest(api=api.url), stdin=None, inputs=Inputs())
 
 
 def test_single_raster_is_not_opened() -> None:
