@@ -22,9 +22,14 @@ from rio_cogeo import cog_validate
 from shapely import box, union_all
 from shapely.geometry import shape
 
+from processor.version import read_version
+
 pytestmark = pytest.mark.xdist_group("published")  # its one run is made by one worker
 CANARY = "not-a-real-key-wJalrXUtnFEMI"
 SCENES = ("a", "b", "c")
+SENSOR = {"platform": "drone-7", "instruments": ["camera"], "constellation": "drones", "gsd": 0.9, "grid:code": "MGRS-33UVP"}
+CLOUDS = {"a": 10.0, "b": 20.0, "c": 60.0}
+COLOURS = ("red", "green", "blue")
 FILES = {
     "m.json",
     "mosaic.tif",
@@ -64,6 +69,10 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     items = make_items(tmp_path_factory.mktemp("scenes"), edge=660, bands=3)
     collection = json.loads(items.read_text())
     collection["features"][0]["links"] = [{"rel": "self", "href": "https://example.org/items/a.json"}]
+    for feature in collection["features"]:
+        feature["properties"] |= SENSOR | {"eo:cloud_cover": CLOUDS[feature["id"]], "view:off_nadir": 4.0}
+        for band, name in zip(feature["assets"]["image"]["bands"], COLOURS, strict=True):
+            band |= {"eo:common_name": name, "description": f"The {name} one"}
     items.write_text(json.dumps(collection))
     folder = tmp_path_factory.mktemp("run")
     scratch = tmp_path_factory.mktemp("scratch-of-this-run")
@@ -173,6 +182,33 @@ def test_statistics_in_the_file_and_in_the_item_are_those_of_the_valid_pixels(
         assert [told[name] for name in ("minimum", "maximum", "mean", "stddev")] == pytest.approx(expected, rel=1e-9)
         assert told["valid_percent"] == pytest.approx(100 * valid.mean(), rel=1e-9)
         assert (band["name"], band["data_type"], band["nodata"]) == (f"band_{position}", "uint16", 0)
+
+
+def test_bands_have_the_names_and_common_names_of_the_inputs(published: Published) -> None:
+    assets = published.item["assets"]
+    for key in ("mosaic", "block_map_reference"):
+        bands = assets[key]["bands"]
+        assert [(band["name"], band["eo:common_name"]) for band in bands] == [
+            (f"band_{position}", name) for position, name in enumerate(COLOURS)
+        ]
+    assert [band["description"] for band in assets["mosaic"]["bands"]] == [f"The {name} one" for name in COLOURS]
+    assert [band["name"] for band in assets["scene_index"]["bands"]] == ["scene_index"]
+    assert assets["mosaic"]["raster:spatial_resolution"] == 1.0
+
+
+def test_what_all_inputs_agree_on_is_told_and_cloud_cover_is_weighted_by_what_each_contributes(published: Published) -> None:
+    properties = published.item["properties"]
+    assert {key: properties[key] for key in SENSOR} == SENSOR
+    assert properties["view:off_nadir"] == 4.0
+    with rasterio.open(published.folder / "scene_index.tif") as dataset:
+        counts = np.bincount(dataset.read(1).ravel(), minlength=4)[1:]
+    expected = sum(CLOUDS[name] * count for name, count in zip(SCENES, counts.tolist(), strict=True)) / counts.sum()
+    assert properties["eo:cloud_cover"] == pytest.approx(expected, abs=1e-6)
+    assert properties["processing:software"] == {"mosaic-processor": read_version()}
+    assert properties["processing:version"] == read_version()
+    assert "global_regression" in properties["processing:lineage"]
+    assert properties["processing:expression"]["expression"].startswith("merge_rasters(")
+    assert properties["start_datetime"] < properties["end_datetime"]
 
 
 def test_overviews_are_means_of_the_valid_pixels(published: Published, mosaic: rasterio.DatasetReader) -> None:
