@@ -42,6 +42,7 @@ TRANSIENT: Final = 1
 USAGE: Final = 2
 PERMANENT: Final = 13
 
+_NAME: Final = "mosaic-processor"
 _LOGGER = logging.getLogger("processor.cli")  # not __name__, which is __main__ under `python -m`
 _SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _PATIENCE: Final = 5.0  # seconds
@@ -96,7 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.excepthook = _show_crash
     try:
         with _signals():
-            options = _build_parser().parse_args(spell_out(sys.argv[1:] if arguments is None else arguments))
+            given = list(sys.argv[1:] if arguments is None else arguments)
+            # Some runners of workflows hand an image's entrypoint the whole command line, others put it in its place.
+            options = _build_parser().parse_args(spell_out(given[given[:1] == [_NAME] :]))
             return int(options.command(options))
     except ConfigError as error:
         return _fail("configuration-refused", error, USAGE)
@@ -158,7 +161,7 @@ def _show_interrupted(number: int) -> int:
 
 
 def _build_parser() -> OptionParser:
-    parser = OptionParser(prog="mosaic-processor", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
+    parser = OptionParser(prog=_NAME, description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"mosaic-processor {read_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
     run = commands.add_parser(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 from urllib.parse import unquote
 
 from processor.config import Inputs
@@ -75,7 +75,8 @@ def read_inputs(
         One of: the path or URL of an ItemCollection, or of a Catalog or Collection whose links are followed to its Items;
         ``-`` for one of these on standard input; a folder, of which the ``catalog.json`` is taken or, where it has none, all
         ``.tif`` and ``.tiff`` files by name (not those of folders in it); a pattern, whose matches are taken by name; one or
-        several paths or URLs of rasters, taken as given; a search on a STAC API. Their order is the scenes' priority.
+        several paths or URLs of rasters, taken as given; several local folders with a ``catalog.json`` each; a search on a
+        STAC API. Their order is the scenes' priority.
     stdin
         Binary standard input; relative hrefs of what it holds start from the working folder.
     inputs
@@ -98,6 +99,8 @@ def read_inputs(
     if not arguments:
         msg = f"no input: {_HELP}, or - for an ItemCollection on standard input"
         raise InputError(msg)
+    if len(arguments) > 1 and all(map(_holds_catalog, arguments)):
+        return _join_catalogs(arguments, inputs, store)
     if len(arguments) > 1:
         hrefs = [_check_raster(argument, _locate(argument)) for argument in arguments]
         return _describe_rasters(hrefs, inputs, f"{len(hrefs)} rasters")
@@ -109,6 +112,17 @@ def read_inputs(
         return _read_remote(href, inputs, store, refine)
     with storage_errors(href):
         return _read_local(href, inputs, store, refine)
+
+
+def _holds_catalog(argument: str) -> bool:
+    return "://" not in argument and Path(argument, CATALOG).is_file()
+
+
+def _join_catalogs(folders: Sequence[str], inputs: Inputs, store: Store) -> ResolvedInputs:
+    """Take the catalogues of several folders for the children of one: a platform may stage every scene in its own."""
+    links = [{"rel": "child", "href": join_url(_locate(folder), CATALOG)} for folder in folders]
+    above = {"type": "Catalog", "id": "inputs", "links": links}
+    return _walk(above, f"Catalogs of {len(folders)} folders", inputs, store, base=f"{Path.cwd()}/")
 
 
 def _locate(argument: str) -> str:
@@ -279,17 +293,22 @@ def _parse_document(
         msg = f"{shown} is not JSON ({error}): {_HELP}"
         raise InputError(msg) from error
     if isinstance(document, dict) and is_catalog(document):
-        walked = walk_catalog(
-            document,
-            base=base,
-            read=lambda href: store.read_bytes(href, max_bytes=MAX_LINKED_BYTES),
-            max_scenes=inputs.max_scenes,
-            allow_local_files=inputs.allow_local_files,
-        )
-        return _describe_items(walked.document, f"{document['type']} {shown}", inputs, base=base, bases=walked.bases)
+        return _walk(document, f"{document['type']} {shown}", inputs, store, base=base)
     if refine is not None:
         inputs = refine(document, not base.startswith("/"))
     return _describe_items(document, shown, inputs, base=base)
+
+
+def _walk(document: Mapping[str, Any], shown: str, inputs: Inputs, store: Store, *, base: str) -> ResolvedInputs:
+    """Follow a catalogue to its Items."""
+    walked = walk_catalog(
+        document,
+        base=base,
+        read=lambda href: store.read_bytes(href, max_bytes=MAX_LINKED_BYTES),
+        max_scenes=inputs.max_scenes,
+        allow_local_files=inputs.allow_local_files,
+    )
+    return _describe_items(walked.document, shown, inputs, base=base, bases=walked.bases)
 
 
 def _describe_items(

@@ -27,11 +27,13 @@ from shapely import MultiPolygon, Polygon, box
 
 from processor.config import Inputs
 from processor.model import Artifact, Band, Grid, Provenance, Scene, Source
-from stac.item import EXTENSIONS, ItemPlaces, MosaicBand, RasterMetadata, create_item, create_item_collection
+from stac.collection import extend_collection, make_collection
+from stac.item import EXTENSIONS, ItemPlaces, MosaicBand, Parent, RasterMetadata, create_item, create_item_collection
 from stac.read import parse_item_collection
 
 SCHEMAS = Path(__file__).parents[2].parent / "shared" / "schemas"
 CORE = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
+COLLECTION = "https://schemas.stacspec.org/v1.1.0/collection-spec/json-schema/collection.json"
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 
@@ -156,6 +158,25 @@ def parts_with_holes() -> dict[str, Any]:
     return make_item(UTM, MultiPolygon([holed, box(right - 300, bottom, right, top)]))
 
 
+def make_announced() -> dict[str, Any]:
+    """An Item of a Collection, with absolute hrefs and others where it can be read too."""
+    parent = Parent(href="s3://out/collection.json", collection="mosaics", title="Mosaics", root_href="s3://out/catalog.json")
+    return make_item(parent=parent, hrefs="absolute", public_folder="https://data.example.org/mosaic-1")
+
+
+def make_sensed() -> dict[str, Any]:
+    """An Item whose inputs tell of clouds, angles and tiles."""
+    told = {"eo:cloud_cover": 12.5, "view:off_nadir": 3, "view:sun_azimuth": 350.0, "view:sun_elevation": 40.5}
+    other = {**told, "eo:cloud_cover": 80, "view:sun_azimuth": 20.0}
+    scenes = tuple(
+        make_scene(name, Provenance(start="2020-01-01T00:00:00Z", properties={**properties, "grid:code": "MGRS-33UVP"}))
+        for name, properties in (("a", told), ("b", other))
+    )
+    item = make_item(scenes=scenes, owned={"a": 3, "b": 1})
+    assert item["properties"]["eo:cloud_cover"] == 29.375
+    return item
+
+
 ITEMS: dict[str, Callable[[], dict[str, Any]]] = {
     "everything": make_item,
     "unknown times": unknown_times,
@@ -170,6 +191,8 @@ ITEMS: dict[str, Callable[[], dict[str, Any]]] = {
     "float with NaN": lambda: make_item(
         rasters={"mosaic": RasterMetadata(bands=(MosaicBand(name="x", dtype="float32", nodata=math.nan, mean=math.nan),))}
     ),
+    "announced": make_announced,
+    "clouds, sun and a grid": make_sensed,
     "no rasters": lambda: make_item(rasters={}),
     "no artifacts": lambda: make_item(artifacts=(), rasters={}),
 }
@@ -179,6 +202,28 @@ ITEMS: dict[str, Callable[[], dict[str, Any]]] = {
 def item(request: pytest.FixtureRequest) -> dict[str, Any]:
     made: dict[str, Any] = ITEMS[request.param]()
     return made
+
+
+def test_alternates_are_objects_with_an_href(item: dict[str, Any]) -> None:
+    """What the schema of alternate-assets asks for, which is not among those that lie here."""
+    for asset in item["assets"].values():
+        for alternate in asset.get("alternate", {}).values():
+            assert isinstance(alternate["href"], str)
+            assert alternate["href"] != asset["href"]
+
+
+def test_collections_keep_to_the_schemas(item: dict[str, Any]) -> None:
+    if not any(link["rel"] == "self" for link in item["links"]):
+        pytest.skip("an Item without a place is in no Collection")
+    collection = make_collection(item, "mosaics", href="s3://out/collection.json")
+    other = copy.deepcopy(item) | {"id": "other"}
+    other["links"][0]["href"] = "s3://out/other/other.json"
+    for document in (collection, extend_collection(collection, other, href="s3://out/collection.json")):
+        need_schemas(document)
+        uris = [COLLECTION, *(uri for uri in document["stac_extensions"] if uri != EXTENSIONS["alternate-assets"])]
+        problems = [f"{uri}: {error.message}" for uri in uris for error in make_validator(uri).iter_errors(document)]
+        assert problems == []
+        assert pystac.Collection.from_dict(copy.deepcopy(document), migrate=False).id == "mosaics"
 
 
 def need_schemas(item: dict[str, Any]) -> None:
@@ -198,6 +243,7 @@ def test_item_keeps_to_the_schemas_of_its_extensions(item: dict[str, Any]) -> No
 
 def test_fields_of_an_extension_are_used_only_where_it_is_named(item: dict[str, Any]) -> None:
     prefixes = {"projection": "proj:", "raster": "raster:", "eo": "eo:", "processing": "processing:", "file": "file:"}
+    prefixes |= {"view": "view:", "grid": "grid:"}
     text = json.dumps(item)
     for name, prefix in prefixes.items():
         assert bool(re.search(rf'"{prefix}\w+": ', text)) == (EXTENSIONS[name] in item["stac_extensions"])
