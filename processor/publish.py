@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
+from processor.engine.pool import read_ahead
 from processor.errors import ConfigError, ExistsError
 from processor.logs import log_event
 from processor.placement import Copy
@@ -185,7 +186,7 @@ def publish_raster(destination: Destination, path: str, spec: CogSpec, blocks: B
     try:
         return destination.store.write_stream(
             url,
-            iter_cog(spec, blocks),
+            read_ahead(iter_cog(spec, blocks)),
             overwrite=destination.overwrite or is_outside(path),
             content_type=MEDIA_TYPE,
             largest=layout.size,

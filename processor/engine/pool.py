@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-__all__ = ["count_processors", "map_ordered", "resolve_threads"]
+__all__ = ["count_processors", "map_ordered", "read_ahead", "resolve_threads"]
 
 
 def count_processors() -> int:
@@ -48,3 +48,18 @@ def map_ordered(function: Callable[[T], R], items: Iterable[T], *, threads: int)
                 pending.append(pool.submit(function, item))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def read_ahead(items: Iterable[T], *, count: int = 2) -> Iterator[T]:
+    """Yield items while another thread makes those that come next, at most ``count`` of them."""
+    iterator, end = iter(items), object()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+    try:
+        pending = deque(pool.submit(next, iterator, cast("T", end)) for _ in range(count))
+        while (item := pending.popleft().result()) is not end:
+            pending.append(pool.submit(next, iterator, cast("T", end)))
+            yield item
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        if isinstance(iterator, Generator):
+            iterator.close()

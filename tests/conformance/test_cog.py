@@ -19,6 +19,7 @@ from rasterio.transform import Affine
 from rasterio.windows import Window as RasterioWindow
 from rio_cogeo.cogeo import cog_validate
 
+from processor.errors import PermanentError
 from processor.model import Grid, Moments
 from processor.storage.codecs import DTYPES, encode_block
 from processor.storage.cog import (
@@ -26,12 +27,15 @@ from processor.storage.cog import (
     CogProfile,
     CogSpec,
     Pyramid,
+    check_cog,
     is_crs_kept,
     plan_layout,
     write_cog,
     write_cog_array,
+    write_cog_head,
 )
 from processor.storage.pyramid import reduce_average
+from processor.storage.raster import read_decimated
 
 UTM = CRS.from_epsg(32735).to_wkt(version="WKT2_2019")
 
@@ -337,3 +341,58 @@ def test_overviews_are_close_to_those_of_gdal_where_sizes_are_odd() -> None:
     # GDAL stretches 2 x 167 rows over 333, so that its samples lie up to a pixel off; the field has 5 and 4 units a pixel.
     assert difference.max() < 9
     assert np.median(difference) < 2
+
+
+# The head: all that is looked at before a mosaic is published
+
+
+@pytest.mark.parametrize(("width", "height"), [(3000, 2100), (5000, 900), (400, 300)])
+def test_the_head_of_a_file_is_all_that_the_check_and_the_pictures_read(tmp_path: Path, width: int, height: int) -> None:
+    pixels = np.random.default_rng(0).integers(1, 2000, (1, height, width)).astype(np.uint16)
+    spec = CogSpec(grid=make_grid(width, height), bands=1, dtype="uint16", nodata=0, profile=CogProfile(blocksize=128))
+    whole, head = tmp_path / "whole.tif", tmp_path / "head.tif"
+    with BlockStore(None, spec.levels) as store:
+        pyramid = Pyramid(spec, store)
+        for window in pyramid.iter_windows():
+            rows, cols = window.slices_in(spec.grid.window)
+            pyramid.add(window, pixels[:, rows, cols])
+        write_cog(whole, spec, store)
+        write_cog_head(head, spec, store, edge=2 * 1200)
+    start, data = head.read_bytes(), whole.read_bytes()
+    assert len(start) == len(data)
+    if max(width, height) <= 2 * 1200:
+        assert start == data
+    else:
+        end = len(start.rstrip(b"\0"))
+        assert 0 < end < len(data) / 2
+        assert start[:end] == data[:end]
+        head.write_bytes(data[:end].ljust(len(data), b"\xff"))  # whoever reads the rest now gets something else
+    check_cog(head)
+    for edge in (1200, 300):
+        (values, grid), (expected, its_grid) = read_decimated(head, edge=edge), read_decimated(whole, edge=edge)
+        assert grid == its_grid
+        np.testing.assert_array_equal(values, expected)
+
+
+def test_without_overviews_the_head_is_the_whole_file(tmp_path: Path) -> None:
+    pixels = np.ones((1, 900, 900), np.uint8)
+    spec = CogSpec(grid=make_grid(900, 900), bands=1, dtype="uint8", nodata=0, overviews=False)
+    with BlockStore(None, spec.levels) as store:
+        pyramid = Pyramid(spec, store)
+        for window in pyramid.iter_windows():
+            rows, cols = window.slices_in(spec.grid.window)
+            pyramid.add(window, pixels[:, rows, cols])
+        write_cog(tmp_path / "whole.tif", spec, store)
+        write_cog_head(tmp_path / "head.tif", spec, store, edge=100)
+    assert (tmp_path / "head.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+    check_cog(tmp_path / "head.tif", strict=False)
+
+
+def test_a_head_that_is_no_valid_cog_is_refused(tmp_path: Path) -> None:
+    spec = CogSpec(grid=make_grid(900, 900), bands=1, dtype="uint8", nodata=0, overviews=False)
+    with BlockStore(None, spec.levels) as store:
+        for row, col in np.ndindex(2, 2):
+            store.put(0, row, col, b"x")
+        write_cog_head(tmp_path / "head.tif", spec, store, edge=100)
+    with pytest.raises(PermanentError, match="no valid COG"):
+        check_cog(tmp_path / "head.tif")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from processor.engine.pool import count_processors, map_ordered, resolve_threads
+from processor.engine.pool import count_processors, map_ordered, read_ahead, resolve_threads
 
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
@@ -99,3 +99,57 @@ def test_settings_mean_numbers_of_threads() -> None:
     assert resolve_threads("auto") == processors
     assert resolve_threads("auto", auto=8) == 8
     assert resolve_threads("cpu", auto=8) == processors
+
+
+# Reading ahead
+
+
+def test_items_come_in_order_and_a_few_are_made_ahead_by_another_thread() -> None:
+    made: list[int] = []
+    threads = set()
+
+    def make() -> Iterator[int]:
+        for item in range(30):
+            threads.add(threading.get_ident())
+            made.append(item)
+            yield item
+
+    seen = []
+    for item in read_ahead(make(), count=3):
+        seen.append(item)
+        assert len(made) <= len(seen) + 4
+    assert seen == list(range(30))
+    assert threading.get_ident() not in threads
+
+
+def test_an_error_comes_after_the_items_before_it() -> None:
+    def make() -> Iterator[int]:
+        yield 1
+        yield 2
+        msg = "no third"
+        raise ValueError(msg)
+
+    ahead = read_ahead(make())
+    assert [next(ahead), next(ahead)] == [1, 2]
+    with pytest.raises(ValueError, match="no third"):
+        next(ahead)
+
+
+def test_what_is_not_read_to_its_end_is_closed() -> None:
+    closed = threading.Event()
+
+    def make() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.set()
+
+    ahead = read_ahead(make())
+    assert next(ahead) == 1
+    ahead.close()  # type: ignore[attr-defined]
+    assert closed.is_set()
+
+
+def test_nothing_to_read_is_nothing() -> None:
+    assert list(read_ahead([])) == []
