@@ -22,7 +22,7 @@ from typing import Any
 import pystac_client
 import pytest
 from commands import Finished, read_files, run_command
-from servers import WebServer, answers, find_free_ports, find_program, run_server, run_web
+from servers import answers, find_free_ports, find_program, run_server, run_web
 
 from processor.synthetic import make_demo_scenes
 
@@ -73,18 +73,22 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("e2e")
-    with run_web(folder / "web") as web, run_scenes_api(folder / "rustac", web) as source, run_pgstac_api() as target:
+    document = json.loads(make_demo_scenes(folder / "web").read_text())
+    with (
+        run_web(folder / "web", folder / "web-log") as web,
+        run_scenes_api(folder / "rustac", document, web.url) as source,
+        run_pgstac_api() as target,
+    ):
         yield Place(source=source, target=target, folder=folder)
 
 
 @contextmanager
-def run_scenes_api(folder: Path, web: WebServer) -> Iterator[str]:
-    """Serve the Items of the sample scenes; the URL of the landing page."""
-    document = json.loads(make_demo_scenes(web.root).read_text())
+def run_scenes_api(folder: Path, document: dict[str, Any], rasters: str) -> Iterator[str]:
+    """Serve the Items of scenes whose rasters are at a URL; the URL of the landing page."""
     for item in document["features"]:
         item["collection"] = "demo"
         for asset in item["assets"].values():
-            asset["href"] = f"{web.url}/{asset['href'].removeprefix('./')}"
+            asset["href"] = f"{rasters}/{asset['href'].removeprefix('./')}"
     folder.mkdir()
     (folder / "items.json").write_text(json.dumps(document))
     (port,) = find_free_ports(1)

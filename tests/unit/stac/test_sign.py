@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-from servers import serving
+from stac_api import serving
 
 from processor.config import Inputs
 from processor.errors import ConfigError, InputError, StorageError
