@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from processor.errors import ConfigError, InputError
+from stac.fields import is_finite
 from stac.hrefs import is_absolute, publish_href
 from stac.links import absolute_href, list_links
 
 __all__ = ["MEDIA_TYPE", "render_geoparquet"]
 
 MEDIA_TYPE: Final = "application/vnd.apache.parquet"
+_INT64: Final = range(-(2**63), 2**63)
 
 
 def render_geoparquet(items: Sequence[Mapping[str, Any]], bases: Sequence[str]) -> bytes:
     """Render Items as a stac-geoparquet file; the same Items give the same bytes.
 
-    Hrefs become absolute and lose what may be a credential, numbers that JSON cannot hold become null, empty objects (which
+    Hrefs become absolute and lose what may be a credential, numbers that JSON cannot hold become null, integers beyond 64 bits
+    floating-point numbers, empty objects (which
     Parquet does not have) are left out, and keys are sorted, so that the order of columns does not depend on who wrote the
     Items.
 
@@ -46,7 +49,11 @@ def render_geoparquet(items: Sequence[Mapping[str, Any]], bases: Sequence[str]) 
         msg = "output.inputs_geoparquet needs an extra: pip install 'mosaic-processor[geoparquet]', or set it to false"
         raise ConfigError(msg) from error
     ready = [_publish(item, publish_href(base)) for item, base in zip(items, bases, strict=True)]
-    features = [json.loads(json.dumps(_to_json(item), sort_keys=True, allow_nan=False)) for item in ready]
+    try:
+        features = [json.loads(json.dumps(_to_json(item), sort_keys=True, allow_nan=False)) for item in ready]
+    except RecursionError as error:
+        msg = "the Items of the inputs are nested too deep for a table: set output.inputs_geoparquet to false"
+        raise InputError(msg) from error
     with tempfile.TemporaryDirectory(prefix="mosaic-processor-") as folder:  # rustac's stores in memory cannot be read back
         file = Path(folder) / "items.parquet"
         try:
@@ -83,4 +90,6 @@ def _to_json(value: Any) -> Any:
         return {key: member for key, member in members.items() if member != {}}
     if isinstance(value, list | tuple):
         return [_to_json(member) for member in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if _INT64.start <= value < _INT64.stop else _to_json(float(value) if is_finite(value) else math.inf)
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -71,6 +71,35 @@ def test_what_parquet_and_json_cannot_hold_is_left_out(tmp_path: Path) -> None:
     assert "empty" not in found["properties"]
 
 
+def test_huge_integers_and_deep_nesting_end_nothing_but_the_run(tmp_path: Path) -> None:
+    numbers = {"big": 10**30, "bigger": 10**400}
+    (found,) = read_back(render(make_item("a", geometry=POINT, properties=numbers)), tmp_path)
+    assert found["properties"]["big"] == 1e30
+    assert found["properties"].get("bigger") is None
+    deep: dict[str, Any] = {}
+    for _ in range(2000):
+        deep = {"a": deep, "b": 1}
+    with pytest.raises(InputError, match="nested too deep"):
+        render(make_item("a", geometry=POINT, properties=deep))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"geometry": None},
+        {"geometry": {"type": "Nope"}},
+        {"bbox": [1, 2, 3]},
+        {"links": [{"rel": 1, "href": None}]},
+        {"stac_extensions": "x"},
+        {"properties": {"x": [1, "a"]}},
+    ],
+    ids=str,
+)
+def test_items_that_stac_does_not_know_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="cannot be one table"):
+        render(make_item("a", **{"geometry": POINT, **changes}))
+
+
 def test_items_that_cannot_be_one_table_are_refused() -> None:
     one, other = (make_item("a", geometry=POINT, properties={"x": value}) for value in ([1], {"y": 1}))
     with pytest.raises(InputError, match="cannot be one table"):
