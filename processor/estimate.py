@@ -9,16 +9,17 @@ from typing import Any, Final, Literal
 import numpy as np
 import yaml
 
+from processor.engine.budget import FIXED, SPARE, Allotment, share_out
 from processor.engine.measure import mask_grid
-from processor.engine.plan import BLOCK_EDGE, CHUNK_EDGE, Plan
+from processor.engine.plan import BLOCK_EDGE, CHUNK_EDGE, Plan, count_window_bytes
 from processor.engine.pool import resolve_threads
 from processor.model import Grid
-from processor.stages.align_rasters import compute_shift
 from processor.storage.cog import HEAD_EDGE
 from processor.storage.sources import unit_shape
 
 __all__ = [
     "PhaseEstimate",
+    "allot_memory",
     "describe_plan",
     "estimate_memory",
     "estimate_phases",
@@ -27,10 +28,7 @@ __all__ = [
     "render_plan",
 ]
 
-# Measured with 1 to 4 threads, windows of 512 to 2048 pixels and caches of 0 to 0.5 GB: the peak is 0.65 to 0.95 of it.
-_BASE_MEMORY: Final = 260 * 10**6  # bytes: interpreter and libraries
-_GDAL_MEMORY: Final = 64 * 2**20  # bytes: GDAL's own cache
-_REPORT_MEMORY: Final = 150 * 10**6  # bytes: drawing the report, when the passes have left little to use again
+_REPORT_MEMORY: Final = 230 * 10**6  # bytes: the libraries of the report and of vector files, and drawing, after the passes
 _RESULT_MEMORY: Final = 200 * 10**6  # bytes: results of tasks, while they are packed or read
 _COPY_MEMORY: Final = 160 * 10**6  # bytes: ranges of parts and pieces of an upload that are under way
 _LEAST_SCRATCH: Final = 256 * 2**20  # bytes: caches of libraries, vectors
@@ -52,11 +50,26 @@ def find_cache_bytes(setting: float | Literal["auto"] | None) -> int:
 
 def estimate_memory(plan: Plan) -> int:
     """Bytes of memory at most: libraries, decoded blocks kept, what each thread holds at once, what is kept of each scene."""
-    threads = resolve_threads(plan.config.shared.tile_threads)
+    allotment = allot_memory(plan)
     decoded = max(_count_pixels(plan)) * plan.bands * _source_size(plan)
-    kept = min(find_cache_bytes(plan.config.shared.cache), decoded) + min(_GDAL_MEMORY, decoded)
-    task = max(_estimate_measure_task(plan), _estimate_render_task(plan)) + _estimate_large_blocks(plan)
-    return _BASE_MEMORY + kept + threads * task + _estimate_scenes(plan) + _REPORT_MEMORY
+    tasks = max(
+        allotment.measure_threads * _estimate_measure_task(plan), allotment.render_threads * _estimate_render_task(plan)
+    )
+    passes = min(allotment.cache_bytes, decoded) + round(SPARE * tasks)
+    return FIXED + _estimate_scenes(plan) + max(passes, _REPORT_MEMORY)
+
+
+def allot_memory(plan: Plan) -> Allotment:
+    """How a run shares its memory out."""
+    shared = plan.config.shared
+    return share_out(
+        shared.memory,
+        resolve_threads(shared.tile_threads),
+        kept=_estimate_scenes(plan),
+        measure_task=_estimate_measure_task(plan),
+        render_task=_estimate_render_task(plan),
+        cache=shared.cache,
+    )
 
 
 def _source_size(plan: Plan) -> int:
@@ -65,24 +78,21 @@ def _source_size(plan: Plan) -> int:
 
 
 def _estimate_measure_task(plan: Plan) -> int:
-    """Bytes of a measuring task: its scenes' pixels, and the float64 values of the one that is being summed."""
+    """Bytes of a measuring task: its scenes' pixels, blocks being decoded, and a band of the scene that is being summed."""
     largest = 0
     for chunk in plan.chunks:
         windows = [plan.measure_grid(scene).window_of_centres(chunk.bounds) for scene in chunk.scenes]
         pixels = [window.height * window.width for window in windows]
         stored = sum(pixels) * (plan.bands * _source_size(plan) + 1)
-        largest = max(largest, stored + max(pixels) * plan.bands * (8 + _source_size(plan)))
-    return largest
+        largest = max(largest, stored + max(pixels) * (plan.bands * _source_size(plan) + 8))
+    return largest + _estimate_large_blocks(plan)
 
 
 def _estimate_render_task(plan: Plan) -> int:
     """Bytes of a rendering task: the window's result, its overviews, and one scene's pixels on their way into it."""
     width, height = min(plan.window_edge, plan.grid.width), min(plan.window_edge, plan.grid.height)
-    target = np.dtype(plan.dtype).itemsize
-    pixel = plan.bands * (2 * _source_size(plan) + 3 * target) + 24
-    if any(compute_shift(scene.grid, plan.grid) is None for scene in plan.scenes):
-        pixel += plan.bands * 2 * np.dtype(plan.config.shared.calculation_dtype).itemsize  # corrected, then resampled
-    return width * height * pixel
+    pixel = count_window_bytes(plan.scenes, plan.grid, plan.dtype, plan.config)
+    return width * height * pixel + _estimate_large_blocks(plan)
 
 
 def _estimate_large_blocks(plan: Plan) -> int:
@@ -168,10 +178,9 @@ def estimate_phases(plan: Plan, tile_blocks: int, *, kept_stages: int) -> dict[s
     """
     threads = resolve_threads(plan.config.shared.tile_threads)
     measured, whole = (count * plan.bands * _source_size(plan) for count in _count_pixels(plan))
-    cache = min(find_cache_bytes(plan.config.shared.cache), max(measured, whole)) + _GDAL_MEMORY
-    base = _BASE_MEMORY + len(plan.scenes) * _SCENE_MEMORY
-    large = _estimate_large_blocks(plan)
-    measure = base + cache + threads * (_estimate_measure_task(plan) + large) + _RESULT_MEMORY
+    cache = min(allot_memory(plan).cache_bytes, max(measured, whole))
+    base = FIXED + len(plan.scenes) * _SCENE_MEMORY
+    measure = base + cache + round(SPARE * threads * _estimate_measure_task(plan)) + _RESULT_MEMORY
     target = _count_pixel_bytes(plan) * _count_cells(plan.grid)
     tile = min(tile_blocks * BLOCK_EDGE, max(plan.grid.width, plan.grid.height)) ** 2
     kept = whole // _source_size(plan) * np.dtype(plan.dtype).itemsize * kept_stages
@@ -183,7 +192,7 @@ def estimate_phases(plan: Plan, tile_blocks: int, *, kept_stages: int) -> dict[s
         "solve": PhaseEstimate(amount=0, memory=solved, scratch=_LEAST_SCRATCH, seconds=len(plan.scenes)),
         "render": PhaseEstimate(
             amount=whole + target,
-            memory=base + cache + threads * (_estimate_render_task(plan) + large) + _RESULT_MEMORY,
+            memory=base + cache + round(SPARE * threads * _estimate_render_task(plan)) + _RESULT_MEMORY,
             scratch=_LEAST_SCRATCH + round(_count_pixel_bytes(plan) * tile * 4 / 3),
             seconds=0,
         ),

@@ -42,6 +42,7 @@ OPERATIONAL = frozenset(
         "shared.temp_dir",
         "shared.delete_temp_dir",
         "shared.debug_logs",
+        "shared.memory",
         "shared.cache",
         "shared.window_size",
         "shared.image_threads",
@@ -202,9 +203,18 @@ class Shared(_Section):
     )
     delete_temp_dir: bool = Field(default=True, description="Remove this run's scratch files at the end.", examples=[False])
     debug_logs: bool = Field(default=False, description="Log every task, not just the passes.", examples=[True])
+    memory: Annotated[float, Field(ge=0.25, allow_inf_nan=False)] | Literal["auto"] = Field(
+        default="auto",
+        description=(
+            "Memory that the passes over the pixels keep to, by smaller windows, fewer of them at once and a smaller cache; "
+            "auto: 0.256 and 0.064 for each of tile_threads, or more where one window needs more."
+        ),
+        json_schema_extra={"unit": "GB"},
+        examples=[2],
+    )
     cache: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = Field(
         default="auto",
-        description="Memory for decoded source blocks; auto: 0.125, null: none are kept.",
+        description="Memory for decoded source blocks; auto: what shared.memory leaves, at most 0.125, null: none are kept.",
         json_schema_extra={"unit": "GB"},
         examples=[0.5],
     )
@@ -219,7 +229,10 @@ class Shared(_Section):
         ge=16,
         le=16384,
         multiple_of=16,
-        description="Edge of the windows in which pixels are computed, rounded down to 512, 1024, 2048 …, at least 512.",
+        description=(
+            "Edge of the windows in which pixels are computed, rounded down to 512, 1024, 2048 …, at least 512; smaller where "
+            "shared.memory does not allow for it."
+        ),
         json_schema_extra={"unit": "pixels, a multiple of 16"},
         examples=[2048],
     )

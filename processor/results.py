@@ -29,6 +29,7 @@ from processor.products import (
     write_heads,
 )
 from processor.report.figures import PixelCounts, Preview, RunFacts
+from processor.runtime import release_memory
 from processor.stages.voronoi_center_seamline import compute_footprint
 from processor.storage.access import Access
 from processor.storage.cog import CogSpec
@@ -111,6 +112,7 @@ def describe_mosaic(
     plan = prepared.plan
     from processor.report.bundle import make_report  # noqa: PLC0415 - see _draw
 
+    release_memory()  # what the passes held in large pieces, the report needs in small ones
     heads = write_heads(plan, rendered, scratch)
     facts = _collect_facts(prepared, measures, solution, rendered, findings)
     with ThreadPoolExecutor(1, thread_name_prefix="draw") as pool:

@@ -30,7 +30,7 @@ from processor.engine.tasks import (
     sum_batch,
 )
 from processor.errors import MosaicError
-from processor.estimate import find_cache_bytes
+from processor.estimate import allot_memory
 from processor.finish import finish, log_solved, make_rasters
 from processor.logs import log_event
 from processor.model import BlockGrid
@@ -48,9 +48,12 @@ from processor.phases import (
     require_before,
 )
 from processor.progress import Tracker
+from processor.publish import publish_raster
 from processor.results import Result
 from processor.scratch import ending_passes, scratch_folder
 from processor.stages.local_block_adjustment import BlockSums
+from processor.storage.blocks import BlockSource, CogSpec
+from processor.storage.objects import Written
 from processor.storage.parts import PartedBlocks, PartHead, PartReader
 from processor.storage.raster import RasterReader
 
@@ -61,7 +64,7 @@ T = TypeVar("T")
 _LOGGER = logging.getLogger(__name__)
 _GRID = "block_grid.bin"
 _FORMER = "former.json"
-_KINDS = ("measure", "blocks", "solve", "render")
+_KINDS = ("measure", "blocks", "solve", "render", "written")
 
 
 def run_shard(run: Run, phase: Phase, *, shards: int, index: int, tracker: Tracker) -> bool:
@@ -120,11 +123,7 @@ def _make_known(run: Run, item: dict[str, Any]) -> None:
 
 
 def _open_reader(run: Run) -> RasterReader:
-    return RasterReader(cache_bytes=find_cache_bytes(run.prepared.plan.config.shared.cache), access=run.prepared.access)
-
-
-def _threads(run: Run) -> int:
-    return resolve_threads(run.prepared.plan.config.shared.tile_threads)
+    return RasterReader(cache_bytes=allot_memory(run.prepared.plan).cache_bytes, access=run.prepared.access)
 
 
 def _io_threads(run: Run) -> int:
@@ -155,10 +154,11 @@ def _watch(
 
 def _measure(run: Run, numbers: Sequence[int], tracker: Tracker) -> None:
     plan = run.prepared.plan
+    threads = allot_memory(plan).measure_threads
     with _open_reader(run) as reader, ending_passes():
 
         def do(number: int) -> None:
-            batch = measure_batch(plan, reader, run.batches[number], threads=_threads(run))
+            batch = measure_batch(plan, reader, run.batches[number], threads=threads)
             run.work.write_record(f"measure/{name_batch(number)}", batch)
 
         _watch(tracker, numbers, do, name="measure", amount=partial(_count_batch, run))
@@ -175,10 +175,11 @@ def _count_batch(run: Run, number: int) -> float:
 
 def _sum_blocks(run: Run, numbers: Sequence[int], tracker: Tracker) -> None:
     plan, grid = run.prepared.plan, _find_grid(run)
+    threads = allot_memory(plan).measure_threads
     with _open_reader(run) as reader, ending_passes():
 
         def do(number: int) -> None:
-            batch = sum_batch(plan, reader, grid, run.batches[number], threads=_threads(run))
+            batch = sum_batch(plan, reader, grid, run.batches[number], threads=threads)
             run.work.write_record(f"blocks/{name_batch(number)}", batch)
 
         _watch(tracker, numbers, do, name="blocks", amount=partial(_count_batch, run))
@@ -244,11 +245,12 @@ def _solve(run: Run) -> None:
 def _render(run: Run, numbers: Sequence[int], tracker: Tracker) -> None:
     plan, blocks, key = run.prepared.plan, run.document.tile_blocks, read_solved(run)[0]
     solved = run.work.read_record(f"solve/{key}.bin", Solved)
+    threads = allot_memory(plan).render_threads
     with scratch_folder(plan.config) as scratch, _open_reader(run) as reader, ending_passes():
         renderer = Renderer(plan, solved.measures, solved.solution, reader)
 
         def do(tile: Tile) -> None:
-            with render_tile(plan, renderer, tile, blocks, scratch, threads=_threads(run)) as (head, stores):
+            with render_tile(plan, renderer, tile, blocks, scratch, threads=threads) as (head, stores):
                 run.work.write_part(f"render/{key}/{name_tile(tile.row, tile.col)}", head, stores)
 
         tiles = [run.tiles[number] for number in numbers]
@@ -290,8 +292,22 @@ def _publish(run: Run, tracker: Tracker) -> dict[str, Any]:
             run.stamp,
             remember=partial(_remember, run),
             is_own=partial(is_own, run),
+            write=partial(_write_once, run, digests[0]),
         )
     return made.item if isinstance(made, Result) else made
+
+
+def _write_once(run: Run, key: str, path: str, spec: CogSpec, blocks: BlockSource) -> Written:
+    """Write a raster to its place, unless a former attempt that was killed later had done so."""
+    name = f"written/{key}/{path}.json"
+    note = run.work.read_note(name)
+    if note is not None and run.work.store.exists(run.destination.url(path)):
+        return Written(size=int(note["size"]), sha256=note["sha256"])
+    written = publish_raster(run.destination, path, spec, blocks)
+    run.work.store.write_bytes(
+        run.work.url(name), json.dumps({"size": str(written.size), "sha256": written.sha256}).encode(), overwrite=True
+    )
+    return written
 
 
 def _remember(run: Run, former: frozenset[str]) -> frozenset[str]:

@@ -73,9 +73,11 @@ class Rendered:
         self.resources.close()
 
 
-def measure_and_solve(plan: Plan, reader: RasterReader, tracker: Tracker) -> tuple[Measures, Solution]:
-    """Read every pixel once and decide everything that follows."""
-    threads = resolve_threads(plan.config.shared.tile_threads)
+def measure_and_solve(
+    plan: Plan, reader: RasterReader, tracker: Tracker, *, threads: int | None = None
+) -> tuple[Measures, Solution]:
+    """Read every pixel once and decide all that follows; ``threads`` tasks at once, by default ``shared.tile_threads``."""
+    threads = resolve_threads(plan.config.shared.tile_threads) if threads is None else threads
     if not plan.reads_for_measures:
         measures = assume_measures(plan)
         return measures, solve(plan, measures, None, ())
@@ -160,15 +162,25 @@ def iter_rendered(
 
 
 def render_mosaic(
-    plan: Plan, measures: Measures, solution: Solution, reader: RasterReader, scratch: Path, tracker: Tracker
+    plan: Plan,
+    measures: Measures,
+    solution: Solution,
+    reader: RasterReader,
+    scratch: Path,
+    tracker: Tracker,
+    *,
+    threads: int | None = None,
 ) -> Rendered:
     """Render every window of the mosaic and encode it, once; the blocks stay in scratch files.
+
+    ``threads`` tasks run at once, by default ``shared.tile_threads``.
 
     Raises
     ------
     InputError
         If not one pixel is left.
     """
+    threads = resolve_threads(plan.config.shared.tile_threads) if threads is None else threads
     renderer = Renderer(plan, measures, solution, reader)
     specs = mosaic_spec(plan), index_spec(plan)
     with ExitStack() as stack:
@@ -179,9 +191,7 @@ def render_mosaic(
         edge = plan.window_edge // BLOCK_EDGE
         pyramids = [Pyramid(spec, store, window_blocks=edge) for spec, store in zip(specs, stores, strict=True)]
         done = tracker.track(
-            iter_rendered(
-                renderer, pyramids, pyramids[0].iter_windows(), threads=resolve_threads(plan.config.shared.tile_threads)
-            ),
+            iter_rendered(renderer, pyramids, pyramids[0].iter_windows(), threads=threads),
             name="render",
             total=plan.grid.width * plan.grid.height,
             amount=lambda result: float(result.window.width * result.window.height),

@@ -311,10 +311,13 @@ def _count_union(plan: Plan, chunk: Chunk, windows: dict[int, Window], pixels: d
 
 @dataclass(slots=True)
 class _SceneMerge:
-    """A scene while its chunks come in."""
+    """A scene while its chunks come in; of the masks, packed, an eighth is held until the scene is complete.
+
+    masks: row, column, shape and bits of each chunk's part.
+    """
 
     missing: int
-    mask: NDArray[np.bool_] | None = None
+    masks: list[tuple[int, int, tuple[int, int], NDArray[np.uint8]]] = field(default_factory=list)
     moments: list[Moments] = field(default_factory=list)
     valid: list[Moments] = field(default_factory=list)
     sums: list[BlockSums] = field(default_factory=list)
@@ -340,7 +343,7 @@ def merge_chunks(plan: Plan, results: Iterable[ChunkMeasures]) -> Measures:
         for pair in result.pairs:
             pairs.setdefault(pair.pair, []).append(pair)
         for part in result.scenes:
-            _add_part(plan, merging[part.scene], part)
+            _add_part(merging[part.scene], part)
         for scene in chunk.scenes:
             merging[scene].missing -= 1
             if merging[scene].missing == 0:
@@ -356,27 +359,33 @@ def merge_chunks(plan: Plan, results: Iterable[ChunkMeasures]) -> Measures:
     )
 
 
-def _add_part(plan: Plan, merging: _SceneMerge, part: ScenePart) -> None:
+def _add_part(merging: _SceneMerge, part: ScenePart) -> None:
     merging.moments.append(part.moments)
     merging.valid.append(part.valid)
     if part.sums is not None:
         merging.sums.append(part.sums)
-    if merging.mask is None:
-        merging.mask = np.zeros(mask_grid(plan.measure_grid(part.scene)).shape, np.bool_)
     height, width = part.mask.shape
-    merging.mask[part.mask_row : part.mask_row + height, part.mask_col : part.mask_col + width] |= part.mask
+    merging.masks.append((part.mask_row, part.mask_col, (height, width), np.packbits(part.mask)))
+
+
+def _join_masks(masks: Iterable[tuple[int, int, tuple[int, int], NDArray[np.uint8]]], grid: Grid) -> NDArray[np.bool_]:
+    joined = np.zeros(grid.shape, np.bool_)
+    for row, col, (height, width), bits in masks:
+        mask = np.unpackbits(bits, count=height * width).view(np.bool_).reshape(height, width)
+        joined[row : row + height, col : col + width] |= mask
+    return joined
 
 
 def _finish_scene(plan: Plan, scene: int, merging: _SceneMerge) -> SceneMeasures:
-    mask, merging.mask = merging.mask, None
-    if mask is None:
-        mask = np.zeros(mask_grid(plan.measure_grid(scene)).shape, np.bool_)
+    grid = mask_grid(plan.measure_grid(scene))
+    mask = _join_masks(merging.masks, grid)
+    merging.masks.clear()
     return SceneMeasures(
         name=plan.scenes[scene].name,
         moments=merge_moments(merging.moments),
         valid=merge_moments(merging.valid),
         sums=None if plan.blocks is None else merge_block_sums(merging.sums, plan.bands),
-        footprint=compute_footprint(mask, mask_grid(plan.measure_grid(scene))),
+        footprint=compute_footprint(mask, grid),
     )
 
 

@@ -19,11 +19,13 @@ from rasterio.crs import CRS
 from shapely import STRtree, box
 
 from processor.config import Config, decisive_settings
+from processor.engine.budget import fit_window_edge
 from processor.engine.given import Given
+from processor.engine.pool import resolve_threads
 from processor.errors import ConfigError, InputError
 from processor.model import BlockGrid, Bounds, Finding, Grid, Scene, Window
 from processor.names import choose_scenes
-from processor.stages.align_rasters import compute_pixel_size, snap_grid
+from processor.stages.align_rasters import compute_pixel_size, compute_shift, snap_grid
 from processor.stages.local_block_adjustment import compute_block_grid
 from processor.stages.merge_rasters import choose_nodata
 from processor.storage.raster import level_grid
@@ -36,6 +38,7 @@ __all__ = [
     "Plan",
     "block_bounds",
     "compute_digest",
+    "count_window_bytes",
     "find_model",
     "iter_z_order",
     "plan_run",
@@ -163,7 +166,7 @@ def plan_run(scenes: Sequence[Scene], config: Config, given: Given | None = None
         blocks=blocks,
         pairs=pairs,
         chunks=_plan_chunks(grids, canvas),
-        window_edge=_window_edge(config.shared.window_size),
+        window_edge=_window_edge(ordered, grid, dtype, config),
         findings=_find_lonely(ordered, pairs),
     )
 
@@ -387,9 +390,31 @@ def _iter_places(rows: int, cols: int) -> Iterator[tuple[int, int]]:
     return visit(0, 0, 1 << (max(rows, cols) - 1).bit_length())
 
 
-def _window_edge(window_size: int) -> int:
-    """The largest power-of-two number of blocks that fits the window size, at least one block, in pixels."""
-    return BLOCK_EDGE << (max(window_size // BLOCK_EDGE, 1).bit_length() - 1)
+def _window_edge(scenes: Sequence[Scene], grid: Grid, dtype: str, config: Config) -> int:
+    """The largest power-of-two number of blocks that fits the window size and the memory, at least one block, in pixels.
+
+    Who asks for larger windows than the usual ones gets them, unless memory is set too.
+    """
+    shared = config.shared
+    edge = BLOCK_EDGE << (max(shared.window_size // BLOCK_EDGE, 1).bit_length() - 1)
+    if edge > CHUNK_EDGE and shared.memory == "auto":
+        return edge
+    return fit_window_edge(
+        edge,
+        BLOCK_EDGE,
+        pixel=count_window_bytes(scenes, grid, dtype, config),
+        setting=shared.memory,
+        threads=resolve_threads(shared.tile_threads),
+    )
+
+
+def count_window_bytes(scenes: Sequence[Scene], grid: Grid, dtype: str, config: Config) -> int:
+    """Bytes that a rendering task holds for each pixel: the result, its overviews, and one scene's pixels on their way."""
+    source = max(np.dtype(scene.dtype).itemsize for scene in scenes)
+    values = 2 * source + 3 * np.dtype(dtype).itemsize
+    if any(compute_shift(scene.grid, grid) is None for scene in scenes):
+        values += 2 * np.dtype(config.shared.calculation_dtype).itemsize  # corrected, then resampled
+    return len(scenes[0].bands) * values + 24
 
 
 def compute_digest(scenes: Sequence[Scene], config: Config, version: str, fingerprints: Mapping[str, str] | None = None) -> str:
@@ -413,10 +438,15 @@ def _identify(scene: Scene) -> list[Any]:
         source = scene.source
         return [redact_url(source.href), source.size, source.fingerprint, source.band_indexes]
     parts = [
-        [*_identify(part.raster), [[c.scale, c.offset] for c in part.conversions], part.resampling] for part in scene.parts
+        [*_identify(part.raster), [[float(c.scale), float(c.offset)] for c in part.conversions], part.resampling]
+        for part in scene.parts
     ]
     mask = scene.mask
-    return [parts, None if mask is None else [*_identify(mask.raster), mask.invalid, mask.bits], scene.grid.transform]
+    return [
+        parts,
+        None if mask is None else [*_identify(mask.raster), mask.invalid, mask.bits],
+        [*map(float, scene.grid.transform)],
+    ]
 
 
 def _order_matters(config: Config) -> bool:

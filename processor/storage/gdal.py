@@ -46,6 +46,13 @@ DRIVER: Final = "GTiff"
 MASK_SUFFIX: Final = ".msk"
 
 _GDAL_CACHE: Final = 64 * 2**20  # bytes; decoded blocks are kept by the reader, GDAL need not keep them too
+_REMOTE: Final = {
+    "CPL_VSIL_NETWORK_STATS_ENABLED": "YES",
+    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",  # the directories of most COGs, in one request
+    # Where GDAL thinks that a file is read on and on, it asks for twice as much each time, up to 128 of these: blocks of
+    # overviews that lie one after the other would be read with as much again behind them.
+    "CPL_VSIL_CURL_CHUNK_SIZE": "4096",
+}
 _PREFIXES: Final = {"s3": "/vsis3/", "gs": "/vsigs/"}
 _DENIED: Final = (
     "403",
@@ -87,7 +94,7 @@ def gdal_env(access: Access | None = None, *, signs: bool = False) -> Iterator[N
         "GDAL_CACHEMAX": _GDAL_CACHE,
     }
     if access is not None:
-        options |= access.gdal_options() | {"CPL_VSIL_NETWORK_STATS_ENABLED": "YES"}
+        options |= access.gdal_options() | _REMOTE
     session = _Keys(access) if access is not None and signs else None
     with rasterio.Env(session=session, **options):
         yield

@@ -139,10 +139,14 @@ class RasterReader:
         keys: list[_Key],
         futures: dict[_Key, Future[Pixels]],
     ) -> None:
-        """Read the units that this call claimed, neighbours along a row together, and hand them to whoever waits."""
+        """Read the units that this call claimed and hand them to whoever waits.
+
+        Neighbours along a row are read together where that saves requests; elsewhere one by one, which saves copies.
+        """
         pending = list(keys)
+        joins = bool(scene.parts) or is_remote(scene.source.href)
         try:
-            for run in _runs(keys):
+            for run in _runs(keys) if joins else ([key] for key in keys):
                 window = _clip_run(run, unit, grid)
                 pixels = self._read_file(scene, window, level)
                 for position, key in enumerate(run):

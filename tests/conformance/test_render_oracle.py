@@ -22,7 +22,7 @@ from processor.engine.plan import Plan, plan_run
 from processor.engine.solve import Solution
 from processor.engine.stage_rasters import find_last_stage, write_stage_raster
 from processor.model import LocalCorrection, RasterRef, SceneRef
-from processor.products import make_mosaic_products
+from processor.products import make_mosaic_products, write_heads
 from processor.progress import Silent
 from processor.storage.cog import write_cog
 from processor.storage.raster import RasterReader, open_scene
@@ -67,7 +67,8 @@ def render(paths: list[Path], folder: Path, *, cache_bytes: int = 10**8, **flags
     whole = folder / "whole"
     whole.mkdir()
     with rendered:
-        make_mosaic_products(plan, rendered, folder, lambda path, spec, blocks: write_cog(whole / path, spec, blocks))
+        heads = write_heads(plan, rendered, folder)
+        make_mosaic_products(plan, rendered, heads, lambda path, spec, blocks: write_cog(whole / path, spec, blocks))
     files = [whole / "mosaic.tif", whole / "scene_index.tif"]
     with rasterio.open(files[0]) as raster:
         pixels = raster.read()

@@ -241,6 +241,7 @@ ROWS = (
     row("shared.temp_dir", "{folder}/scratch"),
     row("shared.delete_temp_dir", False, "extra files", shared__temp_dir="{folder}/scratch"),
     row("shared.debug_logs", True),
+    *(row("shared.memory", value, scenes="strips") for value in (0.25, 2)),
     *(row("shared.cache", value, scenes="strips") for value in (0.0001, None)),
     row("shared.custom_nodata_value", 1234, "pixels", "owners", "statistics", "adjustments", "block maps", "cells"),
     row("shared.window_size", 16, scenes="strips"),

@@ -73,6 +73,7 @@ KNOWN: dict[str, Any] = {
 }
 #: What this project has beyond that.
 OWN = {
+    "shared_memory": "auto",
     "inputs_asset": None,
     "inputs_assets": None,
     "inputs_bands": None,

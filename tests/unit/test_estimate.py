@@ -10,8 +10,9 @@ import yaml
 from pyproj import CRS
 
 from processor.config import load_config
+from processor.engine.budget import SPARE
 from processor.engine.plan import Plan, plan_run
-from processor.estimate import describe_plan, estimate_memory, estimate_scratch, find_cache_bytes, render_plan
+from processor.estimate import allot_memory, describe_plan, estimate_memory, estimate_scratch, find_cache_bytes, render_plan
 from processor.model import Band, Grid, Scene, Source
 
 UTM = CRS.from_epsg(32633).to_wkt("WKT2_2019")
@@ -48,8 +49,11 @@ def test_the_cache_is_given_in_gigabytes(setting: Any, expected: int) -> None:
     [
         ({"shared.tile_threads": 4}, {"shared.tile_threads": 2}),
         ({"shared.window_size": 4096}, {"shared.window_size": 1024}),
-        ({"shared.cache": 0.1}, {"shared.cache": None}),
-        ({"shared.output_dtype": "float64"}, {"shared.output_dtype": "uint16"}),
+        ({"shared.cache": 0.1, "shared.window_size": 2048}, {"shared.cache": None, "shared.window_size": 2048}),
+        (
+            {"shared.output_dtype": "float64", "shared.window_size": 2048},
+            {"shared.output_dtype": "uint16", "shared.window_size": 2048},
+        ),
     ],
 )
 def test_memory_grows_with_what_is_asked_for(more: dict[str, Any], less: dict[str, Any]) -> None:
@@ -65,13 +69,24 @@ def test_memory_for_small_scenes_does_not_grow_with_a_cache_that_they_cannot_fil
 def test_long_strips_need_room_because_they_are_decoded_whole() -> None:
     tiled = make_scene("a", edge=30_000)
     strips = replace(tiled, source=replace(tiled.source, block_height=1, block_width=30_000))
-    more = estimate_memory(make_plan(strips)) - estimate_memory(make_plan(tiled))
-    assert more == 2 * 5 * 256 * 30_000 * 2 * 2  # threads, strips of 256 rows in a window of 1024, width, bands, bytes
+    more = estimate_memory(make_plan(strips, **{"shared.cache": 1})) - estimate_memory(make_plan(tiled, **{"shared.cache": 1}))
+    # Threads, strips of 256 rows in a window of 1024, width, bands, bytes, and what the allocator adds.
+    assert more == pytest.approx(SPARE * 2 * 5 * 256 * 30_000 * 2 * 2, abs=2)
+
+
+def test_memory_that_is_set_is_kept_to_by_smaller_windows_and_fewer_tasks() -> None:
+    wide = tuple(replace(make_scene(name), bands=tuple(Band(name=str(i)) for i in range(16))) for name in "ab")
+    roomy, tight = (make_plan(*wide, **{"shared.memory": memory, "shared.tile_threads": 8}) for memory in (4, 0.6))
+    assert (roomy.window_edge, tight.window_edge) == (1024, 512)
+    assert (allot_memory(roomy).measure_threads, allot_memory(tight).measure_threads) == (8, 2)
+    assert allot_memory(tight).cache_bytes < allot_memory(roomy).cache_bytes == 125_000_000
+    assert estimate_memory(tight) <= 600e6 < estimate_memory(roomy) <= 4e9
 
 
 def test_resampling_needs_room_for_the_pixels_on_both_grids() -> None:
-    aligned = make_plan(make_scene("a"), make_scene("b", left=2048))
-    shifted = make_plan(make_scene("a"), make_scene("b", left=2048.5))
+    large = {"shared.window_size": 2048}
+    aligned = make_plan(make_scene("a"), make_scene("b", left=2048), **large)
+    shifted = make_plan(make_scene("a"), make_scene("b", left=2048.5), **large)
     assert estimate_memory(shifted) > estimate_memory(aligned)
 
 

@@ -1,0 +1,120 @@
+"""How memory is shared out: bytes in, sizes of windows and caches and numbers of tasks out. No byte of a result depends on it.
+
+A task holds the pixels of its window, so what a run needs grows with the number of tasks at once and with the size of a window,
+not with that of the mosaic. Decoded source blocks are kept in what is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+__all__ = ["FIXED", "GDAL_CACHE", "SPARE", "Allotment", "find_total", "fit_window_edge", "share_out"]
+
+GDAL_CACHE: Final = 16 * 2**20
+"""Bytes of GDAL's own cache: what it decodes is copied out at once, and kept by the reader."""
+
+FIXED: Final = 170 * 10**6 + GDAL_CACHE
+"""Bytes before the first window is read: interpreter, libraries, GDAL's cache. Measured on Python 3.11 to 3.13."""
+
+SPARE: Final = 1.25
+"""Bytes that the allocator holds for a byte in use, at most."""
+
+_SHARED: Final = 256 * 10**6
+_EACH: Final = 64 * 10**6
+_LEAST_CACHE, _MOST_CACHE = 32 * 10**6, 125 * 10**6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allotment:
+    """What a run may use.
+
+    total: bytes that it was made for.
+    cache_bytes: of decoded source blocks.
+    measure_threads, render_threads: tasks at once in either pass.
+    """
+
+    total: int
+    cache_bytes: int
+    measure_threads: int
+    render_threads: int
+
+
+def find_total(setting: float | Literal["auto"], threads: int, *, task: int) -> int:
+    """Bytes that a run may take: as set (GB), or 256 MB and 64 MB a thread, more where one task needs more than that.
+
+    Parameters
+    ----------
+    setting
+        ``shared.memory``.
+    threads
+        Tasks at once.
+    task
+        Bytes of the largest task.
+    """
+    if not isinstance(setting, str):
+        return round(setting * 10**9)
+    return _SHARED + threads * max(_EACH, round(SPARE * task))
+
+
+def fit_window_edge(largest: int, smallest: int, *, pixel: int, setting: float | Literal["auto"], threads: int) -> int:
+    """The largest window, halving from ``largest`` down to ``smallest``, whose task fits into one thread's share.
+
+    Parameters
+    ----------
+    largest, smallest
+        Pixels.
+    pixel
+        Bytes that a rendering task holds for each pixel of its window.
+    setting, threads
+        As for :func:`find_total`.
+    """
+    share = _EACH if isinstance(setting, str) else (find_total(setting, threads, task=0) - FIXED - _LEAST_CACHE) // threads
+    edge = largest
+    while edge > smallest and SPARE * pixel * edge**2 > share:
+        edge //= 2
+    return edge
+
+
+def share_out(
+    setting: float | Literal["auto"],
+    threads: int,
+    *,
+    kept: int,
+    measure_task: int,
+    render_task: int,
+    cache: float | Literal["auto"] | None,
+) -> Allotment:
+    """Share memory out between tasks and the cache.
+
+    Fewer tasks run at once than there are threads where memory is set too low for all; one always runs. The cache gets the
+    rest, within 32 and 125 MB unless it is set.
+
+    Parameters
+    ----------
+    setting
+        ``shared.memory``.
+    threads
+        ``shared.tile_threads``, resolved.
+    kept
+        Bytes that grow with the number of scenes.
+    measure_task, render_task
+        Bytes of the largest task of either pass.
+    cache
+        ``shared.cache``: GB, or None for none.
+    """
+    total = find_total(setting, threads, task=max(measure_task, render_task))
+    if cache is None:
+        least = most = 0
+    elif isinstance(cache, str):
+        least, most = _LEAST_CACHE, _MOST_CACHE
+    else:
+        least = most = round(cache * 10**9)
+        if isinstance(setting, str):
+            total += max(0, least - _LEAST_CACHE)  # who sets the cache alone wants it beside what there is
+    room = total - FIXED - kept
+    tasks = [max(1, min(threads, int((room - least) / (SPARE * max(task, 1))))) for task in (measure_task, render_task)]
+    held = max(round(SPARE * count * task) for count, task in zip(tasks, (measure_task, render_task), strict=True))
+    return Allotment(
+        total=total, cache_bytes=min(max(room - held, least), most), measure_threads=tasks[0], render_threads=tasks[1]
+    )
