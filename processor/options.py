@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from processor.config import Config, Parameter, iter_parameters, load_config, parse_document, parse_value
 from processor.errors import ConfigError, InputError
 from processor.search_options import SEARCH_FLAGS
-from processor.storage.access import resolve_access
+from processor.storage.access import Access, resolve_access
 from processor.storage.objects import Store
 
 __all__ = ["OptionParser", "add_parameters", "read_config", "spell_out"]
@@ -149,9 +149,9 @@ def read_config(options: argparse.Namespace, environment: Mapping[str, str] | No
         for parameter in iter_parameters()
         if given.get(f"{_PREFIX}{parameter.path}") is not None
     }
-    reached = {path: value for path, value in flags.items() if path.startswith("io.")}
-    store = Store(access=resolve_access(load_config(flags=reached, environment=environment).io, environment))
-    return load_config(flags=flags, document=_read_document(given.get("config"), store), environment=environment)
+    place = given.get("config")
+    document = {} if place is None else _read_document(place, flags, environment)
+    return load_config(flags=flags, document=document, environment=environment)
 
 
 def _parse(parameter: Parameter, text: str) -> Any:
@@ -161,9 +161,13 @@ def _parse(parameter: Parameter, text: str) -> Any:
     return text if takes_text and isinstance(value, bool | int | float | date) else value
 
 
-def _read_document(place: str | None, store: Store) -> dict[str, Any]:
-    if place is None:
-        return {}
+def _read_document(place: str, flags: Mapping[str, Any], environment: Mapping[str, str] | None) -> dict[str, Any]:
+    """The file that ``--config`` names; where it is in storage, reached as flags and environment say."""
+    access = Access()
+    if "://" in place:
+        reached = {path: value for path, value in flags.items() if path.startswith("io.")}
+        access = resolve_access(load_config(flags=reached, environment=environment).io, environment)
+    store = Store(access=access)
     try:
         text = store.read_bytes(place, max_bytes=_MAX_CONFIG_BYTES).decode("utf-8")
     except (InputError, UnicodeDecodeError) as error:
