@@ -16,7 +16,7 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -93,12 +93,23 @@ def swap_bytes(store: Store, url: str, data: bytes, version: str | None, *, cont
         filesystem = find_filesystem(place.protocol, store.access)
         with storage_errors(url):
             if place.protocol == "s3":
-                filesystem.pipe_file(place.path, data, IfMatch=version, ContentType=content_type)
+                try:
+                    filesystem.pipe_file(place.path, data, IfMatch=version, ContentType=content_type)
+                except OSError as error:
+                    if _is_race(error):
+                        return False
+                    raise
             else:
                 _replace_generation(filesystem, place.path, data, version, content_type)
     except ExistsError:
         return False
     return True
+
+
+def _is_race(error: OSError) -> bool:
+    """Whether S3 had two such requests at one moment, and wants one of them again."""
+    response = getattr(error.__cause__, "response", None)
+    return isinstance(response, Mapping) and response.get("Error", {}).get("Code") == "ConditionalRequestConflict"
 
 
 def _replace_generation(filesystem: Any, path: str, data: bytes, generation: str, content_type: str) -> None:

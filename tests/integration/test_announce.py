@@ -14,6 +14,7 @@ import pystac
 import pytest
 from commands import Finished, call_command, make_items, read_files
 from outcomes import leaving_out_drawings
+from servers import ObjectServer
 from stac_api import FakeApi, Said, run_api
 
 from processor import announce as module
@@ -184,6 +185,30 @@ def test_an_api_that_fails_after_the_item_was_written_gets_it_from_the_next_run(
     assert failed.code == 1
     assert list_links(read(tmp_path / "out" / "collection.json"), "item") == [("item", "./m/m.json")]
     assert list_events(run(tmp_path, *flags))[-1] == "item-created"
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("server", ["s3_server", "gcs_server"])
+def test_a_collection_in_a_bucket_is_made_and_extended_there(
+    server: str, items: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    bucket: ObjectServer = request.getfixturevalue(server)
+    folder, scratch = f"{bucket.base}/announce", tmp_path / "scratch"
+    for item_id in ("m", "n", "m"):
+        flags = ("--output", folder, "--item-id", item_id, "--collection", "mosaics", "--output.catalog", *bucket.options)
+        done = call_command("run", str(items), *flags, cwd=tmp_path, scratch=scratch)
+        assert done.code == 0, done.stderr
+    files = bucket.get_folder("announce")
+    collection, catalog = (json.loads(files[name]) for name in ("collection.json", "catalog.json"))
+    assert list_links(collection, "self", "item") == [
+        ("self", f"{folder}/collection.json"),
+        ("item", "./m/m.json"),
+        ("item", "./n/n.json"),
+    ]
+    assert [href for _, href in list_links(catalog, "item", "child")] == ["./m/m.json", "./collection.json", "./n/n.json"]
+    scheme = bucket.base.partition("://")[0]
+    alternate = json.loads(files["m/m.json"])["assets"]["mosaic"]["alternate"]
+    assert alternate[scheme]["href"] == f"{folder}/m/mosaic.tif"
 
 
 # Tokens

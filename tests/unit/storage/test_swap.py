@@ -13,8 +13,10 @@ from pathlib import Path
 import fsspec
 import pytest
 import servers
+from botocore.exceptions import ClientError
 
-from processor.errors import ConfigError
+from processor.errors import ConfigError, StorageError
+from processor.storage import swap
 from processor.storage.objects import Store
 from processor.storage.swap import read_version, swap_bytes
 from stac.amend import amend
@@ -119,6 +121,23 @@ def test_the_lock_of_a_writer_that_was_killed_does_not_stop_the_next_one(tmp_pat
     (tmp_path / ".d.json.lock").touch()
     assert swap_bytes(Store(), str(tmp_path / "d.json"), b"1", None, content_type=KIND)
     assert [path.name for path in tmp_path.iterdir()] == ["d.json"]
+
+
+@pytest.mark.parametrize(("code", "lost"), [("ConditionalRequestConflict", True), ("SlowDown", False)])
+def test_two_requests_at_one_moment_are_a_race_that_was_lost(code: str, lost: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Amazon says so with status 409; the server of these tests does not."""
+
+    class Bucket:
+        def pipe_file(self, *_: object, **__: object) -> None:
+            error = OSError(5, "conflict")
+            raise error from ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 409}}, "PutObject")
+
+    monkeypatch.setattr(swap, "find_filesystem", lambda *_: Bucket())
+    if lost:
+        assert not swap_bytes(Store(), "s3://bucket/d.json", b"1", "v", content_type=KIND)
+    else:
+        with pytest.raises(StorageError):
+            swap_bytes(Store(), "s3://bucket/d.json", b"1", "v", content_type=KIND)
 
 
 def test_what_cannot_be_written_is_refused() -> None:
