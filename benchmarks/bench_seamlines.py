@@ -12,6 +12,7 @@ import math
 import resource
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,13 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--overlap", type=float, default=0.25, help="share of a footprint's width")
     parser.add_argument("--size", type=float, default=10_000.0, help="width of a footprint, CRS units")
     parser.add_argument("--spacing", type=float, default=100.0, help="min_point_spacing, CRS units")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     footprints = make_footprints(
         scenes=options.scenes, vertices=options.vertices, overlap=options.overlap, size=options.size, seed=options.seed
     )
     start, start_cpu = time.perf_counter(), time.process_time()
-    seamlines = solve_cells(footprints, min_point_spacing=options.spacing, min_cut_length=0.0)
+    with ThreadPoolExecutor(options.threads) as pool:
+        seamlines = solve_cells(footprints, min_point_spacing=options.spacing, min_cut_length=0.0, run=pool.map)
     wall, cpu = time.perf_counter() - start, time.process_time() - start_cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     cells = [cell.polygon for cell in seamlines.cells]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from processor.engine.measure import Measures
 from processor.engine.plan import Plan, block_bounds, find_model
+from processor.engine.pool import resolve_threads
 from processor.model import Adjustment, BlockGrid, BlockMap, Finding, LocalCorrection, Moments, Overlap
 from processor.stages.global_regression import identity_adjustment, solve_adjustments
 from processor.stages.local_block_adjustment import (
@@ -112,12 +114,14 @@ def _solve_local(
 def _solve_seamlines(plan: Plan, measures: Measures) -> Seamlines:
     options = plan.config.voronoi_center_seamline
     given = plan.given.footprints
-    seamlines = solve_cells(
-        {scene.name: scene.footprint if given is None else given[scene.name] for scene in measures.scenes},
-        min_point_spacing=options.min_point_spacing,
-        min_cut_length=options.min_cut_length,
-        debug=options.debug_vectors_path is not None,
-    )
+    with ThreadPoolExecutor(resolve_threads(plan.config.shared.tile_threads), thread_name_prefix="cut") as pool:
+        seamlines = solve_cells(
+            {scene.name: scene.footprint if given is None else given[scene.name] for scene in measures.scenes},
+            min_point_spacing=options.min_point_spacing,
+            min_cut_length=options.min_cut_length,
+            debug=options.debug_vectors_path is not None,
+            run=pool.map,
+        )
     if plan.given.area is None:
         return seamlines
     return replace(seamlines, cells=clip_cells(seamlines.cells, plan.given.area))

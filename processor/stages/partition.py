@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from shapely.geometry.base import BaseGeometry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["REFINEMENT", "collect_polygons", "compute_grid_size", "select_polygons", "snap_polygons", "solve_partition"]
+__all__ = ["REFINEMENT", "Run", "collect_polygons", "compute_grid_size", "select_polygons", "snap_polygons", "solve_partition"]
 
 #: A detached piece of a cell smaller than this share of the scene's largest piece may go to a neighbour that covers it.
 DETACHED_SHARE = 0.05
@@ -32,6 +33,8 @@ DETACHED_SHARE = 0.05
 REFINEMENT = 8
 
 Split = Callable[[int, int], BaseGeometry]
+Run = Callable[[Callable[[int], BaseGeometry], Iterable[int]], Iterable[BaseGeometry]]
+"""As ``map``: it may work on several at once, and gives results in order."""
 
 
 def compute_grid_size(geometries: Iterable[BaseGeometry]) -> float:
@@ -81,7 +84,12 @@ def snap_polygons(geometry: BaseGeometry, grid_size: float) -> Polygon | MultiPo
 
 
 def solve_partition(
-    polygons: Sequence[BaseGeometry], islands: Sequence[BaseGeometry], split: Split, grid_size: float
+    polygons: Sequence[BaseGeometry],
+    islands: Sequence[BaseGeometry],
+    split: Split,
+    grid_size: float,
+    *,
+    run: Run = map,
 ) -> list[Polygon | MultiPolygon]:
     """Partition the union of polygons and islands into one cell a scene.
 
@@ -94,6 +102,8 @@ def solve_partition(
     split
         ``split(i, j)`` with i < j gives the part of the intersection of ``polygons[i]`` and ``polygons[j]`` that j wins.
         It is called only for scenes whose cells meet.
+    run
+        Runs the splits of one scene.
     grid_size
         Precision grid, CRS units. Overlays before the last use a grid that is ``REFINEMENT`` times finer, as should ``split``.
 
@@ -104,14 +114,14 @@ def solve_partition(
         match vertex for vertex along their borders, and each lies in its own footprint, all to within ``grid_size``.
 
     """
-    cells = _solve_cells_in_turn(polygons, split, grid_size / REFINEMENT)
+    cells = _solve_cells_in_turn(polygons, split, grid_size / REFINEMENT, run)
     if any(not island.is_empty for island in islands):
         cells = _add_islands(cells, islands, grid_size / REFINEMENT)
     whole = [collect_polygons(pair) for pair in zip(polygons, islands, strict=True)]
     return _node_cells(cells, _object_array(whole), grid_size)
 
 
-def _solve_cells_in_turn(polygons: Sequence[BaseGeometry], split: Split, grid_size: float) -> NDArray[Any]:
+def _solve_cells_in_turn(polygons: Sequence[BaseGeometry], split: Split, grid_size: float, run: Run) -> NDArray[Any]:
     """Let the scenes enter one after another, each taking what it wins from the cells that it meets.
 
     The owner of a place is thus the scene that beats all others there, wherever one does; where three beat each other in a
@@ -129,11 +139,15 @@ def _solve_cells_in_turn(polygons: Sequence[BaseGeometry], split: Split, grid_si
         rivals = rivals[shapely.intersects(polygon, cells[rivals])]
         if rivals.size == 0:
             continue
-        won = _object_array([split(int(rival), index) for rival in rivals])
+        won = _object_array(list(run(partial(_split_for, split, index), rivals.tolist())))
         cells[rivals] = _difference(cells[rivals], won, grid_size)
         for taken in cells[rivals]:
             cells[index] = select_polygons(shapely.difference(cells[index], taken, grid_size=grid_size))
     return cells
+
+
+def _split_for(split: Split, index: int, rival: int) -> BaseGeometry:
+    return split(rival, index)
 
 
 def _add_islands(cells: NDArray[Any], islands: Sequence[BaseGeometry], grid_size: float) -> NDArray[Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
 
 import numpy as np
 import pytest
+import rasterio.features
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 from partitions import assert_partition
 from shapely import MultiPolygon, Point, Polygon, box
@@ -383,3 +386,26 @@ def test_a_cell_outside_the_area_is_empty() -> None:
     cells = solve({"a": box(0, 0, 1, 1)}).cells
 
     assert clip_cells(cells, box(2, 2, 3, 3))[0].polygon.is_empty
+
+
+def test_cells_are_the_same_bytes_when_cuts_are_found_at_once() -> None:
+    squares = {f"{row}{col}": box(col * 7, row * 7, col * 7 + 10, row * 7 + 10) for row in range(4) for col in range(4)}
+    alone = solve_cells(squares, min_point_spacing=0.5, min_cut_length=0.0)
+    with ThreadPoolExecutor(4) as pool:
+        together = solve_cells(squares, min_point_spacing=0.5, min_cut_length=0.0, run=pool.map)
+    assert [cell.polygon.wkb for cell in together.cells] == [cell.polygon.wkb for cell in alone.cells]
+    assert [cut.line.wkb for cut in together.cutlines] == [cut.line.wkb for cut in alone.cutlines]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_footprint_is_what_tracing_every_pixel_gives_vertex_for_vertex(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    step = int(random.integers(1, 9))
+    coarse = random.random((int(random.integers(1, 12)), int(random.integers(1, 12)))) < 0.7
+    mask = np.kron(coarse, np.ones((step, step), np.bool_))
+    grid = grid_of(mask, pixel=1 / 3)
+    traced = rasterio.features.shapes(mask.view(np.uint8), mask=mask, connectivity=8, transform=Affine(*grid.transform))
+    expected = {tuple(map(tuple, ring)) for geometry, _ in traced for ring in geometry["coordinates"] if Polygon(ring).is_valid}
+    footprint = compute_footprint(mask, grid)
+    rings = shapely.get_rings(shapely.get_parts(footprint))
+    assert expected <= {tuple(map(tuple, shapely.get_coordinates(ring).tolist())) for ring in rings}
