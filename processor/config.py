@@ -321,7 +321,8 @@ environment and no file: its keywords win over the `process` block.
 
 What to read and where the mosaic goes is no parameter: `mosaic-processor run INPUT --output DEST --item-id ID` writes
 `DEST/ID/mosaic.tif`, and in Python `shared_input_images` and `shared_output_image_path` are the first two arguments of
-`pipeline()`. The input is a folder, a quoted pattern, one or several files, or an ItemCollection.
+`pipeline()`. The input is a folder, a quoted pattern, one or several files, an ItemCollection, a catalogue, or a search on a
+STAC API ([STAC](stac.md)).
 """
 
 
