@@ -16,7 +16,7 @@ from processor.errors import ExistsError
 from processor.logs import log_event
 from processor.model import Finding
 from processor.placement import find_kept_stages
-from processor.products import Product, make_stage_products, render_claim
+from processor.products import Product, RasterWriter, make_stage_products, render_claim
 from processor.progress import Tracker
 from processor.publish import Destination, begin, find_published, publish, publish_raster
 from processor.results import Prepared, Result, Stamp, describe_mosaic, describe_scenes
@@ -51,6 +51,7 @@ def finish(
     *,
     remember: Callable[[frozenset[str]], frozenset[str]] = lambda former: former,
     is_own: Callable[[dict[str, Any]], bool] = lambda _: False,
+    write: RasterWriter | None = None,
 ) -> dict[str, Any] | Result:
     """Make everything that is to be published, and publish it; the mosaic goes to its place as it is assembled.
 
@@ -65,6 +66,8 @@ def finish(
         attempt was interrupted.
     is_own
         Tells an Item that another process published for this very run.
+    write
+        What writes the mosaic and the scene index; default: :func:`processor.publish.publish_raster`.
 
     Returns
     -------
@@ -85,7 +88,7 @@ def finish(
         if rendered is None:
             result = describe_scenes(prepared, measures, solution, rasters, scratch, stamp, findings)
         else:
-            write = partial(publish_raster, destination)
+            write = write if write is not None else partial(publish_raster, destination)
             result = describe_mosaic(prepared, measures, solution, rendered, rasters, scratch, write, stamp, findings)
         publish(destination, result.products, result.copies, result.item, threads=threads, former=former)
     except ExistsError:

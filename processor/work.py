@@ -119,7 +119,8 @@ def _do(run: Run, phase: Phase, numbers: Sequence[int], tracker: Tracker) -> Non
 
 
 def _make_known(run: Run, item: dict[str, Any]) -> None:
-    announce(run.prepared.announcement, item, store=run.work.store, overwrite=run.document.overwrite)
+    folder = run.destination.folder
+    announce(run.prepared.announcement, item, folder=folder, store=run.work.store, overwrite=run.document.overwrite)
 
 
 def _open_reader(run: Run) -> RasterReader:

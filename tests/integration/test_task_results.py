@@ -345,6 +345,29 @@ def test_overwriting_removes_what_only_the_former_run_had_even_if_it_was_interru
     assert not do(run, "assemble")  # its own Item, which is not replaced again
 
 
+def test_a_mosaic_that_a_killed_attempt_had_written_is_not_written_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = bench.run()
+    run = bench.open()
+    do_until(run, "render")
+    written: list[str] = []
+    stream = Store.write_stream
+
+    def note(store: Store, url: str, *rest: Any, **options: Any) -> Any:
+        written.append(url.rpartition("/")[2])
+        if url.endswith("scene_index.tif") and len(written) == 2:
+            message = "for now"
+            raise StorageError(message)
+        return stream(store, url, *rest, **options)
+
+    monkeypatch.setattr(Store, "write_stream", note)
+    with pytest.raises(StorageError, match="for now"):
+        do(run, "assemble")
+    do(run, "assemble")
+    assert written == ["mosaic.tif", "scene_index.tif", "scene_index.tif"]
+    shutil.rmtree(bench.folder / ".work")
+    assert bench.take() == expected
+
+
 # Secrets
 
 
