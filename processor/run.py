@@ -18,7 +18,7 @@ from processor.engine.local import measure_and_solve, render_mosaic
 from processor.engine.plan import compute_digest, plan_run
 from processor.engine.pool import map_ordered, resolve_threads
 from processor.errors import ConfigError, InputError
-from processor.estimate import estimate_scratch, find_cache_bytes
+from processor.estimate import allot_memory, estimate_scratch
 from processor.finish import count_things, finish, log_finding, log_solved, make_rasters
 from processor.inputs import ResolvedInputs, read_inputs
 from processor.logs import log_event
@@ -27,6 +27,7 @@ from processor.placement import find_kept_stages
 from processor.products import render_claim
 from processor.progress import Silent, Tracker
 from processor.publish import Destination, check_claim, check_destination, find_published
+from processor.report.traffic import TRAFFIC_NAME, PassTraffic
 from processor.results import Prepared, Result, Stamp
 from processor.scratch import ending_passes, scratch_folder, warn_of_space
 from processor.storage.access import Access, resolve_access
@@ -276,13 +277,24 @@ def _make(
 ) -> dict[str, Any] | Result:
     """Read the pixels, twice, and make and publish everything."""
     plan = prepared.plan
-    cache_bytes = find_cache_bytes(plan.config.shared.cache)
+    allotment = allot_memory(plan)
     with ExitStack() as stack:
         rendered = None
-        with RasterReader(cache_bytes=cache_bytes, access=prepared.access) as reader, ending_passes():
-            measures, solution = measure_and_solve(plan, reader, tracker)
+        with RasterReader(cache_bytes=allotment.cache_bytes, access=prepared.access) as reader, ending_passes():
+            traffic = PassTraffic(reader.count_traffic)
+            with traffic.counting("measure"):
+                measures, solution = measure_and_solve(plan, reader, tracker, threads=allotment.measure_threads)
             log_solved(measures, solution)
-            if plan.config.methods.merge_method is not None:
-                rendered = stack.enter_context(render_mosaic(plan, measures, solution, reader, scratch, tracker))
-            rasters = make_rasters(prepared, solution, reader, scratch, tracker)
-        return finish(destination, prepared, measures, solution, rendered, rasters, scratch, stamp)
+            with traffic.counting("render"):
+                if plan.config.methods.merge_method is not None:
+                    rendering = render_mosaic(
+                        plan, measures, solution, reader, scratch, tracker, threads=allotment.render_threads
+                    )
+                    rendered = stack.enter_context(rendering)
+            with traffic.counting("write"):
+                rasters = make_rasters(prepared, solution, reader, scratch, tracker)
+        result = finish(destination, prepared, measures, solution, rendered, rasters, scratch, stamp)
+    counts = traffic.render()
+    if counts is not None:  # after the Item, which does not vouch for it
+        destination.store.write_bytes(destination.url(TRAFFIC_NAME), counts, overwrite=True)
+    return result

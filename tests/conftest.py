@@ -8,7 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from servers import ObjectServer, WebServer, run_gcs, run_s3, run_web
+from servers import ObjectServer, run_gcs, run_s3
 
 import processor
 
@@ -50,13 +50,6 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer
 def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
     """A server that speaks as Google Cloud Storage does."""
     with run_gcs(tmp_path_factory.mktemp("gcs")) as server:
-        yield server
-
-
-@pytest.fixture
-def web_server(tmp_path: Path) -> Iterator[WebServer]:
-    """A plain web server of ``tmp_path / "web"``."""
-    with run_web(tmp_path / "web") as server:
         yield server
 
 

@@ -1,4 +1,4 @@
-"""Real servers on the loopback interface: S3 (SeaweedFS), GCS (fake-gcs-server) and plain HTTP with ranges, each counted.
+"""Real servers on the loopback interface: S3 (SeaweedFS), GCS (fake-gcs-server), and those of :mod:`loopback`.
 
 They come from packages of the development lock, start when a test first asks for them, and are killed with the test session.
 """
@@ -11,20 +11,20 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import sysconfig
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from loopback import Fault
 
 from processor.storage.access import S3, Access, Gs
 from processor.storage.objects import Store, find_filesystem
@@ -256,104 +256,57 @@ def run_gcs(folder: Path) -> Iterator[ObjectServer]:
         )
 
 
-@dataclass(slots=True)
-class Counted:
-    """What a server of ours was asked for: (method, path, bytes of the answer's body), in order."""
+@contextmanager
+def run_loopback(*arguments: str, folder: Path) -> Iterator[str]:
+    """A server of :mod:`loopback` on a free port, in a process of its own, and its URL.
 
-    requests: list[tuple[str, str, int]]
-
-    def gets(self, suffix: str = ".tif") -> list[int]:
-        """Bytes of each answer that brought part of such an object."""
-        return [size for method, path, size in self.requests if method == "GET" and path.partition("?")[0].endswith(suffix)]
-
-
-class _FileHandler(BaseHTTPRequestHandler):
-    """Files of a folder, whole or by one range, as a plain web server gives them."""
-
-    protocol_version = "HTTP/1.1"
-    root: Path
-    counted: Counted
-
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
-        path = self.root / self.path.partition("?")[0].lstrip("/")
-        if not path.is_file():
-            self.send_error(404)
-            return
-        size = path.stat().st_size
-        start, end = 0, size
-        asked = self.headers.get("Range", "")
-        if asked.startswith("bytes="):
-            first, _, last = asked.removeprefix("bytes=").partition("-")
-            start = int(first) if first else max(0, size - int(last))
-            end = min(size, int(last) + 1) if first and last else size
-            if start >= size:
-                self.send_error(416)
-                return
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
-        else:
-            self.send_response(200)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(end - start))
-        self.send_header("ETag", f'"{path.stat().st_mtime_ns:x}"')
-        self.end_headers()
-        body = b""
-        if self.command == "GET":
-            with path.open("rb") as stream:
-                stream.seek(start)
-                body = stream.read(end - start)
-            with contextlib.suppress(ConnectionError):  # a client may have seen enough
-                self.wfile.write(body)
-        self.counted.requests.append((self.command, self.path, len(body)))
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+    Not in a thread: rasterio holds the interpreter's lock in some calls that wait for the network.
+    """
+    (port,) = find_free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, str(Path(__file__).with_name("loopback.py")), str(port), *arguments]
+    with run_server(command, folder=folder, ready=lambda: answers(f"{url}/-/counted")):
+        yield url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebServer:
-    """A plain web server of the files of a folder."""
+class Counting:
+    """A server of ours that runs, and counts."""
 
-    root: Path
     url: str
-    counted: Counted
 
+    def take_counts(self) -> list[tuple[str, str, int]]:
+        """What it was asked for since the last time: (method, path, bytes of the answer's body), in order."""
+        return [(method, path, size) for method, path, size in json.loads(self._ask("/-/counted"))]
 
-class LoopbackServer(ThreadingHTTPServer):
-    """Serves in threads that do not outlive it; a client that goes away is no error."""
+    def take_sizes(self, suffix: str = ".tif") -> list[int]:
+        """Bytes of each answer that brought part of such an object."""
+        counts = self.take_counts()
+        return [size for method, path, size in counts if method == "GET" and path.partition("?")[0].endswith(suffix)]
 
-    daemon_threads = True
-    request_queue_size = 128
+    def set_faults(self, *faults: Fault) -> None:
+        """Let a proxy do this from now on, and nothing else."""
+        self._ask("/-/faults", json.dumps([asdict(fault) for fault in faults]).encode())
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing."""
+    def count_faults(self) -> int:
+        """How often a proxy did what it was told since then."""
+        return int(json.loads(self._ask("/-/seen")))
 
-
-@contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """A server of ours on a free port, and its URL."""
-    server = LoopbackServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    def _ask(self, path: str, data: bytes | None = None) -> bytes:
+        with urllib.request.urlopen(self.url + path, data=data, timeout=10) as answer:  # noqa: S310
+            body: bytes = answer.read()
+        return body
 
 
 @contextmanager
-def run_web(folder: Path) -> Iterator[WebServer]:
+def run_web(folder: Path, log: Path) -> Iterator[Counting]:
     """A plain web server of a folder's files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    counted = Counted(requests=[])
-    handler = type("Handler", (_FileHandler,), {"root": folder, "counted": counted})
-    with serving(handler) as url:
-        yield WebServer(root=folder, url=url, counted=counted)
+    with run_loopback("web", str(folder), folder=log) as url:
+        yield Counting(url=url)
+
+
+@contextmanager
+def run_proxy(upstream: str, log: Path) -> Iterator[Counting]:
+    """A proxy before the server at a URL."""
+    with run_loopback("proxy", upstream.removeprefix("http://"), folder=log) as url:
+        yield Counting(url=url)

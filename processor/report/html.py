@@ -239,5 +239,6 @@ def _footer(report: Mapping[str, Any]) -> str:
     return (
         f"<footer>\n<p>{escape(run['software'])} {escape(run['version'])}. Digest of inputs and configuration: "
         f"<code>{escape(run['digest'])}</code>. All figures, in full: <code>report.json</code>, schema version "
-        f"{escape(report['schema_version'])}.</p>\n</footer>"
+        f"{escape(report['schema_version'])}. Requests and bytes of a run over the network: <code>traffic.json</code> beside "
+        "it, which is of that run alone.</p>\n</footer>"
     )

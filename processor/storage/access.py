@@ -93,7 +93,7 @@ class Access:
         config: dict[str, Any] = {
             "connect_timeout": self.timeout,
             "read_timeout": self.timeout,
-            "retries": {"mode": "standard", "max_attempts": self.retries + 1},
+            "retries": {"mode": "standard", "total_max_attempts": self.retries + 1},
         }
         if s3.path_style:
             config["s3"] = {"addressing_style": "path"}

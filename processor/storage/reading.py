@@ -187,7 +187,12 @@ class ReadStore:
                 with filesystem.open(path, "rb") as stream:
                     if (getattr(stream, "details", None) or {}).get("type") == "directory":  # which s3fs reads as nothing
                         raise IsADirectoryError(url)
-                    yield cast("BinaryIO", stream)
+                    try:
+                        yield cast("BinaryIO", stream)
+                    except IndexError as error:  # s3fs looks for a number in a time-out that holds none
+                        if isinstance(error.__context__, OSError):
+                            raise error.__context__ from None
+                        raise
 
     def _filesystem(self, place: Place) -> Any:  # fsspec has no types
         """Make, or find again, the fsspec filesystem of a place."""

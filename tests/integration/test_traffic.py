@@ -1,0 +1,118 @@
+"""What a run asks of an S3 server, counted before the server: no more bytes than its windows need, in large requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+from scenes import LEFT, TOP, write_scene
+from servers import ObjectServer, run_proxy, s3_access
+
+from processor.config import load_config
+from processor.engine.given import read_given
+from processor.engine.harmonise import harmonise
+from processor.engine.local import measure_and_solve, render_mosaic
+from processor.engine.plan import plan_run
+from processor.model import RasterRef, Scene, SceneRef, Window
+from processor.progress import Silent
+from processor.storage.objects import Store
+from processor.storage.raster import Pixels, RasterReader, open_scene
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+EDGE, BLOCK = 2048, 512
+CORNERS = {"a": (0, 0), "b": (100, 1500), "c": (1600, 700)}
+CACHE = 32 << 20  # bytes: less than half of what the scenes are when they are decoded
+MOST_BYTES = 1.1  # times the compressed bytes of the blocks that a pass needs
+LEAST_REQUEST = 256 * 2**10  # bytes, on average
+
+
+@dataclass(slots=True)
+class Needed:
+    """Blocks that a pass reads: (scene, overview or None, row, column)."""
+
+    blocks: set[tuple[str, int | None, int, int]] = field(default_factory=set)
+
+    def count_bytes(self, folder: Path) -> int:
+        """Their compressed size, as the files' own tables have it."""
+        total = 0
+        for name in sorted(CORNERS):
+            with rasterio.open(folder / f"{name}.tif") as raster:
+                for scene, level, row, col in self.blocks:
+                    if scene == name:
+                        total += int(raster.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=1, ovr=level))
+        return total
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three COGs of 2048 x 2048 x 3, with the noise of real scenes, so that they are as hard to compress."""
+    folder = tmp_path_factory.mktemp("traffic")
+    for seed, (name, (row, col)) in enumerate(CORNERS.items()):
+        noise = np.random.default_rng(seed)
+        y, x = np.mgrid[row : row + EDGE, col : col + EDGE]
+        truth = 2000 + 500 * np.sin(x / 200) + 300 * np.cos(y / 150)
+        array = np.stack([truth * (1 + 0.1 * band) + noise.normal(0, 30, truth.shape) for band in range(3)])
+        plain = write_scene(folder / "plain" / f"{name}.tif", array, left=LEFT + col, top=TOP - row, dtype="uint16")
+        rasterio.shutil.copy(
+            plain, folder / f"{name}.tif", driver="COG", compress="deflate", predictor=2, blocksize=BLOCK, level=1
+        )
+        plain.unlink()
+    return folder
+
+
+@contextmanager
+def watching(monkeypatch: pytest.MonkeyPatch) -> Iterator[Needed]:
+    """Note the blocks of every window that is read from a file."""
+    needed, read = Needed(), RasterReader._read_once
+
+    def spy(self: RasterReader, scene: Scene, window: Window, level: int | None) -> Pixels:
+        for row in range(window.row // BLOCK, (window.row_end - 1) // BLOCK + 1):
+            for col in range(window.col // BLOCK, (window.col_end - 1) // BLOCK + 1):
+                needed.blocks.add((scene.name, level, row, col))
+        return read(self, scene, window, level)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RasterReader, "_read_once", spy)
+        yield needed
+
+
+def check(sizes: list[int], needed: Needed, folder: Path) -> None:
+    """Few bytes, in large requests; then begin anew."""
+    assert sum(sizes) <= MOST_BYTES * needed.count_bytes(folder)
+    assert sum(sizes) / len(sizes) >= LEAST_REQUEST
+    needed.blocks.clear()
+
+
+@pytest.mark.parametrize("backend", ["gdal", "fsspec"])
+@pytest.mark.parametrize("estimate", [True, False])
+def test_each_pass_reads_what_it_needs_in_large_requests(
+    s3_server: ObjectServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, estimate: bool
+) -> None:
+    s3_server.put_folder(folder, "traffic")
+    flags = {"global_regression.estimate_stats": estimate}
+    config = load_config(flags=flags, environment={})
+    with run_proxy(s3_server.endpoint, tmp_path / "log") as proxy, watching(monkeypatch) as needed:
+        access = s3_access(proxy.url, backend=backend)
+        refs = [RasterRef(href=f"{s3_server.base}/traffic/{name}.tif") for name in CORNERS]
+        scene_refs = [SceneRef(name=name, priority=0, rasters=(ref,)) for name, ref in zip(CORNERS, refs, strict=True)]
+        opened = [open_scene(ref, access=access) for ref in scene_refs]
+        scenes = harmonise(opened, config).scenes
+        plan = plan_run(scenes, config, read_given(scenes, config, Store()))
+        assert all((level is not None) == estimate for level in plan.levels)
+        proxy.take_counts()
+        with RasterReader(cache_bytes=CACHE, access=access) as reader:
+            before = reader.count_traffic()
+            measures, solution = measure_and_solve(plan, reader, Silent(), threads=2)
+            told = reader.count_traffic().minus(before)
+            sizes = proxy.take_sizes()
+            assert told.bytes == sum(sizes)
+            check(sizes, needed, folder)
+            with render_mosaic(plan, measures, solution, reader, tmp_path, Silent(), threads=2):
+                check(proxy.take_sizes(), needed, folder)
