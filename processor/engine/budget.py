@@ -17,7 +17,7 @@ GDAL_CACHE: Final = 16 * 2**20
 FIXED: Final = 170 * 10**6 + GDAL_CACHE
 """Bytes before the first window is read: interpreter, libraries, GDAL's cache. Measured on Python 3.11 to 3.13."""
 
-SPARE: Final = 1.25
+SPARE: Final = 1.5
 """Bytes that the allocator holds for a byte in use, at most."""
 
 _SHARED: Final = 256 * 10**6
@@ -40,8 +40,8 @@ class Allotment:
     render_threads: int
 
 
-def find_total(setting: float | Literal["auto"], threads: int, *, task: int) -> int:
-    """Bytes that a run may take: as set (GB), or 256 MB and 64 MB a thread, more where one task needs more than that.
+def find_total(setting: float | Literal["auto"], threads: int, *, task: int, least: int = FIXED + _LEAST_CACHE) -> int:
+    """Bytes that a run may take: as set (GB), or 256 MB and 64 MB a thread, more where the least that it needs is more.
 
     Parameters
     ----------
@@ -51,10 +51,12 @@ def find_total(setting: float | Literal["auto"], threads: int, *, task: int) -> 
         Tasks at once.
     task
         Bytes of the largest task.
+    least
+        Bytes beside the tasks.
     """
     if not isinstance(setting, str):
         return round(setting * 10**9)
-    return _SHARED + threads * max(_EACH, round(SPARE * task))
+    return max(_SHARED + threads * _EACH, least + threads * round(SPARE * task))
 
 
 def fit_window_edge(largest: int, smallest: int, *, pixel: int, setting: float | Literal["auto"], threads: int) -> int:
@@ -71,7 +73,7 @@ def fit_window_edge(largest: int, smallest: int, *, pixel: int, setting: float |
     """
     share = _EACH if isinstance(setting, str) else (find_total(setting, threads, task=0) - FIXED - _LEAST_CACHE) // threads
     edge = largest
-    while edge > smallest and SPARE * pixel * edge**2 > share:
+    while edge > smallest and pixel * edge**2 > share:
         edge //= 2
     return edge
 
@@ -103,15 +105,13 @@ def share_out(
     cache
         ``shared.cache``: GB, or None for none.
     """
-    total = find_total(setting, threads, task=max(measure_task, render_task))
     if cache is None:
         least = most = 0
     elif isinstance(cache, str):
         least, most = _LEAST_CACHE, _MOST_CACHE
     else:
         least = most = round(cache * 10**9)
-        if isinstance(setting, str):
-            total += max(0, least - _LEAST_CACHE)  # who sets the cache alone wants it beside what there is
+    total = find_total(setting, threads, task=max(measure_task, render_task), least=FIXED + kept + least)
     room = total - FIXED - kept
     tasks = [max(1, min(threads, int((room - least) / (SPARE * max(task, 1))))) for task in (measure_task, render_task)]
     held = max(round(SPARE * count * task) for count, task in zip(tasks, (measure_task, render_task), strict=True))
