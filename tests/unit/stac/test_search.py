@@ -234,6 +234,22 @@ def test_the_token_goes_to_the_api_and_to_no_other_host(api: FakeApi, monkeypatc
         assert [asked.headers.get("Authorization") for asked in other.asked] == [None]
 
 
+def test_headers_that_a_link_asks_for_go_to_the_api_and_to_no_other_host(api: FakeApi) -> None:
+    with run_api() as other:
+        other.items["s9"] = make_item("s9")
+        link = {"rel": "next", "method": "POST", "body": {}, "headers": {"X-Wish": "1"}}
+        pages = [
+            Said(
+                body={"type": "FeatureCollection", "features": [make_item(name)], "links": [{**link, "href": f"{url}/search"}]}
+            )
+            for name, url in (("s0", api.url), ("s1", other.url))
+        ]
+        api.say("POST", "/search", *pages)
+        assert list_names(search(api)) == ["s0", "s1", "s9"]
+        assert [asked.headers.get("X-Wish") for asked in api.asked if asked.path == "/search"] == [None, "1"]
+        assert [asked.headers.get("X-Wish") for asked in other.asked] == [None]
+
+
 def test_a_redirect_to_another_host_is_not_followed(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAC_API_TOKEN", TOKEN)
     with run_api() as other:
