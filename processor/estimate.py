@@ -10,8 +10,9 @@ import numpy as np
 import yaml
 
 from processor.engine.budget import FIXED, SPARE, Allotment, share_out
+from processor.engine.chunks import CHUNK_EDGE
 from processor.engine.measure import mask_grid
-from processor.engine.plan import BLOCK_EDGE, CHUNK_EDGE, Plan, count_window_bytes
+from processor.engine.plan import BLOCK_EDGE, Plan, count_window_bytes
 from processor.engine.pool import resolve_threads
 from processor.model import Grid
 from processor.storage.cog import HEAD_EDGE
@@ -32,6 +33,8 @@ _REPORT_MEMORY: Final = 230 * 10**6  # bytes: the libraries of the report and of
 _RESULT_MEMORY: Final = 200 * 10**6  # bytes: results of tasks, while they are packed or read
 _COPY_MEMORY: Final = 160 * 10**6  # bytes: ranges of parts and pieces of an upload that are under way
 _LEAST_SCRATCH: Final = 256 * 2**20  # bytes: caches of libraries, vectors
+_CHUNK_MEMORY: Final = 130  # bytes: of a chunk, while a plan is made
+_UPLOAD_PARTS: Final = 9000  # of a large object; two and what the client copies of them are in memory
 _SCENE_MEMORY: Final = 30_000  # bytes: an Item, as Python holds it
 _MASKS_AT_ONCE: Final = 64  # scenes that are being measured at one time, at most: chunks follow a Z-order curve
 _SAMPLES_A_PAIR: Final = 4096  # pixels of an overlap that the report compares
@@ -79,12 +82,9 @@ def _source_size(plan: Plan) -> int:
 
 def _estimate_measure_task(plan: Plan) -> int:
     """Bytes of a measuring task: its scenes' pixels, blocks being decoded, and a band of the scene that is being summed."""
-    largest = 0
-    for chunk in plan.chunks:
-        windows = [plan.measure_grid(scene).window_of_centres(chunk.bounds) for scene in chunk.scenes]
-        pixels = [window.height * window.width for window in windows]
-        stored = sum(pixels) * (plan.bands * _source_size(plan) + 1)
-        largest = max(largest, stored + max(pixels) * (plan.bands * _source_size(plan) + 8))
+    together, single = plan.chunks.count_pixels()
+    pixel = plan.bands * _source_size(plan)
+    largest = int((together * (pixel + 1) + single * (pixel + 8)).max())
     return largest + _estimate_large_blocks(plan)
 
 
@@ -179,13 +179,14 @@ def estimate_phases(plan: Plan, tile_blocks: int, *, kept_stages: int) -> dict[s
     threads = resolve_threads(plan.config.shared.tile_threads)
     measured, whole = (count * plan.bands * _source_size(plan) for count in _count_pixels(plan))
     cache = min(allot_memory(plan).cache_bytes, max(measured, whole))
-    base = FIXED + len(plan.scenes) * _SCENE_MEMORY
+    base = FIXED + len(plan.scenes) * _SCENE_MEMORY + len(plan.chunks) * _CHUNK_MEMORY
     measure = base + cache + round(SPARE * threads * _estimate_measure_task(plan)) + _RESULT_MEMORY
     target = _count_pixel_bytes(plan) * _count_cells(plan.grid)
     tile = min(tile_blocks * BLOCK_EDGE, max(plan.grid.width, plan.grid.height)) ** 2
     kept = whole // _source_size(plan) * np.dtype(plan.dtype).itemsize * kept_stages
     solved = base + 2 * _estimate_scenes(plan) + _RESULT_MEMORY
-    assemble = solved + _REPORT_MEMORY + _COPY_MEMORY + 6 * 12 * _count_blocks(plan)
+    copying = _COPY_MEMORY + 4 * round(target * 4 / 3) // _UPLOAD_PARTS
+    assemble = solved + _REPORT_MEMORY + copying + 6 * 12 * _count_blocks(plan)
     return {
         "measure": PhaseEstimate(amount=measured, memory=measure, scratch=_LEAST_SCRATCH, seconds=0),
         "blocks": PhaseEstimate(amount=measured, memory=measure, scratch=_LEAST_SCRATCH, seconds=0),

@@ -12,8 +12,7 @@ from typing import Any, Final, Literal, get_args
 
 from processor.config import Config
 from processor.document import RunDocument, RunPlace, prepare_run, read_run
-from processor.engine.plan import Chunk
-from processor.engine.tasks import Tile, batch_chunks, plan_tiles
+from processor.engine.tasks import Batches, Tile, batch_chunks, plan_tiles
 from processor.errors import ExistsError, StorageError
 from processor.publish import Destination, find_published
 from processor.results import Prepared, Stamp
@@ -61,7 +60,7 @@ class Run:
     document: RunDocument
     prepared: Prepared
     work: Workplace
-    batches: tuple[tuple[Chunk, ...], ...]
+    batches: Batches
     tiles: tuple[Tile, ...]
 
     @property

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon, box
 
+from processor.engine.chunks import Chunk
 from processor.engine.kept import compute_area_mask, compute_scene_mask
-from processor.engine.plan import Chunk, Plan
+from processor.engine.plan import Plan
 from processor.errors import InputError
 from processor.model import BlockGrid, Grid, Moments, Overlap, OverlapSamples, Window
 from processor.stages.align_rasters import compute_shift

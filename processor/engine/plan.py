@@ -20,6 +20,7 @@ from shapely import STRtree, box
 
 from processor.config import Config, decisive_settings
 from processor.engine.budget import fit_window_edge
+from processor.engine.chunks import CHUNK_EDGE, Chunks, plan_chunks
 from processor.engine.given import Given
 from processor.engine.pool import resolve_threads
 from processor.errors import ConfigError, InputError
@@ -33,8 +34,6 @@ from processor.storage.urls import redact_url
 
 __all__ = [
     "BLOCK_EDGE",
-    "CHUNK_EDGE",
-    "Chunk",
     "Plan",
     "block_bounds",
     "compute_digest",
@@ -45,26 +44,11 @@ __all__ = [
 ]
 
 BLOCK_EDGE = 512  # pixels: blocks of the mosaic
-CHUNK_EDGE = 1024  # pixels of the finest grid measured; fixed, because partial sums are merged chunk by chunk
 _ESTIMATE_EDGE = 1000  # pixels on a scene's longer side that are enough for an estimate
 _ESTIMATE_BLOCK = 8  # pixels on a block's edge that are enough for its mean
 _MAX_PIXELS = 2**42  # of a mosaic, and of the canvas at the finest resolution; tasks are listed in memory
 _SMALL_CANVAS = 2**34  # pixels up to which a canvas may be as empty as it likes
 _MAX_EMPTINESS = 10_000  # times the pixels of all scenes together that a larger canvas may have
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
-    """A rectangle of the canvas, measured as one task.
-
-    number: position in the plan; partial results are merged in this order.
-    bounds: CRS units; the chunks tile the canvas.
-    scenes: positions of the scenes whose bounds meet it, ascending.
-    """
-
-    number: int
-    bounds: Bounds
-    scenes: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +76,7 @@ class Plan:
     levels: tuple[int | None, ...]
     blocks: BlockGrid | None
     pairs: tuple[tuple[int, int], ...]
-    chunks: tuple[Chunk, ...]
+    chunks: Chunks
     window_edge: int
     findings: tuple[Finding, ...]
 
@@ -165,7 +149,7 @@ def plan_run(scenes: Sequence[Scene], config: Config, given: Given | None = None
         levels=levels,
         blocks=blocks,
         pairs=pairs,
-        chunks=_plan_chunks(grids, canvas),
+        chunks=plan_chunks(grids, canvas),
         window_edge=_window_edge(ordered, grid, dtype, config),
         findings=_find_lonely(ordered, pairs),
     )
@@ -328,41 +312,6 @@ def _find_lonely(scenes: tuple[Scene, ...], pairs: tuple[tuple[int, int], ...]) 
     )
 
 
-def _plan_chunks(grids: Sequence[Grid], canvas: Bounds) -> tuple[Chunk, ...]:
-    width = CHUNK_EDGE * min(grid.pixel_width for grid in grids)
-    height = CHUNK_EDGE * min(grid.pixel_height for grid in grids)
-    members: dict[tuple[int, int], list[int]] = {}
-    for position, grid in enumerate(grids):
-        bounds = grid.bounds
-        cols = range(int((bounds.left - canvas.left) // width), math.ceil((bounds.right - canvas.left) / width))
-        rows = range(int((canvas.top - bounds.top) // height), math.ceil((canvas.top - bounds.bottom) / height))
-        for row in rows:
-            for col in cols:
-                members.setdefault((row, col), []).append(position)
-    places = sorted(members, key=lambda place: _morton(*place))
-    return tuple(
-        Chunk(
-            number=number,
-            bounds=Bounds(
-                left=canvas.left + col * width,
-                right=canvas.left + (col + 1) * width,
-                top=canvas.top - row * height,
-                bottom=canvas.top - (row + 1) * height,
-            ),
-            scenes=tuple(members[row, col]),
-        )
-        for number, (row, col) in enumerate(places)
-    )
-
-
-def _morton(row: int, col: int) -> int:
-    """Position on a Z-order curve, which keeps neighbours near each other in time."""
-    code = 0
-    for bit in range(max(row, col).bit_length()):
-        code |= ((row >> bit) & 1) << (2 * bit + 1) | ((col >> bit) & 1) << (2 * bit)
-    return code
-
-
 def iter_z_order(height: int, width: int, edge: int) -> Iterator[Window]:
     """Windows of ``edge`` pixels that tile a raster, clipped to it, along a Z-order curve."""
     for row, col in _iter_places(math.ceil(height / edge), math.ceil(width / edge)):
@@ -375,7 +324,7 @@ def iter_z_order(height: int, width: int, edge: int) -> Iterator[Window]:
 
 
 def _iter_places(rows: int, cols: int) -> Iterator[tuple[int, int]]:
-    """(row, column) along a Z-order curve, as :func:`_morton` orders them, without listing them."""
+    """(row, column) along a Z-order curve, without listing them."""
 
     def visit(row: int, col: int, size: int) -> Iterator[tuple[int, int]]:
         if row >= rows or col >= cols:

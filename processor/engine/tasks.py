@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, overload
 
+from processor.engine.chunks import Chunk
 from processor.engine.local import index_spec, iter_rendered, mosaic_spec
 from processor.engine.measure import ChunkMeasures, Measures, measure_blocks, measure_chunk
-from processor.engine.plan import BLOCK_EDGE, Chunk, Plan, iter_z_order
+from processor.engine.plan import BLOCK_EDGE, Plan, iter_z_order
 from processor.engine.pool import map_ordered
 from processor.engine.render import Renderer
 from processor.engine.solve import Solution
@@ -32,6 +33,7 @@ __all__ = [
     "CHUNKS_PER_TASK",
     "TILE_BLOCKS",
     "Batch",
+    "Batches",
     "BlockBatch",
     "Overlaps",
     "Solved",
@@ -87,11 +89,39 @@ class Tile:
     window: Window
 
 
-def batch_chunks(plan: Plan, size: int) -> tuple[tuple[Chunk, ...], ...]:
+class Batches(Sequence[tuple[Chunk, ...]]):
+    """The measuring tasks of a plan, each made when it is asked for.
+
+    Parameters
+    ----------
+    chunks
+        Of the plan.
+    size
+        How many chunks are one task.
+    """
+
+    def __init__(self, chunks: Sequence[Chunk], size: int) -> None:
+        self._chunks, self._size = chunks, size
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return (len(self._chunks) + self._size - 1) // self._size
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[Chunk, ...]: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[tuple[Chunk, ...]]: ...
+    def __getitem__(self, place: int | slice) -> tuple[Chunk, ...] | list[tuple[Chunk, ...]]:
+        """The chunks of a task, or of several."""
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        start = range(len(self))[place] * self._size
+        return tuple(self._chunks[start : start + self._size])
+
+
+def batch_chunks(plan: Plan, size: int) -> Batches:
     """The measuring tasks: ``size`` consecutive chunks each; none where nothing has to be measured."""
-    if not plan.reads_for_measures:
-        return ()
-    return tuple(plan.chunks[start : start + size] for start in range(0, len(plan.chunks), size))
+    return Batches(plan.chunks if plan.reads_for_measures else (), size)
 
 
 def plan_tiles(plan: Plan, tile_blocks: int) -> tuple[Tile, ...]:

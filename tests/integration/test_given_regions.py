@@ -57,7 +57,7 @@ def anywhere(known: dict[str, Known]) -> Bool:
 
 @pytest.fixture
 def _in_many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("processor.engine.plan.CHUNK_EDGE", 64)
+    monkeypatch.setattr("processor.engine.chunks.CHUNK_EDGE", 64)
 
 
 # Regions that limit the statistics
