@@ -1,7 +1,8 @@
 """Where a published Item is made known: in its Collection, in the catalogue of its folder, in a STAC API.
 
 All of that comes after the Item, in this order, and does nothing where it was done before. So a run that was interrupted here
-is completed by the same command: it finds its Item published, and makes it known.
+is completed by the same command: it finds its Item published, and makes it known. A mosaic that does not meet the thresholds
+asked for (:mod:`processor.thresholds`) is published, for its report to be looked at, but never made known.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from typing import Any, Final
 from processor.config import Config
 from processor.errors import ConfigError, ExistsError, InputError
 from processor.logs import log_event
+from processor.products import REPORT
 from processor.storage.objects import Store, join_url
-from processor.storage.swap import read_version, swap_bytes
+from processor.storage.swap import MAX_BYTES, read_version, swap_bytes
 from processor.storage.urls import parse_writable_url, redact_url
+from processor.thresholds import Threshold, check_thresholds
 from stac.amend import amend
 from stac.catalog import CATALOG, make_catalog
 from stac.collection import check_collection, extend_collection, make_collection
@@ -50,6 +53,7 @@ class Announcement:
     catalog: path or URL of the catalogue that links to it, absolute.
     root: path or URL of what is above the Collection, absolute.
     api: landing page of the STAC API that gets it.
+    thresholds: what its mosaic has to meet before.
     token, token_name: bearer token of that API, and the variable that it is from.
     """
 
@@ -58,6 +62,7 @@ class Announcement:
     catalog: str | None = None
     root: str | None = None
     api: str | None = None
+    thresholds: tuple[Threshold, ...] = ()
     token: str | None = field(default=None, repr=False)
     token_name: str = POST_TOKEN
 
@@ -77,6 +82,7 @@ def plan_announcement(
     inputs: tuple[str, ...] | SearchRequest,
     config: Config,
     store: Store,
+    thresholds: tuple[Threshold, ...] = (),
 ) -> Announcement:
     """Find out where the Item will be made known, and whether that can be, before any pixel is read.
 
@@ -91,6 +97,8 @@ def plan_announcement(
         Landing page of a STAC API.
     inputs
         The run's; a token for the API that is searched is no token for another one.
+    thresholds
+        What the mosaic has to meet.
 
     Raises
     ------
@@ -113,6 +121,7 @@ def plan_announcement(
         catalog=catalog,
         root=root or catalog,
         api=post,
+        thresholds=thresholds,
         token=os.environ.get(token_name, "").strip() or None,
         token_name=token_name,
     )
@@ -179,18 +188,22 @@ def check_belonging(item: Mapping[str, Any], announcement: Announcement, *, item
         raise ExistsError(msg)
 
 
-def announce(announcement: Announcement, item: Mapping[str, Any], *, store: Store, overwrite: bool) -> None:
-    """Make a published Item known wherever that was asked for.
+def announce(announcement: Announcement, item: Mapping[str, Any], *, folder: str, store: Store, overwrite: bool) -> None:
+    """Make a published Item known wherever that was asked for, if its mosaic is good enough.
 
     Parameters
     ----------
     item
         As published, with a self link.
+    folder
+        Path or URL of everything that was published with it.
     overwrite
         Whether an Item of the same id in the API may be replaced.
 
     Raises
     ------
+    QualityError
+        The mosaic does not meet the thresholds.
     ExistsError
         The API has another Item of this id.
     InputError
@@ -198,6 +211,8 @@ def announce(announcement: Announcement, item: Mapping[str, Any], *, store: Stor
     StorageError
         Storage, the network or the API failed for now.
     """
+    if announcement.thresholds:
+        _check_quality(announcement, item, folder, store)
     extended: dict[str, Any] | None = None
     if announcement.collection is not None and announcement.collection_id is not None:
         extended = _amend(store, announcement.collection, partial(_extend, announcement, item))
@@ -208,6 +223,16 @@ def announce(announcement: Announcement, item: Mapping[str, Any], *, store: Stor
         _log("catalog-extended", f"{redact_url(announcement.catalog)} leads to the Item", announcement.catalog)
     if announcement.api is not None and extended is not None:
         _post(announcement, item, extended, store, overwrite=overwrite)
+
+
+def _check_quality(announcement: Announcement, item: Mapping[str, Any], folder: str, store: Store) -> None:
+    """Judge the mosaic by its published report; without one nothing is known of it."""
+    if "report" not in item["assets"]:
+        check_thresholds(announcement.thresholds, {}, report=f"{redact_url(folder)}, which has no report")
+        return
+    url = join_url(folder, REPORT)
+    summary = _decode(store.read_bytes(url, max_bytes=MAX_BYTES), url).get("summary", {})
+    check_thresholds(announcement.thresholds, summary, report=redact_url(url))
 
 
 def _extend(announcement: Announcement, item: Mapping[str, Any], present: dict[str, Any] | None) -> dict[str, Any]:
@@ -273,8 +298,10 @@ def _amend(store: Store, url: str, change: Callable[[dict[str, Any] | None], dic
 
 def _read(store: Store, url: str) -> tuple[dict[str, Any] | None, str | None]:
     data, version = read_version(store, url)
-    if data is None:
-        return None, version
+    return (None if data is None else _decode(data, url)), version
+
+
+def _decode(data: bytes, url: str) -> dict[str, Any]:
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -283,7 +310,7 @@ def _read(store: Store, url: str) -> tuple[dict[str, Any] | None, str | None]:
     if not isinstance(document, dict):
         msg = f"{redact_url(url)} is no STAC document: choose another place"
         raise InputError(msg)
-    return document, version
+    return document
 
 
 def _make_absolute(place: str) -> str:

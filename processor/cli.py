@@ -27,6 +27,7 @@ from processor.options import OptionParser, add_parameters, read_config, spell_o
 from processor.runtime import tune_process
 from processor.search_options import add_search_options, read_search
 from processor.task_options import PLAN_DESCRIPTION, add_executor, add_task, choose_executor, run_task
+from processor.thresholds import parse_threshold
 from processor.version import read_version
 from stac.request import SearchRequest
 
@@ -215,6 +216,14 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--post", metavar="URL", help="STAC API that gets the Item, and the Collection if it has none (token: STAC_POST_TOKEN)"
     )
+    run.add_argument(
+        "--fail-on",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="exit code 13, and no Collection or API gets the Item, where the report's summary meets this, such as "
+        "'coverage<1'; repeatable",
+    )
     run.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost, and stop")
     run.add_argument(
         "--created",
@@ -256,6 +265,7 @@ def _find_inputs(options: argparse.Namespace) -> tuple[str, ...] | SearchRequest
 def _prepare(options: argparse.Namespace) -> tuple[Request, Prepared, Tracker]:
     """Read the input, open the scenes, and plan."""
     config, created, inputs = read_config(options), _find_created(options.created), _find_inputs(options)
+    thresholds = tuple(parse_threshold(text) for text in options.fail_on)
     configure_logging(debug=config.shared.debug_logs)
 
     from processor.progress import choose_tracker  # noqa: PLC0415 - the engine takes seconds to load: not for a mistyped option
@@ -270,6 +280,7 @@ def _prepare(options: argparse.Namespace) -> tuple[Request, Prepared, Tracker]:
         stdin=sys.stdin.buffer,
         collection=options.collection,
         post=options.post,
+        thresholds=thresholds,
     )
     tracker = choose_tracker()
     prepared = prepare(request, config, tracker)

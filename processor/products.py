@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLAIM",
+    "REPORT",
     "Product",
     "RasterWriter",
     "block_map_grid",
@@ -54,6 +55,9 @@ __all__ = [
 
 CLAIM: Final = "config.yaml"
 """The file that says which run a folder belongs to; see :mod:`processor.publish`."""
+
+REPORT: Final = "report.json"
+"""The quality report, for programs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +190,7 @@ def make_report_products(report: ReportFiles, scratch: Path) -> Iterator[Product
     """The thumbnail and the quality report."""
     files = (
         ("overview", "overview.png", report.overview, "image/png", "Thumbnail", ("thumbnail", "overview")),
-        ("report", "report.json", report.document, "application/json", "Quality report, for programs", ("metadata",)),
+        ("report", REPORT, report.document, "application/json", "Quality report, for programs", ("metadata",)),
         ("report_page", "report.html", report.page, "text/html", "Quality report, for people", ("metadata",)),
     )
     for key, name, data, media_type, title, roles in files:

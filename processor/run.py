@@ -34,6 +34,7 @@ from processor.storage.access import Access, resolve_access
 from processor.storage.cog import is_crs_kept
 from processor.storage.objects import Store, join_url
 from processor.storage.raster import RasterReader, open_scene
+from processor.thresholds import Threshold
 from processor.version import read_version
 from stac.documents import parse_features
 from stac.geoparquet import render_geoparquet
@@ -62,6 +63,7 @@ class Request:
     mosaic_url: path or URL of the mosaic; None: in the Item's folder.
     collection: path or URL of the Collection that gets the Item, or the id of that in ``destination``; None: none does.
     post: landing page of the STAC API that gets the Item, or None.
+    thresholds: what the mosaic has to meet; otherwise it is published, but made known nowhere, and an error says so.
     """
 
     inputs: tuple[str, ...] | SearchRequest
@@ -73,6 +75,7 @@ class Request:
     mosaic_url: str | None = None
     collection: str | None = None
     post: str | None = None
+    thresholds: tuple[Threshold, ...] = ()
 
     def place(self, item_id: str, access: Access) -> Destination:
         """Where an Item goes, and everything that it names."""
@@ -148,6 +151,7 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         inputs=request.inputs,
         config=config,
         store=Store(access=access),
+        thresholds=request.thresholds,
     )
     threads = resolve_threads(config.shared.image_threads, auto=8)
     nodata = config.shared.custom_nodata_value
@@ -261,7 +265,7 @@ def conclude(
         check_belonging(item, prepared.announcement, item_url=destination.item_url)
         message = f"already done: {destination.item_url} has these inputs and this configuration"
         log_event(_LOGGER, "already-done", message, item=destination.item_url)
-    announce(prepared.announcement, item, store=destination.store, overwrite=request.overwrite)
+    announce(prepared.announcement, item, folder=destination.folder, store=destination.store, overwrite=request.overwrite)
     return Outcome(
         item=item, folder=destination.folder, already_done=already_done, findings=findings, payload=_find_payload(prepared)
     )

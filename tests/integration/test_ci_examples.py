@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from processor import cli
-from processor.errors import ConfigError
 from processor.options import spell_out
 from processor.thresholds import FIGURES, parse_threshold
 from processor.version import read_version
@@ -54,17 +53,7 @@ def test_there_is_an_example_for_each_service() -> None:
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_is_one(words: list[str]) -> None:
     parser = cli._build_parser()
-    if not _takes_thresholds():  # until the command line has them
-        words = [word for before, word in zip(["", *words], words, strict=False) if "--fail-on" not in {before, word}]
     assert parser.parse_args(spell_out(words)).output
-
-
-def _takes_thresholds() -> bool:
-    try:
-        cli._build_parser().parse_args(["run", "items.json", "--output", "out", "--fail-on", "coverage<1"])
-    except ConfigError:
-        return False
-    return True
 
 
 def test_thresholds_are_named_as_the_report_names_them() -> None:
