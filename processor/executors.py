@@ -65,7 +65,6 @@ def conclude_tasks(request: Request, prepared: Prepared, run: Run) -> Outcome:
             f"all tasks were done, and {run.destination.item_url} is not there: somebody removed it; do it again"
         )
         raise StorageError(msg)
-    outcome = conclude(request, prepared, item)
     if prepared.plan.config.shared.delete_temp_dir:
         remove_folder(run.work.store, run.work.folder, above=2)
-    return outcome
+    return conclude(request, prepared, item)

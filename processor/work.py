@@ -269,9 +269,9 @@ def _assemble(run: Run, tracker: Tracker) -> None:
         if published is None:
             raise
         item = published  # another process was faster, and has removed the parts
-    _make_known(run, item)
     if run.prepared.plan.config.shared.delete_temp_dir:
         run.work.remove(_KINDS, (SOLVED, _FORMER))
+    _make_known(run, item)
 
 
 def _publish(run: Run, tracker: Tracker) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from processor.errors import ConfigError, InputError
 from processor.model import Band, Finding, Grid, Mask, Part, Provenance, Scaling, Scene, Source
 from processor.results import Prepared
 from processor.storage.objects import Store
+from processor.thresholds import parse_threshold
 from processor.version import read_version
 
 UTM = CRS.from_epsg(32633).to_wkt()
@@ -129,9 +130,15 @@ def test_a_signature_is_left_out_where_tasks_can_sign_and_refused_where_they_can
         assert compute_digest(document.scenes, config, read_version(), {}) == document.digest
 
 
-def test_posting_is_refused_since_tasks_have_no_token() -> None:
-    with pytest.raises(ConfigError, match="--post needs a token"):
-        describe_run(make_prepared(announcement=Announcement(api="https://x")), created=CREATED, overwrite=False)
+def test_posting_is_left_to_the_coordinator_since_tasks_have_no_token() -> None:
+    announcement = Announcement(collection="s3://x/c.json", collection_id="c", api="https://x")
+    document = describe_run(make_prepared(announcement=announcement), created=CREATED, overwrite=False)
+    assert document.announcement == Announcement(collection="s3://x/c.json", collection_id="c")
+
+
+def test_where_the_item_is_made_known_and_what_its_mosaic_has_to_meet_come_along() -> None:
+    announcement = Announcement(collection="s3://x/c.json", collection_id="c", thresholds=(parse_threshold("coverage<1"),))
+    assert make_again(make_prepared(announcement=announcement)).announcement == announcement
 
 
 def test_the_table_of_inputs_comes_along_and_is_checked() -> None:
