@@ -308,6 +308,9 @@ def _run(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> int:
     from processor.executors import plan_tasks  # noqa: PLC0415 - as above
 
+    if options.post is not None:
+        msg = "--post takes a token, which no task is given: use `run`, which posts the Item when all tasks are done"
+        raise ConfigError(msg)
     request, prepared, _ = _prepare(options)
     if options.dry_run:
         return _print_plan(request, prepared)

@@ -86,7 +86,8 @@ class RunDocument(BaseModel):
     config: every parameter that decides the result, by section.
     scenes: as opened and brought on common terms, in input order, without signatures in their hrefs.
     findings: of opening and planning.
-    announcement: where else the Item is made known in storage.
+    announcement: where else the Item is made known in storage, and what its mosaic has to meet before; posting to an API takes
+        a token, so it is left to the coordinator.
     inputs_table: SHA-256 of the table of input Items, which lies beside the document; None: there is none.
     chunks_per_task, tile_blocks: how the passes are cut.
     """
@@ -126,9 +127,6 @@ def describe_run(prepared: Prepared, *, created: str, overwrite: bool, **cut: An
         Where a secret would get into it.
     """
     plan = prepared.plan
-    if prepared.announcement.api is not None:
-        msg = "--post needs a token, which no task is given: use `run`, which posts the Item when all tasks are done"
-        raise ConfigError(msg)
     is_signing = plan.config.inputs.sign is not None
     scenes = sorted(plan.scenes, key=lambda scene: scene.priority)
     return RunDocument(
@@ -140,7 +138,7 @@ def describe_run(prepared: Prepared, *, created: str, overwrite: bool, **cut: An
         config=decisive_settings(plan.config),
         scenes=tuple(_map_hrefs(scene, lambda href: _drop_signature(href, is_signing=is_signing)) for scene in scenes),
         findings=prepared.findings,
-        announcement=replace(prepared.announcement, token=None),
+        announcement=replace(prepared.announcement, api=None, token=None),
         inputs_table=None if prepared.inputs_table is None else hashlib.sha256(prepared.inputs_table).hexdigest(),
         **cut,
     )

@@ -162,8 +162,11 @@ def test_a_folder_has_one_collection_and_an_item_belongs_to_one(items: Path, tmp
     assert "is the Collection 'late', not 'other'" in refused.events[-1]["message"]
 
 
-def test_an_item_is_posted_and_an_other_one_of_its_id_is_a_conflict(items: Path, tmp_path: Path, api: FakeApi) -> None:
-    flags = (str(items), "--collection", "mosaics", "--post", api.url)
+@pytest.mark.parametrize("executor", ["local", "tasks"])
+def test_an_item_is_posted_and_an_other_one_of_its_id_is_a_conflict(
+    items: Path, tmp_path: Path, api: FakeApi, executor: str
+) -> None:
+    flags = (str(items), "--collection", "mosaics", "--post", api.url, "--executor", executor)
     assert list_events(run(tmp_path, *flags))[-1] == "item-created"
     assert set(api.collections) == {"mosaics"}
     assert api.items["m"]["collection"] == "mosaics"
@@ -284,3 +287,10 @@ def test_a_payload_comes_out_with_the_mosaic_in_it(
 def test_an_item_collection_comes_out_of_one(items: Path, tmp_path: Path) -> None:
     out = json.loads(run(tmp_path, str(items)).stdout)
     assert set(out) == {"type", "features"}
+
+
+def test_a_plan_for_tasks_cannot_post(items: Path, tmp_path: Path, api: FakeApi) -> None:
+    flags = ("--output", "out", "--collection", "mosaics", "--post", api.url)
+    done = call_command("plan", str(items), *flags, cwd=tmp_path, scratch=tmp_path / "scratch")
+    assert done.code == 2
+    assert "--post takes a token, which no task is given" in done.events[-1]["message"]
