@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import os
+import sys
 from functools import cache
 from typing import Final
 
@@ -18,6 +20,7 @@ _M_ARENA_MAX: Final = -8
 _LARGEST_REUSED: Final = 32 << 20  # bytes, the most that glibc takes
 _NEVER: Final = 2**31 - 1
 _COLLECT_AFTER: Final = 50_000  # objects: few are in cycles, and loading the libraries alone makes a million
+_SWITCH_AFTER: Final = 0.0005  # seconds: a thread that has read a block should not wait 5 ms for one that draws
 
 
 def tune_process() -> None:
@@ -25,6 +28,8 @@ def tune_process() -> None:
     # Pixels see no BLAS, and the solves are small and sparse: its threads would cost memory and spin while they wait.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(_COLLECT_AFTER, 20, 20)
+    sys.setswitchinterval(_SWITCH_AFTER)
+    atexit.register(gc.freeze)  # nothing is looked for in a million objects that end with the process
     library = _load_libc()
     if library is not None and hasattr(library, "mallopt"):
         library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_REUSED)

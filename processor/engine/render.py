@@ -95,7 +95,8 @@ class Renderer:
         else:
             self._merge_owned(values, index, window)
             filled = self._fill(values, index, window)
-        mask, mask_row, mask_col = reduce_mask(index > 0, window, mask_factor(plan.grid))
+        valid = index > 0
+        mask, mask_row, mask_col = reduce_mask(None if valid.all() else valid, window, mask_factor(plan.grid))
         return RenderedWindow(
             mask=mask,
             mask_row=mask_row,
