@@ -141,7 +141,8 @@ class _Opener:
         self, dataset: DatasetReader, ref: SceneRef, raster: RasterRef, name: str, info: ObjectInfo
     ) -> tuple[Scene, tuple[Finding, ...]]:
         grid = read_grid(dataset, name)
-        alpha = [i for i, role in enumerate(dataset.colorinterp, start=1) if role == ColorInterp.alpha]
+        marked = [i for i, role in enumerate(dataset.colorinterp, start=1) if role == ColorInterp.alpha]
+        alpha = [i for i in marked if not _is_data(raster, dataset, i)]
         data = tuple(i for i in dataset.indexes if i not in alpha)
         bands = _name_bands(dataset, data, raster)
         indexes = _choose_indexes(dataset, data, bands, raster.wanted, name)
@@ -181,7 +182,8 @@ class _Opener:
             provenance=ref.provenance,
         )
         kept = findings if validity == "all" and np.dtype(dtype).kind != "f" else ()
-        return scene, (*kept, *_compare(raster.declared, scene, tuple(dataset.transform)[:6], dataset))
+        wrong = () if marked == alpha else (_tell_data(raster, name, marked[0]),)
+        return scene, (*kept, *wrong, *_compare(raster.declared, scene, tuple(dataset.transform)[:6], dataset))
 
     def _read_overviews(self, dataset: DatasetReader, raster: RasterRef, name: str) -> list[tuple[int, tuple[int, int]]]:
         """Factors and shapes of the overviews, from large to small; some writers round sizes up, some down."""
@@ -205,6 +207,17 @@ class _Opener:
                 f"{grid.height} x {grid.width}; remove it or make it anew"
             )
             raise InputError(msg)
+
+
+def _is_data(raster: RasterRef, dataset: DatasetReader, index: int) -> bool:
+    """Whether the Item names a band by its colour which the file has for an alpha band: GDAL's writers mark a fourth so."""
+    return len(raster.bands) == dataset.count and raster.bands[index - 1].common_name is not None
+
+
+def _tell_data(raster: RasterRef, name: str, index: int) -> Finding:
+    colour = raster.bands[index - 1].common_name
+    message = f"scene {name}: band {index} is marked as alpha in the file, and is {colour} by the Item: it is taken as data"
+    return Finding(severity="info", code="no-alpha", message=message, scene=name.partition("/")[0])
 
 
 def _choose_indexes(
