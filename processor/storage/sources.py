@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import CRSError
 from rasterio.io import DatasetReader
 
 from processor.errors import InputError, MosaicError
-from processor.model import Band, Declared, Finding, Grid, Mask, MaskRef, RasterRef, Scene, SceneRef, Source
+from processor.model import Band, Finding, Grid, Mask, MaskRef, RasterRef, Scene, SceneRef, Source
 from processor.storage.access import Access
+from processor.storage.disagreement import compare_declared
 from processor.storage.gdal import GdalReader, find_mask, is_remote, local_name
 from processor.storage.objects import ObjectInfo, Store
 from processor.storage.urls import redact_url
@@ -32,7 +31,6 @@ _PIECES, _PIECE = 16, 64 * 2**10  # of a file's fingerprint: how many, and their
 _COMPOSED_EDGE: Final = 512  # pixels of a composed scene that are made at once
 _UNIT_ROWS: Final = 256  # strips are read this many rows at a time, at least
 _MAX_UNIT_BYTES: Final = 256 * 2**20
-_SAME_PLACE: Final = 0.01  # pixels by which a transform may differ from the file's: Items round
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +181,7 @@ class _Opener:
         )
         kept = findings if validity == "all" and np.dtype(dtype).kind != "f" else ()
         wrong = () if marked == alpha else (_tell_data(raster, name, marked[0]),)
-        return scene, (*kept, *wrong, *_compare(raster.declared, scene, tuple(dataset.transform)[:6], dataset))
+        return scene, (*kept, *wrong, *compare_declared(raster.declared, scene, dataset))
 
     def _read_overviews(self, dataset: DatasetReader, raster: RasterRef, name: str) -> list[tuple[int, tuple[int, int]]]:
         """Factors and shapes of the overviews, from large to small; some writers round sizes up, some down."""
@@ -239,53 +237,6 @@ def _choose_indexes(
             raise InputError(msg)
         found += candidates
     return tuple(found)
-
-
-def _compare(declared: Declared, scene: Scene, transform: tuple[float, ...], dataset: DatasetReader) -> tuple[Finding, ...]:
-    """What the Item says of the file and the file does not bear out."""
-    grid = scene.grid
-    reasons = []
-    if declared.shape is not None and declared.shape != grid.shape:
-        reasons.append(f"shape {declared.shape[0]} x {declared.shape[1]}, where it is {grid.height} x {grid.width}")
-    if declared.transform is not None and _find_departure(declared.transform, transform, grid) > _SAME_PLACE:
-        reasons.append(f"transform {list(declared.transform)}, where it is {list(transform)}")
-    if declared.crs is not None and not _is_crs(declared.crs, dataset.crs):
-        reasons.append(f"CRS {declared.crs[:40]}, where it is {_crs_name(dataset.crs)}")
-    if declared.nodata is not None and not _is_nodata(declared.nodata, scene.source.nodata):
-        has = "it has none" if scene.source.nodata is None else f"it is {scene.source.nodata:g}"
-        reasons.append(f"nodata {declared.nodata:g}, where {has}")
-    if not reasons:
-        return ()
-    message = (
-        f"scene {scene.name}: the Item says of {redact_url(scene.source.href)} {'; '.join(reasons)}: the file is taken as it is"
-    )
-    return (Finding(severity="warning", code="item-disagrees", message=message, scene=scene.name.partition("/")[0]),)
-
-
-def _find_departure(declared: Sequence[float], transform: Sequence[float], grid: Grid) -> float:
-    """Pixels by which two corners of the grid lie elsewhere."""
-    a, b, c, d, e, f = (float(given - own) for given, own in zip(declared, transform, strict=True))
-    places = ((0, 0), (grid.width, grid.height))
-    return max(
-        max(abs(a * col + b * row + c) / grid.pixel_width, abs(d * col + e * row + f) / grid.pixel_height)
-        for col, row in places
-    )
-
-
-def _is_crs(declared: str, crs: CRS) -> bool:
-    try:
-        return bool(CRS.from_user_input(declared) == crs)
-    except CRSError:
-        return False
-
-
-def _crs_name(crs: CRS) -> str:
-    authority = crs.to_authority()
-    return ":".join(authority) if authority else str(crs.to_wkt().split('"')[1])
-
-
-def _is_nodata(declared: float, value: float | None) -> bool:
-    return value is not None and (declared == value or (math.isnan(declared) and math.isnan(value)))
 
 
 def _fingerprint(file: Path) -> str:
