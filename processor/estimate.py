@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _REPORT_MEMORY: Final = 230 * 10**6  # bytes: the libraries of the report and of vector files, and drawing, after the passes
-_RESULT_MEMORY: Final = 200 * 10**6  # bytes: results of tasks, while they are packed or read
+_RESULT_MEMORY: Final = 300 * 10**6  # bytes: clients of object stores, and results of tasks while they are packed or read
 _COPY_MEMORY: Final = 160 * 10**6  # bytes: ranges of parts and pieces of an upload that are under way
 _LEAST_SCRATCH: Final = 256 * 2**20  # bytes: caches of libraries, vectors
 _CHUNK_MEMORY: Final = 130  # bytes: of a chunk, while a plan is made

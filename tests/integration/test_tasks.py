@@ -72,12 +72,12 @@ class Place:
         return self.nursery.start("task", phase, "--run", url, *LITTLE, *self.options, *more, cwd=self.cwd, die_at=die_at)
 
     def read(self) -> dict[str, bytes]:
-        """Everything below the destination, by name, but the documents of runs."""
+        """Everything below the destination, by name, but documents of runs, and counts of requests, which differ each time."""
         if self.server is not None:
             files = self.server.get_folder(self.destination.removeprefix(f"{self.server.base}/"))
         else:
             files = read_files(Path(self.destination))
-        return {name: data for name, data in files.items() if not name.endswith("/run.json")}
+        return {name: data for name, data in files.items() if not name.endswith(("/run.json", "/traffic.json"))}
 
     def take(self) -> dict[str, bytes]:
         """The same, which is gone then."""
