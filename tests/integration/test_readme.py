@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import call_command, make_items
+from servers import ObjectServer
+
+from processor.storage.objects import find_filesystem
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,7 +39,7 @@ def test_every_command_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
         assert finished.returncode == 0, (line, finished.stderr)
 
     run(f"{COMMAND} demo")  # what `make demo` runs
-    commands = [line for line in list_commands() if line.startswith(COMMAND)]
+    commands = [line for line in list_commands() if line.startswith(COMMAND) and "s3://" not in line]
     assert len(commands) >= 4
     for line in commands:
         run(line)
@@ -43,6 +47,33 @@ def test_every_command_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
     assert "harvest.json" in named
     for name in named:
         assert (tmp_path / "mosaics" / "harvest" / name).exists(), name
+
+
+@pytest.mark.server
+def test_the_example_on_s3_does_what_it_says(s3_server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export, line = (line for line in list_commands() if line.startswith("export") or "s3://" in line)
+    items = make_items(tmp_path / "scenes")
+    s3 = s3_server.access.s3
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", str(s3.key))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", str(s3.secret))
+    filesystem = find_filesystem("s3", s3_server.access)
+    for bucket in ("example-scenes", "example-mosaics"):
+        filesystem.mkdir(bucket)
+    for path in items.parent.iterdir():
+        filesystem.put_file(str(path), f"example-scenes/{path.name}")
+    monkeypatch.setenv(*export.removeprefix("export ").split("=", 1))
+    finished = call_command(*shlex.split(line)[1:], cwd=tmp_path, scratch=tmp_path / "scratch")
+    assert finished.code == 0, finished.stderr
+    for name in ("summer/mosaic.tif", "summer/summer.json", "collection.json"):
+        assert filesystem.exists(f"example-mosaics/{name}"), name
+
+
+def test_the_example_on_kubernetes_is_that_of_the_manifests() -> None:
+    commands = [line for line in list_commands() if line.startswith("kubectl")]
+    page = (ROOT / "k8s" / "README.md").read_text(encoding="utf-8")  # whose own test renders what is applied
+    assert commands
+    assert [line for line in commands if line not in page] == []
 
 
 def test_every_link_of_the_readme_leads_somewhere() -> None:
