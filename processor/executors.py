@@ -61,9 +61,7 @@ def conclude_tasks(request: Request, prepared: Prepared, run: Run) -> Outcome:
     """Conclude a run whose tasks are done, and remove what they left, unless that is to be kept."""
     item = find_published_item(run)
     if item is None:
-        msg = (
-            f"all tasks were done, and {run.destination.item_url} is not there: somebody removed it; do it again"
-        )
+        msg = f"all tasks were done, and {run.destination.item_url} is not there: somebody removed it; do it again"
         raise StorageError(msg)
     if prepared.plan.config.shared.delete_temp_dir:
         remove_folder(run.work.store, run.work.folder, above=2)
