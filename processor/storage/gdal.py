@@ -21,6 +21,7 @@ from rasterio.session import Session
 
 from processor.errors import ConfigError, InputError, MosaicError, StorageError
 from processor.storage.access import Access
+from processor.storage.libgdal import clear_network_cache
 from processor.storage.ranged import close_opened, find_failure, open_through_fsspec
 from processor.storage.retry import MOST_ROUNDS, repeat
 from processor.storage.traffic import Traffic
@@ -174,6 +175,11 @@ class GdalReader:
     def open_overview(self, href: str, scene: str, index: int) -> DatasetReader:
         """Open an overview by its position in the file; errors as of :meth:`open`."""
         return self._open(href, scene, OVERVIEW_LEVEL=index)
+
+    def forget(self) -> None:
+        """Let GDAL forget what it read over the network; with our options, some of which count from the first use on."""
+        with rasterio.Env(**_REMOTE):
+            clear_network_cache()
 
     def repeat(self, call: Callable[[], T]) -> T:
         """Repeat what failed for now, of a remote file; GDAL or the protocol's client has repeated single requests before."""

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import rasterio
+
 __all__ = ["clear_network_cache", "read_network_counts"]
 
 
@@ -44,6 +46,9 @@ def _find_library() -> ctypes.CDLL | None:
     if not maps.exists():
         return None
     paths = {line.split(maxsplit=5)[5] for line in maps.read_text().splitlines() if "/libgdal" in line}
+    if len(paths) > 1:  # pyogrio's wheel brings one of its own
+        folder = str(Path(rasterio.__file__).parent)
+        paths = {path for path in paths if path.startswith(folder)}  # also rasterio.libs, beside the package
     if len(paths) != 1:
         return None
     library = ctypes.CDLL(paths.pop())

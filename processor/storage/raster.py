@@ -36,7 +36,6 @@ from processor.storage.gdal import (
     gdal_env,
     is_remote,
 )
-from processor.storage.libgdal import clear_network_cache
 from processor.storage.sources import OpenedScene, has_mask, level_grid, open_scene, read_grid, unit_shape
 from processor.storage.traffic import TrafficCount
 from processor.storage.urls import redact_url
@@ -88,7 +87,7 @@ class RasterReader:
             self._gdal.close(handle)
         self._handles.clear()
         self._units.clear()
-        clear_network_cache()
+        self._gdal.forget()
 
     @property
     def decoded_bytes(self) -> int:

@@ -119,7 +119,7 @@ def test_a_scene_whose_file_is_nowhere(shell: Shell, tmp_path: Path) -> None:
         ("", "is empty"),
         ("{", "is not JSON"),
         ("[]", "not an ItemCollection but a list"),
-        ('{"type": "Catalog", "id": "c"}', "Catalog 'c'"),
+        ('{"type": "Catalog", "id": "c"}', "links to no Item (rel item), nor do its children"),
         ('{"type": "FeatureCollection", "features": []}', "has no features: nothing to mosaic"),
         ('{"type": "FeatureCollection", "features": [1]}', "feature number 1 of the ItemCollection is a JSON number"),
         ('{"code": 404, "description": "gone"}', "the error 404 of an API: gone"),

@@ -21,6 +21,7 @@ from shapely import Geometry, LineString, MultiLineString, MultiPolygon, Point, 
 
 from processor.errors import InputError, StorageError
 from processor.model import Bounds, Cell
+from processor.storage.access import Access
 from processor.storage.objects import Store
 from processor.storage.vectors import Feature, list_parts, read_features, write_layers, write_seamlines
 
@@ -56,8 +57,11 @@ def write(path: Path, geometries: list[Geometry | None], *, crs: Any = 32633, dr
     return str(path)
 
 
+STORE = Store(access=Access(retries=0))
+
+
 def read(url: str, field: str | None = None, **options: Any) -> tuple[Feature, ...]:
-    return read_features(url, crs=UTM, field=field, parameter="some.parameter", store=Store(), **{"near": NEAR, **options})
+    return read_features(url, crs=UTM, field=field, parameter="some.parameter", store=STORE, **{"near": NEAR, **options})
 
 
 def assert_alike(found: Geometry, expected: Geometry, *, tolerance: float = 0.01) -> None:
