@@ -21,10 +21,14 @@ import rasterio.shutil
 GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
 
 
-def read_scenes(items: Path) -> list[Path]:
-    """Return the rasters of an ItemCollection with one asset an Item, in its order."""
+def read_scenes(items: Path) -> list[str]:
+    """Return the rasters of an ItemCollection with one asset an Item, in its order, as GDAL names them."""
     features = json.loads(items.read_text(encoding="utf-8"))["features"]
-    return [(items.parent / next(iter(feature["assets"].values()))["href"]).resolve() for feature in features]
+    hrefs = [next(iter(feature["assets"].values()))["href"] for feature in features]
+    return [
+        f"/vsis3/{href.removeprefix('s3://')}" if href.startswith("s3://") else str((items.parent / href).resolve())
+        for href in hrefs
+    ]
 
 
 def add_child(parent: ET.Element, tag: str, text: object = None, **attributes: object) -> ET.Element:
@@ -34,13 +38,13 @@ def add_child(parent: ET.Element, tag: str, text: object = None, **attributes: o
     return child
 
 
-def describe_scene(path: Path) -> dict[str, Any]:
+def describe_scene(path: str) -> dict[str, Any]:
     """Return profile, bounds and block shape of a scene."""
     with rasterio.open(path) as scene:
         return {**scene.profile, "path": path, "bounds": scene.bounds, "block": scene.block_shapes[0]}
 
 
-def make_vrt(paths: list[Path]) -> str:
+def make_vrt(paths: list[str]) -> str:
     """Make the VRT of scenes that share pixel size, phase, bands and dtype: the text of its XML."""
     scenes = [describe_scene(path) for path in paths]
     first = scenes[0]
