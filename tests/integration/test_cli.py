@@ -199,7 +199,7 @@ def test_a_run_prints_one_collection_on_stdout_and_only_json_lines_on_stderr(ite
     assert finished.item["properties"] == published["properties"]
     assert finished.item["properties"]["created"] == CREATED
     names = [(event["event"], event.get("stage")) for event in finished.events if event["level"] == "info"]
-    assert names[:7] == [
+    assert names[:8] == [
         ("pass-finished", "open"),
         ("planned", None),
         ("pass-finished", "measure"),
