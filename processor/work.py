@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -49,6 +50,7 @@ from processor.phases import (
 )
 from processor.progress import Tracker
 from processor.publish import publish_raster
+from processor.report.traffic import PassTraffic
 from processor.results import Result
 from processor.scratch import ending_passes, scratch_folder
 from processor.stages.local_block_adjustment import BlockSums
@@ -123,8 +125,16 @@ def _make_known(run: Run, item: dict[str, Any]) -> None:
     announce(run.prepared.announcement, item, folder=folder, store=run.work.store, overwrite=run.document.overwrite)
 
 
-def _open_reader(run: Run) -> RasterReader:
-    return RasterReader(cache_bytes=allot_memory(run.prepared.plan).cache_bytes, access=run.prepared.access)
+@contextmanager
+def _reading(run: Run, name: str) -> Iterator[RasterReader]:
+    """Read scenes in a phase, whose requests are logged at its end."""
+    cache_bytes = allot_memory(run.prepared.plan).cache_bytes
+    with (
+        RasterReader(cache_bytes=cache_bytes, access=run.prepared.access) as reader,
+        PassTraffic(reader.count_traffic).counting(name),
+        ending_passes(),
+    ):
+        yield reader
 
 
 def _io_threads(run: Run) -> int:
@@ -156,7 +166,7 @@ def _watch(
 def _measure(run: Run, numbers: Sequence[int], tracker: Tracker) -> None:
     plan = run.prepared.plan
     threads = allot_memory(plan).measure_threads
-    with _open_reader(run) as reader, ending_passes():
+    with _reading(run, "measure") as reader:
 
         def do(number: int) -> None:
             batch = measure_batch(plan, reader, run.batches[number], threads=threads)
@@ -177,7 +187,7 @@ def _count_batch(run: Run, number: int) -> float:
 def _sum_blocks(run: Run, numbers: Sequence[int], tracker: Tracker) -> None:
     plan, grid = run.prepared.plan, _find_grid(run)
     threads = allot_memory(plan).measure_threads
-    with _open_reader(run) as reader, ending_passes():
+    with _reading(run, "blocks") as reader:
 
         def do(number: int) -> None:
             batch = sum_batch(plan, reader, grid, run.batches[number], threads=threads)
@@ -247,7 +257,7 @@ def _render(run: Run, numbers: Sequence[int], tracker: Tracker) -> None:
     plan, blocks, key = run.prepared.plan, run.document.tile_blocks, read_solved(run)[0]
     solved = run.work.read_record(f"solve/{key}.bin", Solved)
     threads = allot_memory(plan).render_threads
-    with scratch_folder(plan.config) as scratch, _open_reader(run) as reader, ending_passes():
+    with scratch_folder(plan.config) as scratch, _reading(run, "render") as reader:
         renderer = Renderer(plan, solved.measures, solved.solution, reader)
 
         def do(tile: Tile) -> None:
@@ -280,7 +290,7 @@ def _publish(run: Run, tracker: Tracker) -> dict[str, Any]:
     solved = run.work.read_record(f"solve/{digests[0]}.bin", Solved)
     overlaps = run.work.read_record(f"solve/{digests[1]}.bin", Overlaps)
     with scratch_folder(run.prepared.plan.config) as scratch:
-        with _open_reader(run) as reader, ending_passes():
+        with _reading(run, "write") as reader:
             rasters = make_rasters(run.prepared, solved.solution, reader, scratch, tracker)
         made = finish(
             run.destination,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
+from commands import Finished, call_command, make_items
 from scenes import LEFT, TOP, write_scene
 from servers import ObjectServer, run_proxy, s3_access
 
@@ -116,3 +117,19 @@ def test_each_pass_reads_what_it_needs_in_large_requests(
             check(sizes, needed, folder)
             with render_mosaic(plan, measures, solution, reader, tmp_path, Silent(), threads=2):
                 check(proxy.take_sizes(), needed, folder)
+
+
+def test_every_task_that_reads_scenes_logs_what_that_took(s3_server: ObjectServer, tmp_path: Path) -> None:
+    scenes = s3_server.put_folder(make_items(tmp_path / "in").parent, "traffic-tasks")
+    output = f"{s3_server.base}/traffic-tasks-out"
+
+    def call(*arguments: str) -> Finished:
+        finished = call_command(*arguments, *s3_server.options, cwd=tmp_path, scratch=tmp_path / "scratch")
+        assert finished.code == 0, finished.stderr
+        return finished
+
+    url = call("plan", f"{scenes}/items.json", "--output", output, "--item-id", "m").stdout.strip()
+    for phase in ("measure", "solve", "render"):
+        events = [event for event in call("task", phase, "--run", url).events if event["event"] == "traffic"]
+        assert [event["stage"] for event in events] == ([] if phase == "solve" else [phase])
+        assert all(event["requests"] > 0 and event["bytes"] > 0 for event in events)
