@@ -36,13 +36,12 @@ from processor.storage.gdal import (
     gdal_env,
     is_remote,
 )
+from processor.storage.handles import HandlePool
 from processor.storage.sources import OpenedScene, has_mask, level_grid, open_scene, read_grid, unit_shape
 from processor.storage.traffic import TrafficCount
 from processor.storage.urls import redact_url
 
 __all__ = ["OpenedScene", "Pixels", "RasterReader", "level_grid", "open_scene", "read_decimated", "read_small"]
-
-_MAX_HANDLES = 64  # open files a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +73,7 @@ class RasterReader:
         self._sizes: dict[_Key, int] = {}
         self._held = 0
         self._decoded = 0
-        self._local = threading.local()
-        self._handles: list[DatasetReader] = []
+        self._handles = HandlePool(self._gdal)
 
     def __enter__(self) -> Self:
         """Nothing is opened before it is read."""
@@ -83,9 +81,7 @@ class RasterReader:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """Close every file."""
-        for handle in self._handles:
-            self._gdal.close(handle)
-        self._handles.clear()
+        self._handles.close()
         self._units.clear()
         self._gdal.forget()
 
@@ -179,30 +175,6 @@ class RasterReader:
                     del self._units[key]
                     self._held -= self._sizes.pop(key)
 
-    def _handle(self, href: str, scene: str, factor: int | None = None) -> DatasetReader:
-        """Give this thread's own open file, or its overview of a decimation factor."""
-        handles: OrderedDict[tuple[str, int | None], DatasetReader] | None = getattr(self._local, "handles", None)
-        if handles is None:
-            handles = self._local.handles = OrderedDict()
-        key = (href, factor)
-        handle = handles.get(key)
-        if handle is None:
-            handle = handles[key] = self._gdal.open(href, scene, factor)
-            with self._lock:
-                self._handles.append(handle)
-            if len(handles) > _MAX_HANDLES:
-                self._forget(next(iter(handles)))
-        handles.move_to_end(key)
-        return handle
-
-    def _forget(self, key: tuple[str, int | None]) -> None:
-        """Close a file of this thread, if it is open."""
-        handle = self._local.handles.pop(key, None)
-        if handle is not None:
-            with self._lock:
-                self._handles.remove(handle)
-            self._gdal.close(handle)
-
     def _read_file(self, scene: Scene, window: Window, level: int | None) -> Pixels:
         if scene.parts:
             return compose_window(
@@ -217,15 +189,16 @@ class RasterReader:
         source = scene.source
         factor = None if level is None else source.overviews[level]
         try:
-            with self._gdal.env(source.href, requester_pays=source.requester_pays, region=source.region):
-                handle = self._handle(source.href, scene.name, factor)
+            with (
+                self._gdal.env(source.href, requester_pays=source.requester_pays, region=source.region),
+                self._handles.borrow(source.href, scene.name, factor) as handle,
+            ):
                 _check_shape(handle, scene, level)
                 values = handle.read(list(source.band_indexes), window=box)
                 mask = self._read_mask(handle, scene, box)
         except RasterioError as error:
             where = f"rows {window.row} to {window.row_end - 1}, columns {window.col} to {window.col_end - 1}"
             if is_remote(source.href):
-                self._forget((source.href, factor))  # what it holds may be what went wrong
                 raise describe_failure(source.href, scene.name, f"cannot read {where} of", error) from error
             reason = first_line(error.__cause__ or error)
             msg = (
@@ -248,7 +221,8 @@ class RasterReader:
         if path is None:
             msg = f"scene {scene.name}: its mask {redact_url(source.href)}{MASK_SUFFIX} has gone since the run was planned"
             raise InputError(msg)
-        return np.asarray(self._handle(path, scene.name).read(1, window=box))
+        with self._handles.borrow(path, scene.name) as beside:
+            return np.asarray(beside.read(1, window=box))
 
 
 def _clip_run(run: list[_Key], unit: tuple[int, int], grid: Grid) -> Window:
