@@ -22,6 +22,7 @@ from processor.storage.objects import Store
 __all__ = ["OptionParser", "add_parameters", "read_config", "spell_out"]
 
 _PREFIX: Final = "parameter:"
+_SHORT: Final = {"shared.memory": ("--memory",)}  # what people type by hand
 _MAX_CONFIG_BYTES: Final = 2**20
 _BOOLEANS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null"})
 _KINDS: Final[Mapping[object, str]] = {bool: "BOOL", int: "INT", float: "NUMBER", str: "TEXT", type(None): "null"}
@@ -72,11 +73,16 @@ def add_parameters(parser: argparse.ArgumentParser) -> None:
         default = parameter.field.default
         shown = default if isinstance(default, str) else json.dumps(default)
         groups[parameter.section].add_argument(
-            f"--{parameter.path}",
+            *_list_flags(parameter),
             dest=f"{_PREFIX}{parameter.path}",
             metavar=_describe_kind(parameter.field.annotation),
             help=f"{parameter.field.description} (default: {shown}{unit})".replace("%", "%%"),
         )
+
+
+def _list_flags(parameter: Parameter) -> tuple[str, ...]:
+    """How a parameter may be named on the command line."""
+    return (f"--{parameter.path}", *_SHORT.get(parameter.path, ()))
 
 
 def _describe_kind(annotation: object) -> str:
@@ -106,7 +112,7 @@ def spell_out(arguments: Sequence[str]) -> list[str]:
     >>> spell_out(["--align-rasters.tap", "scenes", "--shared.custom-nodata-value", "-1e38"])
     ['--align_rasters.tap=true', 'scenes', '--shared.custom_nodata_value=-1e38']
     """
-    known = {f"--{parameter.path}": parameter for parameter in iter_parameters()}
+    known = {flag: parameter for parameter in iter_parameters() for flag in _list_flags(parameter)}
     spelt: list[str] = []
     words = iter(arguments)
     rest = list(arguments)

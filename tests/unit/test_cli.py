@@ -120,6 +120,12 @@ def test_a_boolean_flag_takes_no_input_for_its_value() -> None:
     assert not read_flags("--shared.debug_logs", "False").shared.debug_logs
 
 
+@pytest.mark.parametrize("words", [("--memory", "2"), ("--memory=2",), ("--shared.memory", "2")])
+def test_memory_may_be_set_by_its_short_name(words: tuple[str, ...]) -> None:
+    options = cli._build_parser().parse_args(spell_out(["run", "in.json", "--output", "out", *words]))
+    assert read_config(options, {}).shared.memory == 2
+
+
 @pytest.mark.parametrize("text", ["-9999", "-3.4028234663852886e+38", "-1e38"])
 def test_a_value_may_be_negative(text: str) -> None:
     assert read_flags("--shared.custom_nodata_value", text).shared.custom_nodata_value == float(text)
