@@ -110,9 +110,10 @@ def _estimate_large_blocks(plan: Plan) -> int:
 
 def _estimate_scenes(plan: Plan) -> int:
     """Bytes that grow with the number of scenes: their Items, masks while they are measured, samples of their overlaps."""
-    masks = sorted((mask_grid(plan.measure_grid(scene)) for scene in range(len(plan.scenes))), key=_count_cells)
+    masks = sorted(_count_cells(mask_grid(plan.measure_grid(scene))) for scene in range(len(plan.scenes)))
+    held = sum(masks[-_MASKS_AT_ONCE:]) // 8 + 2 * masks[-1]  # packed; the one that is being traced is not
     samples = len(plan.pairs) * _SAMPLES_A_PAIR * (16 + 8 * plan.bands)
-    return len(plan.scenes) * _SCENE_MEMORY + sum(map(_count_cells, masks[-_MASKS_AT_ONCE:])) + min(samples, _ALL_SAMPLES)
+    return len(plan.scenes) * _SCENE_MEMORY + held + min(samples, _ALL_SAMPLES)
 
 
 def _count_cells(grid: Grid) -> int:

@@ -14,10 +14,10 @@ __all__ = ["FIXED", "GDAL_CACHE", "SPARE", "Allotment", "find_total", "fit_windo
 GDAL_CACHE: Final = 16 * 2**20
 """Bytes of GDAL's own cache: what it decodes is copied out at once, and kept by the reader."""
 
-FIXED: Final = 190 * 10**6 + GDAL_CACHE
+FIXED: Final = 180 * 10**6 + GDAL_CACHE
 """Bytes before the first window is read: interpreter, libraries, GDAL's cache. Measured on Python 3.11 to 3.13."""
 
-SPARE: Final = 1.5
+SPARE: Final = 1.25
 """Bytes that the allocator holds for a byte in use, at most."""
 
 _SHARED: Final = 256 * 10**6

@@ -18,7 +18,7 @@ MB = 10**6
     [
         ("auto", 1, 10 * MB, 320 * MB),
         ("auto", 2, 45 * MB, 384 * MB),
-        ("auto", 2, 100 * MB, FIXED + (32 + 2 * 150) * MB),  # of which one needs more than its share
+        ("auto", 2, 100 * MB, FIXED + (32 + 2 * 125) * MB),  # of which one needs more than its share
         (0.5, 16, 900 * MB, 500 * MB),
     ],
 )
