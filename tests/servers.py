@@ -193,7 +193,7 @@ def run_s3(folder: Path) -> Iterator[ObjectServer]:
         f"-master.port={ports[0]}",
         "-master.telemetry=false",
         f"-volume.port={ports[1]}",
-        "-volume.max=16",
+        "-volume.max=100",  # each bucket takes several
         "-filer",
         f"-filer.port={ports[2]}",
         "-s3",

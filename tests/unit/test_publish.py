@@ -43,6 +43,7 @@ class Recorder(Store):
 @pytest.fixture(autouse=True)
 def _empty() -> Iterator[None]:
     Recorder.written, Recorder.fail_at = [], None
+    fsspec.filesystem("memory").store.clear()  # of what tests elsewhere left
     yield
     fsspec.filesystem("memory").store.clear()
 
