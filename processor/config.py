@@ -297,7 +297,7 @@ def _to_yaml(value: Any) -> str:
 _PAGE_HEAD = """\
 # Parameters
 
-<!-- Made by `make docs` from processor/parameters.py. Edit that file, not this one. -->
+<!-- Made by `make docs` from processor/parameters/. Edit that folder, not this one. -->
 
 Everything that can be set. A parameter has one name and one default, whichever way it is set:
 

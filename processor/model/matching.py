@@ -1,0 +1,157 @@
+"""What is measured of scenes and decided about them: statistics, adjustments, block maps, cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from processor.model.grid import Bounds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from shapely import MultiPolygon, Polygon
+
+__all__ = ["Adjustment", "BlockGrid", "BlockMap", "Cell", "LocalCorrection", "Moments", "Overlap", "OverlapSamples"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Moments:
+    """Count, mean and spread of the valid pixels of a region; one element a band, source units.
+
+    count: number of pixels (the same for every band, because validity is a pixel's, not a band's).
+    mean: float64 (bands,); NaN where count is 0.
+    m2: float64 (bands,), sum of squared departures from the mean.
+    minimum, maximum: float64 (bands,); +inf and -inf where count is 0.
+    """
+
+    count: int
+    mean: NDArray[np.float64]
+    m2: NDArray[np.float64]
+    minimum: NDArray[np.float64]
+    maximum: NDArray[np.float64]
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """Population standard deviation, float64 (bands,); NaN where count is 0."""
+        if self.count == 0:
+            return np.full_like(self.mean, np.nan)
+        return np.sqrt(self.m2 / self.count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OverlapSamples:
+    """Pixels that two scenes share, on a regular lattice: what the residuals of the report are computed from.
+
+    x, y: float64 (n,), CRS coordinates of the pixel centres.
+    first, second: float32 (bands, n), source units of each scene.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    first: NDArray[np.float32]
+    second: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Overlap:
+    """A pair of scenes and their statistics over the pixels valid in both; first < second by name."""
+
+    first: str
+    second: str
+    first_moments: Moments
+    second_moments: Moments
+    samples: OverlapSamples | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Adjustment:
+    """The global correction of a scene: y = scale * x + offset.
+
+    scale: float64 (bands,), dimensionless.
+    offset: float64 (bands,), source units.
+    """
+
+    scene: str
+    scale: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockGrid:
+    """The canvas of the local adjustment, cut into rows x cols equal blocks; row 0 is at the top."""
+
+    bounds: Bounds
+    rows: int
+    cols: int
+
+    @property
+    def block_width(self) -> float:
+        """Width of a block, CRS units."""
+        return self.bounds.width / self.cols
+
+    @property
+    def block_height(self) -> float:
+        """Height of a block, CRS units."""
+        return self.bounds.height / self.rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BlockMap:
+    """Block means on the part of a block grid that a scene touches; all other blocks are missing.
+
+    name: the scene's name, or "reference".
+    grid: the whole canvas.
+    row, col: the upper left block of the part.
+    values: float64 (bands, rows, cols) of the part, source units after the global adjustment; NaN where a block is missing.
+    """
+
+    name: str
+    grid: BlockGrid
+    values: NDArray[np.float64]
+    row: int = 0
+    col: int = 0
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """(row slice, column slice) of the part in the whole canvas."""
+        return slice(self.row, self.row + self.values.shape[1]), slice(self.col, self.col + self.values.shape[2])
+
+    def expand(self) -> NDArray[np.float64]:
+        """Values on the whole canvas, float64 (bands, grid.rows, grid.cols); NaN where missing."""
+        whole = np.full((self.values.shape[0], self.grid.rows, self.grid.cols), np.nan)
+        whole[:, *self.slices] = self.values
+        return whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LocalCorrection:
+    """The local correction of a scene: P on the part of the block grid that it touches, and how it is applied.
+
+    grid: the whole canvas.
+    row, col: the upper left block of the part.
+    parameter: float64 (bands, rows, cols) of the part, dimensionless; NaN where missing.
+    c: shift in source units (correction "offset" only, else 0).
+    alpha: factor of the corrections "gamma" and "offset".
+    """
+
+    scene: str
+    grid: BlockGrid
+    method: Literal["gamma", "linear", "offset"]
+    parameter: NDArray[np.float64]
+    alpha: float
+    c: float
+    row: int = 0
+    col: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Cell:
+    """The part of the mosaic that a scene owns; the cells of all scenes partition the union of their footprints.
+
+    polygon: in CRS units; may be empty (a scene that owns nothing) or have several parts.
+    """
+
+    scene: str
+    polygon: Polygon | MultiPolygon

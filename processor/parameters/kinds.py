@@ -1,0 +1,66 @@
+"""What parameters are made of: kinds of values, and the section that holds some."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+
+__all__ = [
+    "Choice",
+    "Dtype",
+    "Endpoint",
+    "Paths",
+    "Place",
+    "Resolution",
+    "Secret",
+    "Section",
+    "Threads",
+    "VectorMask",
+    "Word",
+    "Words",
+]
+
+Threads = Annotated[int, Field(ge=1, le=1024)] | Literal["cpu", "auto"] | None
+Resolution = Literal["highest", "average", "lowest"]
+Dtype = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Place = Annotated[str, StringConstraints(min_length=1, max_length=8192), WithJsonSchema({"type": "string", "format": "path"})]
+
+
+def _split_words(value: Any) -> Any:
+    """Words between commas."""
+    return tuple(word.strip() for word in value.split(",")) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[Word, ...], Field(min_length=1, max_length=256), BeforeValidator(_split_words)]
+Secret = Annotated[str, StringConstraints(min_length=1, max_length=8192)]  # see SECRETS
+Endpoint = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+/?$", max_length=2048)]
+Paths = Place | tuple[Place, ...]
+Choice = Literal["include", "exclude"]
+VectorMask = tuple[Choice, Place] | tuple[Choice, Place, Word]
+
+
+class Section(BaseModel):
+    """A section: frozen, and an unknown name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_truth(cls, value: Any, info: ValidationInfo) -> Any:
+        """A switch is no number: without this, true would count as 1."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and annotation is not bool and not {bool, True} & set(get_args(annotation)):
+            msg = "true and false are no value of this parameter"
+            raise ValueError(msg)
+        return value
