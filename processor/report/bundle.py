@@ -11,7 +11,7 @@ from processor.report.charts import draw_adjustments, draw_agreement, draw_resid
 from processor.report.document import build_report, encode_report
 from processor.report.figures import OverlapResidual, Preview, RunFacts, compute_residuals
 from processor.report.html import render_page
-from processor.report.pictures import Picture, draw_coverage, draw_mosaic, render_thumbnail
+from processor.report.pictures import Picture, draw_coverage, draw_mosaic, render_thumbnail, stretch
 from processor.report.units import describe_crs
 
 __all__ = ["Drawings", "ReportFiles", "draw_report", "make_report"]
@@ -54,15 +54,16 @@ def draw_report(facts: RunFacts, preview: Preview) -> Drawings:
     residuals = tuple(compute_residuals(facts.overlaps, facts.adjustments, facts.corrections))
     label = describe_crs(facts.grid.crs)
     names = [scene.name for scene in facts.scenes]
+    stretched = stretch(preview, facts.bands)
     drawn = (
-        draw_mosaic(preview, facts.bands, facts.cells, names, label),
+        draw_mosaic(preview, stretched, facts.cells, names, label),
         draw_residuals(residuals),
         draw_adjustments(facts.adjustments, facts.bands),
         draw_agreement(facts.overlaps, residuals, facts.adjustments, facts.corrections, facts.bands),
         draw_coverage(preview, facts.cells, names, label),
     )
     return Drawings(
-        overview=render_thumbnail(preview, facts.bands),
+        overview=render_thumbnail(stretched),
         pictures=tuple(picture for picture in drawn if picture),
         residuals=residuals,
     )

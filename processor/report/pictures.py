@@ -45,6 +45,7 @@ __all__ = [
     "make_figure",
     "plain_style",
     "render_thumbnail",
+    "stretch",
 ]
 
 # Colours that people with any common colour blindness tell apart: Okabe and Ito 2008, "Color universal design".
@@ -177,7 +178,7 @@ def _choose_bands(bands: Sequence[Band], count: int) -> tuple[tuple[int, int, in
     return ((0, 1, 2), False) if count >= 3 else ((0, 0, 0), False)
 
 
-def _stretch(preview: Preview, bands: Sequence[Band]) -> Image.Image:
+def stretch(preview: Preview, bands: Sequence[Band]) -> Image.Image:
     """RGBA picture of the preview, transparent where it is not valid.
 
     Stretched from the 2nd to the 98th percentile of the valid pixels: over the three bands together where they are red, green
@@ -213,9 +214,9 @@ def _shrink(image: Image.Image, side: int, how: Image.Resampling) -> Image.Image
     return image.resize((size[0], size[1]), how)
 
 
-def render_thumbnail(preview: Preview, bands: Sequence[Band], *, side: int = 512) -> bytes:
-    """``overview.png``: the mosaic alone, RGBA, transparent where not valid, at most ``side`` pixels on the longer side."""
-    return _encode(_shrink(_stretch(preview, bands), side, Image.Resampling.BOX), "PNG", compress_level=6)
+def render_thumbnail(stretched: Image.Image, *, side: int = 512) -> bytes:
+    """``overview.png``: the mosaic alone, as :func:`stretch` makes it, at most ``side`` pixels on the longer side."""
+    return _encode(_shrink(stretched, side, Image.Resampling.BOX), "PNG", compress_level=6)
 
 
 def _make_map(bounds: Bounds, label: CrsLabel, *, tallest: float = _TALLEST, legend: float = 0.0) -> tuple[Figure, Axes]:
@@ -298,7 +299,7 @@ def _line_width(cells: Sequence[Cell]) -> float:
 
 
 def draw_mosaic(
-    preview: Preview, bands: Sequence[Band], cells: Sequence[Cell], names: Sequence[str], label: CrsLabel
+    preview: Preview, stretched: Image.Image, cells: Sequence[Cell], names: Sequence[str], label: CrsLabel
 ) -> Picture:
     """The mosaic with the seamlines and the names of the scenes.
 
@@ -306,8 +307,8 @@ def draw_mosaic(
     ----------
     preview
         The mosaic, decimated.
-    bands
-        Of the mosaic; decide which are shown as red, green and blue.
+    stretched
+        Made of it by :func:`stretch`.
     cells
         What each scene owns; empty where there are no seamlines.
     names
@@ -317,7 +318,7 @@ def draw_mosaic(
     """
     with plain_style():
         figure, axes = _make_map(preview.bounds, label)
-        image = _shrink(_stretch(preview, bands), _PIXELS, Image.Resampling.BOX)
+        image = _shrink(stretched, _PIXELS, Image.Resampling.BOX)
         _show(axes, image, preview.bounds, "auto")
         step = max(preview.bounds.width, preview.bounds.height) / max(image.size)
         _draw_outlines(axes, _outlines(cells, step / 2), _SEAM, "black", _line_width(cells))

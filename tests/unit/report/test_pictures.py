@@ -15,12 +15,17 @@ from PIL import Image
 from processor.model import Band, Bounds, Cell
 from processor.report import pictures
 from processor.report.figures import Preview
-from processor.report.pictures import draw_coverage, draw_mosaic, elide, render_thumbnail
+from processor.report.pictures import draw_coverage, draw_mosaic, elide, render_thumbnail, stretch
 from processor.report.units import CrsLabel, describe_crs
 
 BOUNDS = Bounds(left=0, bottom=0, right=40, top=20)
 METRES = CrsLabel(name="somewhere", unit="m", geographic=False)
 RGB = tuple(Band(name=name, common_name=name) for name in ("red", "green", "blue"))
+
+
+def both(preview: Preview) -> tuple[Preview, Image.Image]:
+    """A preview, and it stretched."""
+    return preview, stretch(preview, RGB)
 
 
 def make_preview(
@@ -32,7 +37,7 @@ def make_preview(
 
 
 def open_thumbnail(preview: Preview, bands: Sequence[Band], **options: Any) -> NDArray[np.uint8]:
-    return np.asarray(Image.open(io.BytesIO(render_thumbnail(preview, bands, **options))))
+    return np.asarray(Image.open(io.BytesIO(render_thumbnail(stretch(preview, bands), **options))))
 
 
 def noise(height: int = 20, width: int = 40, bands: int = 3) -> NDArray[np.uint8]:
@@ -45,7 +50,7 @@ def make_cells(*boxes: tuple[float, float, float, float]) -> tuple[Cell, ...]:
 
 @pytest.mark.parametrize(("shape", "size"), [((300, 1200), (512, 128)), ((1200, 300), (128, 512)), ((30, 40), (40, 30))])
 def test_thumbnail_is_below_600_pixels_and_never_enlarged(shape: tuple[int, int], size: tuple[int, int]) -> None:
-    image = Image.open(io.BytesIO(render_thumbnail(make_preview(noise(*shape)), RGB)))
+    image = Image.open(io.BytesIO(render_thumbnail(stretch(make_preview(noise(*shape)), RGB))))
     assert (image.size, image.mode, image.format) == (size, "RGBA", "PNG")
 
 
@@ -112,13 +117,13 @@ def test_values_that_are_not_finite_are_left_out() -> None:
 def test_mosaic_without_valid_pixels_has_pictures() -> None:
     preview = make_preview(noise(), np.zeros((20, 40), bool), np.zeros((20, 40), int))
     assert (open_thumbnail(preview, RGB)[..., 3] == 0).all()
-    draw_mosaic(preview, RGB, (), [], METRES)
+    draw_mosaic(*both(preview), (), [], METRES)
     draw_coverage(preview, (), ["a"], METRES)
 
 
 def test_encoded_pictures_say_nothing_of_when_and_how() -> None:
     data = draw_coverage(make_preview(noise(), None, np.ones((20, 40), int)), (), ["a"], METRES).data
-    for png in (data, render_thumbnail(make_preview(noise()), RGB)):
+    for png in (data, render_thumbnail(stretch(make_preview(noise()), RGB))):
         chunks, position = set(), 8
         while position < len(png):
             length = int.from_bytes(png[position : position + 4])
@@ -129,16 +134,16 @@ def test_encoded_pictures_say_nothing_of_when_and_how() -> None:
 
 def test_settings_of_the_user_neither_show_nor_suffer() -> None:
     preview, cells = make_preview(noise()), make_cells((0, 0, 20, 20), (20, 0, 40, 20))
-    plain = draw_mosaic(preview, RGB, cells, ["scene 0", "scene 1"], METRES).data
+    plain = draw_mosaic(*both(preview), cells, ["scene 0", "scene 1"], METRES).data
     with mpl.rc_context({"font.size": 30, "axes.facecolor": "black", "savefig.dpi": 10, "image.origin": "lower"}):
-        assert draw_mosaic(preview, RGB, cells, ["scene 0", "scene 1"], METRES).data == plain
+        assert draw_mosaic(*both(preview), cells, ["scene 0", "scene 1"], METRES).data == plain
         assert mpl.rcParams["font.size"] == 30
 
 
 def test_mosaic_lies_the_right_way_up_between_its_coordinates() -> None:
     values = np.zeros((3, 20, 40), np.uint8)
     values[0, :10] = 255  # red in the north
-    image = np.asarray(Image.open(io.BytesIO(draw_mosaic(make_preview(values), RGB, (), [], METRES).data)), int)
+    image = np.asarray(Image.open(io.BytesIO(draw_mosaic(*both(make_preview(values)), (), [], METRES).data)), int)
     red = (image[..., 0] > 200) & (image[..., 1] < 60)
     black = image.sum(axis=2) < 60
     rows = np.arange(image.shape[0])
@@ -147,7 +152,7 @@ def test_mosaic_lies_the_right_way_up_between_its_coordinates() -> None:
 
 def test_seamlines_are_drawn_where_they_are() -> None:
     preview = make_preview(np.full((3, 20, 40), 9, np.uint8))
-    image = Image.open(io.BytesIO(draw_mosaic(preview, RGB, make_cells((0, 0, 10, 20), (10, 0, 40, 20)), [], METRES).data))
+    image = Image.open(io.BytesIO(draw_mosaic(*both(preview), make_cells((0, 0, 10, 20), (10, 0, 40, 20)), [], METRES).data))
     pixels = np.asarray(image, int)
     yellow = (pixels[..., 0] > 180) & (pixels[..., 1] > 180) & (pixels[..., 2] < 130)
     columns = np.flatnonzero(yellow.sum(axis=0) > 0.5 * yellow.sum(axis=0).max())
@@ -159,7 +164,7 @@ def test_seamlines_are_drawn_where_they_are() -> None:
 def test_any_name_can_be_drawn() -> None:
     names = [r"$\frac{$", "景色", "🛰" * 40, "a\tb\n", "", "%s {x}"]
     cells = tuple(Cell(scene=name, polygon=shapely.box(6 * i, 0, 6 * i + 6, 20)) for i, name in enumerate(names))
-    draw_mosaic(make_preview(noise()), RGB, cells, names, METRES)
+    draw_mosaic(*both(make_preview(noise())), cells, names, METRES)
     assert draw_coverage(make_preview(noise(), None, np.ones((20, 40), int)), cells, names, METRES) is not None
 
 
@@ -170,13 +175,13 @@ def test_cells_of_several_parts_with_holes_or_nothing_can_be_drawn() -> None:
         Cell(scene="b", polygon=shapely.Polygon()),
     )
     assert len(pictures._outlines(cells, 0.01)) == 3
-    draw_mosaic(make_preview(noise()), RGB, cells, ["a", "b"], METRES)
+    draw_mosaic(*both(make_preview(noise())), cells, ["a", "b"], METRES)
 
 
 def test_degrees_are_drawn_in_proportion_to_the_ground() -> None:
     far_north = Bounds(left=0, bottom=59.5, right=1, top=60.5)
     preview = dataclasses.replace(make_preview(np.full((3, 50, 50), 9, np.uint8)), bounds=far_north)
-    picture = draw_mosaic(preview, RGB, (), [], describe_crs("EPSG:4326"))
+    picture = draw_mosaic(*both(preview), (), [], describe_crs("EPSG:4326"))
     dark = np.asarray(Image.open(io.BytesIO(picture.data)), int).sum(axis=2) < 60
     rows, columns = np.flatnonzero(dark.sum(axis=1) > 100), np.flatnonzero(dark.sum(axis=0) > 100)
     assert np.ptp(rows) / np.ptp(columns) == pytest.approx(2.0, rel=0.05)
@@ -212,7 +217,7 @@ def test_labels_keep_both_ends_of_long_names(text: str, length: int, expected: s
 
 
 def test_photograph_stays_within_its_limit() -> None:
-    picture = draw_mosaic(make_preview(noise(500, 1000)), RGB, (), [], METRES)
+    picture = draw_mosaic(*both(make_preview(noise(500, 1000))), (), [], METRES)
     assert picture.media_type == "image/jpeg"
     assert len(picture.data) <= pictures._JPEG_LIMIT
     assert picture.width <= 1200
