@@ -39,6 +39,20 @@ def _transformer(source: str, target: str) -> Transformer:
     return known[key]
 
 
+def _transform(
+    source: str, target: str, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Places of one CRS in another, x before y; not finite where there is none.
+
+    pyproj takes an array of one for a point, in a way that numpy 2.0 deprecates: so a point it is given.
+    """
+    if x.size != 1:
+        east, north = _transformer(source, target).transform(x, y)
+        return np.asarray(east), np.asarray(north)
+    point = _transformer(source, target).transform(x.item(), y.item())
+    return np.full(x.shape, point[0]), np.full(x.shape, point[1])
+
+
 def project_bounds(grid: Grid, crs: str) -> Bounds:
     """Bounds of a grid in another CRS, from points along its outline and across it.
 
@@ -53,8 +67,8 @@ def project_bounds(grid: Grid, crs: str) -> Bounds:
     x = np.linspace(bounds.left, bounds.right, _EDGE_POINTS)
     y = np.linspace(bounds.bottom, bounds.top, _EDGE_POINTS)
     xs, ys = (axis.ravel() for axis in np.meshgrid(x, y))
-    east, north = _transformer(grid.crs, crs).transform(xs, ys)
-    back_x, back_y = _transformer(crs, grid.crs).transform(east, north)
+    east, north = _transform(grid.crs, crs, xs, ys)
+    back_x, back_y = _transform(crs, grid.crs, east, north)
     with np.errstate(invalid="ignore"):  # a place that does not exist is infinite
         if _is_geographic(grid.crs):
             back_x = _near_longitude(np.asarray(back_x), (bounds.left + bounds.right) / 2)
@@ -84,7 +98,7 @@ def _exact_places(
     """Fractional (row, column) in the source, pixel edges at integers, of fractional places in the target."""
     x = target.left + cols * target.pixel_width
     y = target.top - rows * target.pixel_height
-    east, north = _transformer(target.crs, source.crs).transform(x.ravel(), y.ravel())
+    east, north = _transform(target.crs, source.crs, x.ravel(), y.ravel())
     if _is_geographic(source.crs):
         with np.errstate(invalid="ignore"):  # as above
             east = _near_longitude(np.asarray(east), source.left + source.width * source.pixel_width / 2)
