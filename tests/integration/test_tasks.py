@@ -161,6 +161,7 @@ def test_on_s3_too(items: Path, nursery: Nursery, s3_server: ObjectServer, tmp_p
         server=s3_server,
     )
     expected = place.run()
+    assert_same(place.run("--executor", "tasks"), expected)
     chaos = run_in_chaos(place, seed=2)
     assert chaos.killed >= 10
     assert_same(place.take(), expected)
