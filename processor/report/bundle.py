@@ -11,7 +11,9 @@ from processor.report.charts import draw_adjustments, draw_agreement, draw_resid
 from processor.report.document import build_report, encode_report
 from processor.report.figures import OverlapResidual, Preview, RunFacts, compute_residuals
 from processor.report.html import render_page
-from processor.report.pictures import Picture, draw_coverage, draw_mosaic, render_thumbnail, stretch
+from processor.report.maps import draw_coverage, draw_mosaic
+from processor.report.pictures import render_thumbnail, stretch
+from processor.report.svg import Picture
 from processor.report.units import describe_crs
 
 __all__ = ["Drawings", "ReportFiles", "draw_report", "make_report"]

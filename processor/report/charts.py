@@ -2,32 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
+from PIL import Image
 
 from processor.model import Adjustment, Band, LocalCorrection, Overlap
+from processor.report.axes import (
+    EDGE,
+    Scale,
+    choose_ticks,
+    draw_columns,
+    draw_rows,
+    draw_title,
+    draw_turned,
+    fit_scale,
+    format_ticks,
+)
 from processor.report.figures import STATES, OverlapResidual, State, compute_states, pool
-from processor.report.pictures import INK, MUTED, PALETTE, Picture, elide, encode_png, make_figure, plain_style
+from processor.report.pictures import encode
+from processor.report.svg import (
+    FONT,
+    INK,
+    MUTED,
+    PALETTE,
+    WIDTH,
+    Picture,
+    assemble,
+    draw_image,
+    draw_path,
+    draw_rectangle,
+    draw_text,
+    elide,
+    format_length,
+    measure_text,
+    trace_marks,
+)
 
 __all__ = ["draw_adjustments", "draw_agreement", "draw_residuals"]
 
 _STATE_NAMES: Final[dict[State, str]] = {"before": "before", "global": "after global", "local": "after local"}
 _STATE_COLOURS: Final[dict[State, str]] = {"before": "#B5BDC5", "global": "#E69F00", "local": "#0072B2"}
 _BAND_COLOURS: Final = {"red": "#D55E00", "green": "#009E73", "blue": "#0072B2", "nir": "#CC79A7"}
-_MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "*")
+_SQUARE: Final = "m-4-4h8v8h-8z"
+_MARKERS: Final = (  # path data from the centre: no two of neighbouring bands are alike where colours are not told apart
+    "m-4.2 0a4.2 4.2 0 1 0 8.4 0a4.2 4.2 0 1 0-8.4 0z",
+    _SQUARE,
+    "m0-4.8l4.8 8.4h-9.6z",
+    "m0-5.4l5.4 5.4l-5.4 5.4l-5.4-5.4z",
+    "m0 4.8l4.8-8.4h-9.6z",
+    "m-1.6-4.8h3.2v3.2h3.2v3.2h-3.2v3.2h-3.2v-3.2h-3.2v-3.2h3.2z",
+    "m0-2.2l2.6-2.6l2.2 2.2l-2.6 2.6l2.6 2.6l-2.2 2.2l-2.6-2.6l-2.6 2.6l-2.2-2.2l2.6-2.6l-2.6-2.6l2.2-2.2z",
+    "m0-5.6l1.4 3.8h4l-3.2 2.5l1.2 3.9l-3.4-2.3l-3.4 2.3l1.2-3.9l-3.2-2.5h4z",
+)
+_DOT: Final = "h0"
+_VIRIDIS: Final = (
+    *("#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6dcd59", "#b4de2c", "#fde725"),
+)
 _MOST_PAIRS: Final = 40
 _WORST_PAIRS: Final = 15
 _MOST_SCENES: Final = 40
-_FONT_PIXELS: Final = 0.23  # inches a line
 _BINS: Final = 64
+_GAP: Final = 16  # pixels between panels
+_SIDE: Final = 16  # pixels at the right of a panel, for half of its last number
+_LEGEND: Final = 32  # pixels above them
+_FOOT: Final = 44  # pixels below them, for numbers and words
+_PAIR: Final = 38  # pixels a pair has
+_SCENE: Final = 28
+_BAND: Final = 57
+_DISTRIBUTION: Final = 190
+_WORDS: Final = ("RMS difference (source units)", "Size of the mean difference (source units)")
 
 
 def draw_residuals(residuals: Sequence[OverlapResidual]) -> Picture | None:
@@ -37,23 +83,20 @@ def draw_residuals(residuals: Sequence[OverlapResidual]) -> Picture | None:
     """
     if not residuals:
         return None
-    ordered = sorted(residuals, key=_badness, reverse=True)
-    with plain_style():
-        if len(ordered) <= _MOST_PAIRS:
-            figure = make_figure(1.2 + len(ordered) * 0.36)
-            axes = figure.subplots(1, 2, sharey=True, squeeze=False)
-            _draw_bars(axes[0], ordered)
-        else:
-            shown = ordered[:_WORST_PAIRS]
-            figure = make_figure(3.8 + len(shown) * 0.36)
-            upper, lower = figure.subfigures(2, 1, height_ratios=[2.4, 1.2 + len(shown) * 0.36], squeeze=False)[:, 0]
-            _draw_distribution(upper.subplots(1, 2, squeeze=False)[0], residuals)
-            axes = lower.subplots(1, 2, sharey=True, squeeze=False)
-            _draw_bars(axes[0], shown)
-            axes[0][0].set_title(f"The {len(shown)} worst of {len(residuals):,} overlaps")
-        handles = [Patch(color=_STATE_COLOURS[state], label=_STATE_NAMES[state]) for state in STATES]
-        figure.legend(handles=handles, loc="outside upper right", ncols=3)
-        return encode_png(figure, "residuals", f"Differences in {len(residuals)} overlaps before and after matching.")
+    shown = sorted(residuals, key=_badness, reverse=True)
+    parts = _draw_legend([_STATE_NAMES[state] for state in STATES], [_STATE_COLOURS[state] for state in STATES])
+    top = float(_LEGEND)
+    if len(shown) > _MOST_PAIRS:
+        parts += _draw_distribution(residuals, top, top + _DISTRIBUTION)
+        shown, top = shown[:_WORST_PAIRS], top + _DISTRIBUTION + _FOOT + 2.5 * FONT
+        parts.append(draw_title(0, top - FONT, f"The {len(shown)} worst of {len(residuals):,} overlaps"))
+    bottom = top + _PAIR * len(shown)
+    labels = [f"{elide(r.first, 20)} - {elide(r.second, 20)}" for r in shown]
+    parts += _draw_labels(labels, top, _PAIR)
+    for side, (start, end) in enumerate(_split_width(labels)):
+        parts += _draw_bars(shown, side, (start, end), (top, bottom))
+    alt = f"Differences in {len(residuals)} overlaps before and after matching."
+    return assemble("residuals", alt, bottom + _FOOT, parts)
 
 
 def _badness(residual: OverlapResidual) -> tuple[float, float]:
@@ -61,39 +104,73 @@ def _badness(residual: OverlapResidual) -> tuple[float, float]:
     return (-1.0 if np.isnan(after) else after, -1.0 if np.isnan(before) else before)
 
 
-def _values(residuals: Sequence[OverlapResidual], position: int) -> tuple[list[float], list[float]]:
-    """RMS difference and size of the bias of each pair in a state, quadratic means over the bands."""
+def _values(residuals: Sequence[OverlapResidual], position: int, side: int) -> NDArray[np.float64]:
+    """RMS difference (side 0) or size of the bias (1) of each pair in a state, quadratic means over the bands."""
     states = [residual.states[position] for residual in residuals]
-    return [pool(state.rms) for state in states], [pool(state.bias) for state in states]
+    return np.array([pool(state.bias if side else state.rms) for state in states])
 
 
-def _draw_bars(axes: NDArray[np.object_], residuals: Sequence[OverlapResidual]) -> None:
-    rows = np.arange(len(residuals))
-    for position, state in enumerate(STATES):
-        for panel, values in zip(axes, _values(residuals, position), strict=True):
-            known = np.nan_to_num(np.array(values))
-            panel.barh(rows + (position - 1) * 0.26, known, height=0.26, color=_STATE_COLOURS[state])
-    labels = [f"{elide(r.first, 20)} - {elide(r.second, 20)}" for r in residuals]
-    axes[0].set_yticks(rows, labels)
-    axes[0].set_ylim(len(residuals) - 0.4, -0.6)
-    for panel, name in zip(axes, ("RMS difference", "Size of the mean difference (bias)"), strict=True):
-        panel.set_xlabel(f"{name} (source units)")
-        panel.grid(visible=False, axis="y")
-        panel.tick_params(axis="y", length=0)
+def _draw_legend(names: Sequence[str], colours: Sequence[str], shapes: Sequence[str] = ()) -> list[str]:
+    """What the colours are, from the right above the panels, in as many entries as there is room for."""
+    widths = [measure_text(name) + 34 for name in names]
+    x, parts = max(0.0, WIDTH - sum(widths)), []
+    for position, (name, colour, width) in enumerate(zip(names, colours, widths, strict=True)):
+        if x + width > WIDTH + 1:
+            break
+        mark = f"M{format_length(x + 10)} 12{shapes[position]}" if shapes else f"M{format_length(x)} 7h18v10h-18z"
+        parts += [draw_path(mark, fill=colour), draw_text(x + 24, 16.5, name)]
+        x += width
+    return parts
 
 
-def _draw_distribution(axes: NDArray[np.object_], residuals: Sequence[OverlapResidual]) -> None:
-    columns = [_values(residuals, position) for position in range(len(STATES))]
-    for side, (panel, name) in enumerate(zip(axes, ("RMS difference", "Size of the mean difference (bias)"), strict=True)):
-        known = [np.array(column[side])[np.isfinite(column[side])] for column in columns]
-        top = max((float(values.max()) for values in known if values.size), default=1.0) or 1.0
-        edges = np.linspace(0, top, 41)
-        for values, state in zip(known, STATES, strict=True):
-            count, _ = np.histogram(values, edges)
-            panel.stairs(count, edges, color=_STATE_COLOURS[state], linewidth=1.8, fill=False)
-        panel.set_xlim(0, top)
-        panel.set_xlabel(f"{name} (source units)")
-        panel.set_ylabel("Overlaps")
+def _split_width(labels: Sequence[str]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Left and right edges of two panels beside labels."""
+    left = max(map(measure_text, labels)) + 8
+    half = (WIDTH - left - _GAP) / 2
+    return (left, left + half - _SIDE), (WIDTH - half, WIDTH - _SIDE)
+
+
+def _draw_labels(labels: Sequence[str], top: float, pitch: float) -> list[str]:
+    """Names of the rows, before the left panel."""
+    right = max(map(measure_text, labels))
+    return [
+        draw_text(right, top + pitch * (row + 0.5) + 0.35 * FONT, label, text_anchor="end") for row, label in enumerate(labels)
+    ]
+
+
+def _draw_bars(
+    residuals: Sequence[OverlapResidual], side: int, across: tuple[float, float], down: tuple[float, float]
+) -> Iterator[str]:
+    columns = [np.nan_to_num(_values(residuals, position, side)) for position in range(len(STATES))]
+    scale = fit_scale(columns, *across, zero=True)
+    yield from draw_columns(scale, *down, _WORDS[side])
+    for position, (state, values) in enumerate(zip(STATES, columns, strict=True)):
+        tops = down[0] + _PAIR * (np.arange(len(residuals)) + 0.11 + 0.26 * position)
+        bars = zip(tops, scale.place(values) - across[0], strict=True)
+        start, height = format_length(across[0]), format_length(0.26 * _PAIR)
+        data = "".join(
+            f"M{start} {format_length(y)}h{format_length(width)}v{height}H{start}z" for y, width in bars if width >= 0.05
+        )
+        yield draw_path(data, fill=_STATE_COLOURS[state])
+    yield draw_path(f"M{format_length(across[0])} {format_length(down[0])}V{format_length(down[1])}", stroke=EDGE)
+
+
+def _draw_distribution(residuals: Sequence[OverlapResidual], top: float, bottom: float) -> Iterator[str]:
+    columns = [[_values(residuals, position, side) for position in range(len(STATES))] for side in range(2)]
+    for (left, right), values, words in zip(_split_width(["Overlaps 000000"]), columns, _WORDS, strict=True):
+        known = [column[np.isfinite(column)] for column in values]
+        most = max((float(column.max()) for column in known if column.size), default=1.0) or 1.0
+        across = Scale(low=0.0, high=most, start=left, end=right)
+        counts = [np.histogram(column, 40, (0.0, most))[0] for column in known]
+        upwards = fit_scale([int(count.max()) for count in counts], bottom, top, zero=True)
+        yield from draw_columns(across, top, bottom, words)
+        yield from draw_rows(upwards, left, right)
+        edges = [format_length(x) for x in across.place(np.linspace(0, most, 41))]
+        for state, count in zip(STATES, counts, strict=True):
+            steps = "".join(f"V{format_length(y)}H{x}" for y, x in zip(upwards.place(count), edges[1:], strict=True))
+            data = f"M{edges[0]} {format_length(bottom)}{steps}V{format_length(bottom)}"
+            yield draw_path(data, stroke=_STATE_COLOURS[state], stroke_width=1.8, fill="none")
+    yield draw_turned(FONT, (top + bottom) / 2, "Overlaps")
 
 
 def _band_names(bands: Sequence[Band]) -> list[str]:
@@ -111,35 +188,26 @@ def draw_adjustments(adjustments: Sequence[Adjustment], bands: Sequence[Band]) -
     """Gain and offset of each scene and band; of more than 40 scenes, their distribution. None where the stage is off."""
     if not adjustments:
         return None
-    with plain_style():
-        many = len(adjustments) > _MOST_SCENES
-        figure = make_figure(1.4 + (0.55 * len(bands) if many else _FONT_PIXELS * len(adjustments) * 1.15))
-        axes = figure.subplots(1, 2, sharey=True, squeeze=False)[0]
-        columns = (np.array([a.scale for a in adjustments]), np.array([a.offset for a in adjustments]))
-        for panel, values, neutral in zip(axes, columns, (1.0, 0.0), strict=True):
-            panel.axvline(neutral, color=MUTED, linewidth=1.2, zorder=1)
-            if many:
-                _draw_spread(panel, values, bands)
-            else:
-                _draw_dots(panel, values, bands)
-        axes[0].set_xlabel("Gain (1 leaves the contrast as it is)")
-        axes[1].set_xlabel("Offset (source units)")
-        if many:
-            axes[0].set_yticks(np.arange(len(bands)), _band_names(bands))
-            axes[0].set_ylim(len(bands) - 0.4, -0.6)
-        else:
-            axes[0].set_yticks(np.arange(len(adjustments)), [elide(a.scene, 28) for a in adjustments])
-            axes[0].set_ylim(len(adjustments) - 0.4, -0.6)
-            _legend_bands(figure, bands)
-        return encode_png(figure, "adjustments", f"Gains and offsets of {len(adjustments)} scenes in {len(bands)} bands.")
-
-
-def _legend_bands(figure: Figure, bands: Sequence[Band]) -> None:
-    named = zip(_band_names(bands), _band_colours(bands), strict=True)
-    handles = [
-        Line2D([], [], linestyle="", marker=_marker(i), color=colour, label=name) for i, (name, colour) in enumerate(named)
-    ]
-    figure.legend(handles=handles, loc="outside upper right", ncols=min(8, len(bands)))
+    many = len(adjustments) > _MOST_SCENES
+    labels = _band_names(bands) if many else [elide(a.scene, 28) for a in adjustments]
+    pitch, top = (_BAND, 8) if many else (_SCENE, _LEGEND)
+    bottom = top + pitch * len(labels)
+    parts = _draw_labels(labels, top, pitch)
+    if not many:
+        shapes = [_marker(band) for band in range(len(bands))]
+        parts += _draw_legend(_band_names(bands), _band_colours(bands), shapes)
+    columns = (np.array([a.scale for a in adjustments]), np.array([a.offset for a in adjustments]))
+    words = ("Gain (1 leaves the contrast as it is)", "Offset (source units)")
+    for across, values, neutral, label in zip(_split_width(labels), columns, (1.0, 0.0), words, strict=True):
+        scale = fit_scale(np.append(values, neutral), *across)
+        x = format_length(float(scale.place(neutral)))
+        if not many:
+            parts += _draw_stripes(len(labels), across, top)
+        parts += draw_columns(scale, top, bottom, label)
+        parts.append(draw_path(f"M{x} {top}V{bottom}", stroke=MUTED, stroke_width=1.4))
+        parts += (_draw_spread if many else _draw_dots)(scale, values, bands, top)
+    alt = f"Gains and offsets of {len(adjustments)} scenes in {len(bands)} bands."
+    return assemble("adjustments", alt, bottom + _FOOT, parts)
 
 
 def _marker(band: int) -> str:
@@ -147,30 +215,37 @@ def _marker(band: int) -> str:
     return _MARKERS[(band + band // len(PALETTE)) % len(_MARKERS)]
 
 
-def _draw_dots(panel: Axes, values: NDArray[np.float64], bands: Sequence[Band]) -> None:
-    rows = np.arange(len(values))
+def _draw_stripes(rows: int, across: tuple[float, float], top: float) -> Iterator[str]:
+    """Every other row has a background."""
+    for row in range(0, rows, 2):
+        yield draw_rectangle(across[0], top + row * _SCENE, across[1] - across[0], _SCENE, fill="#f5f7f8")
+
+
+def _draw_dots(scale: Scale, values: NDArray[np.float64], bands: Sequence[Band], top: float) -> Iterator[str]:
+    """A mark for each scene and band."""
+    rows = np.arange(len(values)) + 0.5
     step = 0.5 / max(1, len(bands))
     for band, colour in enumerate(_band_colours(bands)):
-        shift = (band - (len(bands) - 1) / 2) * step
-        panel.plot(values[:, band], rows + shift, _marker(band), color=colour, markersize=5, zorder=3)
-    panel.grid(visible=False, axis="y")
-    for row in rows[::2]:
-        panel.axhspan(row - 0.5, row + 0.5, color="#f5f7f8", zorder=0)
-    panel.tick_params(axis="y", length=0)
+        known = np.isfinite(values[:, band])
+        y = top + _SCENE * (rows + (band - (len(bands) - 1) / 2) * step)
+        yield draw_path(trace_marks(scale.place(values[known, band]), y[known], _marker(band)), fill=colour)
 
 
-def _draw_spread(panel: Axes, values: NDArray[np.float64], bands: Sequence[Band]) -> None:
+def _draw_spread(scale: Scale, values: NDArray[np.float64], bands: Sequence[Band], top: float) -> Iterator[str]:
     """A box of the quartiles and 5th and 95th percentiles, and every scene as a dot under it."""
     for band, colour in enumerate(_band_colours(bands)):
-        column = np.sort(values[:, band])
-        low, first, middle, last, high = np.percentile(column, (5, 25, 50, 75, 95))
-        scatter = 0.12 + 0.22 * ((np.arange(column.size) * 0.6180339887) % 1.0)  # spread evenly, the same every time
-        panel.plot(column, band + scatter, ".", color=colour, markersize=3, alpha=0.5, markeredgewidth=0)
-        panel.plot([low, high], [band - 0.12, band - 0.12], color=colour, linewidth=1.4)
-        panel.barh(band - 0.12, last - first, left=first, height=0.26, color=colour)
-        panel.plot([middle, middle], [band - 0.25, band + 0.01], color="white", linewidth=2)
-    panel.grid(visible=False, axis="y")
-    panel.tick_params(axis="y", length=0)
+        column = np.sort(values[np.isfinite(values[:, band]), band])
+        if not column.size:
+            continue
+        y = top + _BAND * (band + 0.36)
+        scatter = 0.26 + 0.22 * ((np.arange(column.size) * 0.6180339887) % 1.0)  # spread evenly, the same every time
+        dots = trace_marks(scale.place(column), y + _BAND * scatter, _DOT)
+        yield draw_path(dots, stroke=colour, stroke_width=3, stroke_linecap="round", stroke_opacity=0.5)
+        low, first, middle, last, high = map(format_length, scale.place(np.percentile(column, (5, 25, 50, 75, 95))))
+        half = format_length(0.13 * _BAND)
+        yield draw_path(f"M{low} {format_length(y)}H{high}", stroke=colour, stroke_width=1.6)
+        yield draw_path(f"M{first} {format_length(y)}m0-{half}H{last}v{format_length(0.26 * _BAND)}H{first}z", fill=colour)
+        yield draw_path(f"M{middle} {format_length(y)}m0-{half}v{format_length(0.26 * _BAND)}", stroke="white", stroke_width=2)
 
 
 def draw_agreement(
@@ -199,36 +274,61 @@ def draw_agreement(
     by_pair = {(overlap.first, overlap.second): overlap for overlap in overlaps}
     adjusted = {adjustment.scene: adjustment for adjustment in adjustments}
     corrected = {correction.scene: correction for correction in corrections}
-    with plain_style():
-        figure = make_figure(0.4 + 2.7 * len(sampled))
-        axes = figure.subplots(len(sampled), len(STATES), squeeze=False)
-        for row, residual in zip(axes, sampled, strict=True):
-            states = compute_states(by_pair[residual.first, residual.second], adjusted, corrected) or ()
-            band = int(np.argmax(np.nan_to_num(residual.after_local.rms)))
-            pixels = [(first[band], second[band]) for first, second in states]
-            low, high = np.percentile(np.concatenate([np.concatenate(pair) for pair in pixels]), (0.2, 99.8))
-            limits = (float(low), float(high)) if high > low else (float(low) - 1, float(low) + 1)
-            for panel, state, pair in zip(row, STATES, pixels, strict=True):
-                _draw_density(panel, pair, limits)
-                panel.set_title(f"{_band_names(bands)[band]}, {_STATE_NAMES[state]}")
-                panel.set_xlabel(f"{elide(residual.first, 26)} (source units)")
-            row[0].set_ylabel(f"{elide(residual.second, 26)}\n(source units)")
-        return encode_png(
-            figure, "agreement", f"Values of both scenes against each other in the {len(sampled)} worst overlaps."
-        )
+    parts: list[str] = []
+    top = 2.0 * FONT
+    for residual in sampled:
+        states = compute_states(by_pair[residual.first, residual.second], adjusted, corrected) or ()
+        band = int(np.argmax(np.nan_to_num(residual.after_local.rms)))
+        pixels = [(first[band], second[band]) for first, second in states]
+        drawn, bottom = _draw_pair(residual, pixels, _band_names(bands)[band], top)
+        parts += drawn
+        top = bottom + _FOOT + 3 * FONT
+    alt = f"Values of both scenes against each other in the {len(sampled)} worst overlaps."
+    return assemble("agreement", alt, top - 3 * FONT, parts)
 
 
-def _draw_density(panel: Axes, pair: tuple[NDArray[np.float64], NDArray[np.float64]], limits: tuple[float, float]) -> None:
+def _draw_pair(
+    residual: OverlapResidual, pixels: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], band: str, top: float
+) -> tuple[list[str], float]:
+    """The panels of a pair of scenes, one a state, and where they end."""
+    low, high = map(float, np.percentile(np.concatenate([np.concatenate(pair) for pair in pixels]), (0.2, 99.8)))
+    if not high > low:
+        low, high = low - 1, low + 1
+    numbers = max(map(measure_text, format_ticks(choose_ticks(Scale(low=low, high=high, start=0, end=200), width=FONT))))
+    words, margin = 3.2 * FONT, numbers + 10
+    pitch = (WIDTH - words) / len(STATES)
+    side = min(250.0, pitch - margin - FONT)
+    bottom = top + side
+    parts = [
+        draw_turned(FONT, (top + bottom) / 2, elide(residual.second, 22)),
+        draw_turned(2.3 * FONT, (top + bottom) / 2, "(source units)"),
+    ]
+    for position, (state, pair) in enumerate(zip(STATES, pixels, strict=True)):
+        left = words + position * pitch + margin
+        across = Scale(low=low, high=high, start=left, end=left + side)
+        upwards = Scale(low=low, high=high, start=bottom, end=top)
+        parts += [
+            draw_title(left, top - 0.6 * FONT, f"{band}, {_STATE_NAMES[state]}"),
+            *draw_columns(across, top, bottom, f"{elide(residual.first, 22)} (source units)"),
+            *draw_rows(upwards, left, left + side),
+            draw_image(left, top, side, side, _render_density(pair, (low, high)), "image/png", smooth=False),
+            draw_path(
+                f"M{format_length(left)} {format_length(bottom)}L{format_length(left + side)} {format_length(top)}",
+                stroke=INK,
+                stroke_width=1.2,
+                stroke_dasharray="5 4",
+            ),
+        ]
+    return parts, bottom
+
+
+def _render_density(pair: tuple[NDArray[np.float64], NDArray[np.float64]], limits: tuple[float, float]) -> bytes:
+    """Counts of the samples as PNG: darker where there are more, by the logarithm, and transparent where there are none."""
     edges = np.linspace(*limits, _BINS + 1)
     count, _, _ = np.histogram2d(pair[0], pair[1], (edges, edges))
-    top = max(2.0, float(count.max()))
-    density = np.where(count > 0, count, np.nan).T
-    norm = LogNorm(1, top)
-    panel.imshow(
-        density, cmap="viridis_r", norm=norm, extent=(*limits, *limits), origin="lower", interpolation="nearest", zorder=2
-    )
-    panel.plot(limits, limits, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=3)
-    panel.set_xlim(limits)
-    panel.set_ylim(limits)
-    panel.set_aspect("equal")
-    panel.locator_params(nbins=5)
+    share = np.log(np.maximum(count, 1)) / np.log(max(2.0, float(count.max())))
+    anchors = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in _VIRIDIS[::-1]], np.float64)
+    places = np.linspace(0, 1, len(anchors))
+    bands = [np.interp(share, places, anchors[:, channel]) for channel in range(3)]
+    rgba = np.rint(np.stack([*bands, 255.0 * (count > 0)], axis=-1)).astype(np.uint8)
+    return encode(Image.fromarray(np.ascontiguousarray(rgba.transpose(1, 0, 2)[::-1])), "PNG", compress_level=6)

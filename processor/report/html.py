@@ -7,7 +7,6 @@ escaped.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
@@ -15,7 +14,7 @@ from typing import Any, Final
 from processor.model import Artifact
 from processor.report.findings import LOWEST_CONTRAST
 from processor.report.page_style import CSS
-from processor.report.pictures import Picture
+from processor.report.svg import Picture
 from processor.report.tables import artifacts_table, bands_table, overlaps_table, parameters_table, scenes_table
 from processor.report.text import DASH, clip_text, count_text, coverage_text, format_change, format_figure, name_html, rest_html
 
@@ -226,10 +225,8 @@ def _about(finding: Mapping[str, Any]) -> str:
 
 def _figure(picture: Picture) -> str:
     title, caption = _CAPTIONS.get(picture.name, (picture.name, ""))
-    data = base64.b64encode(picture.data).decode("ascii")
     return (
-        f'<section>\n<h2>{escape(title)}</h2>\n<figure>\n<div class="plate"><img alt="{escape(picture.alt)}" '
-        f'width="{picture.width}" height="{picture.height}" src="data:{picture.media_type};base64,{data}"></div>\n'
+        f'<section>\n<h2>{escape(title)}</h2>\n<figure>\n<div class="plate">{picture.markup}</div>\n'
         f"<figcaption>{escape(' '.join(caption.split()))}</figcaption>\n</figure>\n</section>"
     )
 

@@ -48,7 +48,7 @@ main > section:not(.tiles) { margin: 32px 0 0; }
 .findings code { color: var(--muted); }
 figure { margin: 0; }
 .plate { background: #ffffff; border: 1px solid var(--line); border-radius: 8px; padding: 14px; text-align: center; }
-.plate img { max-width: 100%; height: auto; vertical-align: middle; }
+.plate svg { max-width: 100%; height: auto; vertical-align: middle; }
 figcaption { color: var(--muted); font-size: 13.5px; margin: 8px 2px 0; max-width: 95ch; }
 .scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
 table { border-collapse: collapse; width: 100%; font-size: 13px; }
@@ -69,7 +69,7 @@ footer { margin: 36px 0 0; padding: 14px 0 0; border-top: 1px solid var(--line);
   h2, .lead, thead { break-after: avoid; }
   figure, li, tr, .tiles { break-inside: avoid; }
   .plate { padding: 0; border: 0; }
-  .plate img { max-height: 22cm; width: auto; }
+  .plate svg { max-height: 22cm; width: auto; }
   .scroll { overflow: visible; border: 0; }
   table { font-size: 8pt; }
   th, td { padding: 2px 5px; }

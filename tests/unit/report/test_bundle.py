@@ -30,7 +30,7 @@ def test_report_has_its_three_files(make_facts: MakeFacts, make_preview: MakePre
     assert max(Image.open(io.BytesIO(files.overview)).size) < 600
     assert json.loads(files.document) == files.report
     page = files.page.decode()
-    assert page.count("<img ") == 5
+    assert page.count("<svg ") == 5
     assert re.findall(r"<h2>(.*?)</h2>", page)[0] == "Findings"
     assert files.findings == ()
 
@@ -61,4 +61,4 @@ def test_smallest_run_has_a_report(make_facts: MakeFacts, make_preview: MakePrev
     facts = make_facts(1, 1, 1, matched=False, local=False, cells=False)
     preview = make_preview(facts)
     files = make_report(facts, dataclasses.replace(preview, scene_index=None, valid=np.zeros_like(preview.valid)))
-    assert files.page.decode().count("<img ") == 1
+    assert files.page.decode().count("<svg ") == 1

@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from collections.abc import Callable
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from drawings import find_marks
 from PIL import Image
 
 from processor.model import Band
 from processor.report import charts
 from processor.report.charts import draw_adjustments, draw_agreement, draw_residuals
-from processor.report.figures import OverlapResidual, RunFacts, compute_residuals
-from processor.report.pictures import Picture
+from processor.report.figures import OverlapResidual, RunFacts, compute_residuals, pool
+from processor.report.svg import WIDTH, Picture, measure_text
 
 MakeFacts = Callable[..., RunFacts]
 
@@ -26,21 +29,35 @@ def agreement_of(facts: RunFacts, **options: Any) -> Picture | None:
     return draw_agreement(facts.overlaps, residuals_of(facts), facts.adjustments, facts.corrections, facts.bands, **options)
 
 
-def count_colour(picture: Picture, colour: str) -> int:
-    pixels = np.asarray(Image.open(io.BytesIO(picture.data)), int)
-    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    return int((np.abs(pixels - wanted).max(axis=2) <= 2).sum())
+def find_paths(picture: Picture, **wanted: str) -> list[str]:
+    """Path data of the marks with these attributes."""
+    paths = find_marks(picture, "path")
+    return [path.attrib["d"] for path in paths if wanted.items() <= path.attrib.items()]
+
+
+def find_words(picture: Picture) -> list[ET.Element]:
+    return list(find_marks(picture, "text"))
+
+
+def measure_bars(picture: Picture, colour: str) -> list[list[float]]:
+    """Lengths of the bars of a colour, a list for each panel, without the legend's."""
+    _, *panels = find_paths(picture, fill=colour) + [""] * 3
+    return [[float(length) for length in re.findall(r"M\S+ \S+?h(\S+?)v", panel)] for panel in panels[:2]]
 
 
 def test_bars_are_as_long_as_the_residuals(make_facts: MakeFacts) -> None:
     facts = make_facts(local=False)
-    picture = draw_residuals(residuals_of(facts))
-    assert picture.width == 1200
-    assert count_colour(picture, charts._STATE_COLOURS["before"]) > 20_000
-    assert count_colour(picture, charts._STATE_COLOURS["global"]) < 1_000  # the legend: the match is perfect
+    residuals = sorted(residuals_of(facts), key=charts._badness, reverse=True)
+    picture = draw_residuals(residuals)
+    assert picture.width == WIDTH
+    expected = [pool(residual.before.rms) for residual in residuals], [pool(residual.before.bias) for residual in residuals]
+    for bars, values in zip(measure_bars(picture, charts._STATE_COLOURS["before"]), expected, strict=True):
+        np.testing.assert_allclose(np.array(bars) / max(bars), np.array(values) / max(values), atol=0.001)
+        assert max(bars) > 300
+    assert measure_bars(picture, charts._STATE_COLOURS["global"]) == [[], []]  # the match is perfect
 
 
-@pytest.mark.parametrize(("rows", "most"), [(2, 400), (5, 1900), (6, 1200), (20, 1200)])
+@pytest.mark.parametrize(("rows", "most"), [(2, 250), (5, 1610), (6, 920), (20, 920)])
 def test_any_number_of_overlaps_fits(make_facts: MakeFacts, rows: int, most: int) -> None:
     facts = make_facts(rows, rows, 1, samples=4)
     picture = draw_residuals(residuals_of(facts))
@@ -63,7 +80,7 @@ def test_overlaps_that_agree_perfectly_can_be_drawn(make_facts: MakeFacts) -> No
 def test_any_number_of_scenes_fits(make_facts: MakeFacts, scenes: int, bands: int) -> None:
     facts = make_facts(1, scenes, bands, samples=2)
     picture = draw_adjustments(facts.adjustments, facts.bands)
-    assert picture.height <= 1450
+    assert picture.height <= 1200
 
 
 def test_no_two_bands_look_the_same() -> None:
@@ -108,3 +125,44 @@ def test_any_name_can_be_drawn(make_facts: MakeFacts) -> None:
     assert draw_residuals(residuals_of(facts)) is not None
     assert draw_adjustments(facts.adjustments, facts.bands) is not None
     assert agreement_of(facts) is not None
+
+
+@pytest.mark.parametrize("name", ["景" * 30, "W" * 300, "S2A_MSIL2A_20260612T101031_N0511_R022_T33UUP_20260612T164012"])
+def test_words_stay_within_the_picture(make_facts: MakeFacts, name: str) -> None:
+    facts = make_facts(names=[name, f"{name}2", "c", "d"], bands=12)
+    for picture in (draw_residuals(residuals_of(facts)), draw_adjustments(facts.adjustments, facts.bands), agreement_of(facts)):
+        for words in find_words(picture):
+            size, anchor = measure_text(words.text), words.get("text-anchor", "start")
+            start = float(words.attrib["x"]) - size * {"start": 0, "middle": 0.5, "end": 1}[anchor]
+            if "transform" in words.attrib:  # along the vertical axis
+                start, limit = float(words.attrib["y"]) - size / 2, picture.height
+            else:
+                limit = picture.width
+            assert start > -1, words.text
+            assert start + size < limit + 1, words.text
+
+
+def test_values_that_are_not_finite_are_left_out(make_facts: MakeFacts) -> None:
+    facts = make_facts(1, 2, 1)
+    odd = dataclasses.replace(facts.adjustments[0], scale=np.array([np.nan]), offset=np.array([np.inf]))
+    for count in (1, 50):
+        picture = draw_adjustments((odd, *facts.adjustments[1:] * count), facts.bands)
+        assert not re.search("nan|inf", picture.markup.partition("</text>")[2])
+
+
+def test_dots_are_where_the_gains_are(make_facts: MakeFacts) -> None:
+    facts = make_facts(1, 4, 1)
+    gains = np.array([a.scale[0] for a in facts.adjustments])
+    colour = charts._band_colours(facts.bands)[0]
+    _, left, _ = find_paths(draw_adjustments(facts.adjustments, facts.bands), fill=colour)
+    x, y = np.array([[float(number) for number in place] for place in re.findall(r"M(\S+) ([\d.]+)", left)]).T
+    assert np.corrcoef(x, gains)[0, 1] > 0.99999
+    np.testing.assert_allclose(np.diff(y), charts._SCENE)
+
+
+def test_density_counts_every_sample_within_the_limits() -> None:
+    values = np.array([0.0, 0.0, 10.0, 3.0]), np.array([0.0, 0.0, 10.0, 8.0])
+    image = np.asarray(Image.open(io.BytesIO(charts._render_density(values, (0.0, 10.0)))))
+    rows, columns = np.nonzero(image[..., 3])
+    assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == [(0, 63), (12, 19), (63, 0)]  # upwards from below
+    assert image[63, 0, :3].sum() < image[0, 63, :3].sum()  # darker where there are more

@@ -1,0 +1,164 @@
+"""Pictures as SVG: a few kinds of marks, and what it takes to lay them out.
+
+A picture is text that stands in the page itself: its words can be found and copied, it is sharp at any size, and it is made in
+milliseconds. Coordinates are CSS pixels from the upper left. All words are escaped here.
+"""
+
+from __future__ import annotations
+
+import base64
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "FONT",
+    "INK",
+    "MUTED",
+    "PALETTE",
+    "WIDTH",
+    "Picture",
+    "assemble",
+    "draw_image",
+    "draw_path",
+    "draw_rectangle",
+    "draw_text",
+    "elide",
+    "format_length",
+    "measure_text",
+    "trace_lines",
+    "trace_marks",
+]
+
+# Colours that people with any common colour blindness tell apart: Okabe and Ito 2008, "Color universal design".
+PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#8C8C8C")
+INK: Final = "#1b1f24"
+MUTED: Final = "#667079"
+
+WIDTH: Final = 1040
+"""Pixels that the page has for a picture on a screen."""
+
+FONT: Final = 13
+"""Pixels of the letters."""
+
+_FAMILY: Final = "system-ui, sans-serif"
+# Widths in units of the font's size, of the widest fonts in use (Verdana, DejaVu Sans), so that no reader's words are cut.
+_NARROW: Final = frozenset("fijltI.,:;|!'()[]-/ ")
+_BROAD: Final = frozenset("mwMW@%—…")
+_LETTER: Final = 0.75  # in a name, at most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture in the page.
+
+    name: short word, unique in a report.
+    markup: an ``svg`` element.
+    width, height: pixels.
+    alt: what it shows, for those who cannot see it.
+    """
+
+    name: str
+    markup: str
+    width: int
+    height: int
+    alt: str
+
+
+def assemble(name: str, alt: str, height: float, parts: Iterable[str], *, width: float = WIDTH) -> Picture:
+    """A picture of its parts, the first at the bottom."""
+    columns, rows = round(width), round(height)
+    markup = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(alt)}" width="{columns}" height="{rows}" '
+        f'viewBox="0 0 {columns} {rows}" font-family="{_FAMILY}" font-size="{FONT}" fill="{INK}">\n'
+        + "\n".join(part for part in parts if part)
+        + "\n</svg>"
+    )
+    return Picture(name=name, markup=markup, width=columns, height=rows, alt=alt)
+
+
+def format_length(value: float) -> str:
+    """A coordinate to a tenth of a pixel.
+
+    >>> format_length(12.04), format_length(-0.01), format_length(1040.55)
+    ('12', '0', '1040.5')
+    """
+    return f"{round(float(value), 1) + 0.0:.1f}".removesuffix(".0")
+
+
+def _attributes(values: dict[str, str | float | None]) -> str:
+    return "".join(
+        f' {name.strip("_").replace("_", "-")}="{escape(value) if isinstance(value, str) else format_length(value)}"'
+        for name, value in values.items()
+        if value is not None
+    )
+
+
+def draw_text(x: float, y: float, words: str, **style: str | float | None) -> str:
+    """Words at a baseline; ``style`` are attributes, with underscores for hyphens."""
+    return f'<text x="{format_length(x)}" y="{format_length(y)}"{_attributes(style)}>{escape(words)}</text>'
+
+
+def draw_path(data: str, **style: str | float | None) -> str:
+    """Lines or areas; nothing where there are none."""
+    return f'<path d="{data}"{_attributes(style)}/>' if data else ""
+
+
+def draw_rectangle(x: float, y: float, width: float, height: float, **style: str | float | None) -> str:
+    """A filled rectangle."""
+    place = {"x": x, "y": y, "width": width, "height": height}
+    return f"<rect{_attributes({**place, **style})}/>"
+
+
+def draw_image(x: float, y: float, width: float, height: float, data: bytes, media_type: str, *, smooth: bool) -> str:
+    """An encoded raster, stretched to a rectangle; its pixels are shown as squares unless ``smooth``."""
+    place: dict[str, str | float | None] = {"x": x, "y": y, "width": width, "height": height}
+    rendering = None if smooth else "pixelated"
+    source = f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
+    return f'<image{_attributes({**place, "preserveAspectRatio": "none", "image_rendering": rendering})} href="{source}"/>'
+
+
+def trace_lines(lines: Iterable[NDArray[np.float64]]) -> str:
+    """Path data of lines, each float64 (points, 2) in pixels."""
+    return "".join("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in line.tolist()) for line in lines if len(line))
+
+
+def trace_marks(x: Iterable[float], y: Iterable[float], shape: str) -> str:
+    """Path data of a mark at each place; ``shape`` is path data relative to its centre."""
+    return "".join(f"M{format_length(left)} {format_length(top)}{shape}" for left, top in zip(x, y, strict=True))
+
+
+def measure_text(words: str, size: float = FONT) -> float:
+    """Pixels that words take at most in the usual fonts.
+
+    >>> measure_text("") == 0, measure_text("ill") < measure_text("mow") < measure_text("景景景景")
+    (True, True)
+    """
+    return size * sum(_measure_letter(letter) for letter in words)
+
+
+def _measure_letter(letter: str) -> float:
+    if letter in _NARROW:
+        return 0.4
+    if letter in _BROAD or unicodedata.east_asian_width(letter) in {"F", "W"}:
+        return 1.02
+    return 0.7 if letter.isupper() else 0.64
+
+
+def elide(text: str, length: int) -> str:
+    """A label of at most ``length`` printable characters, fewer where they are wide.
+
+    The middle gives way: names differ at their ends.
+    """
+    drawn = "".join(letter if letter.isprintable() else "?" for letter in text)
+    for count in range(length, 0, -1):
+        head = (count - 1) // 2
+        label = drawn if len(drawn) <= count else f"{drawn[:head]}…{drawn[len(drawn) + head + 1 - count :]}"
+        if measure_text(label) <= _LETTER * FONT * length:
+            return label
+    return ""
