@@ -129,7 +129,7 @@ def _count_pixels(plan: Plan) -> tuple[int, int]:
 def estimate_scratch(plan: Plan) -> int:
     """Bytes of scratch files at most, if nothing can be compressed: the blocks of all levels, and what comes first in the file.
 
-    A file on this machine is as large again.
+    A mosaic on the same disk takes over the room of its blocks as they move there, where the file system makes holes.
     """
     return round(_count_pixel_bytes(plan) * _count_cells(plan.grid) * 4 / 3) + _estimate_head(plan)
 

@@ -88,7 +88,7 @@ def write_stage_raster(
             pyramid.add(window, _render(plan, pipeline, grid, place, clip))
 
         _drain(map_ordered(task, pyramid.iter_windows(), threads=threads))
-        written = write_cog(file, spec, store)
+        written = write_cog(file, spec, store.drain())
     file.with_suffix(".blocks").unlink()
     return written
 

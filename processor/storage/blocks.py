@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Literal, Protocol, Self
+from typing import Final, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from processor.errors import ConfigError
 from processor.model import Grid, Moments, Window
 from processor.storage.codecs import DTYPES, CogProfile, make_fill
+from processor.storage.scratch_file import ScratchBytes, ScratchFile, ScratchMemory
 from processor.storage.urls import storage_errors
 
 __all__ = ["BlockSink", "BlockSource", "BlockStore", "CogSpec", "Level", "ShiftedBlocks", "plan_levels"]
@@ -132,6 +132,10 @@ class BlockSource(Protocol):
         """The blocks that are not empty, row by row."""
         ...
 
+    def drain(self) -> BlockSource:
+        """The same blocks, to be read for the last time: what holds them here gives their room back as they are read."""
+        ...
+
 
 class BlockSink(Protocol):
     """Where the compressed blocks of all levels go, in any order, from any thread."""
@@ -161,7 +165,7 @@ class BlockStore:
         self._offsets = [np.full((level.rows, level.cols), _ABSENT, np.int64) for level in levels]
         self._sizes = [np.zeros((level.rows, level.cols), np.uint32) for level in levels]
         with storage_errors(self._name):
-            self._file: BinaryIO = _open_scratch(path)
+            self._bytes: ScratchBytes = ScratchMemory() if path is None else ScratchFile(path)
 
     def __enter__(self) -> Self:
         """Give the store, to be closed at the end of the block."""
@@ -173,7 +177,7 @@ class BlockStore:
 
     def close(self) -> None:
         """Close the scratch file; the blocks are gone from this object."""
-        self._file.close()
+        self._bytes.close()
 
     def put(self, level: int, row: int, col: int, data: bytes) -> None:
         """Store a block, once.
@@ -192,12 +196,12 @@ class BlockStore:
             if self._offsets[level][row, col] != _ABSENT:
                 msg = f"block {row}, {col} of level {level} was stored before; every window is fed once"
                 raise ValueError(msg)
-            with storage_errors(self._name):
-                self._file.seek(self._end)
-                self._file.write(data)
-            self._offsets[level][row, col] = self._end
+            offset, self._end = self._end, self._end + len(data)
+            self._offsets[level][row, col] = offset
             self._sizes[level][row, col] = len(data)
-            self._end += len(data)
+        if data:
+            with storage_errors(self._name):  # outside of the lock: the block has its place
+                self._bytes.write(offset, data)
 
     def get(self, level: int, row: int, col: int) -> bytes:
         """Read a block; no bytes for an empty one.
@@ -209,14 +213,17 @@ class BlockStore:
         StorageError
             The scratch file cannot be read.
         """
-        with self._lock:
-            offset, size = int(self._offsets[level][row, col]), int(self._sizes[level][row, col])
-            if offset == _ABSENT:
-                msg = f"block {row}, {col} of level {level} was not stored"
-                raise KeyError(msg)
-            with storage_errors(self._name):
-                self._file.seek(offset)
-                return self._file.read(size)
+        offset, size = self._find(level, row, col)
+        with storage_errors(self._name):
+            return self._bytes.read(offset, size)
+
+    def take(self, level: int, row: int, col: int) -> bytes:
+        """Read a block for the last time: its room in the scratch file is given back; errors as of :meth:`get`."""
+        offset, size = self._find(level, row, col)
+        with storage_errors(self._name):
+            data = self._bytes.read(offset, size)
+            self._bytes.free(offset, size)
+        return data
 
     def sizes(self, level: int) -> NDArray[np.uint32]:
         """Bytes of each block of a level, uint32 (rows, cols); 0 for an empty block.
@@ -238,6 +245,38 @@ class BlockStore:
         for row, col in np.argwhere(self.sizes(level) > 0):
             yield self.get(level, int(row), int(col))
 
+    def drain(self) -> BlockSource:
+        """The same blocks, each to be read once more, after which its room is given back (:meth:`take`)."""
+        return _DrainedBlocks(self)
+
+    def _find(self, level: int, row: int, col: int) -> tuple[int, int]:
+        """Offset and size of a block."""
+        offset, size = int(self._offsets[level][row, col]), int(self._sizes[level][row, col])
+        if offset == _ABSENT:
+            msg = f"block {row}, {col} of level {level} was not stored"
+            raise KeyError(msg)
+        return offset, size
+
+
+@dataclass(frozen=True, slots=True)
+class _DrainedBlocks:
+    """Blocks of a store on their way out of it."""
+
+    store: BlockStore
+
+    def sizes(self, level: int) -> NDArray[np.uint32]:
+        """Bytes of each block."""
+        return self.store.sizes(level)
+
+    def iter_blocks(self, level: int) -> Iterator[bytes]:
+        """The blocks that are not empty, row by row, each for the last time."""
+        for row, col in np.argwhere(self.store.sizes(level) > 0):
+            yield self.store.take(level, int(row), int(col))
+
+    def drain(self) -> BlockSource:
+        """Themselves."""
+        return self
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShiftedBlocks:
@@ -255,10 +294,3 @@ class ShiftedBlocks:
     def put(self, level: int, row: int, col: int, data: bytes) -> None:
         """Take a block, once."""
         self.store.put(level - self.level, row - (self.row >> level), col - (self.col >> level), data)
-
-
-def _open_scratch(path: Path | None) -> BinaryIO:
-    """Open a new scratch file, or memory."""
-    if path is None:
-        return io.BytesIO()
-    return path.open("w+b")

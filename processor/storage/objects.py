@@ -53,6 +53,7 @@ __all__ = [
 ]
 
 _CHUNK: Final = 8 << 20  # bytes read or hashed at once
+_SLICE: Final = 256 * 2**10  # bytes written to a local file at once: of larger ones the kernel makes larger, new pages
 _PART: Final = 16 << 20  # bytes of a part of an upload; S3 allows 10,000 parts
 _UPLOADS_AT_ONCE: Final = 4  # parts in flight: bounds memory to 64 MiB for objects below 144 GB
 
@@ -296,7 +297,7 @@ class Store(ReadStore):
         written: list[Written] = []
 
         def fill(stream: BinaryIO) -> None:
-            written.append(_digest(chunks, stream))
+            written.append(_digest(_slice(chunks), stream))
 
         with storage_errors(url):
             write_file(
@@ -406,7 +407,15 @@ def _iter_stream(stream: BinaryIO) -> Iterator[bytes]:
         yield chunk
 
 
-def _digest(chunks: Iterable[bytes], stream: BinaryIO | None = None) -> Written:
+def _slice(chunks: Iterable[bytes]) -> Iterator[memoryview]:
+    """Cut bytes into pieces that fill pages of the kernel's cache which others have just given back (:mod:`.scratch_file`)."""
+    for chunk in chunks:
+        view = memoryview(chunk)
+        for start in range(0, len(view), _SLICE):
+            yield view[start : start + _SLICE]
+
+
+def _digest(chunks: Iterable[bytes | memoryview], stream: BinaryIO | None = None) -> Written:
     """Measure and hash bytes, and write them where a stream is given."""
     digest, size = hashlib.sha256(), 0
     for chunk in chunks:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.storage.blocks import BlockStore, CogSpec, Level, ShiftedBlocks
+from processor.storage.blocks import BlockSource, BlockStore, CogSpec, Level, ShiftedBlocks
 from processor.storage.folders import read_range
 from processor.storage.objects import Store
 from processor.storage.pyramid import Pyramid, Reduced
@@ -244,6 +244,10 @@ class PartedBlocks:
                 spans = list(self._plan_spans(level, rows, limit=_SPAN))
                 for blocks in self._reader.map_ordered(partial(self._fetch, level), spans):
                     yield from (blocks[place] for place in sorted(blocks))
+
+    def drain(self) -> BlockSource:
+        """These blocks: none of them is held here."""
+        return self
 
     def _plan_strips(self, level: int) -> Iterator[range]:
         """Rows of blocks that are fetched together: of one row of tiles, as many as are small together, at least one."""

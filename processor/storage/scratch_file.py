@@ -1,0 +1,138 @@
+"""Scratch bytes that are written once, read, and given back piece by piece: in a file, or in memory."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+__all__ = ["ScratchBytes", "ScratchFile", "ScratchMemory"]
+
+_KEEP_SIZE: Final = 1  # from Linux's falloc.h
+_PUNCH_HOLE: Final = 2
+
+
+class ScratchBytes(Protocol):
+    """Bytes at offsets; several threads may write and read at once, each its own piece."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write a piece, at whose place nothing was written before.
+
+        Raises
+        ------
+        OSError
+            What the system says.
+        """
+        ...
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Read back what was written.
+
+        Raises
+        ------
+        OSError
+            What the system says, or bytes are missing.
+        """
+        ...
+
+    def free(self, offset: int, size: int) -> None:
+        """Give back the room of a piece that nobody reads again."""
+        ...
+
+    def close(self) -> None:
+        """Close; nothing can be read any more."""
+        ...
+
+
+class ScratchFile:
+    """A scratch file, made anew; the caller removes it.
+
+    Its pieces are given back as holes, where the file system makes them: whatever is written next needs no further room on the
+    disk, and takes over pages of the kernel's cache, which is several times as fast as having new ones.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+
+    Raises
+    ------
+    OSError
+        It cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write a piece."""
+        rest = memoryview(data)
+        while rest:
+            written = os.pwrite(self._descriptor, rest, offset)
+            rest, offset = rest[written:], offset + written
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Read a piece back."""
+        data = os.pread(self._descriptor, size, offset)
+        while len(data) < size:  # a signal may cut a read short, and one of more than 2 GiB always is
+            more = os.pread(self._descriptor, size - len(data), offset + len(data))
+            if not more:
+                msg = f"only {len(data)} of {size} bytes are left at offset {offset}: something else cut the file short"
+                raise OSError(msg)
+            data += more
+        return data
+
+    def free(self, offset: int, size: int) -> None:
+        """Make a hole; where that is not possible the piece stays until the file is removed."""
+        punch = _find_fallocate()
+        if punch is not None and size:
+            punch(self._descriptor, _PUNCH_HOLE | _KEEP_SIZE, offset, size)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class ScratchMemory:
+    """The same in memory, for what is small."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pieces: dict[int, bytes] = {}
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Keep a piece."""
+        with self._lock:
+            self._pieces[offset] = data
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Give a piece, which is asked for as it was written."""
+        with self._lock:
+            return self._pieces[offset] if size else b""
+
+    def free(self, offset: int, size: int) -> None:
+        """Forget a piece."""
+        with self._lock:
+            if size:
+                del self._pieces[offset]
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._pieces.clear()
+
+
+@cache
+def _find_fallocate() -> Any:
+    """The C library's function that makes holes, or None where there is none."""
+    if not sys.platform.startswith("linux"):
+        return None
+    function = getattr(ctypes.CDLL(None), "fallocate64", None)
+    if function is not None:
+        function.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    return function
