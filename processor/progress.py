@@ -9,9 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol, TextIO, TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from processor.logs import log_event
 
 __all__ = ["LogProgress", "Silent", "TerminalProgress", "Tracker", "Unit", "choose_tracker"]
@@ -139,12 +136,22 @@ class TerminalProgress:
     """A bar for each pass, with rate and time left."""
 
     def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console  # noqa: PLC0415 - terminals only: batch jobs have none
+
         self._console = Console(file=stream)
 
     def track(
         self, results: Iterable[R], *, name: str, total: float, amount: Callable[[R], float], unit: Unit = "pixels"
     ) -> Iterator[R]:
         """Yield the results unchanged and move the bar."""
+        from rich.progress import (  # noqa: PLC0415 - as above
+            BarColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
         columns = (
             TextColumn("{task.description:<8}"),
             BarColumn(),

@@ -29,6 +29,7 @@ from processor.progress import Silent, Tracker
 from processor.publish import Destination, check_claim, check_destination, find_published
 from processor.report.traffic import TRAFFIC_NAME, PassTraffic
 from processor.results import Prepared, Result, Stamp
+from processor.runtime import load_ahead
 from processor.scratch import ending_passes, scratch_folder, warn_of_space
 from processor.storage.access import Access, resolve_access
 from processor.storage.cog import is_crs_kept
@@ -282,6 +283,7 @@ def _make(
     """Read the pixels, twice, and make and publish everything."""
     plan = prepared.plan
     allotment = allot_memory(plan)
+    load_ahead()
     with ExitStack() as stack:
         rendered = None
         with RasterReader(cache_bytes=allotment.cache_bytes, access=prepared.access) as reader, ending_passes():

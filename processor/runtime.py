@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import gc
+import importlib
 import os
 import sys
 import threading
@@ -13,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["release_memory", "tune_process"]
+__all__ = ["load_ahead", "release_memory", "tune_process"]
 
 # From glibc's malloc.h. Windows of pixels come and go thousands of times: given back to the kernel each time, every page of
 # them has to be cleared again, which takes up to a tenth of a run; in an arena for each thread, they leave holes everywhere.
@@ -26,6 +27,7 @@ _COLLECT_AFTER: Final = 50_000  # objects: few are in cycles, and loading the li
 _LOOK_EVERY: Final = 0.25  # seconds
 _SLACK: Final = 32 * 10**6  # bytes that the process may grow by before free pages between blocks in use go back to the kernel
 _STATM: Final = Path("/proc/self/statm")
+_LATER: Final = ("scipy.sparse", "scipy.spatial", "rio_cogeo.cogeo")
 _SWITCH_AFTER: Final = 0.0005  # seconds: a thread that has read a block should not wait 5 ms for one that draws
 
 
@@ -43,6 +45,20 @@ def tune_process() -> None:
         library.mallopt(_M_ARENA_MAX, 1)
     if library is not None and hasattr(library, "malloc_trim") and _STATM.exists():
         _start_trimming(library)
+
+
+def load_ahead() -> None:
+    """Load the libraries that are needed once pixels were read, in a thread of its own, while the first of them are read.
+
+    They take a third of a second, in which one processor would be idle; and reading from elsewhere waits for the network.
+    Whoever needs one earlier waits for it alone.
+    """
+    threading.Thread(target=_load_all, name="load").start()
+
+
+def _load_all() -> None:
+    for library in _LATER:
+        importlib.import_module(library)
 
 
 def release_memory() -> None:

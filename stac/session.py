@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urljoin, urlsplit
-
-import requests
 
 from processor.errors import ConfigError, InputError, StorageError
 from stac.documents import clean_text
 from stac.hrefs import show_href
+
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["Answer", "ApiSession", "Patience", "check_api_url", "is_same_api"]
 
@@ -27,7 +28,6 @@ _REDIRECTS: Final = frozenset({301, 302, 307, 308})
 _KEEP_METHOD: Final = frozenset({307, 308})
 _DENIED: Final = frozenset({401, 403})
 _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
-_FOR_NOW: Final = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +88,8 @@ class ApiSession:
         max_bytes
             How much the API may answer in all; None: there is only the bound of a single answer.
         """
+        import requests  # noqa: PLC0415 - a twentieth of a second to load: only for who searches or posts
+
         self._root = check_api_url(url, option=option)
         self._option = option
         self._patience = patience if patience is not None else Patience()
@@ -140,6 +142,10 @@ class ApiSession:
         StorageError
             The API or the network failed at every attempt.
         """
+        from requests import ConnectionError as Unreachable  # noqa: PLC0415 - see __init__
+        from requests import RequestException, Timeout  # noqa: PLC0415
+        from requests.exceptions import ChunkedEncodingError  # noqa: PLC0415
+
         shown, problem = show_href(href), ""
         for attempt in range(self._patience.retries + 1):
             wanted = None
@@ -150,9 +156,9 @@ class ApiSession:
                 if status not in _REPEATED and status < 500:
                     return self._explain(answer, method, shown)
                 problem = f"status {status}{self._find_reason(answer.body)}"
-            except _FOR_NOW as error:
+            except (Unreachable, Timeout, ChunkedEncodingError) as error:
                 problem = type(error).__name__  # its text may hold the query, which may hold a key
-            except requests.RequestException as error:
+            except RequestException as error:
                 msg = f"{shown} cannot be asked ({type(error).__name__}): correct the URL of {self._option}"
                 raise InputError(msg) from None
             if attempt < self._patience.retries:

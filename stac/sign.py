@@ -13,8 +13,6 @@ from types import ModuleType
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-import requests
-
 from processor.errors import ConfigError, InputError, StorageError
 from stac.hrefs import show_href
 
@@ -72,6 +70,8 @@ def _is_blob(href: str) -> bool:
 
 
 def _sign(href: str, sas: ModuleType) -> str:
+    import requests  # noqa: PLC0415 - a twentieth of a second to load: only for who signs
+
     parts = urlsplit(href)
     account, container = parts.netloc.split(".")[0], parts.path.lstrip("/").split("/")[0]
     place = f"{account}/{container}"

@@ -11,10 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import scipy
 import shapely
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra
-from scipy.spatial import Delaunay, QhullError
 from shapely import LineString, Polygon
 
 if TYPE_CHECKING:
@@ -255,7 +253,7 @@ def _compute_graph(seeds: NDArray[np.float64], area: Polygon, min_cut_length: fl
     return graph.without((graph.lengths < min_cut_length) & ~joins)
 
 
-def _triangulate(seeds: NDArray[np.float64]) -> Delaunay | None:
+def _triangulate(seeds: NDArray[np.float64]) -> scipy.spatial.Delaunay | None:
     """Delaunay triangulation of seeds; None for fewer than three, or all on a line.
 
     Seeds in even steps along straight edges are the worst case of the underlying hull algorithm. Moved by a part in 1e10, each
@@ -265,8 +263,8 @@ def _triangulate(seeds: NDArray[np.float64]) -> Delaunay | None:
     # Multiples of irrational numbers, modulo 1: as good as random, and the same everywhere.
     fraction = np.modf(np.arange(1, len(seeds) + 1)[:, None] * [0.6180339887498949, 0.4142135623730951])[0]
     try:
-        return Delaunay(seeds - (low + high) / 2 + (fraction - 0.5) * JOGGLE * (high - low).max())
-    except (QhullError, ValueError):
+        return scipy.spatial.Delaunay(seeds - (low + high) / 2 + (fraction - 0.5) * JOGGLE * (high - low).max())
+    except (scipy.spatial.QhullError, ValueError):
         return None
 
 
@@ -329,9 +327,9 @@ def _trace_path(graph: _Graph, starts: NDArray[np.intp], goals: NDArray[np.intp]
     row, column = np.concatenate([one, other]), np.concatenate([other, one])
     order = np.argsort(row, kind="stable")
     pointer = np.searchsorted(row[order], np.arange(size + 1))
-    matrix = csr_array((np.concatenate([weights, weights])[order], column[order], pointer), shape=(size, size))
+    matrix = scipy.sparse.csr_array((np.concatenate([weights, weights])[order], column[order], pointer), shape=(size, size))
     for start in starts:
-        distances, previous = dijkstra(matrix, indices=np.array([start]), return_predecessors=True)
+        distances, previous = scipy.sparse.csgraph.dijkstra(matrix, indices=np.array([start]), return_predecessors=True)
         reached = goals[np.isfinite(distances[0, goals])]
         if reached.size:
             nodes = [int(reached[0])]

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csc_array, diags_array, vstack
-from scipy.sparse.linalg import splu
 
 from processor.model import Adjustment, Moments, Overlap
 
@@ -91,7 +90,7 @@ def solve_adjustments(
 
 def _system(
     pairs: NDArray[np.intp], means: NDArray[np.float64], stds: NDArray[np.float64], one: float, scenes: int
-) -> csc_array:
+) -> scipy.sparse.csc_array:
     """Rows of the overlaps; columns 2 i and 2 i + 1 are a_i and b_i."""
     count = len(pairs)
     row = np.arange(count)
@@ -110,7 +109,7 @@ def _system(
 
 def _anchors(
     anchored: NDArray[np.intp], means: NDArray[np.float64], stds: NDArray[np.float64], weight: float, scenes: int
-) -> csc_array:
+) -> scipy.sparse.csc_array:
     """Rows that hold each scene of the model near its own mean and spread."""
     count = len(anchored)
     row = np.arange(count)
@@ -124,14 +123,14 @@ def _anchors(
 
 def _assemble(
     entries: list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]], shape: tuple[int, int]
-) -> csc_array:
+) -> scipy.sparse.csc_array:
     rows = np.concatenate([row for row, _, _ in entries])
     cols = np.concatenate([col for _, col, _ in entries])
     values = np.concatenate([value for _, _, value in entries])
-    return csc_array(coo_array((values, (rows, cols)), shape=shape))
+    return scipy.sparse.csc_array(scipy.sparse.coo_array((values, (rows, cols)), shape=shape))
 
 
-def _compute_basis(system: csc_array) -> tuple[csc_array, NDArray[np.float64]]:
+def _compute_basis(system: scipy.sparse.csc_array) -> tuple[scipy.sparse.csc_array, NDArray[np.float64]]:
     """Orthonormal directions of the unknowns that the rows see, as columns, and the norm of the rows along each.
 
     A scene's scale and offset are nearly collinear wherever its mean is large against its spread. Turning each scene's pair to
@@ -151,17 +150,20 @@ def _compute_basis(system: csc_array) -> tuple[csc_array, NDArray[np.float64]]:
     rows = np.concatenate([2 * scene, 2 * scene + 1, 2 * scene, 2 * scene + 1])
     columns = np.concatenate([2 * scene, 2 * scene, 2 * scene + 1, 2 * scene + 1])
     values = np.concatenate([level / size, 1.0 / size, 1.0 / size, -level / size])
-    turned = csc_array(coo_array((values, (rows, columns)), shape=(2 * scenes, 2 * scenes)))
-    norm, terms = _column_norms(csc_array(system @ turned)), _column_norms(csc_array(abs(system) @ abs(turned)))
+    turned = scipy.sparse.csc_array(scipy.sparse.coo_array((values, (rows, columns)), shape=(2 * scenes, 2 * scenes)))
+    norm, terms = (
+        _column_norms(scipy.sparse.csc_array(system @ turned)),
+        _column_norms(scipy.sparse.csc_array(abs(system) @ abs(turned))),
+    )
     seen = norm > _NEGLIGIBLE * terms
-    return csc_array(turned[:, seen]), norm[seen]
+    return scipy.sparse.csc_array(turned[:, seen]), norm[seen]
 
 
-def _column_norms(matrix: csc_array) -> NDArray[np.float64]:
+def _column_norms(matrix: scipy.sparse.csc_array) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(matrix.multiply(matrix).sum(axis=0)), dtype=np.float64)
 
 
-def _solve_departure(rows: csc_array, anchors: csc_array) -> NDArray[np.float64]:
+def _solve_departure(rows: scipy.sparse.csc_array, anchors: scipy.sparse.csc_array) -> NDArray[np.float64]:
     """Least-squares departure from scale 1, offset 0, of least norm where it is not unique.
 
     The identity satisfies every anchor, so only the overlaps have a residual there. The normal equations, in the basis of what
@@ -171,14 +173,18 @@ def _solve_departure(rows: csc_array, anchors: csc_array) -> NDArray[np.float64]
     identity = np.zeros(rows.shape[1])
     identity[0::2] = 1.0
     residual = -(rows @ identity)
-    basis, norm = _compute_basis(csc_array(vstack([rows, anchors])))
+    basis, norm = _compute_basis(scipy.sparse.csc_array(scipy.sparse.vstack([rows, anchors])))
     unknowns = len(norm)
     if unknowns == 0:
         return np.zeros(rows.shape[1])
-    scaled = csc_array(basis @ diags_array(1.0 / norm))
-    overlap, anchor = csc_array(rows @ scaled), csc_array(anchors @ scaled)
-    normal = csc_array(overlap.T @ overlap + anchor.T @ anchor + diags_array(np.full(unknowns, _RIDGE)))
-    factor = splu(normal, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    scaled = scipy.sparse.csc_array(basis @ scipy.sparse.diags_array(1.0 / norm))
+    overlap, anchor = scipy.sparse.csc_array(rows @ scaled), scipy.sparse.csc_array(anchors @ scaled)
+    normal = scipy.sparse.csc_array(
+        overlap.T @ overlap + anchor.T @ anchor + scipy.sparse.diags_array(np.full(unknowns, _RIDGE))
+    )
+    factor = scipy.sparse.linalg.splu(
+        normal, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+    )
     solution = np.zeros(unknowns)
     previous = np.inf
     for _ in range(_REFINEMENTS):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy
 import shapely
-from scipy.spatial.distance import cdist
 from shapely import LineString, MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
@@ -223,7 +223,7 @@ def _choose_crossings(outline: _Outline) -> tuple[float, float] | None:
     separation = 2 * forward - outline.balance[-1]
     np.fill_diagonal(separation, -np.inf)
     points = np.column_stack([np.interp(at, outline.position, axis) for axis in outline.ring.T])
-    length = np.where(separation >= SEPARATION_SHARE * separation.max(), cdist(points, points), np.inf)
+    length = np.where(separation >= SEPARATION_SHARE * separation.max(), scipy.spatial.distance.cdist(points, points), np.inf)
     start, end = divmod(int(np.argmin(length)), len(at))
     return float(at[start]), float(at[end])
 
@@ -233,6 +233,6 @@ def _choose_farthest(outline: _Outline) -> tuple[float, float]:
     ring = outline.ring[:-1]
     corners = {(x, y) for x, y in shapely.get_coordinates(shapely.convex_hull(shapely.multipoints(ring))).tolist()}
     hull = np.flatnonzero([(x, y) in corners for x, y in ring.tolist()])
-    distance = cdist(ring[hull], ring[hull])
+    distance = scipy.spatial.distance.cdist(ring[hull], ring[hull])
     one, other = divmod(int(np.argmax(distance)), len(hull))
     return float(outline.position[hull[one]]), float(outline.position[hull[other]])

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio.features
+import scipy
 import shapely
 from affine import Affine
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from shapely import LineString, MultiPolygon, Polygon, STRtree
 from shapely.geometry.base import BaseGeometry
 
@@ -299,8 +298,8 @@ def _simplify_outward(parts: NDArray[Any], tolerance: float) -> list[BaseGeometr
     short = np.flatnonzero(~shapely.covers(grown, parts))
     grown[short] = shapely.union(grown[short], parts[short])
     pairs = STRtree(grown).query(grown, predicate="intersects")
-    touches = coo_array((np.ones(pairs.shape[1]), (pairs[0], pairs[1])), shape=(len(grown), len(grown)))
-    count, group = connected_components(touches, directed=False)
+    touches = scipy.sparse.coo_array((np.ones(pairs.shape[1]), (pairs[0], pairs[1])), shape=(len(grown), len(grown)))
+    count, group = scipy.sparse.csgraph.connected_components(touches, directed=False)
     # Group by group: one union of thousands of islands and as many holes would take quadratic time.
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(count + 1))

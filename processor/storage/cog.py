@@ -19,7 +19,6 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rio_cogeo.cogeo import cog_validate
 
 from processor.errors import PermanentError
 from processor.storage.blocks import BlockSource, BlockStore, CogSpec, Level, plan_levels
@@ -237,6 +236,8 @@ def check_cog(file: Path, *, strict: bool = True) -> None:
     PermanentError
         It is not a valid COG; nothing of the kind may be published.
     """
+    from rio_cogeo.cogeo import cog_validate  # noqa: PLC0415 - a tenth of a second; see processor.runtime.load_ahead
+
     is_valid, errors, warnings = cog_validate(file, strict=strict, quiet=True)
     if not is_valid:
         reasons = "; ".join([*errors, *(warnings if strict else ())])

@@ -12,7 +12,10 @@ import pytest
 from processor.runtime import release_memory
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("matplotlib", "geopandas", "pandas", "pyogrio", "s3fs", "gcsfs", "kubernetes")
+HEAVY = (
+    *("matplotlib", "geopandas", "pandas", "pyogrio", "s3fs", "gcsfs", "kubernetes"),
+    *("PIL", "requests", "rich", "rio_cogeo", "scipy.sparse", "scipy.spatial"),
+)
 
 
 def run_python(text: str, **environment: str) -> str:
@@ -22,7 +25,7 @@ def run_python(text: str, **environment: str) -> str:
     return result.stdout.strip()
 
 
-def test_the_passes_run_without_the_libraries_that_only_the_report_and_vector_files_need() -> None:
+def test_pixels_can_be_read_before_the_libraries_that_are_needed_later_are_loaded() -> None:
     loaded = run_python(f"import sys, processor.run; print([name for name in {HEAVY} if name in sys.modules])")
     assert loaded == "[]"
 
@@ -54,3 +57,12 @@ def test_free_memory_between_blocks_in_use_goes_back_to_the_kernel_by_itself_or_
 
 def test_releasing_memory_works_in_any_process() -> None:
     release_memory()
+
+
+def test_libraries_are_loaded_ahead_in_a_thread_that_ends() -> None:
+    text = (
+        "import sys, threading; from processor.runtime import load_ahead\n"
+        "load_ahead(); [thread.join() for thread in threading.enumerate() if thread.name == 'load']\n"
+        "import processor.runtime as runtime; print(set(runtime._LATER) <= set(sys.modules))"
+    )
+    assert run_python(text) == "True"
