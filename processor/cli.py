@@ -7,6 +7,7 @@ input, trying again is useless. 129, 130 and 143 interrupted (hang-up, Ctrl-C, S
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -271,6 +272,7 @@ def _prepare(options: argparse.Namespace) -> tuple[Request, Prepared, Tracker]:
     from processor.progress import choose_tracker  # noqa: PLC0415 - the engine takes seconds to load: not for a mistyped option
     from processor.run import Request, prepare  # noqa: PLC0415
 
+    gc.freeze()  # what was loaded stays: nothing has to be looked for in it
     request = Request(
         inputs=inputs,
         destination=options.output,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,7 +39,7 @@ from processor.version import read_version
 from stac.item import ItemPlaces, MosaicBand, RasterMetadata, create_item, merge_bands
 
 if TYPE_CHECKING:
-    from processor.report.bundle import Drawings
+    from processor.report.bundle import Drawings, ReportFiles
 
 __all__ = ["Prepared", "Result", "Stamp", "describe_mosaic", "describe_scenes"]
 
@@ -110,17 +110,16 @@ def describe_mosaic(
 ) -> Result:
     """The mosaic, written to its place, and everything beside it."""
     plan = prepared.plan
-    from processor.report.bundle import make_report  # noqa: PLC0415 - see _draw
-
     release_memory()  # what the passes held in large pieces, the report needs in small ones
     heads = write_heads(plan, rendered, scratch)
     facts = _collect_facts(prepared, measures, solution, rendered, findings)
-    with ThreadPoolExecutor(1, thread_name_prefix="draw") as pool:
-        drawing = pool.submit(_draw, facts, _read_preview(*heads))  # while bytes are copied, which leaves a processor idle
+    with ThreadPoolExecutor(1, thread_name_prefix="describe") as pool:  # while bytes are copied, which leaves a processor idle
+        drawing = pool.submit(_draw, facts, heads)
+        making = pool.submit(_make_data, prepared, measures, solution, scratch)
         mosaic, index = make_mosaic_products(plan, rendered, heads, write, mosaic_url=stamp.mosaic_url)
-        data = (mosaic, index, *rasters, *_make_data(prepared, measures, solution, scratch))
+        data = (mosaic, index, *rasters, *making.result())
         drawings = drawing.result()
-    report = make_report(replace(facts, artifacts=tuple(product.artifact for product in data)), drawings)
+    report = _report(replace(facts, artifacts=tuple(product.artifact for product in data)), drawings)
     products = (*data, *make_report_products(report, scratch))
     summary = report.report["summary"]
     item = create_item(
@@ -142,11 +141,12 @@ def describe_mosaic(
     return Result(products=products, copies=copies, item=item, findings=report.findings)
 
 
-def _make_data(prepared: Prepared, measures: Measures, solution: Solution, scratch: Path) -> Iterator[Product]:
+def _make_data(prepared: Prepared, measures: Measures, solution: Solution, scratch: Path) -> tuple[Product, ...]:
     """What the mosaic can be made again from."""
-    yield from make_data_products(prepared.plan, measures, solution, scratch, digest=prepared.digest)
-    if prepared.inputs_table is not None:
-        yield make_inputs_product(prepared.inputs_table, scratch)
+    products = tuple(make_data_products(prepared.plan, measures, solution, scratch, digest=prepared.digest))
+    if prepared.inputs_table is None:
+        return products
+    return (*products, make_inputs_product(prepared.inputs_table, scratch))
 
 
 def _collect_facts(
@@ -183,10 +183,17 @@ def _collect_facts(
     )
 
 
-def _draw(facts: RunFacts, preview: Preview) -> Drawings:
-    from processor.report.bundle import draw_report  # noqa: PLC0415 - matplotlib: a third of a second, and memory of the passes
+def _draw(facts: RunFacts, heads: tuple[Path, Path]) -> Drawings:
+    """Draw all pictures, from the heads of the mosaic and of the scene index."""
+    from processor.report.bundle import draw_report  # noqa: PLC0415 - Pillow, which is not needed before
 
-    return draw_report(facts, preview)
+    return draw_report(facts, _read_preview(*heads))
+
+
+def _report(facts: RunFacts, drawings: Drawings) -> ReportFiles:
+    from processor.report.bundle import make_report  # noqa: PLC0415 - as above
+
+    return make_report(facts, drawings)
 
 
 def _read_preview(mosaic: Path, index: Path) -> Preview:
