@@ -45,8 +45,9 @@ def stretch(preview: Preview, bands: Sequence[Band]) -> Image.Image:
         shown &= np.isfinite(preview.values[band])
     rgba = np.zeros((*shown.shape, 4), np.uint8)
     if shown.any():
-        known = {band: np.percentile(preview.values[band][shown].astype(np.float64), (2, 98)) for band in {*chosen}}
-        limits = np.array([known[band] for band in chosen]).T
+        exact = np.float32 if preview.values.dtype.itemsize <= 2 else np.float64  # sorted in half of the time
+        known = {band: np.percentile(preview.values[band][shown].astype(exact), (2, 98)) for band in {*chosen}}
+        limits = np.array([known[band] for band in chosen], np.float64).T
         low = np.full(3, limits[0].min()) if natural else limits[0]
         high = np.full(3, limits[1].max()) if natural else limits[1]
         span = np.where(high > low, high - low, 1.0)
@@ -56,8 +57,10 @@ def stretch(preview: Preview, bands: Sequence[Band]) -> Image.Image:
             scaled /= span[position]
             np.clip(scaled, 0, 1, out=scaled)
             scaled *= 255
-            rgba[shown, position] = np.rint(scaled, out=scaled).astype(np.uint8)
-        rgba[shown, 3] = 255
+            plane = np.zeros(shown.shape, np.uint8)
+            plane[shown] = np.rint(scaled, out=scaled)
+            rgba[..., position] = plane
+        rgba[..., 3] = 255 * shown
     return Image.fromarray(rgba)
 
 
@@ -72,4 +75,4 @@ def shrink(image: Image.Image, side: int, how: Image.Resampling) -> Image.Image:
 
 def render_thumbnail(stretched: Image.Image, *, side: int = 512) -> bytes:
     """``overview.png``: the mosaic alone, as :func:`stretch` makes it, at most ``side`` pixels on the longer side."""
-    return encode(shrink(stretched, side, Image.Resampling.BOX), "PNG", compress_level=6)
+    return encode(shrink(stretched, side, Image.Resampling.BOX), "PNG", compress_level=2)  # 6: four times the time, 4 % less
