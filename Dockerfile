@@ -44,7 +44,6 @@ COPY --from=build /layer/ /
 
 ENV PATH=/opt/mosaic/bin:$PATH \
     HOME=/scratch \
-    MPLCONFIGDIR=/scratch/.matplotlib \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     TMPDIR=/scratch \

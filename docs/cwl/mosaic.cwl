@@ -60,9 +60,6 @@ $graph:
       ResourceRequirement:
         coresMin: 2
         ramMin: 4096
-      EnvVarRequirement:
-        envDef:
-          MPLCONFIGDIR: $(runtime.tmpdir) # else drawing leaves a cache beside the mosaic, where a runner has its home
     baseCommand: [mosaic-processor, run]
     arguments:
       - prefix: --output

@@ -45,9 +45,7 @@ _LOG_SPACE: Final = 256 * 2**20  # bytes: a node counts a pod's logs as ephemera
 _LEAST_TTL: Final = 120  # seconds: a Job that vanished at its end could not be told from one that somebody deleted
 
 # What the coordinator's pod has for itself alone: its own name, and what build_job sets for a worker.
-_OWN_ENV: Final = frozenset(
-    {"POD_NAME", "POD_NAMESPACE", "TMPDIR", "HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME", "MOSAIC_SHARED__TEMP_DIR"}
-)
+_OWN_ENV: Final = frozenset({"POD_NAME", "POD_NAMESPACE", "TMPDIR", "HOME", "XDG_CACHE_HOME", "MOSAIC_SHARED__TEMP_DIR"})
 _OWN_SECTION: Final = "MOSAIC_KUBERNETES__"
 _OWN_KEYS: Final = re.compile(
     r"(.*/)?(controller-uid|job-name|job-completion-index)|(app\.kubernetes\.io|kueue\.x-k8s\.io|kubectl\.kubernetes\.io)/.*"
@@ -258,7 +256,6 @@ def _build_pod(job: PhaseJob, worker: Worker, settings: Kubernetes, arguments: l
         "TMPDIR": SCRATCH,
         "HOME": SCRATCH,
         "MOSAIC_SHARED__TEMP_DIR": SCRATCH,
-        "MPLCONFIGDIR": f"{SCRATCH}/.matplotlib",
         "XDG_CACHE_HOME": f"{SCRATCH}/.cache",
     }
     container: Manifest = {
