@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,7 +16,7 @@ from processor.config import Config, apply_options
 from processor.engine.given import read_given
 from processor.engine.harmonise import harmonise
 from processor.engine.local import measure_and_solve, render_mosaic
-from processor.engine.plan import compute_digest, plan_run
+from processor.engine.plan import Plan, compute_digest, plan_run
 from processor.engine.pool import map_ordered, resolve_threads
 from processor.errors import ConfigError, InputError
 from processor.estimate import allot_memory, estimate_scratch
@@ -30,9 +31,11 @@ from processor.publish import Destination, check_claim, check_destination, find_
 from processor.report.traffic import TRAFFIC_NAME, PassTraffic
 from processor.results import Prepared, Result, Stamp
 from processor.runtime import load_ahead
-from processor.scratch import ending_passes, scratch_folder, warn_of_space
+from processor.scratch import ending_passes, find_room, scratch_folder, warn_of_space
 from processor.storage.access import Access, resolve_access
 from processor.storage.cog import is_crs_kept
+from processor.storage.gdal import is_remote
+from processor.storage.kept_ranges import KeptRanges
 from processor.storage.objects import Store, join_url
 from processor.storage.raster import RasterReader, open_scene
 from processor.thresholds import Threshold
@@ -277,6 +280,14 @@ def _find_payload(prepared: Prepared) -> Mapping[str, Any] | None:
     return document if isinstance(document, Mapping) and is_payload(document) else None
 
 
+def _reads_again(plan: Plan) -> bool:
+    """Whether what one pass reads over the network is read by another one too."""
+    passes = (plan.reads_for_measures and None in plan.levels, plan.config.methods.merge_method is not None)
+    several = sum(passes) + len(find_kept_stages(plan.config, plan.scenes)) > 1
+    parts = (part.raster.source.href for scene in plan.scenes for part in scene.parts)
+    return several and any(map(is_remote, chain(parts, (scene.source.href for scene in plan.scenes if not scene.parts))))
+
+
 def _make(
     destination: Destination, prepared: Prepared, scratch: Path, tracker: Tracker, stamp: Stamp
 ) -> dict[str, Any] | Result:
@@ -286,7 +297,9 @@ def _make(
     load_ahead()
     with ExitStack() as stack:
         rendered = None
-        with RasterReader(cache_bytes=allotment.cache_bytes, access=prepared.access) as reader, ending_passes():
+        room = find_room(scratch, plan.config.shared.disk_cache, estimate_scratch(plan)) if _reads_again(plan) else 0
+        kept = stack.enter_context(KeptRanges(scratch / "read.ranges", room=room)) if room else None
+        with RasterReader(cache_bytes=allotment.cache_bytes, access=prepared.access, kept=kept) as reader, ending_passes():
             traffic = PassTraffic(reader.count_traffic)
             with traffic.counting("measure"):
                 measures, solution = measure_and_solve(plan, reader, tracker, threads=allotment.measure_threads)

@@ -10,16 +10,17 @@ import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from processor.config import Config
 from processor.errors import ConfigError
 from processor.logs import log_event
 
-__all__ = ["ending_passes", "scratch_folder", "warn_of_space"]
+__all__ = ["ending_passes", "find_room", "scratch_folder", "warn_of_space"]
 
 _LOGGER = logging.getLogger(__name__)
 _PREFIX: Final = "mosaic-processor-"
+_MOST_KEPT: Final = 8 * 10**9  # bytes, unless it is set: a pod's limit is not the disk's
 
 
 @contextmanager
@@ -47,6 +48,15 @@ def scratch_folder(config: Config) -> Iterator[Path]:
         yield folder
     if keep:
         log_event(_LOGGER, "scratch-kept", f"scratch files are kept in {folder}", folder=str(folder))
+
+
+def find_room(scratch: Path, setting: float | Literal["auto"] | None, needed: int) -> int:
+    """Bytes that may be kept in a folder beside those that are needed there, as ``shared.disk_cache`` says."""
+    if setting is None:
+        return 0
+    if not isinstance(setting, str):
+        return round(setting * 10**9)
+    return max(0, min(_MOST_KEPT, shutil.disk_usage(scratch).free - needed))
 
 
 def warn_of_space(scratch: Path, needed: int) -> None:

@@ -89,6 +89,15 @@ class Shared(Section):
         json_schema_extra={"unit": "GB"},
         examples=[0.5],
     )
+    disk_cache: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = Field(
+        default="auto",
+        description=(
+            "Scratch space for what the first pass reads over the network, so that the second need not; auto: what is free "
+            "there, at most 8, null: none."
+        ),
+        json_schema_extra={"unit": "GB"},
+        examples=[20],
+    )
     custom_nodata_value: float | None = Field(
         default=None,
         description="Value of invalid pixels in the inputs and the outputs; null: read from the inputs.",

@@ -21,8 +21,9 @@ from rasterio.session import Session
 
 from processor.errors import ConfigError, InputError, MosaicError, StorageError
 from processor.storage.access import Access
-from processor.storage.libgdal import clear_network_cache
-from processor.storage.ranged import close_opened, find_failure, open_through_fsspec
+from processor.storage.kept_ranges import KeptRanges
+from processor.storage.libgdal import VsiFile, clear_network_cache, has_files
+from processor.storage.ranged import FsspecObject, RemoteObject, close_opened, find_failure, open_ranged
 from processor.storage.retry import MOST_ROUNDS, repeat
 from processor.storage.traffic import Traffic
 from processor.storage.urls import parse_url, redact_url
@@ -131,10 +132,13 @@ class GdalReader:
     ----------
     access
         How storage is reached.
+    kept
+        Where what is read over the network is kept for the next time, or None.
     """
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, kept: KeptRanges | None = None) -> None:
         self._access = access
+        self._kept = kept
         self.traffic = Traffic()
 
     @contextmanager
@@ -209,11 +213,14 @@ class GdalReader:
         _ignore_georeference()
         path = self._vsi_path(href)
         try:
-            if path is None:
-                return open_through_fsspec(href, self._access, self.traffic, driver=DRIVER, **options)
-            return rasterio.open(path, driver=DRIVER, sharing=False, **options)
+            if path is not None and (self._kept is None or not has_files()):
+                return rasterio.open(path, driver=DRIVER, sharing=False, **options)
+            return open_ranged(href, lambda: self._reach(href, path), self._kept, driver=DRIVER, **options)
         except RasterioError as error:
             raise describe_failure(href, scene, "cannot open", error) from error
+
+    def _reach(self, href: str, path: str | None) -> RemoteObject:
+        return FsspecObject(href, self._access, self.traffic) if path is None else _GdalObject(href, path)
 
     def _vsi_path(self, href: str) -> str | None:
         """The name under which GDAL reads an href itself; None where fsspec reads it."""
@@ -243,20 +250,49 @@ def _describe_format(href: str, scene: str, error: RasterioError) -> InputError:
     )
 
 
+class _GdalObject:
+    """An object as GDAL fetches it."""
+
+    def __init__(self, href: str, path: str) -> None:
+        self._href, self._file = href, VsiFile(path)
+
+    def find_size(self) -> int:
+        """Bytes of the object."""
+        return self._telling(self._file.find_size)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Exactly the bytes that were asked for."""
+        return self._telling(lambda: self._file.read(start, end))
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
+
+    def _telling(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except OSError as error:
+            raise _describe_storage(self._href, "cannot read", str(error), first_line(error)) from error
+
+
 def describe_failure(href: str, scene: str, what: str, error: RasterioError) -> MosaicError:
     """The error of this project for one of GDAL about a remote file."""
     failure = find_failure()
     if failure is not None:
         return type(failure)(f"scene {scene}: {failure}")
     cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-    text = f"{error} {cause}".lower()
-    reason, shown = first_line(cause), redact_url(href)
-    if any(word in text for word in _DENIED):
-        return InputError(
-            f"scene {scene}: access to {shown} is denied ({reason}); check the credentials and the storage options (--io.…)"
-        )
-    if "404" in text or "does not exist" in text or "nosuchkey" in text or "nosuchbucket" in text:
-        return InputError(f"scene {scene}: {shown} does not exist ({reason}); correct the href")
-    if "not recognized" in text or "not a supported" in text:
+    text = f"{error} {cause}"
+    told = _describe_storage(href, what, text, first_line(cause))
+    if isinstance(told, StorageError) and ("not recognized" in text or "not a supported" in text):
         return _describe_format(href, scene, error)
-    return StorageError(f"scene {scene}: {what} {shown} ({reason}); storage or the network failed, try again later")
+    return type(told)(f"scene {scene}: {told}")
+
+
+def _describe_storage(href: str, what: str, text: str, reason: str) -> InputError | StorageError:
+    """The error of this project for what GDAL said of storage."""
+    text, shown = text.lower(), redact_url(href)
+    if any(word in text for word in _DENIED):
+        return InputError(f"access to {shown} is denied ({reason}); check the credentials and the storage options (--io.…)")
+    if "404" in text or "does not exist" in text or "nosuchkey" in text or "nosuchbucket" in text:
+        return InputError(f"{shown} does not exist ({reason}); correct the href")
+    return StorageError(f"{what} {shown} ({reason}); storage or the network failed, try again later")

@@ -1,4 +1,4 @@
-"""GDAL's C interface where rasterio does not show it: counters of requests, and the cache of what was read over the network.
+"""GDAL's C interface where rasterio does not show it: its files, counters of requests, and the cache of what was read.
 
 It is that of the library which rasterio has loaded. Where it cannot be found, what GDAL read is not known, and its cache stays.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import rasterio
 
-__all__ = ["clear_network_cache", "read_network_counts"]
+__all__ = ["VsiFile", "clear_network_cache", "has_files", "read_network_counts"]
 
 
 def read_network_counts() -> tuple[int, int] | None:
@@ -39,6 +40,74 @@ def clear_network_cache() -> None:
         library.VSICurlClearCache()
 
 
+def has_files() -> bool:
+    """Whether :class:`VsiFile` works in this process."""
+    return _find_library() is not None
+
+
+class VsiFile:
+    """A file as GDAL reads it, whose name begins with ``/vsi``; used by one thread at a time.
+
+    GDAL's options of the thread that calls count, as they do where it reads rasters. It is opened when it is first needed.
+
+    Parameters
+    ----------
+    name
+        As GDAL has it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name.encode()
+        self._handle: int | None = None
+        self._library: Any = _find_library()
+
+    def find_size(self) -> int:
+        """Bytes of the file.
+
+        Raises
+        ------
+        OSError
+            GDAL cannot open it.
+        """
+        self._open()
+        self._library.VSIFSeekL(self._handle, 0, os.SEEK_END)
+        return int(self._library.VSIFTellL(self._handle))
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes from ``start`` to ``end``.
+
+        Raises
+        ------
+        OSError
+            GDAL cannot open the file, or not all of them came.
+        """
+        self._open()
+        self._library.CPLErrorReset()
+        buffer = bytearray(end - start)
+        self._library.VSIFSeekL(self._handle, start, os.SEEK_SET)
+        read = int(self._library.VSIFReadL((ctypes.c_char * len(buffer)).from_buffer(buffer), 1, len(buffer), self._handle))
+        if read != len(buffer):
+            said = self._library.CPLGetLastErrorMsg().decode(errors="replace")
+            msg = said or f"{read} bytes came where {len(buffer)} were asked for"
+            raise OSError(msg)
+        return bytes(buffer)
+
+    def close(self) -> None:
+        """Close the file, if it was opened."""
+        if self._handle is not None:
+            self._library.VSIFCloseL(self._handle)
+            self._handle = None
+
+    def _open(self) -> None:
+        if self._handle is None:
+            self._library.CPLErrorReset()
+            self._library.VSIErrorReset()
+            self._handle = self._library.VSIFOpenExL(self._name, b"rb", 1)
+        if self._handle is None:
+            said = self._library.VSIGetLastErrorMsg() or self._library.CPLGetLastErrorMsg()
+            raise OSError(said.decode(errors="replace") or "it cannot be opened")
+
+
 @cache
 def _find_library() -> ctypes.CDLL | None:
     """The GDAL that rasterio has loaded, or None where it cannot be found."""
@@ -58,4 +127,14 @@ def _find_library() -> ctypes.CDLL | None:
     library.VSIFree.restype = None
     library.VSICurlClearCache.argtypes = []
     library.VSICurlClearCache.restype = None
+    library.VSIFOpenExL.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
+    library.VSIFOpenExL.restype = ctypes.c_void_p
+    library.VSIFSeekL.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int]
+    library.VSIFTellL.argtypes = [ctypes.c_void_p]
+    library.VSIFTellL.restype = ctypes.c_uint64
+    library.VSIFReadL.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_void_p]
+    library.VSIFReadL.restype = ctypes.c_size_t
+    library.VSIFCloseL.argtypes = [ctypes.c_void_p]
+    library.VSIGetLastErrorMsg.restype = ctypes.c_char_p
+    library.CPLGetLastErrorMsg.restype = ctypes.c_char_p
     return library

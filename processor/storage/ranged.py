@@ -1,7 +1,7 @@
-"""Rasters on any protocol of fsspec: GDAL reads through an opener that fetches exactly the ranges that are asked for.
+"""Rasters over the network: GDAL reads through an opener that fetches exactly the ranges that are asked for, once.
 
 Small reads (headers, directories) come from blocks of 64 KiB; a tile is fetched as it lies; tiles asked for together, with gaps
-smaller than such a block, in one request.
+smaller than such a block, in one request. Where there is room for it, what was fetched is kept for the next pass.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextvars
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import rasterio
 from rasterio.abc import MultiByteRangeResourceContainer
@@ -18,11 +18,12 @@ from rasterio.io import DatasetReader
 
 from processor.errors import MosaicError
 from processor.storage.access import Access
+from processor.storage.kept_ranges import KeptRanges
 from processor.storage.reading import find_object
 from processor.storage.traffic import Traffic
 from processor.storage.urls import storage_errors
 
-__all__ = ["close_opened", "find_failure", "open_through_fsspec"]
+__all__ = ["FsspecObject", "RemoteObject", "close_opened", "find_failure", "open_ranged"]
 
 T = TypeVar("T")
 
@@ -37,8 +38,81 @@ _CONTEXT_LOCK: Final = threading.Lock()
 _FAILURES: Final = threading.local()
 
 
-def open_through_fsspec(url: str, access: Access, traffic: Traffic, **options: Any) -> DatasetReader:
-    """Open a raster with GDAL on what fsspec fetches; close it with :func:`close_opened`.
+class RemoteObject(Protocol):
+    """What ranges are fetched from; used by one thread at a time."""
+
+    def find_size(self) -> int:
+        """Bytes of the object.
+
+        Raises
+        ------
+        MosaicError
+            What storage said.
+        """
+        ...
+
+    def read(self, start: int, end: int) -> bytes:
+        """Exactly the bytes from ``start`` to ``end``; errors as of :meth:`find_size`."""
+        ...
+
+    def close(self) -> None:
+        """Nothing is fetched any more."""
+        ...
+
+
+class FsspecObject:
+    """An object as fsspec fetches it.
+
+    Parameters
+    ----------
+    url, access
+        Where it is, and how that is reached.
+    traffic
+        Counts what is fetched.
+
+    Raises
+    ------
+    ConfigError
+        The protocol's package is not installed.
+    """
+
+    def __init__(self, url: str, access: Access, traffic: Traffic) -> None:
+        self._url, self._traffic = url, traffic
+        self._filesystem, self._path = find_object(url, access)
+
+    def find_size(self) -> int:
+        """Bytes of the object."""
+        with storage_errors(self._url):
+            self._traffic.count(requests=1, size=0)
+            return int(self._filesystem.info(self._path)["size"])
+
+    def read(self, start: int, end: int) -> bytes:
+        """Exactly the bytes that were asked for."""
+        with storage_errors(self._url):
+            data = bytes(self._filesystem.cat_file(self._path, start=start, end=end))
+            if len(data) != end - start:
+                msg = f"{len(data)} bytes came where {end - start} were asked for"
+                raise OSError(msg)
+        self._traffic.count(requests=1, size=len(data))
+        return data
+
+    def close(self) -> None:
+        """Nothing is open between requests."""
+
+
+def open_ranged(url: str, reach: Callable[[], RemoteObject], kept: KeptRanges | None, **options: Any) -> DatasetReader:
+    """Open a raster with GDAL on ranges of an object; close it with :func:`close_opened`.
+
+    Parameters
+    ----------
+    url
+        Of the object.
+    reach
+        Makes what its ranges are fetched from.
+    kept
+        Where they are kept, or None.
+    options
+        Of :func:`rasterio.open`.
 
     Raises
     ------
@@ -47,7 +121,7 @@ def open_through_fsspec(url: str, access: Access, traffic: Traffic, **options: A
     RasterioError
         As :func:`rasterio.open`; :func:`find_failure` then tells what storage said.
     """
-    opener = _Container(url, access, traffic)
+    opener = _Container(url, reach, kept)
     _FAILURES.error = None
     return _in_context(lambda: rasterio.open("raster/raster.tif", opener=opener, sharing=False, **options))
 
@@ -58,7 +132,7 @@ def close_opened(dataset: DatasetReader) -> None:
 
 
 def find_failure() -> MosaicError | None:
-    """What storage said when this thread's last read through fsspec failed, once; GDAL only knows that it did."""
+    """What storage said when this thread's last read of ranges failed, once; GDAL only knows that it did."""
     error: MosaicError | None = getattr(_FAILURES, "error", None)
     _FAILURES.error = None
     return error
@@ -72,17 +146,15 @@ def _in_context(call: Callable[[], T]) -> T:
 class _Container(MultiByteRangeResourceContainer):  # type: ignore[misc]  # rasterio has no types
     """What rasterio calls a file system: one object, whatever name it is asked for."""
 
-    def __init__(self, url: str, access: Access, traffic: Traffic) -> None:
-        self._url = url
-        self._traffic = traffic
-        self._filesystem, self._path = find_object(url, access)
-        self._length: int | None = None
+    def __init__(self, url: str, reach: Callable[[], RemoteObject], kept: KeptRanges | None) -> None:
+        self._url, self._reach, self._kept = url, reach, kept
+        self._length: int | None = None if kept is None else kept.find_size(url)
 
     def open(self, path: str, mode: str = "rb", **_: Any) -> _RangedFile:
         """Open the object; nothing else has a name here, so that no sidecar is ever found."""
         if not self.isfile(path) or "w" in mode or "+" in mode:
             raise FileNotFoundError(path)
-        return _RangedFile(self._url, self._filesystem, self._path, self.size(path), self._traffic)
+        return _RangedFile(self._url, self._reach(), self.size(path), self._kept)
 
     def isfile(self, path: str) -> bool:
         """Whether it is the object."""
@@ -112,24 +184,28 @@ class _Container(MultiByteRangeResourceContainer):  # type: ignore[misc]  # rast
         if not self.isfile(path):
             raise FileNotFoundError(path)
         if self._length is None:
-            self._length = int(_noting(self._ask_size))
+            self._length = _noting(self._ask_size)
         return self._length
 
     def _ask_size(self) -> int:
-        with storage_errors(self._url):
-            self._traffic.count(requests=1, size=0)
-            return int(self._filesystem.info(self._path)["size"])
+        remote = self._reach()
+        try:
+            size = remote.find_size()
+        finally:
+            remote.close()
+        if self._kept is not None:
+            self._kept.keep_size(self._url, size)
+        return size
 
 
 class _RangedFile:
     """A file object over ranges of an object."""
 
-    def __init__(self, url: str, filesystem: Any, path: str, length: int, traffic: Traffic) -> None:
+    def __init__(self, url: str, remote: RemoteObject, length: int, kept: KeptRanges | None) -> None:
         self._url = url
-        self._filesystem = filesystem
-        self._path = path
+        self._remote = remote
         self._length = length
-        self._traffic = traffic
+        self._kept = kept
         self._position = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
 
@@ -138,6 +214,7 @@ class _RangedFile:
 
     def __exit__(self, *_: object) -> None:
         self._blocks.clear()
+        self._remote.close()
 
     def tell(self) -> int:
         """Position, bytes."""
@@ -194,12 +271,11 @@ class _RangedFile:
         return b"".join(pieces)
 
     def _fetch(self, start: int, end: int) -> bytes:
-        with storage_errors(self._url):
-            data = bytes(self._filesystem.cat_file(self._path, start=start, end=end))
-            if len(data) != end - start:
-                msg = f"{len(data)} bytes came where {end - start} were asked for"
-                raise OSError(msg)
-        self._traffic.count(requests=1, size=len(data))
+        data = None if self._kept is None else self._kept.find(self._url, start, end)
+        if data is None:
+            data = self._remote.read(start, end)
+            if self._kept is not None:
+                self._kept.keep(self._url, start, data)
         return data
 
 

@@ -37,6 +37,7 @@ from processor.storage.gdal import (
     is_remote,
 )
 from processor.storage.handles import HandlePool
+from processor.storage.kept_ranges import KeptRanges
 from processor.storage.sources import OpenedScene, has_mask, level_grid, open_scene, read_grid, unit_shape
 from processor.storage.traffic import TrafficCount
 from processor.storage.urls import redact_url
@@ -63,11 +64,13 @@ class RasterReader:
         How much decoded source is kept, bytes; 0 keeps nothing beyond the window being read.
     access
         How storage is reached; default: nothing is set.
+    kept
+        Where what is read over the network is kept for the next pass, or None.
     """
 
-    def __init__(self, *, cache_bytes: int, access: Access | None = None) -> None:
+    def __init__(self, *, cache_bytes: int, access: Access | None = None, kept: KeptRanges | None = None) -> None:
         self._capacity = cache_bytes
-        self._gdal = GdalReader(access if access is not None else Access())
+        self._gdal = GdalReader(access if access is not None else Access(), kept)
         self._lock = threading.Lock()
         self._units: OrderedDict[_Key, Future[Pixels]] = OrderedDict()
         self._sizes: dict[_Key, int] = {}

@@ -243,6 +243,7 @@ ROWS = (
     row("shared.debug_logs", True),
     *(row("shared.memory", value, scenes="strips") for value in (0.25, 2)),
     *(row("shared.cache", value, scenes="strips") for value in (0.0001, None)),
+    *(row("shared.disk_cache", value) for value in (None, 1)),
     row("shared.custom_nodata_value", 1234, "pixels", "owners", "statistics", "adjustments", "block maps", "cells"),
     row("shared.window_size", 16, scenes="strips"),
     row("shared.window_size", 2048, scenes="strips"),

@@ -22,6 +22,8 @@ from processor.engine.local import measure_and_solve, render_mosaic
 from processor.engine.plan import plan_run
 from processor.model import RasterRef, Scene, SceneRef, Window
 from processor.progress import Silent
+from processor.storage.access import Access
+from processor.storage.kept_ranges import KeptRanges
 from processor.storage.objects import Store
 from processor.storage.raster import Pixels, RasterReader, open_scene
 
@@ -117,6 +119,45 @@ def test_each_pass_reads_what_it_needs_in_large_requests(
             check(sizes, needed, folder)
             with render_mosaic(plan, measures, solution, reader, tmp_path, Silent(), threads=2):
                 check(proxy.take_sizes(), needed, folder)
+
+
+@pytest.mark.parametrize("backend", ["gdal", "fsspec"])
+@pytest.mark.parametrize("room", [10**9, 4 << 20])
+def test_what_the_first_pass_read_is_not_fetched_again(
+    s3_server: ObjectServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, room: int
+) -> None:
+    s3_server.put_folder(folder, "kept")
+    config = load_config(flags={"global_regression.estimate_stats": False}, environment={})
+
+    def render(base: str, access: Access, kept: KeptRanges | None, scratch: Path) -> tuple[list[list[int]], list[bytes]]:
+        refs = [SceneRef(name=name, priority=0, rasters=(RasterRef(href=f"{base}/{name}.tif"),)) for name in CORNERS]
+        scenes = harmonise([open_scene(ref, access=access) for ref in refs], config).scenes
+        plan = plan_run(scenes, config, read_given(scenes, config, Store()))
+        sizes = []
+        with RasterReader(cache_bytes=CACHE, access=access, kept=kept) as reader:
+            proxy.take_counts()
+            measures, solution = measure_and_solve(plan, reader, Silent(), threads=2)
+            sizes.append(proxy.take_sizes())
+            with render_mosaic(plan, measures, solution, reader, scratch, Silent(), threads=2) as rendered:
+                sizes.append(proxy.take_sizes())
+                return sizes, [block for level in range(4) for block in rendered.mosaic.iter_blocks(level)]
+
+    with run_proxy(s3_server.endpoint, tmp_path / "log") as proxy, KeptRanges(tmp_path / "ranges", room=room) as kept:
+        for name in ("plain", "again"):
+            (tmp_path / name).mkdir()
+        _, expected = render(str(folder), Access(), None, tmp_path / "plain")
+        with watching(monkeypatch) as needed:
+            (first, second), blocks = render(
+                f"{s3_server.base}/kept", s3_access(proxy.url, backend=backend), kept, tmp_path / "again"
+            )
+            check(first, needed, folder)
+    assert blocks == expected
+    if room == 10**9:
+        assert second == []
+        assert kept.held == pytest.approx(sum(first), rel=0.02)  # GDAL reads the first bytes when it opens the object
+    else:  # the rest is fetched
+        assert kept.held <= room
+        assert sum(second) > 0
 
 
 def test_every_task_that_reads_scenes_logs_what_that_took(s3_server: ObjectServer, tmp_path: Path) -> None:
