@@ -22,12 +22,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
 from processor.errors import ExistsError, MosaicError
+from processor.storage.linux import start_writeback
 from processor.storage.local_files import link_file, write_file
 from processor.storage.reading import ObjectInfo, ReadStore, find_filesystem
 from processor.storage.urls import (
@@ -53,7 +55,7 @@ __all__ = [
 ]
 
 _CHUNK: Final = 8 << 20  # bytes read or hashed at once
-_SLICE: Final = 256 * 2**10  # bytes written to a local file at once: of larger ones the kernel makes larger, new pages
+_SLICE: Final = 256 * 2**10  # bytes written to a local file at once: for more, the kernel takes new pages, not those just freed
 _PART: Final = 16 << 20  # bytes of a part of an upload; S3 allows 10,000 parts
 _UPLOADS_AT_ONCE: Final = 4  # parts in flight: bounds memory to 64 MiB for objects below 144 GB
 
@@ -297,7 +299,7 @@ class Store(ReadStore):
         written: list[Written] = []
 
         def fill(stream: BinaryIO) -> None:
-            written.append(_digest(_slice(chunks), stream))
+            written.append(_write_hashed(chunks, stream))
 
         with storage_errors(url):
             write_file(
@@ -407,20 +409,24 @@ def _iter_stream(stream: BinaryIO) -> Iterator[bytes]:
         yield chunk
 
 
-def _slice(chunks: Iterable[bytes]) -> Iterator[memoryview]:
-    """Cut bytes into pieces that fill pages of the kernel's cache which others have just given back (:mod:`.scratch_file`)."""
-    for chunk in chunks:
-        view = memoryview(chunk)
-        for start in range(0, len(view), _SLICE):
-            yield view[start : start + _SLICE]
+def _write_hashed(chunks: Iterable[bytes], stream: BinaryIO) -> Written:
+    """Write bytes to a local file, and hash each piece while it is written."""
+    digest, size = hashlib.sha256(), 0
+    with ThreadPoolExecutor(1, thread_name_prefix="hash") as pool:
+        for chunk in chunks:
+            hashing = pool.submit(digest.update, chunk)
+            view = memoryview(chunk)
+            stream.writelines(view[start : start + _SLICE] for start in range(0, len(view), _SLICE))
+            start_writeback(stream.fileno(), size, len(chunk))
+            size += len(chunk)
+            hashing.result()
+    return Written(size=size, sha256=digest.hexdigest())
 
 
-def _digest(chunks: Iterable[bytes | memoryview], stream: BinaryIO | None = None) -> Written:
-    """Measure and hash bytes, and write them where a stream is given."""
+def _digest(chunks: Iterable[bytes]) -> Written:
+    """Measure and hash bytes."""
     digest, size = hashlib.sha256(), 0
     for chunk in chunks:
         digest.update(chunk)
         size += len(chunk)
-        if stream is not None:
-            stream.write(chunk)
     return Written(size=size, sha256=digest.hexdigest())

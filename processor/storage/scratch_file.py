@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 import threading
-from functools import cache
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Protocol
+
+from processor.storage.linux import punch_hole
 
 __all__ = ["ScratchBytes", "ScratchFile", "ScratchMemory"]
-
-_KEEP_SIZE: Final = 1  # from Linux's falloc.h
-_PUNCH_HOLE: Final = 2
 
 
 class ScratchBytes(Protocol):
@@ -88,9 +84,7 @@ class ScratchFile:
 
     def free(self, offset: int, size: int) -> None:
         """Make a hole; where that is not possible the piece stays until the file is removed."""
-        punch = _find_fallocate()
-        if punch is not None and size:
-            punch(self._descriptor, _PUNCH_HOLE | _KEEP_SIZE, offset, size)
+        punch_hole(self._descriptor, offset, size)
 
     def close(self) -> None:
         """Close the file."""
@@ -125,14 +119,3 @@ class ScratchMemory:
     def close(self) -> None:
         """Forget everything."""
         self._pieces.clear()
-
-
-@cache
-def _find_fallocate() -> Any:
-    """The C library's function that makes holes, or None where there is none."""
-    if not sys.platform.startswith("linux"):
-        return None
-    function = getattr(ctypes.CDLL(None), "fallocate64", None)
-    if function is not None:
-        function.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    return function
