@@ -1,9 +1,10 @@
-"""What was read over the network in one pass, kept in a scratch file for the next."""
+"""What was read over the network in one pass, kept in a scratch file for the next, and for whoever reads on from there."""
 
 from __future__ import annotations
 
 import bisect
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -16,12 +17,45 @@ __all__ = ["KeptRanges"]
 
 @dataclass(slots=True)
 class _Object:
-    """Ranges of one object, by where they start; ``ends`` and ``places`` (offsets in the scratch file) in the same order."""
+    """Ranges of one object that share no byte.
+
+    size: of the object, or None as long as nobody asked.
+    starts, ends, places: of what is kept, by where it starts; places are offsets in the scratch file.
+    coming: start and end of what is being fetched.
+    """
 
     size: int | None = None
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
+    coming: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, start: int, size: int, place: int) -> None:
+        """Keep a range."""
+        i = bisect.bisect_left(self.starts, start)
+        self.starts.insert(i, start)
+        self.ends.insert(i, start + size)
+        self.places.insert(i, place)
+
+    def find(self, start: int, end: int) -> tuple[list[tuple[int, int]], int]:
+        """Places and sizes of what is kept of a range from its start on, and where that ends."""
+        pieces: list[tuple[int, int]] = []
+        i = bisect.bisect_right(self.starts, start) - 1
+        while start < end and 0 <= i < len(self.starts) and self.starts[i] <= start < self.ends[i]:
+            stop = min(end, self.ends[i])
+            pieces.append((self.places[i] + start - self.starts[i], stop - start))
+            start, i = stop, i + 1
+        return pieces, start
+
+    def is_coming(self, position: int) -> bool:
+        """Whether a byte is being fetched."""
+        return any(start <= position < end for start, end in self.coming)
+
+    def bound(self, start: int, end: int) -> int:
+        """Where the range from ``start`` on ends that is neither kept nor coming, at most ``end``."""
+        i = bisect.bisect_right(self.starts, start)
+        taken = [other for other, _ in self.coming if other > start] + self.starts[i : i + 1]
+        return min([end, *taken])
 
 
 class KeptRanges:
@@ -37,9 +71,9 @@ class KeptRanges:
 
     def __init__(self, path: Path, *, room: int) -> None:
         self._file = ScratchFile(path)
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._objects: dict[str, _Object] = {}
-        self._room, self._end = room, 0
+        self._room, self._held = room, 0
 
     def __enter__(self) -> Self:
         """Nothing is kept yet."""
@@ -52,55 +86,69 @@ class KeptRanges:
     @property
     def held(self) -> int:
         """Bytes kept so far."""
-        return self._end
+        return self._held
 
-    def find_size(self, url: str) -> int | None:
-        """Size of an object, where that was kept."""
-        with self._lock:
-            known = self._objects.get(url)
-            return None if known is None else known.size
-
-    def keep_size(self, url: str, size: int) -> None:
-        """Keep the size of an object."""
-        with self._lock:
-            self._objects.setdefault(url, _Object()).size = size
-
-    def find(self, url: str, start: int, end: int) -> bytes | None:
-        """The bytes of an object from ``start`` to ``end``, or None where not all of them were kept."""
-        pieces: list[tuple[int, int]] = []  # place, size
-        with self._lock:
-            known = self._objects.get(url)
-            while known is not None and start < end:
-                i = bisect.bisect_right(known.starts, start) - 1
-                if i < 0 or known.ends[i] <= start:
-                    return None
-                stop = min(end, known.ends[i])
-                pieces.append((known.places[i] + start - known.starts[i], stop - start))
-                start = stop
-        if start < end:
-            return None
-        return b"".join(self._file.read(place, size) for place, size in pieces)
-
-    def keep(self, url: str, start: int, data: bytes) -> None:
-        """Keep bytes of an object, if there is room; a disk that is full keeps no more, which is no error.
-
-        What is kept of one place twice (two threads may have fetched it) is found under either.
-        """
-        with self._lock:
-            place = self._end
-            if not data or place + len(data) > self._room:
-                return
-            self._end += len(data)
-        try:
-            self._file.write(place, data)
-        except OSError:  # it will be read over the network again
-            self._room = 0
-            return
-        with self._lock:
+    def find_size(self, url: str, ask: Callable[[], int]) -> int:
+        """Size of an object, which is asked for once."""
+        with self._changed:
             known = self._objects.setdefault(url, _Object())
-            i = bisect.bisect_left(known.starts, start)
-            if i < len(known.starts) and known.starts[i] == start and known.ends[i] >= start + len(data):
-                return
-            known.starts.insert(i, start)
-            known.ends.insert(i, start + len(data))
-            known.places.insert(i, place)
+        if known.size is None:
+            known.size = ask()
+        return known.size
+
+    def read(
+        self, url: str, start: int, end: int, fetch: Callable[[int, int], bytes], *, ahead: int = 0, length: int | None = None
+    ) -> bytes:
+        """Read bytes of an object and keep them; what is kept is not fetched again, what another thread fetches is waited for.
+
+        Parameters
+        ----------
+        url
+            Of the object.
+        start, end
+            Of the bytes.
+        fetch
+            Fetches a range, exactly; its errors are passed on.
+        ahead
+            Bytes to fetch at once where some are missing, also beyond ``end``.
+        length
+            Of the object; needed to read ahead.
+        """
+        known = self._objects.setdefault(url, _Object())
+        while True:
+            with self._changed:
+                pieces, missing = known.find(start, end)
+                room = self._room - self._held
+                if missing < end and room >= end - missing:
+                    if known.is_coming(missing):
+                        self._changed.wait()
+                        continue
+                    limit = end if length is None else min(length, max(end, missing + min(ahead, room)))
+                    stop = known.bound(missing, limit)
+                    known.coming.append((missing, stop))
+            if missing >= end:
+                return b"".join(self._file.read(place, size) for place, size in pieces)
+            if room < end - missing:
+                return fetch(start, end)
+            self._fetch(known, missing, stop, fetch)
+
+    def _fetch(self, known: _Object, start: int, end: int, fetch: Callable[[int, int], bytes]) -> None:
+        """Fetch a range and keep it; a disk that is full keeps nothing more, which is no error."""
+        kept = None
+        try:
+            data = fetch(start, end)
+            with self._changed:
+                place = self._held
+                has_room = place + len(data) <= self._room
+                self._held += len(data) if has_room else 0
+            if has_room:
+                self._file.write(place, data)
+                kept = place
+        except OSError:  # of the scratch file: those of storage have been wrapped
+            self._room = 0
+        finally:
+            with self._changed:
+                known.coming.remove((start, end))
+                if kept is not None:
+                    known.add(start, end - start, kept)
+                self._changed.notify_all()

@@ -10,6 +10,7 @@ import contextvars
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, Final, Protocol, Self, TypeVar
 
 import rasterio
@@ -30,6 +31,7 @@ T = TypeVar("T")
 _BLOCK: Final = 64 * 2**10
 _BLOCKS: Final = 32  # kept of a file
 _LARGEST: Final = 16 * 2**20  # bytes of one request
+_AHEAD: Final = 4 * 2**20  # bytes fetched at once where there is a place to keep them
 
 # rasterio keeps openers and open files in context variables, which each thread has its own of; a file that one thread opened
 # may be closed by another only where both do it in one context.
@@ -148,7 +150,7 @@ class _Container(MultiByteRangeResourceContainer):  # type: ignore[misc]  # rast
 
     def __init__(self, url: str, reach: Callable[[], RemoteObject], kept: KeptRanges | None) -> None:
         self._url, self._reach, self._kept = url, reach, kept
-        self._length: int | None = None if kept is None else kept.find_size(url)
+        self._length: int | None = None
 
     def open(self, path: str, mode: str = "rb", **_: Any) -> _RangedFile:
         """Open the object; nothing else has a name here, so that no sidecar is ever found."""
@@ -184,18 +186,14 @@ class _Container(MultiByteRangeResourceContainer):  # type: ignore[misc]  # rast
         if not self.isfile(path):
             raise FileNotFoundError(path)
         if self._length is None:
-            self._length = _noting(self._ask_size)
+            self._length = _noting(
+                lambda: self._ask_size() if self._kept is None else self._kept.find_size(self._url, self._ask_size)
+            )
         return self._length
 
     def _ask_size(self) -> int:
-        remote = self._reach()
-        try:
-            size = remote.find_size()
-        finally:
-            remote.close()
-        if self._kept is not None:
-            self._kept.keep_size(self._url, size)
-        return size
+        with closing(self._reach()) as remote:
+            return remote.find_size()
 
 
 class _RangedFile:
@@ -258,7 +256,7 @@ class _RangedFile:
 
     def _read_range(self, start: int, end: int) -> bytes:
         if end - start >= _BLOCK:
-            return self._fetch(start, end)
+            return self._fetch(start, end, ahead=_AHEAD)  # blocks of pixels are read in their order, what is smaller is not
         pieces = []
         for number in range(start // _BLOCK, (end - 1) // _BLOCK + 1):
             block = self._blocks.get(number)
@@ -270,13 +268,10 @@ class _RangedFile:
             pieces.append(block[max(0, start - number * _BLOCK) : end - number * _BLOCK])
         return b"".join(pieces)
 
-    def _fetch(self, start: int, end: int) -> bytes:
-        data = None if self._kept is None else self._kept.find(self._url, start, end)
-        if data is None:
-            data = self._remote.read(start, end)
-            if self._kept is not None:
-                self._kept.keep(self._url, start, data)
-        return data
+    def _fetch(self, start: int, end: int, *, ahead: int = 0) -> bytes:
+        if self._kept is None:
+            return self._remote.read(start, end)
+        return self._kept.read(self._url, start, end, self._remote.read, ahead=ahead, length=self._length)
 
 
 def _noting(call: Callable[[], T]) -> T:

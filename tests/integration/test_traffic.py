@@ -150,11 +150,12 @@ def test_what_the_first_pass_read_is_not_fetched_again(
             (first, second), blocks = render(
                 f"{s3_server.base}/kept", s3_access(proxy.url, backend=backend), kept, tmp_path / "again"
             )
+            least = needed.count_bytes(folder)
             check(first, needed, folder)
     assert blocks == expected
     if room == 10**9:
         assert second == []
-        assert kept.held == pytest.approx(sum(first), rel=0.02)  # GDAL reads the first bytes when it opens the object
+        assert least <= kept.held <= MOST_BYTES * least
     else:  # the rest is fetched
         assert kept.held <= room
         assert sum(second) > 0
