@@ -211,6 +211,7 @@ def main() -> None:
     parser.add_argument("--filled", type=float, default=0.6, help="share of the tiles that have pixels")
     parser.add_argument("--s3", action="store_true", help="on an S3 server instead of files")
     parser.add_argument("--folder", type=Path, help="where everything goes, and is removed in the end")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--assemble", metavar="JSON", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.assemble:
@@ -236,6 +237,9 @@ def main() -> None:
             check(base, options.edge, options.filled, figures, access)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if options.json:
+        print(json.dumps({"edge": options.edge, "s3": options.s3, "parts_bytes": size, **figures}))
+        return
     seconds, size_of = figures["mosaic_s"], figures["mosaic_bytes"]
     rows = {
         "image": f"{options.edge} x {options.edge} x 3 uint16, {options.filled:.0%} of {figures['parts']} tiles with pixels",

@@ -75,7 +75,7 @@ def make_kernels(results: Results) -> str:
 
 
 def make_parts(results: Results) -> str:
-    """Plan, solves and seamlines."""
+    """Plan, solves, seamlines and assembly."""
     plan, solve, cells = results["plan"], results["global solve"], results["seamlines"]
     lines = [_row("", "wall, s", "CPU, s", "peak, MB"), _row("---", *["---:"] * 3)]
     lines += [
@@ -99,6 +99,10 @@ def make_parts(results: Results) -> str:
             solve["peak_rss_mb"],
         ),
     ]
+    for name in ("assembly", "assembly on S3"):
+        made = results[name]
+        what = f"{name}: {made['edge']:,}² x 3 uint16 from {made['parts']} parts, {made['mosaic_bytes'] / 1e9:.1f} GB"
+        lines.append(_row(what, f"{made['mosaic_s']:.1f}", "", f"{made['peak_mb']:.0f}"))
     return "\n".join(lines)
 
 

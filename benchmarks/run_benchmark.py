@@ -71,6 +71,8 @@ def list_parts(environment: dict[str, str]) -> dict[str, Callable[[], dict[str, 
         "plan": lambda: run_script(environment, "bench_plan.py"),
         "global solve": lambda: run_script(environment, "bench_solve.py"),
         "seamlines": lambda: run_script(environment, "bench_seamlines.py"),
+        "assembly": lambda: run_script(environment, "bench_assembly.py", "--edge", "30000", "--json"),
+        "assembly on S3": lambda: run_script(environment, "bench_assembly.py", "--edge", "30000", "--json", "--s3"),
     }
 
 

@@ -22,6 +22,7 @@ KNOWN: dict[str, Any] = {
     "delete_temp_dir": True,
     "shared_debug_logs": False,
     "shared_cache": "auto",
+    "shared_disk_cache": "auto",
     "shared_custom_nodata_value": None,
     "shared_window_size": 1024,
     "shared_image_threads": "auto",
