@@ -10,7 +10,7 @@ import contextvars
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Final, Protocol, Self, TypeVar
 
 import rasterio
@@ -124,6 +124,8 @@ def open_ranged(url: str, reach: Callable[[], RemoteObject], kept: KeptRanges | 
         As :func:`rasterio.open`; :func:`find_failure` then tells what storage said.
     """
     opener = _Container(url, reach, kept)
+    if kept is not None:
+        opener.fetch_head(kept)
     _FAILURES.error = None
     return _in_context(lambda: rasterio.open("raster/raster.tif", opener=opener, sharing=False, **options))
 
@@ -151,6 +153,12 @@ class _Container(MultiByteRangeResourceContainer):  # type: ignore[misc]  # rast
     def __init__(self, url: str, reach: Callable[[], RemoteObject], kept: KeptRanges | None) -> None:
         self._url, self._reach, self._kept = url, reach, kept
         self._length: int | None = None
+
+    def fetch_head(self, kept: KeptRanges) -> None:
+        """Fetch what opening reads first, before other threads have to wait for this one to open it."""
+        with suppress(MosaicError), closing(self._reach()) as remote:  # opening meets the error again, and tells it
+            size = kept.find_size(self._url, remote.find_size)
+            kept.read(self._url, 0, min(_BLOCK, size), remote.read)
 
     def open(self, path: str, mode: str = "rb", **_: Any) -> _RangedFile:
         """Open the object; nothing else has a name here, so that no sidecar is ever found."""
