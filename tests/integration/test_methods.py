@@ -305,4 +305,4 @@ def test_the_report_is_drawn_whatever_is_off(off: tuple[str, ...], bench: Bench,
     assert len(names) == len(off)
     files = read_files(tmp_path / "out" / "m")
     assert files["overview.png"].startswith(b"\x89PNG")
-    assert files["report.html"].count(b"<img") >= 2
+    assert files["report.html"].count(b"<svg") >= 2
