@@ -85,7 +85,7 @@ class KeptRanges:
 
     @property
     def held(self) -> int:
-        """Bytes kept so far."""
+        """Bytes of the room that are taken, also by what is being fetched or failed to come."""
         return self._held
 
     def find_size(self, url: str, ask: Callable[[], int]) -> int:
@@ -126,29 +126,24 @@ class KeptRanges:
                     limit = end if length is None else min(length, max(end, missing + min(ahead, room)))
                     stop = known.bound(missing, limit)
                     known.coming.append((missing, stop))
+                    place, self._held = self._held, self._held + stop - missing
             if missing >= end:
-                return b"".join(self._file.read(place, size) for place, size in pieces)
+                return b"".join(self._file.read(offset, size) for offset, size in pieces)
             if room < end - missing:
                 return fetch(start, end)
-            self._fetch(known, missing, stop, fetch)
+            self._fetch(known, missing, stop, place, fetch)
 
-    def _fetch(self, known: _Object, start: int, end: int, fetch: Callable[[int, int], bytes]) -> None:
-        """Fetch a range and keep it; a disk that is full keeps nothing more, which is no error."""
-        kept = None
+    def _fetch(self, known: _Object, start: int, end: int, place: int, fetch: Callable[[int, int], bytes]) -> None:
+        """Fetch a range and keep it at its place; a disk that is full keeps nothing more, which is no error."""
+        is_kept = False
         try:
-            data = fetch(start, end)
-            with self._changed:
-                place = self._held
-                has_room = place + len(data) <= self._room
-                self._held += len(data) if has_room else 0
-            if has_room:
-                self._file.write(place, data)
-                kept = place
+            self._file.write(place, fetch(start, end))
+            is_kept = True
         except OSError:  # of the scratch file: those of storage have been wrapped
             self._room = 0
         finally:
             with self._changed:
                 known.coming.remove((start, end))
-                if kept is not None:
-                    known.add(start, end - start, kept)
+                if is_kept:
+                    known.add(start, end - start, place)
                 self._changed.notify_all()
