@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import BotoCoreError
 from loopback import Fault
 
+from processor.errors import MosaicError
 from processor.storage.access import S3, Access, Gs
 from processor.storage.objects import Store, find_filesystem
 
@@ -222,7 +224,7 @@ def _wait_for_bucket(access: Access) -> None:
                 filesystem.call_s3("create_bucket", Bucket=BUCKET)
             store.write_bytes(f"s3://{BUCKET}/ready", b"", overwrite=True)
             store.write_bytes(f"s3://{BUCKET}/ready", b"ready", overwrite=True)
-        except Exception:
+        except (OSError, MosaicError, BotoCoreError):
             if time.monotonic() > end:
                 raise
             time.sleep(0.1)

@@ -175,3 +175,15 @@ def test_every_task_that_reads_scenes_logs_what_that_took(s3_server: ObjectServe
         events = [event for event in call("task", phase, "--run", url).events if event["event"] == "traffic"]
         assert [event["stage"] for event in events] == ([] if phase == "solve" else [phase])
         assert all(event["requests"] > 0 and event["bytes"] > 0 for event in events)
+
+
+@pytest.mark.parametrize(("options", "stages"), [((), ["measure"]), (("--shared.disk_cache", "null"), ["measure", "render"])])
+def test_a_run_reads_the_network_once_unless_nothing_may_be_kept(
+    s3_server: ObjectServer, folder: Path, tmp_path: Path, options: tuple[str, ...], stages: list[str]
+) -> None:
+    scenes = s3_server.put_folder(folder, "traffic-run")
+    words = [f"{scenes}/{name}.tif" for name in CORNERS] + ["--output", str(tmp_path / "out"), "--item-id", "m"]
+    words += ["--global_regression.estimate_stats", "false", "--shared.cache", "0.001", *options, *s3_server.options]
+    finished = call_command("run", *words, cwd=tmp_path, scratch=tmp_path / "scratch")
+    assert finished.code == 0, finished.stderr
+    assert [event["stage"] for event in finished.events if event["event"] == "traffic"] == stages
