@@ -28,17 +28,17 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
-from processor.engine.pool import map_ordered
-from processor.engine.tasks import TILE_BLOCKS
+from processor.config.sections import Io
+from processor.execution.task_store import Workplace
+from processor.execution.tasks import TILE_BLOCKS
+from processor.execution.tile_parts import PartedBlocks, PartHead, PartReader, describe_raster, part_levels
+from processor.geotiff.cog.tiles import BlockStore, ShiftedBlocks
+from processor.geotiff.cog.writer import CogProfile, CogSpec, Pyramid, check_cog, write_cog_head
 from processor.model import Grid
-from processor.parameters import Io
-from processor.publish import Destination, publish_raster
-from processor.storage.access import resolve_access
-from processor.storage.blocks import BlockStore, ShiftedBlocks
-from processor.storage.cog import CogProfile, CogSpec, Pyramid, check_cog, write_cog_head
-from processor.storage.objects import Store, join_url
-from processor.storage.parts import PartedBlocks, PartHead, PartReader, describe_raster, part_levels
-from processor.workplace import Workplace
+from processor.process.threads import map_ordered
+from processor.publish.destination import Destination, publish_raster
+from processor.storage.options import resolve_access
+from processor.storage.store import Store, join_url
 
 _BLOCK = 512
 _TILE = TILE_BLOCKS * _BLOCK

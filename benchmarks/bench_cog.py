@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 
+from processor.geotiff.cog.codecs import decode_block, encode_block
+from processor.geotiff.cog.overviews import reduce_average, reduce_nearest
+from processor.geotiff.cog.writer import BlockStore, CogProfile, CogSpec, Pyramid, iter_cog, write_cog
 from processor.model import Grid
-from processor.storage.codecs import decode_block, encode_block
-from processor.storage.cog import BlockStore, CogProfile, CogSpec, Pyramid, iter_cog, write_cog
-from processor.storage.pyramid import reduce_average, reduce_nearest
 
 CODECS: list[tuple[Any, tuple[int | None, ...]]] = [
     ("deflate", (1, 3, 6, 9)),

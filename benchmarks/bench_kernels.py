@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from rasterio.transform import Affine
 from rasterio.windows import Window as RasterWindow
 
+from processor.geotiff.cog.codecs import CogProfile, decode_block, encode_block
+from processor.geotiff.cog.overviews import reduce_average
 from processor.model import Adjustment, BlockGrid, Bounds, Grid, LocalCorrection, Window
-from processor.stages.global_regression import apply_adjustment
-from processor.stages.local_block_adjustment import apply_correction, compute_block_sums, compute_surface
-from processor.stages.merge_rasters import apply_dtype, merge_layer
-from processor.stages.moments import compute_valid_moments
-from processor.storage.codecs import CogProfile, decode_block, encode_block
-from processor.storage.pyramid import reduce_average
+from processor.stages.matching.global_regression import apply_adjustment
+from processor.stages.matching.local_block_adjustment import apply_correction, compute_block_sums, compute_surface
+from processor.stages.merge.merge_rasters import apply_dtype, merge_layer
+from processor.stages.statistics import compute_valid_moments
 
 EDGE, BANDS = 1024, 4
 STRIP = 48  # rows that are corrected in one step

@@ -20,11 +20,11 @@ from bench_seamlines import make_footprints
 from rasterio.crs import CRS
 
 from processor.config import load_config
-from processor.engine.measure import Measures, SceneMeasures
-from processor.engine.plan import Plan, plan_run
-from processor.engine.solve import solve
 from processor.model import Band, Bounds, Grid, Moments, Overlap, OverlapSamples, Scene, Source
-from processor.runtime import tune_process
+from processor.mosaic.measure import Measures, SceneMeasures
+from processor.mosaic.plan import Plan, plan_run
+from processor.mosaic.solve import solve
+from processor.process.memory import tune_process
 
 BANDS, PIXEL = 4, 2.0
 

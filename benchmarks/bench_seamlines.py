@@ -19,7 +19,7 @@ import numpy as np
 import shapely
 from shapely import Polygon
 
-from processor.stages.voronoi_center_seamline import solve_cells
+from processor.stages.seamlines.voronoi_center_seamline import solve_cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

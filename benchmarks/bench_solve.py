@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from processor.model import Adjustment, Moments, Overlap
-from processor.stages.global_regression import solve_adjustments
+from processor.stages.matching.global_regression import solve_adjustments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -28,15 +28,15 @@ from typing import Any
 from make_scenes import parse_pair
 
 from processor.config import OPERATIONAL, load_config
-from processor.engine.tasks import CHUNKS_PER_TASK, TILE_BLOCKS
-from processor.executors import plan_tasks
-from processor.phases import list_phases, open_run
-from processor.progress import Silent
-from processor.run import Request, prepare
-from processor.storage.objects import Store
-from processor.storage.traffic import Traffic
-from processor.synthetic import SceneRecipe, make_scenes
-from processor.work import run_shard
+from processor.execution.executors import plan_tasks
+from processor.execution.phases import list_phases, open_run
+from processor.execution.run import Request, prepare
+from processor.execution.tasks import CHUNKS_PER_TASK, TILE_BLOCKS
+from processor.execution.work import run_shard
+from processor.geotiff.traffic import Traffic
+from processor.process.progress import Silent
+from processor.storage.store import Store
+from processor.synthetic.scenes import SceneRecipe, make_scenes
 
 _GB = 1e9
 _BANDS = 4

@@ -30,14 +30,14 @@ from bench_kernels import measure_kernels
 from floor import make_vrt
 
 from processor.config import load_config
-from processor.engine.harmonise import harmonise
-from processor.engine.local import measure_and_solve, render_mosaic
-from processor.engine.plan import Plan, plan_run
+from processor.geotiff.reader import RasterReader, open_scene
 from processor.model import RasterRef, SceneRef
-from processor.progress import Silent
-from processor.runtime import tune_process
-from processor.storage.raster import RasterReader, open_scene
-from processor.synthetic import SceneRecipe, make_scenes
+from processor.mosaic.passes import measure_and_solve, render_mosaic
+from processor.mosaic.plan import Plan, plan_run
+from processor.process.memory import tune_process
+from processor.process.progress import Silent
+from processor.scenes.unify import harmonise
+from processor.synthetic.scenes import SceneRecipe, make_scenes
 
 ROUNDS = 3
 ATTEMPTS = 3

@@ -11,7 +11,7 @@ import rasterio
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from processor.cli import main
+from processor.cli.commands import main
 
 _PLAIN = {
     "methods.matching_global_method": "null",

@@ -9,7 +9,7 @@ import argparse
 import time
 from pathlib import Path
 
-from processor.synthetic import SceneRecipe, make_scenes
+from processor.synthetic.scenes import SceneRecipe, make_scenes
 
 
 def parse_pair(text: str) -> tuple[int, int]:

@@ -20,16 +20,16 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from processor.config import flat_name, iter_parameters, load_config
-from processor.engine.plan import Plan
-from processor.engine.pool import resolve_threads
-from processor.engine.stage_rasters import find_last_stage
 from processor.errors import ConfigError, PermanentError
-from processor.estimate import find_cache_bytes
-from processor.placement import check_places, find_kept_stages
-from processor.progress import LogProgress, Silent
-from processor.run import Request, execute, prepare
-from stac.read import safe_name
-from stac.request import SearchRequest
+from processor.execution.run import Request, execute, prepare
+from processor.mosaic.estimate import find_cache_bytes
+from processor.mosaic.plan import Plan
+from processor.mosaic.stage_outputs import find_last_stage
+from processor.process.progress import LogProgress, Silent
+from processor.process.threads import resolve_threads
+from processor.publish.output_paths import check_places, find_kept_stages
+from stac.api.request import SearchRequest
+from stac.read.items import safe_name
 
 __all__ = ["pipeline"]
 
@@ -62,7 +62,7 @@ def pipeline(
     shared_input_images
         A folder, a glob, a list of paths, the path or URL of an ItemCollection, or an ItemCollection itself: decoded, or an
         object with ``to_dict``, such as pystac's. Relative hrefs of such a one start from the working folder. Or a search on
-        a STAC API, ``stac.request.SearchRequest``.
+        a STAC API, ``stac.api.request.SearchRequest``.
     shared_output_image_path
         Path or URL of the mosaic, a .tif.
     **parameters

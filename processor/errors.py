@@ -1,7 +1,7 @@
 """The errors of the project: one root and the two branches that mean something to Kubernetes.
 
 A permanent error cannot be mended by trying again (bad input, bad configuration); a transient one can (storage, network).
-Foreign errors are wrapped once, where they enter, with ``raise … from``. Only :mod:`processor.cli` knows exit codes.
+Foreign errors are wrapped once, where they enter, with ``raise … from``. Only :mod:`processor.cli.commands` knows exit codes.
 """
 
 from __future__ import annotations

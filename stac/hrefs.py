@@ -11,7 +11,7 @@ import re
 from typing import Final
 from urllib.parse import quote, unquote
 
-from processor.storage.urls import redact_url
+from processor.storage.url import redact_url
 
 __all__ = [
     "MAX_HREF_LENGTH",

@@ -6,10 +6,10 @@ a field says otherwise; rows count down from the top, columns from the left.
 
 from __future__ import annotations
 
+from processor.model.findings import Artifact, Finding
 from processor.model.grid import Bounds, Grid, Window
-from processor.model.matching import Adjustment, BlockGrid, BlockMap, Cell, LocalCorrection, Moments, Overlap, OverlapSamples
-from processor.model.outcome import Artifact, Finding
 from processor.model.scene import Band, Declared, Mask, MaskRef, Part, Provenance, RasterRef, Scaling, Scene, SceneRef, Source
+from processor.model.statistics import Adjustment, BlockGrid, BlockMap, Cell, LocalCorrection, Moments, Overlap, OverlapSamples
 
 __all__ = [
     "Adjustment",

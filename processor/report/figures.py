@@ -28,8 +28,8 @@ from processor.model import (
     Overlap,
     Scene,
 )
-from processor.stages.global_regression import compute_contrast
-from processor.stages.local_block_adjustment import apply_correction, compute_departure
+from processor.stages.matching.global_regression import compute_contrast
+from processor.stages.matching.local_block_adjustment import apply_correction, compute_departure
 
 __all__ = [
     "STATES",

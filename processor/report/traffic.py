@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from processor.logs import log_event
-from processor.storage.traffic import TrafficCount
+from processor.geotiff.traffic import TrafficCount
+from processor.process.logs import log_event
 
 __all__ = ["TRAFFIC_NAME", "PassTraffic"]
 

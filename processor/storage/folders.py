@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from processor.errors import StorageError
-from processor.storage.objects import Store, find_filesystem
-from processor.storage.urls import is_absence, parse_url, parse_writable_url, redact_url, storage_errors
+from processor.storage.store import Store, find_filesystem
+from processor.storage.url import is_absence, parse_url, parse_writable_url, redact_url, storage_errors
 
 __all__ = ["list_names", "read_range", "remove_folder"]
 

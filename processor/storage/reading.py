@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, Final, TypeVar, cast
 import fsspec
 
 from processor.errors import ConfigError, InputError
-from processor.storage.access import Access, resolve_access
+from processor.storage.options import Access, resolve_access
 from processor.storage.retry import MOST_ROUNDS, repeat
-from processor.storage.urls import Place, is_absence, parse_url, redact_url, storage_errors
+from processor.storage.url import Place, is_absence, parse_url, redact_url, storage_errors
 
 __all__ = ["ObjectInfo", "ReadStore", "find_filesystem", "find_object"]
 

@@ -20,9 +20,9 @@ from rasterio.windows import Window as RasterioWindow
 from rio_cogeo.cogeo import cog_validate
 
 from processor.errors import PermanentError
-from processor.model import Grid, Moments
-from processor.storage.codecs import DTYPES, encode_block
-from processor.storage.cog import (
+from processor.geotiff.cog.codecs import DTYPES, encode_block
+from processor.geotiff.cog.overviews import reduce_average
+from processor.geotiff.cog.writer import (
     BlockStore,
     CogProfile,
     CogSpec,
@@ -34,8 +34,8 @@ from processor.storage.cog import (
     write_cog_array,
     write_cog_head,
 )
-from processor.storage.pyramid import reduce_average
-from processor.storage.raster import read_decimated
+from processor.geotiff.reader import read_decimated
+from processor.model import Grid, Moments
 
 UTM = CRS.from_epsg(32735).to_wkt(version="WKT2_2019")
 

@@ -27,9 +27,9 @@ from shapely import MultiPolygon, Polygon, box
 
 from processor.config import Inputs
 from processor.model import Artifact, Band, Grid, Provenance, Scene, Source
-from stac.collection import extend_collection, make_collection
-from stac.item import EXTENSIONS, ItemPlaces, MosaicBand, Parent, RasterMetadata, create_item, create_item_collection
-from stac.read import parse_item_collection
+from stac.read.items import parse_item_collection
+from stac.write.collection import extend_collection, make_collection
+from stac.write.item import EXTENSIONS, ItemPlaces, MosaicBand, Parent, RasterMetadata, create_item, create_item_collection
 
 SCHEMAS = Path(__file__).parents[2].parent / "shared" / "schemas"
 CORE = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"

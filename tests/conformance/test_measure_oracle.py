@@ -17,16 +17,16 @@ from rasterio.transform import Affine
 from scenes import LEFT, TOP, gradient_truth, write_scene
 
 from processor.config import load_config
-from processor.engine.local import measure_and_solve
-from processor.engine.measure import Measures, mask_factor, measure_chunk, merge_chunks
-from processor.engine.plan import Plan, plan_run
-from processor.engine.solve import Solution
 from processor.errors import InputError
+from processor.geotiff.reader import RasterReader, open_scene
 from processor.model import BlockGrid, Moments, RasterRef, SceneRef
-from processor.progress import Silent
-from processor.stages.local_block_adjustment import BlockSums
-from processor.storage.raster import RasterReader, open_scene
-from processor.synthetic import SceneRecipe, make_scenes
+from processor.mosaic.measure import Measures, mask_factor, measure_chunk, merge_chunks
+from processor.mosaic.passes import measure_and_solve
+from processor.mosaic.plan import Plan, plan_run
+from processor.mosaic.solve import Solution
+from processor.process.progress import Silent
+from processor.stages.matching.local_block_adjustment import BlockSums
+from processor.synthetic.scenes import SceneRecipe, make_scenes
 
 F64 = NDArray[Any]
 Bool = NDArray[np.bool_]
@@ -193,7 +193,7 @@ def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     SETS[name](folder)
     paths = sorted(folder.glob("*.tif"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("processor.engine.chunks.CHUNK_EDGE", edge)
+        patch.setattr("processor.mosaic.chunks.CHUNK_EDGE", edge)
         plan = make_plan(paths, local_block_adjustment__number_of_blocks=30)
     return {path.stem: read_known(path) for path in paths}, plan, measure_only(plan)
 
@@ -340,7 +340,7 @@ def flatten(value: object) -> Iterator[object]:
 def test_the_result_is_the_same_to_the_last_bit_for_any_threads_and_order(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("processor.engine.chunks.CHUNK_EDGE", 64)
+    monkeypatch.setattr("processor.mosaic.chunks.CHUNK_EDGE", 64)
     SETS[name](tmp_path)
     paths = sorted(tmp_path.glob("*.tif"))
     expected = list(flatten(measure(make_plan(paths, shared__tile_threads=1))))
@@ -371,8 +371,8 @@ def test_a_scene_without_a_valid_pixel_is_named(tmp_path: Path) -> None:
 
 
 def test_a_wide_scene_has_a_footprint_that_covers_it_within_a_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("processor.engine.measure._MASK_EDGE", 40)
-    monkeypatch.setattr("processor.engine.chunks.CHUNK_EDGE", 47)
+    monkeypatch.setattr("processor.mosaic.measure._MASK_EDGE", 40)
+    monkeypatch.setattr("processor.mosaic.chunks.CHUNK_EDGE", 47)
     write_known(tmp_path, "a", draw_mask(150, 170, 3, ragged=30))
     plan = make_plan([tmp_path / "a.tif"])
     factor = mask_factor(plan.scenes[0].grid)

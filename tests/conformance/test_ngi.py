@@ -17,8 +17,8 @@ from rasterio.windows import from_bounds
 from rio_cogeo.cogeo import cog_validate
 
 from processor.config import load_config
-from processor.progress import Silent
-from processor.run import Outcome, Request, run
+from processor.execution.run import Outcome, Request, run
+from processor.process.progress import Silent
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "ngi"
 REFERENCE = SHARED / "reference"

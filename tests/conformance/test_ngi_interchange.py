@@ -12,7 +12,7 @@ import rasterio
 from numpy.typing import NDArray
 from small_runs import Made, make, make_plan
 
-from processor.products import make_data_products
+from processor.publish.artifacts import make_data_products
 
 NGI = Path(__file__).parents[2].parent / "shared" / "data" / "ngi"
 REFERENCE = NGI / "reference"

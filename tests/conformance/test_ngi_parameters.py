@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from processor.adjustments import parse_adjustments, render_adjustments
 from processor.model import Bounds
-from processor.stages.global_regression import solve_adjustments
-from processor.stages.local_block_adjustment import compute_block_grid
+from processor.scenes.adjustments_file import parse_adjustments, render_adjustments
+from processor.stages.matching.global_regression import solve_adjustments
+from processor.stages.matching.local_block_adjustment import compute_block_grid
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "data" / "ngi" / "reference" / "adjustments.json"
 BANDS = 3

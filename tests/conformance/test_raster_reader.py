@@ -20,8 +20,8 @@ from rasterio.windows import Window as RasterioWindow
 from scenes import write_scene
 
 from processor.errors import InputError
+from processor.geotiff.reader import Pixels, RasterReader, level_grid, open_scene
 from processor.model import RasterRef, Scene, SceneRef, Window
-from processor.storage.raster import Pixels, RasterReader, level_grid, open_scene
 
 ENOUGH = 2**30  # bytes of cache that hold everything a test reads
 

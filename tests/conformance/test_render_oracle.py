@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from scenes import LEFT, TOP, gradient_truth, write_scene
 
 from processor.config import load_config
-from processor.engine.local import Rendered, measure_and_solve, render_mosaic
-from processor.engine.measure import Measures
-from processor.engine.plan import Plan, plan_run
-from processor.engine.solve import Solution
-from processor.engine.stage_rasters import find_last_stage, write_stage_raster
+from processor.geotiff.cog.writer import write_cog
+from processor.geotiff.reader import RasterReader, open_scene
 from processor.model import LocalCorrection, RasterRef, SceneRef
-from processor.products import make_mosaic_products, write_heads
-from processor.progress import Silent
-from processor.storage.cog import write_cog
-from processor.storage.raster import RasterReader, open_scene
-from processor.synthetic import SceneRecipe, make_scenes
+from processor.mosaic.measure import Measures
+from processor.mosaic.passes import Rendered, measure_and_solve, render_mosaic
+from processor.mosaic.plan import Plan, plan_run
+from processor.mosaic.solve import Solution
+from processor.mosaic.stage_outputs import find_last_stage, write_stage_raster
+from processor.process.progress import Silent
+from processor.publish.artifacts import make_mosaic_products, write_heads
+from processor.synthetic.scenes import SceneRecipe, make_scenes
 
 F64 = NDArray[Any]
 Bool = NDArray[np.bool_]

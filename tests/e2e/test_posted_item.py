@@ -24,7 +24,7 @@ import pytest
 from commands import Finished, read_files, run_command
 from servers import answers, find_free_ports, find_program, run_server, run_web
 
-from processor.synthetic import make_demo_scenes
+from processor.synthetic.scenes import make_demo_scenes
 
 API = os.environ.get("E2E_API_ENVIRONMENT", "")
 POSTGRES = os.environ.get("E2E_POSTGRES", "")

@@ -17,12 +17,12 @@ from outcomes import leaving_out_drawings
 from servers import ObjectServer
 from stac_api import FakeApi, Said, run_api
 
-from processor import announce as module
-from processor.announce import plan_announcement
 from processor.config import load_config
 from processor.errors import StorageError
-from processor.storage.objects import Store
-from stac.request import SearchRequest
+from processor.publish import register as module
+from processor.publish.register import plan_announcement
+from processor.storage.store import Store
+from stac.api.request import SearchRequest
 
 
 @pytest.fixture(scope="module")

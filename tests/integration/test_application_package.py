@@ -12,8 +12,8 @@ import yaml
 from commands import call_command, make_items, run_command
 from outcomes import leaving_out_drawings
 
-from processor import cli
-from processor.options import read_config, spell_out
+from processor.cli import commands as cli
+from processor.cli.flags import read_config, spell_out
 from processor.version import read_version
 
 PACKAGE = Path(__file__).parents[2] / "docs" / "cwl" / "mosaic.cwl"

@@ -20,7 +20,7 @@ from rasterio.transform import Affine
 from rasterio.warp import transform
 from scenes import LEFT, TOP, gradient_truth, write_items, write_scene
 
-from processor.cli import main
+from processor.cli.commands import main
 
 TRANSIENT, USAGE, PERMANENT = 1, 2, 13
 

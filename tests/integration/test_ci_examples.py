@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from processor import cli
-from processor.options import spell_out
-from processor.thresholds import FIGURES, parse_threshold
+from processor.cli import commands as cli
+from processor.cli.flags import spell_out
+from processor.publish.thresholds import FIGURES, parse_threshold
 from processor.version import read_version
 
 PAGE = (Path(__file__).parents[2] / "docs" / "ci.md").read_text()

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from commands import COMMAND, CREATED, keeping_process_state, make_environment, make_items, read_files, run_command
 
-from processor.cli import main
+from processor.cli.commands import main
 
 
 @pytest.fixture(scope="module")

@@ -35,11 +35,11 @@ from scenes import gradient_truth, write_items, write_scene
 from shapely import affinity, box
 
 from processor.config import OPERATIONAL, iter_parameters
-from processor.engine.kubernetes_api import Pace, connect
-from processor.engine.kubernetes_jobs import PhaseJob, build_job, read_worker
+from processor.config.sections import Io, Kubernetes
 from processor.errors import PermanentError
-from processor.parameters import Io, Kubernetes
-from processor.storage.access import resolve_access
+from processor.execution.kubernetes.api import Pace, connect
+from processor.execution.kubernetes.jobs import PhaseJob, build_job, read_worker
+from processor.storage.options import resolve_access
 
 Check = Callable[[Outcome, Outcome], object]
 
@@ -600,7 +600,7 @@ def test_the_namespace_of_jobs_is_the_one_named_or_that_of_the_kubeconfig(tmp_pa
 
 
 def test_what_an_interrupt_does_to_jobs_is_shown_on_a_server() -> None:
-    shown = Path(__file__).parents[1] / "unit" / "engine" / "test_kubernetes.py"
+    shown = Path(__file__).parents[1] / "unit" / "execution" / "kubernetes" / "test_coordinator.py"
     assert 'settings={"on_interrupt": "delete"}' in shown.read_text(encoding="utf-8")
 
 
@@ -622,17 +622,17 @@ def test_what_changes_no_byte_changes_how_the_work_is_done(bench: Bench, monkeyp
 
         monkeypatch.setattr(f"{target}.{name}", call)
 
-    watch("processor.run", "map_ordered", "threads")
-    watch("processor.finish", "publish", "threads")
-    watch("processor.run", "RasterReader", "cache_bytes")
-    watch("processor.engine.local", "map_ordered", "threads")
-    watch("processor.engine.local", "Pyramid", "window_blocks")
+    watch("processor.execution.run", "map_ordered", "threads")
+    watch("processor.publish.assemble", "publish", "threads")
+    watch("processor.execution.run", "RasterReader", "cache_bytes")
+    watch("processor.mosaic.passes", "map_ordered", "threads")
+    watch("processor.mosaic.passes", "Pyramid", "window_blocks")
     flags = {"image_threads": 3, "io_threads": 5, "tile_threads": 7, "cache": 0.001, "window_size": 2048}
     bench.run("strips", {f"shared.{name}": value for name, value in flags.items()})
     assert seen == {
-        "processor.run.map_ordered": {3},
-        "processor.finish.publish": {5},
-        "processor.run.RasterReader": {1_000_000},
-        "processor.engine.local.map_ordered": {7},
-        "processor.engine.local.Pyramid": {4},
+        "processor.execution.run.map_ordered": {3},
+        "processor.publish.assemble.publish": {5},
+        "processor.execution.run.RasterReader": {1_000_000},
+        "processor.mosaic.passes.map_ordered": {7},
+        "processor.mosaic.passes.Pyramid": {4},
     }

@@ -13,8 +13,9 @@ from servers import BUCKET, Counting, ObjectServer, run_proxy, s3_access, s3_opt
 from store_contract import PART
 
 from processor.errors import InputError, StorageError
-from processor.storage import objects, retry
-from processor.storage.objects import Store, find_filesystem
+from processor.storage import retry
+from processor.storage import store as objects
+from processor.storage.store import Store, find_filesystem
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 

@@ -29,8 +29,8 @@ from shapely import Geometry, Polygon, box
 from shapely.affinity import translate
 from small_runs import Made, make
 
-from processor.engine.stage_rasters import write_stage_raster
-from processor.storage.raster import RasterReader
+from processor.geotiff.reader import RasterReader
+from processor.mosaic.stage_outputs import write_stage_raster
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def anywhere(known: dict[str, Known]) -> Bool:
 
 @pytest.fixture
 def _in_many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("processor.engine.chunks.CHUNK_EDGE", 64)
+    monkeypatch.setattr("processor.mosaic.chunks.CHUNK_EDGE", 64)
 
 
 # Regions that limit the statistics
@@ -184,7 +184,7 @@ def test_cells_end_at_the_area_of_interest(paths: list[Path], plain: Made, anywh
 
 def test_the_fallback_never_fills_outside_the_area_of_interest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scenes with holes where the other has pixels, inside the area and out of it; masks too coarse for the holes."""
-    monkeypatch.setattr("processor.engine.measure._MASK_EDGE", 8)
+    monkeypatch.setattr("processor.mosaic.measure._MASK_EDGE", 8)
     truth = gradient_truth(80, 120, 1)
     for name, col, holes in (("a", 0, [(20, 45), (60, 10)]), ("b", 40, [(20, 40), (60, 20)])):
         pixels = truth[:, :, col : col + 80].copy()

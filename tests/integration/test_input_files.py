@@ -10,7 +10,7 @@ import pytest
 
 from processor.config import Inputs
 from processor.errors import InputError
-from processor.inputs import ResolvedInputs, read_inputs
+from processor.scenes.inputs import ResolvedInputs, read_inputs
 
 NGI = Path(__file__).parents[2].parent / "shared" / "data" / "ngi" / "items.json"
 ITEM = {

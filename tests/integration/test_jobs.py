@@ -14,15 +14,16 @@ from kubernetes_fake import Cluster, Fails, PodRun, Works
 from kubernetes_server import serve, write_kubeconfig
 from task_processes import Nursery, open_nursery
 
-from processor import executors, jobs
 from processor.config import Config, load_config
-from processor.engine.kubernetes import JobsApi, connect
 from processor.errors import ConfigError, InputError
-from processor.executors import plan_tasks
-from processor.jobs import execute_kubernetes, list_options, plan_jobs
-from processor.phases import open_run
-from processor.progress import LogProgress, Silent, Tracker
-from processor.run import Outcome, Request, execute, prepare
+from processor.execution import executors
+from processor.execution.executors import plan_tasks
+from processor.execution.kubernetes import phase_jobs as jobs
+from processor.execution.kubernetes.coordinator import JobsApi, connect
+from processor.execution.kubernetes.phase_jobs import execute_kubernetes, list_options, plan_jobs
+from processor.execution.phases import open_run
+from processor.execution.run import Outcome, Request, execute, prepare
+from processor.process.progress import LogProgress, Silent, Tracker
 
 IN_CLUSTER = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
 SMALL: dict[str, Any] = {"chunks_per_task": 1, "tile_blocks": 1}

@@ -14,15 +14,16 @@ from commands import CREATED, call_command, keeping_process_state, make_items, r
 from kubernetes_fake import NAMESPACE, Cluster, Fails, PodRun, Works
 from kubernetes_server import Server, serve, write_kubeconfig
 
-from processor import cli, jobs
+from processor.cli import commands as cli
+from processor.cli.flags import spell_out
+from processor.cli.task_commands import run_task
 from processor.config import load_config
-from processor.engine.kubernetes import connect
 from processor.errors import ConfigError, InputError, MosaicError, TransientError
-from processor.executors import plan_tasks
-from processor.options import spell_out
-from processor.progress import Silent
-from processor.run import Outcome, Request, prepare
-from processor.task_options import run_task
+from processor.execution.executors import plan_tasks
+from processor.execution.kubernetes import phase_jobs as jobs
+from processor.execution.kubernetes.coordinator import connect
+from processor.execution.run import Outcome, Request, prepare
+from processor.process.progress import Silent
 
 CODES: tuple[tuple[type[MosaicError], int], ...] = ((ConfigError, 2), (TransientError, 1), (MosaicError, 13))
 

@@ -16,9 +16,9 @@ from kubernetes_server import Fault, serve, write_kubeconfig
 
 COORDINATOR = """
 import sys
-from processor import cli
-from processor.engine.kubernetes import PhaseJob, run_phases
-from processor.parameters import Kubernetes
+from processor.cli import commands as cli
+from processor.execution.kubernetes.coordinator import PhaseJob, run_phases
+from processor.config.sections import Kubernetes
 
 def run(options):
     job = PhaseJob(phase="render", tasks=4, shards=4, memory_bytes=2**29, scratch_bytes=2**30, deadline_seconds=10**8)

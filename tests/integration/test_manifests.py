@@ -12,11 +12,11 @@ import pytest
 from kubernetes_fake import NEEDED_RIGHTS
 from manifests import K8S, OVERLAYS, PodTemplate, expand, find, iter_pods, read_env, render, render_text, render_with
 
-from processor import cli
+from processor.cli import commands as cli
+from processor.cli.flags import spell_out
 from processor.config import load_config
-from processor.engine.kubernetes_jobs import CONTAINER, FINAL_CODES, USER, PhaseJob, build_job, read_worker
-from processor.options import spell_out
-from processor.parameters import Kubernetes
+from processor.config.sections import Kubernetes
+from processor.execution.kubernetes.jobs import CONTAINER, FINAL_CODES, USER, PhaseJob, build_job, read_worker
 
 ROOT = K8S.parent
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from outcomes import Bench, Outcome, Raster, find_facets, make_odd, make_plain
 from scipy.ndimage import map_coordinates
 
-from processor.cli import main
+from processor.cli.commands import main
 
 METHODS = {
     "matching_global_method": "global_regression",

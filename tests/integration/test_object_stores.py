@@ -9,7 +9,7 @@ from servers import BUCKET, KEY, READ_ONLY_KEY, READ_ONLY_SECRET, ObjectServer, 
 from store_contract import DATA, PART, PartsContract
 
 from processor.errors import InputError
-from processor.storage.objects import Store, find_filesystem
+from processor.storage.store import Store, find_filesystem
 
 pytestmark = pytest.mark.server
 

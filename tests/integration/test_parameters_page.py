@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from processor.cli.flags import add_parameters, read_config, spell_out
 from processor.config import (
     Config,
     find_example,
@@ -21,7 +22,6 @@ from processor.config import (
     parse_value,
     render_parameters_page,
 )
-from processor.options import add_parameters, read_config, spell_out
 
 PAGE = Path(__file__).parents[2] / "docs" / "parameters.md"
 PARAMETERS = tuple(iter_parameters())

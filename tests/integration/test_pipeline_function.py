@@ -21,8 +21,8 @@ from rio_cogeo.cogeo import cog_validate
 from scenes import gradient_truth, write_scene
 
 from processor import pipeline
-from processor.engine.pool import count_processors
 from processor.errors import ConfigError, InputError
+from processor.process.threads import count_processors
 
 KEYS = {
     "output",
@@ -262,7 +262,7 @@ def test_no_pixel_is_read_of_what_is_refused(items: Path, monkeypatch: pytest.Mo
     def read(*_: object, **__: object) -> None:
         pytest.fail("a pixel was read")
 
-    monkeypatch.setattr("processor.storage.raster.RasterReader.read", read)
+    monkeypatch.setattr("processor.geotiff.reader.RasterReader.read", read)
     places = {"align_rasters_output_images": ["1.tif"], "mask_rasters_output_images": "https://host/$.tif"}
     for keywords in (*({name: value} for name, value in places.items()), {"align_rasters_tap": 3}, {"seamline_method": None}):
         with pytest.raises(ConfigError):

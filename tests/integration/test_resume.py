@@ -17,8 +17,8 @@ OPTIONS = ("--output", "out", "--item-id", "m", "--created", CREATED)
 # Runs the command, and kills it without warning when the named file is whole and about to get its name.
 KILLED = """
 import os, signal, sys
-from processor.storage import local_files
-from processor.cli import main
+from processor.storage import atomic as local_files
+from processor.cli.commands import main
 place = local_files._place_part
 def place_or_die(part, destination, *, overwrite):
     if destination.name == sys.argv[1]:

@@ -13,7 +13,7 @@ from outcomes import leaving_out_drawings
 from servers import answers, find_free_ports, find_program, run_server
 
 from processor import pipeline
-from stac.request import SearchRequest
+from stac.api.request import SearchRequest
 
 pytestmark = pytest.mark.server
 

@@ -14,9 +14,9 @@ import pytest
 from commands import Finished, call_command, make_items
 from outcomes import leaving_out_drawings
 
-from processor import cli
-from processor.options import read_config, spell_out
-from processor.search_options import read_search
+from processor.cli import commands as cli
+from processor.cli.flags import read_config, spell_out
+from processor.cli.search_flags import read_search
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "stac.md"

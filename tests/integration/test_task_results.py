@@ -15,16 +15,16 @@ import pytest
 from commands import CREATED, call_command, make_items, read_files
 from outcomes import leaving_out_drawings, make_plain
 
-from processor import task_options
+from processor.cli import task_commands as task_options
 from processor.config import Config, load_config
-from processor.document import parse_run_url
 from processor.errors import ConfigError, ExistsError, InputError, StorageError
-from processor.executors import execute_tasks, plan_tasks
-from processor.phases import Phase, Run, find_missing, list_phases, open_run
-from processor.progress import Silent
-from processor.run import Outcome, Request, execute, prepare
-from processor.storage.objects import Store
-from processor.work import run_shard
+from processor.execution.executors import execute_tasks, plan_tasks
+from processor.execution.phases import Phase, Run, find_missing, list_phases, open_run
+from processor.execution.run import Outcome, Request, execute, prepare
+from processor.execution.run_manifest import parse_run_url
+from processor.execution.work import run_shard
+from processor.process.progress import Silent
+from processor.storage.store import Store
 
 SMALL: dict[str, Any] = {"chunks_per_task": 1, "tile_blocks": 1}
 FULL = {"output.artifacts": "full"}

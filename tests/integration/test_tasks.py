@@ -15,8 +15,8 @@ from servers import ObjectServer
 from task_processes import KILLED, Nursery, open_nursery
 
 from processor.config import load_config
-from processor.executors import plan_tasks
-from processor.run import Request, prepare
+from processor.execution.executors import plan_tasks
+from processor.execution.run import Request, prepare
 
 PHASES = ("measure", "solve", "render", "assemble")
 SMALL = {"chunks_per_task": 1, "tile_blocks": 2}  # for scenes of 1,000 pixels

@@ -16,16 +16,16 @@ from scenes import LEFT, TOP, write_scene
 from servers import ObjectServer, run_proxy, s3_access
 
 from processor.config import load_config
-from processor.engine.given import read_given
-from processor.engine.harmonise import harmonise
-from processor.engine.local import measure_and_solve, render_mosaic
-from processor.engine.plan import plan_run
+from processor.geotiff.range_cache import KeptRanges
+from processor.geotiff.reader import Pixels, RasterReader, open_scene
 from processor.model import RasterRef, Scene, SceneRef, Window
-from processor.progress import Silent
-from processor.storage.access import Access
-from processor.storage.kept_ranges import KeptRanges
-from processor.storage.objects import Store
-from processor.storage.raster import Pixels, RasterReader, open_scene
+from processor.mosaic.passes import measure_and_solve, render_mosaic
+from processor.mosaic.plan import plan_run
+from processor.process.progress import Silent
+from processor.scenes.unify import harmonise
+from processor.scenes.user_files import read_given
+from processor.storage.options import Access
+from processor.storage.store import Store
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 

@@ -13,9 +13,9 @@ import rasterio
 from numpy.typing import NDArray
 
 from processor.config import load_config
-from processor.progress import Silent
-from processor.run import Request, run
-from processor.synthetic import SampleSet, SceneRecipe, make_scenes
+from processor.execution.run import Request, run
+from processor.process.progress import Silent
+from processor.synthetic.scenes import SampleSet, SceneRecipe, make_scenes
 
 F64 = NDArray[Any]
 

@@ -14,7 +14,7 @@ from shapely.affinity import affine_transform
 from shapely.geometry.base import BaseGeometry
 
 from processor.model import Grid
-from processor.stages.voronoi_center_seamline import compute_footprint, solve_cells
+from processor.stages.seamlines.voronoi_center_seamline import compute_footprint, solve_cells
 
 KINDS = ["star", "ragged", "rectangle", "sliver", "holed", "islands", "equal"]
 #: Where footprints lie and how large they are: a unit square, metres in UTM, degrees.

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from processor.stages.merge_rasters import apply_dtype, choose_nodata, is_representable, merge_layer
+from processor.stages.merge.merge_rasters import apply_dtype, choose_nodata, is_representable, merge_layer
 
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
 FLOATS = ("float32", "float64")

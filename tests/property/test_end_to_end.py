@@ -21,7 +21,7 @@ from scenes import LEFT, TOP, write_scene
 from shapely import box
 from small_runs import Made, make, write_map
 
-from processor.stages.local_block_adjustment import compute_departure
+from processor.stages.matching.local_block_adjustment import compute_departure
 
 F64 = NDArray[np.float64]
 GLOBAL_ONLY = {"methods.matching_local_method": None}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shapely import MultiPoint, Polygon, box
 
 from processor.model import Bounds, Grid, Window
-from processor.stages.align_rasters import (
+from processor.stages.align.align_rasters import (
     Resampling,
     Shift,
     compute_pixel_size,
@@ -23,7 +23,7 @@ from processor.stages.align_rasters import (
     resample_window,
     snap_grid,
 )
-from processor.stages.mask_rasters import Region, compute_cell_mask, compute_owners, compute_region_mask
+from processor.stages.clip.mask_rasters import Region, compute_cell_mask, compute_owners, compute_region_mask
 
 SEEDS = st.integers(0, 2**32 - 1)
 FEW = settings(max_examples=40)  # where an example takes milliseconds and holds many cases

@@ -13,14 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from processor.engine.pool import map_ordered
 from processor.errors import StorageError
-from processor.model import Grid
-from processor.storage import parts
-from processor.storage.blocks import BlockStore, CogSpec, ShiftedBlocks
-from processor.storage.cog import CogProfile, write_cog
-from processor.storage.objects import Store
-from processor.storage.parts import (
+from processor.execution import tile_parts as parts
+from processor.execution.tile_parts import (
     PartedBlocks,
     PartHead,
     PartReader,
@@ -30,8 +25,13 @@ from processor.storage.parts import (
     part_levels,
     read_head,
 )
-from processor.storage.pyramid import Pyramid
-from processor.storage.wire import Codec, DamagedError
+from processor.execution.wire import Codec, DamagedError
+from processor.geotiff.cog.overviews import Pyramid
+from processor.geotiff.cog.tiles import BlockStore, CogSpec, ShiftedBlocks
+from processor.geotiff.cog.writer import CogProfile, write_cog
+from processor.model import Grid
+from processor.process.threads import map_ordered
+from processor.storage.store import Store
 
 CODEC = Codec((PartHead, RasterPart))
 BLOCK = 16

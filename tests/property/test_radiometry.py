@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from processor.model import Adjustment, BlockGrid, Bounds, Grid, LocalCorrection, Moments, Overlap, Window
-from processor.stages.global_regression import solve_adjustments
-from processor.stages.local_block_adjustment import (
+from processor.stages.matching.global_regression import solve_adjustments
+from processor.stages.matching.local_block_adjustment import (
     BlockSums,
     apply_correction,
     compute_block_map,
@@ -24,7 +24,7 @@ from processor.stages.local_block_adjustment import (
     merge_block_sums,
     solve_correction,
 )
-from processor.stages.moments import compute_moments, merge_moments
+from processor.stages.statistics import compute_moments, merge_moments
 
 SEEDS = st.integers(0, 2**32 - 1)
 FEW = settings(max_examples=40)  # where an example takes milliseconds and holds many cases

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from shapely.geometry.base import BaseGeometry
 
-from processor.storage.wire import PREFIX_BYTES, Codec, DamagedError, read_frame_size
+from processor.execution.wire import PREFIX_BYTES, Codec, DamagedError, read_frame_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

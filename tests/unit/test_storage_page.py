@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from processor import cli
+from processor.cli import commands as cli
+from processor.cli.flags import read_config, spell_out
 from processor.config import iter_parameters, load_config
-from processor.options import read_config, spell_out
-from processor.storage.access import Access, resolve_access
+from processor.storage.options import Access, resolve_access
 
 PAGE = (Path(__file__).parents[2] / "docs" / "storage.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (`io\.[^|]*) \| ([^|]*) \|", PAGE, flags=re.MULTILINE)

@@ -25,7 +25,7 @@ from processor.model import (
     Source,
 )
 from processor.report.figures import PixelCounts, Preview, RunFacts
-from processor.stages.moments import compute_moments
+from processor.stages.statistics import compute_moments
 
 SIZE = 20  # pixels of a scene's edge; neighbours share a third of it
 STEP = 14

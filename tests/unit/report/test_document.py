@@ -13,7 +13,7 @@ from processor.model import Finding
 from processor.report import document
 from processor.report.document import SCHEMA_VERSION, build_report, encode_report
 from processor.report.figures import RunFacts
-from processor.stages.moments import empty_moments
+from processor.stages.statistics import empty_moments
 
 MakeFacts = Callable[..., RunFacts]
 

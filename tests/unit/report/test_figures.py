@@ -22,7 +22,7 @@ from processor.report.figures import (
     pool,
     summarise_residuals,
 )
-from processor.stages.moments import compute_moments, empty_moments
+from processor.stages.statistics import compute_moments, empty_moments
 
 MakeFacts = Callable[..., RunFacts]
 Method = Literal["gamma", "linear", "offset"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from processor.publish.thresholds import FIGURES
 from processor.report.document import build_report
 from processor.report.figures import RunFacts
-from processor.thresholds import FIGURES
 
 
 def test_thresholds_know_every_figure_of_the_summary(make_facts: Callable[..., RunFacts]) -> None:

@@ -1,0 +1,182 @@
+"""The command line's options: every parameter of the configuration is a flag, made from the model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+import types
+from collections.abc import Mapping, Sequence
+from datetime import date
+from difflib import get_close_matches
+from typing import Annotated, Any, Final, Literal, NoReturn, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from processor.cli.search_flags import SEARCH_FLAGS
+from processor.config import Config, Parameter, iter_parameters, load_config, parse_document, parse_value
+from processor.errors import ConfigError, InputError
+from processor.storage.options import Access, resolve_access
+from processor.storage.store import Store
+
+__all__ = ["OptionParser", "add_parameters", "read_config", "spell_out"]
+
+_PREFIX: Final = "parameter:"
+_SHORT: Final = {"shared.memory": ("--memory",)}  # what people type by hand
+_MAX_CONFIG_BYTES: Final = 2**20
+_BOOLEANS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null"})
+_KINDS: Final[Mapping[object, str]] = {bool: "BOOL", int: "INT", float: "NUMBER", str: "TEXT", type(None): "null"}
+
+
+class OptionParser(argparse.ArgumentParser):
+    """A parser whose complaints are errors of this project, and name what was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments.
+
+        Raises
+        ------
+        ConfigError
+            Always.
+        """
+        msg = f"{message}; `{self.prog} --help` lists what can be given"
+        raise ConfigError(msg)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, and word the complaint about an unknown option.
+
+        Raises
+        ------
+        ConfigError
+            If the arguments make no sense.
+        """
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            known = [f"--{parameter.path}" for parameter in iter_parameters()]
+            known += ["--output", "--item-id", "--config", "--overwrite", "--dry-run", "--created", "--collection", "--post"]
+            known += ["--executor", "--run", "--shards", "--index"]
+            known += SEARCH_FLAGS
+            matches = get_close_matches(unknown[0].partition("=")[0], known, n=1)
+            hint = f" (did you mean {matches[0]}?)" if matches else ""
+            self.error(f"{unknown[0]} is not an option{hint}")
+        return options
+
+
+def add_parameters(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for every parameter, in a group for each section."""
+    groups: dict[str, Any] = {}
+    for parameter in iter_parameters():
+        if parameter.section not in groups:
+            model = Config.model_fields[parameter.section].annotation
+            groups[parameter.section] = parser.add_argument_group(parameter.section, textwrap.fill(model.__doc__ or "", 76))
+        unit = f", in {parameter.unit}" if parameter.unit else ""
+        default = parameter.field.default
+        shown = default if isinstance(default, str) else json.dumps(default)
+        groups[parameter.section].add_argument(
+            *_list_flags(parameter),
+            dest=f"{_PREFIX}{parameter.path}",
+            metavar=_describe_kind(parameter.field.annotation),
+            help=f"{parameter.field.description} (default: {shown}{unit})".replace("%", "%%"),
+        )
+
+
+def _list_flags(parameter: Parameter) -> tuple[str, ...]:
+    """How a parameter may be named on the command line."""
+    return (f"--{parameter.path}", *_SHORT.get(parameter.path, ()))
+
+
+def _describe_kind(annotation: object) -> str:
+    """What may be given, in a word: INT, NUMBER, TEXT, BOOL, LIST, the words themselves, or several of them."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return "|".join(json.dumps(word) if isinstance(word, bool) else str(word) for word in parts)
+    if origin in (Union, types.UnionType):
+        return "|".join(dict.fromkeys(_describe_kind(part) for part in parts))
+    if origin is Annotated:
+        return _describe_kind(parts[0])
+    if origin is tuple:
+        return "LIST"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "MAPPING"
+    return _describe_kind(parts[0]) if parts else _KINDS[annotation]
+
+
+def spell_out(arguments: Sequence[str]) -> list[str]:
+    """Write every parameter's flag in the one way that the parser knows, ``--section.name=value``.
+
+    Hyphens may stand for underscores, a boolean without a value means true whatever comes next, and a value may begin with a
+    minus sign, those of a search too.
+
+    Examples
+    --------
+    >>> spell_out(["--align-rasters.tap", "scenes", "--shared.custom-nodata-value", "-1e38"])
+    ['--align_rasters.tap=true', 'scenes', '--shared.custom_nodata_value=-1e38']
+    """
+    known = {flag: parameter for parameter in iter_parameters() for flag in _list_flags(parameter)}
+    spelt: list[str] = []
+    words = iter(arguments)
+    rest = list(arguments)
+    for word in words:
+        rest.pop(0)
+        if word == "--":
+            return [*spelt, word, *rest]
+        name, equals, value = word.partition("=")
+        flag = f"--{name[2:].replace('-', '_')}"
+        if word in SEARCH_FLAGS and rest and not rest[0].startswith("--"):
+            spelt.append(f"{word}={rest.pop(0)}")
+            next(words)
+        elif not name.startswith("--") or flag not in known:
+            spelt.append(word)
+        elif equals:
+            spelt.append(f"{flag}={value}")
+        elif known[flag].field.annotation is bool and not (rest and rest[0].lower() in _BOOLEANS):
+            spelt.append(f"{flag}=true")
+        elif rest and not rest[0].startswith("--"):
+            spelt.append(f"{flag}={rest.pop(0)}")
+            next(words)
+        else:
+            spelt.append(flag)
+    return spelt
+
+
+def read_config(options: argparse.Namespace, environment: Mapping[str, str] | None = None) -> Config:
+    """Merge the flags, the environment and the file that ``--config`` names.
+
+    Raises
+    ------
+    ConfigError
+        Naming the parameter, the value and what is allowed; or the file that cannot be read.
+    StorageError
+        Storage or the network failed.
+    """
+    given = vars(options)
+    flags = {
+        parameter.path: _parse(parameter, given[f"{_PREFIX}{parameter.path}"])
+        for parameter in iter_parameters()
+        if given.get(f"{_PREFIX}{parameter.path}") is not None
+    }
+    place = given.get("config")
+    document = {} if place is None else _read_document(place, flags, environment)
+    return load_config(flags=flags, document=document, environment=environment)
+
+
+def _parse(parameter: Parameter, text: str) -> Any:
+    """A value as typed; where text is meant, "02" is a text too."""
+    value = parse_value(text)
+    takes_text = "TEXT" in _describe_kind(parameter.field.annotation).split("|")
+    return text if takes_text and isinstance(value, bool | int | float | date) else value
+
+
+def _read_document(place: str, flags: Mapping[str, Any], environment: Mapping[str, str] | None) -> dict[str, Any]:
+    """The file that ``--config`` names; where it is in storage, reached as flags and environment say."""
+    access = Access()
+    if "://" in place:
+        reached = {path: value for path, value in flags.items() if path.startswith("io.")}
+        access = resolve_access(load_config(flags=reached, environment=environment).io, environment)
+    store = Store(access=access)
+    try:
+        text = store.read_bytes(place, max_bytes=_MAX_CONFIG_BYTES).decode("utf-8")
+    except (InputError, UnicodeDecodeError) as error:
+        msg = f"--config {place} cannot be used: {error}"
+        raise ConfigError(msg) from error
+    return parse_document(text, source=place)

@@ -1,0 +1,183 @@
+"""The command line's options of a search on a STAC API, made into a value."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any, Final, NoReturn
+
+from processor.errors import ConfigError, InputError
+from processor.storage.store import Store
+from stac.api.request import SearchRequest
+
+__all__ = ["SEARCH_FLAGS", "add_search_options", "read_search"]
+
+_OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "--collections": ("ID,…", "Collections that Items may be of"),
+    "--ids": ("ID,…", "ids that Items may have"),
+    "--bbox": ("W,S,E,N", "what Items meet, in degrees; W above E crosses the antimeridian"),
+    "--datetime": ("RANGE", "when Items were taken: 2024-06, 2024-06-01/2024-06-30, or ../2024-06-30T12:00:00Z"),
+    "--intersects": (
+        "GEOJSON",
+        "what Items meet: one geometry or Feature, a file (path or URL) or its text; not with --bbox",
+    ),
+    "--filter": ("CQL2", "as text, \"eo:cloud_cover < 10 AND platform = 'landsat-9'\", or as JSON"),
+    "--sortby": ("FIELD,…", "fields to sort by, downwards with - before them; what comes later lies on top (default: time)"),
+    "--max-items": ("N", "how many Items are taken (default: all, up to --inputs.max_scenes)"),
+}
+SEARCH_FLAGS: Final = ("--api", *_OPTIONS)
+"""The flags, all of which take a value."""
+
+_GEOMETRIES: Final = frozenset(
+    {"Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon", "GeometryCollection"}
+)
+_SHOWN: Final = 80  # characters
+_MAX_GEOMETRY: Final = 16 << 20  # bytes
+_FIELD: Final = re.compile(r"[+-]?[A-Za-z_][A-Za-z0-9_.:-]*")
+_MONTH: Final = re.compile(r"\d{4}(-\d{2})?")
+
+
+def add_search_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a search, as a group."""
+    group = parser.add_argument_group("search", "Instead of INPUT: what a STAC API finds. A token is in STAC_API_TOKEN.")
+    group.add_argument("--api", metavar="URL", help="landing page of the API")
+    for flag, (metavar, text) in _OPTIONS.items():
+        group.add_argument(flag, metavar=metavar, help=text)
+
+
+def read_search(options: argparse.Namespace) -> SearchRequest | None:
+    """Make the search that is asked for; None where there is no ``--api``.
+
+    Raises
+    ------
+    ConfigError
+        Naming the option, the value and what is allowed.
+    StorageError
+        A file of ``--intersects`` could not be read for now.
+    """
+    given = {flag: getattr(options, flag[2:].replace("-", "_")) for flag in _OPTIONS}
+    if options.api is None:
+        unused = [flag for flag, value in given.items() if value is not None]
+        if unused:
+            msg = f"{unused[0]} is of a search: name the STAC API with --api URL"
+            raise ConfigError(msg)
+        return None
+    if given["--bbox"] is not None and given["--intersects"] is not None:
+        msg = "--bbox and --intersects exclude each other: give one of them"
+        raise ConfigError(msg)
+    return SearchRequest(
+        api=options.api,
+        collections=_split("collections", given["--collections"]),
+        ids=_split("ids", given["--ids"]),
+        bbox=None if given["--bbox"] is None else _parse_bbox(given["--bbox"]),
+        datetime=None if given["--datetime"] is None else _check_datetime(given["--datetime"]),
+        intersects=None if given["--intersects"] is None else _read_geometry(given["--intersects"]),
+        filter=None if given["--filter"] is None else _parse_filter(given["--filter"]),
+        sortby=_parse_fields(given["--sortby"]),
+        max_items=None if given["--max-items"] is None else _parse_count(given["--max-items"]),
+    )
+
+
+def _refuse(flag: str, value: str, allowed: str) -> NoReturn:
+    shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
+    msg = f"--{flag} {shown!r}: {allowed}"
+    raise ConfigError(msg)
+
+
+def _split(flag: str, text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    words = tuple(word.strip() for word in text.split(","))
+    if not all(words):
+        _refuse(flag, text, "write words with commas between them")
+    return words
+
+
+def _parse_bbox(text: str) -> tuple[float, ...]:
+    allowed = "write west,south,east,north in degrees, such as 5.9,45.8,10.5,47.8"
+    try:
+        numbers = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        _refuse("bbox", text, allowed)
+    if len(numbers) not in {4, 6} or not all(map(math.isfinite, numbers)):
+        _refuse("bbox", text, allowed)
+    high = len(numbers) // 2
+    west, south, east, north = numbers[0], numbers[1], numbers[high], numbers[high + 1]
+    if not (-90 <= south <= north <= 90 and -180 <= west <= 180 and -180 <= east <= 180):
+        _refuse("bbox", text, f"south is not below north, or it lies beyond the Earth; {allowed}")
+    return numbers
+
+
+def _check_datetime(text: str) -> str:
+    """Check an instant, a day, month or year, or an interval of two of them of which one may be open."""
+    ends = text.split("/")
+    known = [end for end in ends if end not in {"", ".."}]
+    if len(ends) > 2 or not known or not all(map(_is_datetime, known)):
+        _refuse("datetime", text, "write 2024-06, 2024-06-01T12:00:00Z, 2024-06-01/2024-06-30 or 2024-06-01/..")
+    return text
+
+
+def _is_datetime(text: str) -> bool:
+    try:
+        if _MONTH.fullmatch(text):
+            date.fromisoformat(f"{text}-01-01"[:10])
+        else:
+            datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_geometry(text: str) -> Mapping[str, Any]:
+    """Read a GeoJSON geometry, that of a Feature, or that of the only Feature of a collection, from text or a file."""
+    data: str | bytes = text
+    if not text.lstrip().startswith("{"):
+        try:
+            data = Store().read_bytes(text, max_bytes=_MAX_GEOMETRY)
+        except InputError as error:
+            _refuse("intersects", text, str(error))
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        _refuse("intersects", text, f"it is not JSON ({error})")
+    if isinstance(document, dict) and document.get("type") == "FeatureCollection" and _count_features(document) == 1:
+        document = document["features"][0]
+    if isinstance(document, dict) and document.get("type") == "Feature":
+        document = document.get("geometry")
+    if not isinstance(document, dict) or document.get("type") not in _GEOMETRIES:
+        _refuse("intersects", text, "give one GeoJSON geometry or Feature")
+    return document
+
+
+def _count_features(document: Mapping[str, Any]) -> int:
+    features = document.get("features")
+    return len(features) if isinstance(features, list) else 0
+
+
+def _parse_filter(text: str) -> str | Mapping[str, Any]:
+    if not text.strip():
+        _refuse("filter", text, "write CQL2, such as 'eo:cloud_cover < 10'")
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        document: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        _refuse("filter", text, f"it begins as JSON and is none ({error})")
+    return document
+
+
+def _parse_fields(text: str | None) -> tuple[str, ...]:
+    fields = _split("sortby", text)
+    if not all(map(_FIELD.fullmatch, fields)):
+        _refuse("sortby", text or "", "write fields with commas between them, such as -properties.eo:cloud_cover,id")
+    return fields
+
+
+def _parse_count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        _refuse("max-items", text, "write a whole number from 1")
+    return int(text)

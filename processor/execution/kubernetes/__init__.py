@@ -1,0 +1,1 @@
+"""The phases of a run as Indexed Jobs of a Kubernetes cluster."""

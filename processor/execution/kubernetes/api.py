@@ -1,0 +1,307 @@
+"""The few requests that the executor makes of a Kubernetes API: by the official client, repeated where they fail for now."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from processor.errors import ConfigError, TransientError
+from processor.execution.kubernetes.jobs import Manifest
+from processor.process.logs import log_event
+
+__all__ = ["JobsApi", "Pace", "connect"]
+
+R = TypeVar("R")
+_LOGGER = logging.getLogger(__name__)
+_TIMEOUT: Final = (10, 30)  # seconds: to connect, to the first byte
+_MISSING: Final = 404
+_CONFLICT: Final = 409
+_REFUSED: Final = (401, 403)
+_FOR_NOW: Final = (0, 408, 429)
+_REFUSALS: Final = 3  # a Role that was applied a moment ago, or a token that is being renewed, takes seconds to count
+_TOLD: Final = (3, 10)  # attempts after which a silent wait is explained: about 10 s and 4 minutes
+_LAST_LINES: Final = 20
+_MOST_PODS: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How patient the executor is; all in seconds.
+
+    first, longest: of the pauses between repeated requests, which double.
+    patience: after which requests that keep failing are given up.
+    watch: length of one watch; also how long a dead connection can go unnoticed.
+    gone: for which a deleted Job may linger.
+    grace: for which a Job may outlive its own deadline.
+    queue: for which a Job may be suspended.
+    clock: time from any origin. sleep: waits. jitter: a number from 0 to 1.
+    """
+
+    first: float = 1.0
+    longest: float = 30.0
+    patience: float = 900.0
+    watch: float = 60.0
+    gone: float = 180.0
+    grace: float = 180.0
+    queue: float = 7 * 86400.0
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    jitter: Callable[[], float] = random.random
+
+    def pause(self, attempt: int, least: float = 0.0) -> float:
+        """Seconds to wait after a number of failures: doubling, and never in step with others who wait."""
+        longest = min(self.longest, self.first * 2.0 ** min(attempt, 30))
+        return max(least, longest * (0.5 + 0.5 * self.jitter()))
+
+
+def connect(namespace: str | None, environ: Mapping[str, str], pace: Pace) -> JobsApi:
+    """Connect to the cluster that this runs in, or else to the one that the kubeconfig names.
+
+    Parameters
+    ----------
+    namespace
+        Of the Jobs; None: the pod's own, or the kubeconfig's.
+
+    Raises
+    ------
+    ConfigError
+        Where the client is not installed or no cluster is named.
+    """
+    try:
+        from kubernetes import client, config  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        msg = "--executor kubernetes needs the extra kubernetes: pip install 'mosaic-processor[kubernetes]'"
+        raise ConfigError(msg) from error
+    settings, load, file = client.Configuration(), _untyped(config), environ.get("KUBECONFIG")
+    try:
+        if "KUBERNETES_SERVICE_HOST" in environ:
+            load.load_incluster_config(client_configuration=settings)
+            own = environ.get("POD_NAMESPACE")
+        else:
+            load.load_kube_config(config_file=file, client_configuration=settings)
+            own = load.list_kube_config_contexts(config_file=file)[1]["context"].get("namespace")
+    except config.ConfigException as error:
+        msg = f"no Kubernetes cluster to run in: {error}; run in a pod with a service account, or set KUBECONFIG"
+        raise ConfigError(msg) from error
+    settings.retries = False  # repeating is done here, where it is bounded
+    return JobsApi(client.ApiClient(settings), namespace or own or "default", pace)
+
+
+def _untyped(thing: Any) -> Any:
+    """The same, for whose types the library has no one word in all its versions."""
+    return thing
+
+
+class JobsApi:
+    """Jobs, pods and logs of one namespace.
+
+    Parameters
+    ----------
+    client
+        An ``ApiClient`` of the official library.
+    namespace
+        Of all that is asked for.
+    pace
+        How failing requests are repeated.
+    """
+
+    def __init__(self, client: Any, namespace: str, pace: Pace) -> None:
+        from kubernetes.client import ApiException, BatchV1Api, CoreV1Api  # noqa: PLC0415 - an extra
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - comes with it
+
+        self.namespace = namespace
+        self.pace = pace
+        self._client = client
+        self._batch = _untyped(BatchV1Api(client))
+        self._core = _untyped(CoreV1Api(client))
+        self._refusal = ApiException
+        self._lost = (HTTPError, OSError)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def find_job(self, name: str) -> Manifest | None:
+        """A Job, or None."""
+        return self._ask(
+            f"get jobs {name}",
+            lambda: self._fetch_json(self._batch.read_namespaced_job, name, self.namespace),
+        )
+
+    def create_job(self, manifest: Manifest) -> Manifest | None:
+        """Create a Job; None where the name is taken, be it by an earlier attempt whose answer was lost."""
+
+        def create() -> Manifest | None:
+            try:
+                return self._fetch_json(self._batch.create_namespaced_job, self.namespace, manifest)
+            except self._refusal as error:
+                if error.status == _CONFLICT:
+                    return None
+                raise
+
+        return self._ask(f"create jobs {manifest['metadata']['name']}", create, missing_is_wrong=True)
+
+    def delete_job(self, name: str, uid: str | None = None, patience: float | None = None) -> None:
+        """Delete a Job and its pods; one that is gone, or is another by now, is left alone.
+
+        Parameters
+        ----------
+        uid
+            Of the Job that is meant; None: whichever has the name.
+        """
+        body: Manifest = {"propagationPolicy": "Background", **({"preconditions": {"uid": uid}} if uid else {})}
+        timeout = _TIMEOUT if patience is None else (patience, patience)
+
+        def delete() -> None:
+            try:
+                self._fetch(self._batch.delete_namespaced_job, name, self.namespace, body=body, _request_timeout=timeout)
+            except self._refusal as error:
+                if error.status != _CONFLICT:
+                    raise
+
+        self._ask(f"delete jobs {name}", delete, patience)
+
+    def watch_job(self, name: str, version: str, seconds: float) -> Generator[tuple[str, Manifest]]:
+        """What happens to a Job after a version of it: event type and Job.
+
+        Ends early, and without an error, where the connection is lost or the version too old (410 Gone): whoever waits reads
+        the Job anew in either case, and that request says what is wrong if the API is.
+        """
+        from kubernetes.watch import Watch  # noqa: PLC0415 - an extra
+
+        length = max(1, int(seconds))
+        try:
+            for event in _untyped(Watch)(return_type="object").stream(
+                self._batch.list_namespaced_job,
+                self.namespace,
+                field_selector=f"metadata.name={name}",
+                resource_version=version,
+                timeout_seconds=length,
+                _request_timeout=(_TIMEOUT[0], length + 10),
+            ):
+                if event is not None:  # a line that was cut short
+                    yield event["type"], event["raw_object"]
+        except (self._refusal, *self._lost, ValueError) as error:
+            why = self._explain(error)
+            log_event(_LOGGER, "watch-lost", f"the watch of {name} was lost: {why}", level=logging.DEBUG, job=name)
+
+    def find_pod(self, name: str) -> Manifest | None:
+        """A pod, or None."""
+        return self._ask(
+            f"get pods {name}",
+            lambda: self._fetch_json(self._core.read_namespaced_pod, name, self.namespace),
+        )
+
+    def list_pods(self, job: str, phase: str) -> list[Manifest]:
+        """Pods of a Job in a phase of their life (Pending, Failed), 200 at most."""
+
+        def ask() -> list[Manifest]:
+            found = self._fetch_json(
+                self._core.list_namespaced_pod,
+                self.namespace,
+                label_selector=f"batch.kubernetes.io/job-name={job}",
+                field_selector=f"status.phase={phase}",
+                limit=_MOST_PODS,
+            )
+            pods: list[Manifest] = found.get("items") or []
+            return pods
+
+        return self._ask("list pods", ask) or []
+
+    def read_log(self, pod: str, container: str) -> str:
+        """The last lines of a pod's log."""
+
+        def ask() -> str:
+            read = self._core.read_namespaced_pod_log
+            return self._fetch(read, pod, self.namespace, container=container, tail_lines=_LAST_LINES).decode(errors="replace")
+
+        return self._ask(f"get pods/log {pod}", ask) or ""
+
+    def _fetch(self, request: Callable[..., Any], *arguments: Any, **options: Any) -> bytes:
+        """What the API answers, as it came.
+
+        The client's own models are left out: they refuse what a newer or older API says in other words, and take a log of one
+        JSON line for an object.
+        """
+        response = request(*arguments, **{"_request_timeout": _TIMEOUT, "_preload_content": False, **options})
+        try:
+            data: bytes = response.data
+        finally:
+            response.release_conn()
+        if response.status >= 400:
+            error = self._refusal(status=response.status, reason=response.reason)
+            error.body, error.headers = data.decode(errors="replace"), response.headers
+            raise error
+        return data
+
+    def _fetch_json(self, request: Callable[..., Any], *arguments: Any, **options: Any) -> Manifest:
+        answer: Manifest = json.loads(self._fetch(request, *arguments, **options))
+        return answer
+
+    def _ask(
+        self, what: str, request: Callable[[], R | None], patience: float | None = None, *, missing_is_wrong: bool = False
+    ) -> R | None:
+        """Make a request until it is answered; None where there is no such thing (404), unless that is wrong.
+
+        Raises
+        ------
+        ConfigError
+            Where the API refuses.
+        TransientError
+            Where it keeps failing.
+        """
+        limit = self.pace.patience if patience is None else patience
+        begin, attempt = self.pace.clock(), 0
+        while True:
+            try:
+                return request()
+            except (self._refusal, *self._lost) as error:
+                status = getattr(error, "status", 0) or 0
+                if status == _MISSING and not missing_is_wrong:
+                    return None
+                why = self._explain(error)
+                if not _is_for_now(status, why, attempt):
+                    raise _refuse(what, self.namespace, why, status) from error
+                pause = self.pace.pause(attempt, _read_retry_after(error, self.pace.longest))
+                if self.pace.clock() + pause - begin > limit:
+                    msg = f"the Kubernetes API kept failing for {limit:.0f} s ({what}): {why}; try again later"
+                    raise TransientError(msg) from error
+                level = logging.WARNING if attempt in _TOLD else logging.DEBUG
+                log_event(_LOGGER, "api-failed", f"{what} failed for now: {why}", level=level, attempt=attempt + 1)
+                self.pace.sleep(pause)
+                attempt += 1
+
+    def _explain(self, error: BaseException) -> str:
+        """Why a request failed, in one line: what the API says, or what the network does."""
+        if not isinstance(error, self._refusal):
+            return f"{type(error).__name__}: {error}".replace("\n", " ")[:500]
+        try:
+            told = json.loads(error.body or "")["message"]
+        except (ValueError, KeyError, TypeError):
+            told = error.reason
+        return f"{error.status} {told}".replace("\n", " ")[:500]
+
+
+def _is_for_now(status: int, why: str, attempt: int) -> bool:
+    """Whether to try again."""
+    if status in _REFUSED:
+        return attempt < _REFUSALS or "exceeded quota" in why
+    return status in _FOR_NOW or status >= 500
+
+
+def _refuse(what: str, namespace: str, why: str, status: int) -> ConfigError:
+    verb, _, rest = what.partition(" ")
+    hint = f"; the service account needs the right to {verb} {rest.split(' ')[0]}" if status in _REFUSED else ""
+    return ConfigError(f"the Kubernetes API refused to {what} in namespace {namespace}: {why}{hint}")
+
+
+def _read_retry_after(error: BaseException, longest: float) -> float:
+    """Seconds that the API asks to wait, 0 where it does not say; no more than the longest pause."""
+    headers = getattr(error, "headers", None) or {}
+    value = str(headers.get("Retry-After") or "")
+    return min(float(value), longest) if value.isdigit() else 0.0

@@ -1,0 +1,347 @@
+"""The phases of a run as Indexed Jobs: created or found again, waited for, explained where they fail.
+
+A Job's name follows from the run and the phase, so a coordinator that was restarted finds what the one before it began: it
+waits for a Job that runs, and replaces one that failed or was made otherwise. Whatever a pod did is in the store and counts as
+done, so nothing of this decides about results, only about when they are there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Final
+
+from processor.config.sections import Kubernetes
+from processor.errors import ConfigError, MosaicError, TransientError
+from processor.execution.kubernetes.api import JobsApi, Pace, connect
+from processor.execution.kubernetes.failure import Failure, describe_pending, find_failure
+from processor.execution.kubernetes.jobs import (
+    DIGEST_ANNOTATION,
+    Manifest,
+    PhaseJob,
+    Worker,
+    build_job,
+    count_shards,
+    name_job,
+    read_worker,
+    task_arguments,
+)
+from processor.execution.kubernetes.status import JobState, count_indexes, read_pod, read_state
+from processor.process.logs import log_event
+
+__all__ = ["JobsApi", "Pace", "PhaseJob", "PhaseProgress", "connect", "run_phases"]
+
+_LOGGER = logging.getLogger(__name__)
+_MOST_RAISED: Final = 4  # times the plan's estimate of memory and scratch
+_MOST_VANISHED: Final = 3
+_LAST_WORDS: Final = 4.0  # seconds: to delete a Job in, when asked to stop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseProgress:
+    """How far a phase has come.
+
+    job: name of its Job.
+    done, failed: shards, of ``shards``.
+    active: pods.
+    """
+
+    phase: str
+    job: str
+    shards: int
+    done: int
+    failed: int
+    active: int
+
+
+def run_phases(
+    jobs: Sequence[PhaseJob],
+    *,
+    run_url: str,
+    settings: Kubernetes,
+    api: JobsApi | None = None,
+    options: Sequence[str] = (),
+    resume: str = "run the same command again",
+    is_done: Callable[[PhaseJob], bool] | None = None,
+    on_progress: Callable[[PhaseProgress], None] | None = None,
+    environ: Mapping[str, str] = os.environ,
+    pace: Pace | None = None,
+) -> None:
+    """Run phases one after the other, each as an Indexed Job, and wait for them.
+
+    Parameters
+    ----------
+    run_url
+        Where the plan is, as ``mosaic-processor task --run`` takes it.
+    api
+        Connection; None: to the cluster that this runs in, or that of the kubeconfig.
+    options
+        Further arguments of ``mosaic-processor task``, none of them secret.
+    resume
+        What to do after a failure, for messages.
+    is_done
+        Whether a phase's results are all in the store: it is skipped then, and a Job that succeeded once but whose results are
+        gone is replaced. None: a Job that succeeded is believed.
+    on_progress
+        Told of each change.
+    environ
+        POD_NAME and POD_NAMESPACE name the coordinator's pod, where it is one.
+
+    Raises
+    ------
+    ConfigError
+        Where the API refuses what is asked, or a pod ended with exit code 2.
+    InputError
+        Where a pod ended with exit code 13.
+    TransientError
+        Where a phase failed otherwise, or the API cannot be reached.
+    """
+    pace = pace or Pace()
+    with ExitStack() as stack:
+        if api is None:
+            api = connect(settings.namespace, environ, pace)
+            stack.callback(api.close)
+        worker = find_worker(api, settings, environ)
+        executor = _Executor(api, worker, settings, run_url, options, resume, on_progress)
+        for job in jobs:
+            if job.tasks > 0 and not (is_done and is_done(job)):
+                executor.run(job, believed=is_done is None)
+
+
+def find_worker(api: JobsApi, settings: Kubernetes, environ: Mapping[str, str]) -> Worker:
+    """What workers take over from the coordinator, found by its pod's name: from the template of its Job, else from the pod."""
+    name, namespace = environ.get("POD_NAME"), environ.get("POD_NAMESPACE", api.namespace)
+    template, owner = _find_template(api, name) if name and namespace == api.namespace else (None, None)
+    worker = read_worker(template, settings, owner)
+    if worker is None:
+        msg = (
+            "kubernetes.image is needed outside of a pod of its own namespace: name the image of the workers by "
+            "--kubernetes.image; in a pod, give it POD_NAME and POD_NAMESPACE (see k8s/overlays/coordinator)"
+        )
+        raise ConfigError(msg)
+    return worker
+
+
+def _find_template(api: JobsApi, name: str) -> tuple[Manifest, Manifest]:
+    """Pod template of the coordinator, and the ownerReference to it."""
+    pod = api.find_pod(name)
+    if pod is None:
+        msg = f"there is no pod {name} in namespace {api.namespace}: POD_NAME and POD_NAMESPACE must name the coordinator's own"
+        raise ConfigError(msg)
+    owners = [o for o in pod["metadata"].get("ownerReferences") or () if o["kind"] == "Job" and o["apiVersion"] == "batch/v1"]
+    job = api.find_job(owners[0]["name"]) if owners else None
+    if job is None:
+        return pod, _refer(pod, "v1", "Pod")
+    return job["spec"]["template"], _refer(job, "batch/v1", "Job")
+
+
+def _refer(thing: Manifest, version: str, kind: str) -> Manifest:
+    """Have the garbage collector remove what this owns; not as its controller, or a queue would take both for one workload."""
+    return {"apiVersion": version, "kind": kind, "name": thing["metadata"]["name"], "uid": thing["metadata"]["uid"]}
+
+
+class _Executor:
+    """Runs the phases of one run."""
+
+    def __init__(
+        self,
+        api: JobsApi,
+        worker: Worker,
+        settings: Kubernetes,
+        run_url: str,
+        options: Sequence[str],
+        resume: str,
+        on_progress: Callable[[PhaseProgress], None] | None,
+    ) -> None:
+        self._api = api
+        self._pace = api.pace
+        self._worker = worker
+        self._settings = settings
+        self._run_url = run_url
+        self._options = tuple(options)
+        self._resume = resume
+        self._on_progress = on_progress
+        self._last: PhaseProgress | None = None
+        self._pending = ""
+
+    def run(self, job: PhaseJob, *, believed: bool) -> None:
+        """Run one phase to its end.
+
+        Parameters
+        ----------
+        believed
+            Whether a Job that succeeded need not be run again.
+        """
+        name = name_job(self._run_url, job.phase)
+        try:
+            self._run(job, believed=believed)
+        except MosaicError:
+            raise
+        except BaseException:  # a signal, most likely: what it leaves behind is for the user to say
+            self._stop(name)
+            raise
+
+    def _run(self, job: PhaseJob, *, believed: bool) -> None:
+        factor = 1
+        while True:
+            manifest = build_job(job, self._worker, self._settings, run_url=self._run_url, options=self._options, factor=factor)
+            state = self._finish(job, manifest, believed=believed)
+            if state.finished == "complete":
+                log_event(_LOGGER, "phase-finished", f"{job.phase}: all shards were done", job=state.name)
+                return
+            failure = find_failure(self._api, state)
+            if failure.starved is None or state.factor >= _MOST_RAISED:
+                raise self._describe(failure, job)
+            factor = state.factor * 2  # of the Job, which a coordinator before this one may have raised
+            message = f"{job.phase}: pods lacked {failure.starved}; trying again with {factor} times the estimate"
+            log_event(_LOGGER, "estimate-raised", message, level=logging.WARNING, job=state.name, factor=factor)
+
+    def _describe(self, failure: Failure, job: PhaseJob) -> MosaicError:
+        shards = count_shards(job, self._settings)
+        return failure.describe(
+            phase=job.phase,
+            shards=shards,
+            place=f"{self._api.namespace}/{failure.job.name}",
+            again=shlex.join(["mosaic-processor", *task_arguments(job, self._settings, self._run_url, self._options)]),
+            resume=self._resume,
+            pending=self._pending,
+        )
+
+    def _finish(self, job: PhaseJob, manifest: Manifest, *, believed: bool) -> JobState:
+        """Have a Job, and wait for it; once more if somebody deletes it."""
+        name = manifest["metadata"]["name"]
+        for _ in range(_MOST_VANISHED):
+            state = self._wait(job, manifest, self._ensure(manifest, believed=believed))
+            if state is not None:
+                return state
+            log_event(_LOGGER, "job-vanished", f"Job {name} was deleted by somebody else", level=logging.WARNING, job=name)
+        msg = f"Job {self._api.namespace}/{name} was deleted {_MOST_VANISHED} times while it ran; to resume: {self._resume}"
+        raise TransientError(msg)
+
+    def _ensure(self, manifest: Manifest, *, believed: bool) -> JobState:
+        """The Job of a manifest: the one that is there, if it will do, else a new one."""
+        name, digest = manifest["metadata"]["name"], manifest["metadata"]["annotations"][DIGEST_ANNOTATION]
+        until, attempt = self._pace.clock() + self._pace.gone, 0
+        while True:
+            found = self._api.find_job(name)
+            if found is None:
+                created = self._api.create_job(manifest)
+                if created is not None:
+                    log_event(_LOGGER, "job-created", f"created Job {name}", job=name, namespace=self._api.namespace)
+                    return read_state(created)
+            elif self._is_wanted(read_state(found), digest, believed=believed):
+                return read_state(found)
+            if self._pace.clock() > until:
+                msg = f"Job {self._api.namespace}/{name} was deleted but does not go away; to resume: {self._resume}"
+                raise TransientError(msg)
+            self._pace.sleep(self._pace.pause(attempt))
+            attempt += 1
+
+    def _is_wanted(self, state: JobState, digest: str, *, believed: bool) -> bool:
+        """Whether a Job that is there will do; one that will not is deleted, unless it is on its way already."""
+        if state.run_url != self._run_url:
+            msg = f"Job {self._api.namespace}/{state.name} is not of this run: delete it, or use another namespace"
+            raise ConfigError(msg)
+        if state.deleting:
+            return False
+        if believed if state.finished == "complete" else not state.finished and state.digest == digest:
+            message = f"found Job {state.name}, {count_indexes(state.completed)} shards done"
+            log_event(_LOGGER, "job-found", message, job=state.name, namespace=self._api.namespace)
+            return True
+        message = f"replaced Job {state.name}, which {state.finished or 'was made otherwise'}"
+        log_event(_LOGGER, "job-replaced", message, job=state.name, namespace=self._api.namespace)
+        self._api.delete_job(state.name, state.uid)
+        return False
+
+    def _wait(self, job: PhaseJob, manifest: Manifest, state: JobState) -> JobState | None:
+        """Wait for the end of a Job; None where it vanished.
+
+        What is read anew after each watch counts, so it does not matter how a watch ends or what it missed.
+        """
+        uid, limit, attempt = state.uid, manifest["spec"]["activeDeadlineSeconds"] + self._pace.grace, 0
+        until, patience = self._pace.clock() + limit, self._pace.clock() + self._pace.queue
+        while True:
+            self._report(job, state)
+            begin = self._pace.clock()
+            if state.finished:
+                return state
+            if state.suspended:  # the API's own count begins anew, too
+                until = min(begin + limit, patience)
+            if begin >= until:
+                raise self._give_up(state)
+            latest = self._follow(job, state, until)
+            if latest is None or latest.finished:
+                return latest
+            if latest.version == state.version and self._pace.clock() - begin < self._pace.watch / 2:
+                self._pace.sleep(self._pace.pause(attempt))
+                attempt += 1
+            else:
+                attempt = 0
+            found = self._api.find_job(state.name)
+            if found is None or found["metadata"]["uid"] != uid:
+                return None
+            state = read_state(found)
+            self._look_at_pending(state)
+
+    def _follow(self, job: PhaseJob, state: JobState, until: float) -> JobState | None:
+        """The state of a Job at the end of one watch; None where it was deleted."""
+        with closing(
+            self._api.watch_job(state.name, state.version, min(self._pace.watch, until - self._pace.clock()))
+        ) as events:
+            for kind, found in events:
+                state = read_state(found)
+                self._report(job, state)
+                if state.finished:
+                    break
+                if kind == "DELETED":
+                    return None
+                if self._pace.clock() >= until:
+                    break
+        return state
+
+    def _report(self, job: PhaseJob, state: JobState) -> None:
+        """Tell of a change."""
+        progress = PhaseProgress(
+            phase=job.phase,
+            job=state.name,
+            shards=count_shards(job, self._settings),
+            done=count_indexes(state.completed),
+            failed=count_indexes(state.failed),
+            active=state.active,
+        )
+        if progress != self._last and self._on_progress is not None:
+            self._on_progress(progress)
+        self._last = progress
+
+    def _look_at_pending(self, state: JobState) -> None:
+        """Say why no pod is at work, once for each reason: a misspelt image would else look like work until the deadline."""
+        if state.finished or state.suspended or state.ready:
+            self._pending = ""
+            return
+        pods = [pod for pod in map(read_pod, self._api.list_pods(state.name, "Pending")) if state.uid in pod.owners]
+        pending = describe_pending(pods, state, self._settings.service_account)
+        if pending and pending != self._pending:
+            log_event(_LOGGER, "pods-pending", f"{state.name}: {pending}", level=logging.WARNING, job=state.name)
+        self._pending = pending
+
+    def _give_up(self, state: JobState) -> TransientError:
+        why = "is still suspended: its queue does not admit it" if state.suspended else "outlived its own deadline"
+        pending = f" ({self._pending})" if self._pending else ""
+        return TransientError(f"Job {self._api.namespace}/{state.name} {why}{pending}; to resume: {self._resume}")
+
+    def _stop(self, name: str) -> None:
+        """Delete or leave a Job, as was asked; what happened stays in the store in either case."""
+        if self._settings.on_interrupt == "leave":
+            log_event(_LOGGER, "job-left", f"left Job {name} to itself: a rerun finds it", job=name)
+            return
+        try:
+            self._api.delete_job(name, patience=_LAST_WORDS)
+        except MosaicError as error:
+            message = f"could not delete Job {name}: {error}; kubectl -n {self._api.namespace} delete job {name}"
+            log_event(_LOGGER, "job-left", message, level=logging.WARNING, job=name)
+            return
+        log_event(_LOGGER, "job-deleted", f"deleted Job {name}", job=name)

@@ -1,0 +1,154 @@
+"""Why a Job failed, or does not begin: what its pods and their logs say, in words that lead on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from processor.errors import ConfigError, InputError, MosaicError, TransientError
+from processor.execution.kubernetes.api import JobsApi
+from processor.execution.kubernetes.jobs import CONTAINER, FINAL_CODES
+from processor.execution.kubernetes.status import JobState, PodState, compress_indexes, expand_indexes, read_pod
+
+__all__ = ["Failure", "describe_pending", "find_failure"]
+
+_STARVED: Final = {"OOMKilled": "memory", "Evicted": "scratch space"}  # an eviction by the cluster is a disruption instead
+_POLICY: Final = "PodFailurePolicy"
+_LATE: Final = "DeadlineExceeded"
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_EXIT_CODE: Final = re.compile(r"failed with exit code (\d+)")
+_LONGEST_LINE: Final = 400  # characters
+_LONGEST_LIST: Final = 120  # characters
+_BAD_INPUT: Final = 13
+_USAGE: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a Job failed.
+
+    job: as it was at its end.
+    pod: the failed pod that tells most, or None where all are gone.
+    failed: indexes, such as "3,5-7", or "".
+    log: the last lines of that pod.
+    starved: what a pod was killed for lack of, memory or scratch space, where none failed for good; else None.
+    """
+
+    job: JobState
+    pod: PodState | None
+    failed: str
+    log: tuple[str, ...]
+    starved: str | None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Exit code that decided, or None where none did."""
+        if self.job.reason != _POLICY:
+            return None
+        if self.pod is not None and self.pod.exit_code in FINAL_CODES:
+            return self.pod.exit_code
+        told = _EXIT_CODE.search(self.job.message)
+        return int(told[1]) if told else _BAD_INPUT
+
+    def describe(self, *, phase: str, shards: int, place: str, again: str, resume: str, pending: str = "") -> MosaicError:
+        """The error to raise.
+
+        Parameters
+        ----------
+        place
+            Namespace and name of the Job.
+        again
+            The command that does one shard again, but for its index.
+        resume
+            What to do next.
+        pending
+            Why pods did not begin, or "".
+        """
+        failed = f"; failed shards {_shorten(self.failed)} of {shards}" if self.failed else ""
+        lines = [f"{phase} failed: Job {place} ended with {self.job.reason or 'no reason'}: {self.job.message}{failed}"]
+        if self.job.reason == _LATE:
+            lines += [f"it had no more time ({pending or 'pods were at work'}); --kubernetes.deadline gives it more"]
+        if self.pod is not None:
+            lines += [_describe_pod(self.pod), *(f"  | {line}" for line in self.log)]
+            index = "" if self.pod.index is None else f" --index {self.pod.index}"
+            lines += [f"one shard alone, to look into it: {again}{index}"]
+        error, next_step = _ERRORS.get(self.exit_code, (TransientError, "what was done is kept"))
+        return error("\n".join([*lines, f"{next_step}; to resume: {resume}"]))
+
+
+_ERRORS: Final[dict[int | None, tuple[type[MosaicError], str]]] = {
+    _BAD_INPUT: (InputError, "trying again is useless before the input is mended; what was done is kept"),
+    _USAGE: (ConfigError, "trying again is useless before the configuration is mended; what was done is kept"),
+}
+
+
+def find_failure(api: JobsApi, state: JobState) -> Failure:
+    """Ask the failed pods of a Job."""
+    pods = [pod for pod in map(read_pod, api.list_pods(state.name, "Failed")) if not pod.owners or state.uid in pod.owners]
+    pods = [pod for pod in pods if not pod.disrupted] or pods
+    given_up = expand_indexes(state.failed)
+    pod = max(pods, key=lambda pod: (_weigh(pod, state, given_up), pod.ended, pod.name), default=None)
+    indexes = compress_indexes(pod.index for pod in pods if pod.index is not None and pod.exit_code in FINAL_CODES)
+    return Failure(
+        job=state,
+        pod=pod,
+        failed=state.failed or indexes,
+        log=_read_log(api, pod) if pod is not None else (),
+        starved=_STARVED.get(pod.reason) if pod is not None else None,
+    )
+
+
+def _weigh(pod: PodState, state: JobState, given_up: frozenset[int]) -> tuple[bool, bool, bool, bool]:
+    """How much a pod tells: what ended the Job first, then shards that were given up, what was starved, what failed at all."""
+    return (
+        state.reason == _POLICY and pod.exit_code in FINAL_CODES,
+        pod.index in given_up,
+        pod.reason in _STARVED,
+        bool(pod.exit_code),
+    )
+
+
+def _read_log(api: JobsApi, pod: PodState) -> tuple[str, ...]:
+    try:
+        text = api.read_log(pod.name, CONTAINER)
+    except MosaicError as error:
+        return (f"(no log: {error})",)
+    return tuple(_read_line(line) for line in text.splitlines() if line.strip()) or ("(the log is empty)",)
+
+
+def _read_line(line: str) -> str:
+    """What a line of the log says: the message of one of our events, any other line as it is."""
+    try:
+        event = json.loads(line)
+        line = f"{event['level']}: {event['message']}"
+    except (ValueError, KeyError, TypeError):
+        pass
+    return _CONTROL.sub(" ", line)[:_LONGEST_LINE]
+
+
+def _describe_pod(pod: PodState) -> str:
+    shard = "" if pod.index is None else f" (shard {pod.index})"
+    how = f"exit code {pod.exit_code}" if pod.exit_code is not None else "no exit code"
+    why = f", {pod.reason}" if pod.reason not in {"", "Error"} else ""
+    return f"pod {pod.name}{shard} ended with {how}{why}; its last lines:"
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _LONGEST_LIST else f"{text[:_LONGEST_LIST].rpartition(',')[0]},…"
+
+
+def describe_pending(pods: Sequence[PodState], state: JobState, service_account: str) -> str:
+    """Why pods do not begin: the commonest reason, or "" where nothing is known to be wrong."""
+    if not pods and not state.begun:
+        return f"no pod could be created: is there a service account {service_account}, and does a quota allow them?"
+    told = [f"{pod.reason}: {_CONTROL.sub(' ', pod.message)[:_LONGEST_LINE]}" for pod in pods if pod.reason not in _BEGINNING]
+    if not told:
+        return ""
+    commonest = max(sorted(set(told)), key=told.count)
+    return f"{len(told)} of {len(pods)} pending pods wait: {commonest}"
+
+
+_BEGINNING: Final = frozenset({"", "ContainerCreating", "PodInitializing"})

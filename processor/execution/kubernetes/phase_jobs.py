@@ -1,0 +1,174 @@
+"""A run whose phases are Kubernetes Jobs: how large they are, what their pods are told, and how far they have come."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import yaml
+
+from processor.config import OPERATIONAL, Config
+from processor.config.sections import SECRETS
+from processor.errors import ConfigError
+from processor.execution.executors import conclude_tasks, plan_tasks
+from processor.execution.kubernetes.coordinator import JobsApi, Pace, PhaseJob, PhaseProgress, run_phases
+from processor.execution.phases import Phase, Run, count_tasks, is_done, list_phases, open_run
+from processor.execution.run import Outcome, Request, check_place, conclude
+from processor.mosaic.estimate import PhaseEstimate, estimate_phases
+from processor.process.progress import Tracker
+from processor.publish.item import Prepared
+from processor.publish.output_paths import find_kept_stages
+
+__all__ = ["execute_kubernetes", "list_options", "plan_jobs"]
+
+_SHARD_BYTES: Final = 64 * 10**9  # decoded, of one pod: minutes of work, beside the seconds that a pod takes to start
+_MOST_SHARDS: Final = 1000
+_SLOWEST: Final = 10 * 10**6  # decoded bytes that a pod gets done in a second, at the least: far away, on a busy network
+_PATIENCE: Final = 1800  # seconds: for pods to be placed, to fetch the image and to be repeated
+_SINGLE: Final = frozenset({"solve", "assemble"})
+_OWN: Final = frozenset({"shared.temp_dir"}) | SECRETS
+
+
+def execute_kubernetes(
+    request: Request,
+    prepared: Prepared,
+    tracker: Tracker,
+    *,
+    api: JobsApi | None = None,
+    environ: Mapping[str, str] = os.environ,
+    pace: Pace | None = None,
+) -> Outcome:
+    """Have all tasks done by pods; the same command goes on where it was interrupted.
+
+    Parameters
+    ----------
+    api, environ, pace
+        As for :func:`processor.execution.kubernetes.coordinator.run_phases`.
+
+    Raises
+    ------
+    ConfigError
+        Pods could not reach the destination; or as :func:`processor.execution.kubernetes.coordinator.run_phases`.
+    MosaicError
+        As every phase.
+    """
+    if "://" not in request.destination and "KUBERNETES_SERVICE_HOST" not in environ:
+        msg = f"--output {request.destination}: pods do not have the files of this machine; name a bucket"
+        raise ConfigError(msg)
+    published = check_place(request, prepared)
+    if published is not None:
+        return conclude(request, prepared, published, already_done=True)
+    config = prepared.plan.config
+    run = open_run(plan_tasks(request, prepared), config)
+    watch = _Watch(tracker)
+    try:
+        run_phases(
+            plan_jobs(run),
+            run_url=run.place.url,
+            settings=config.kubernetes,
+            api=api,
+            options=list_options(config),
+            is_done=lambda job: is_done(run, _phase(run, job.phase)),
+            on_progress=watch.update,
+            environ=environ,
+            pace=pace,
+        )
+    finally:
+        watch.close()
+    return conclude_tasks(request, prepared, run)
+
+
+def _phase(run: Run, name: str) -> Phase:
+    return next(phase for phase in list_phases(run) if phase == name)
+
+
+def plan_jobs(run: Run) -> tuple[PhaseJob, ...]:
+    """The Jobs of a run's phases, sized by the plan."""
+    plan = run.prepared.plan
+    shared = plan.config.shared.model_copy(update={"tile_threads": _threads(plan.config)})
+    sized = replace(plan, config=plan.config.model_copy(update={"shared": shared}))
+    kept = len(find_kept_stages(plan.config, plan.scenes))
+    estimates = estimate_phases(sized, run.document.tile_blocks, kept_stages=kept)
+    return tuple(_plan_job(run, phase, estimates[phase]) for phase in list_phases(run))
+
+
+def _plan_job(run: Run, phase: Phase, estimate: PhaseEstimate) -> PhaseJob:
+    tasks = count_tasks(run, phase)
+    wanted = run.prepared.plan.config.kubernetes.shards or min(_MOST_SHARDS, math.ceil(estimate.amount / _SHARD_BYTES))
+    shards = 1 if phase in _SINGLE else max(1, min(tasks, wanted))
+    seconds = _PATIENCE + estimate.seconds + math.ceil(estimate.amount / shards / _SLOWEST)
+    return PhaseJob(
+        phase=phase,
+        tasks=tasks,
+        shards=shards,
+        memory_bytes=estimate.memory,
+        scratch_bytes=estimate.scratch,
+        deadline_seconds=seconds,
+    )
+
+
+def _threads(config: Config) -> int:
+    """Threads of a pod: a node has more processors than the pod may use."""
+    setting = config.shared.tile_threads
+    return setting if isinstance(setting, int) else max(1, math.ceil(config.kubernetes.cpu))
+
+
+def list_options(config: Config) -> tuple[str, ...]:
+    """What pods are told besides the run: settings of this process that are not the usual ones, no secret among them."""
+    flags: dict[str, Any] = {}
+    for section, values in config.model_dump(mode="json", exclude_unset=True).items():
+        for name, value in values.items():
+            path = f"{section}.{name}"
+            if path in OPERATIONAL and path not in _OWN and section != "kubernetes":
+                flags[path] = value
+    flags["shared.tile_threads"] = _threads(config)
+    return tuple(f"--{path}={_spell(value)}" for path, value in sorted(flags.items()))
+
+
+def _spell(value: Any) -> str:
+    """A value as it is typed: YAML on one line."""
+    return value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
+
+
+class _Watch:
+    """Shows the shards of each phase that are done as the results of a pass.
+
+    Parameters
+    ----------
+    tracker
+        Shows passes.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self._phase: str | None = None
+        self._done = 0
+        self._new: deque[int] = deque()
+        self._pass: Iterator[int] = iter(())
+
+    def update(self, progress: PhaseProgress) -> None:
+        """Take note of a change."""
+        if progress.phase != self._phase:
+            self.close()
+            self._phase, self._done = progress.phase, 0
+            self._pass = self._tracker.track(
+                self._feed(), name=progress.phase, total=progress.shards, amount=float, unit="shards"
+            )
+        if progress.done > self._done:
+            self._new.append(progress.done - self._done)
+            self._done = progress.done
+            next(self._pass)
+
+    def close(self) -> None:
+        """End the pass that is shown."""
+        for _ in self._pass:
+            pass
+
+    def _feed(self) -> Iterator[int]:
+        """What is new, as far as it has come; whoever asks for more than that ends the pass."""
+        while self._new:
+            yield self._new.popleft()

@@ -1,0 +1,148 @@
+"""What Jobs and pods say of themselves, read from the Kubernetes API's own form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from processor.execution.kubernetes.jobs import CONTAINER, DIGEST_ANNOTATION, FACTOR_ANNOTATION, RUN_ANNOTATION, Manifest
+
+__all__ = ["JobState", "PodState", "compress_indexes", "count_indexes", "expand_indexes", "read_pod", "read_state"]
+
+_INDEX: Final = "batch.kubernetes.io/job-completion-index"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """What a Job says of itself.
+
+    run_url, digest: as :func:`build_job` noted them, or None.
+    factor: by which the estimate of memory and scratch was raised.
+    finished: how, or None.
+    reason, message: of the condition that ended it.
+    completed, failed: indexes, such as "0,3-5".
+    active, ready: pods.
+    begun: whether there ever was a pod.
+    """
+
+    name: str
+    uid: str
+    version: str
+    run_url: str | None
+    digest: str | None
+    factor: int
+    finished: Literal["complete", "failed"] | None
+    reason: str
+    message: str
+    completed: str
+    failed: str
+    active: int
+    ready: int
+    begun: bool
+    suspended: bool
+    deleting: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodState:
+    """What a pod says of its one container.
+
+    exit_code: None while it runs or waits.
+    reason: why it ended or waits, such as OOMKilled, Evicted, ImagePullBackOff, Unschedulable.
+    ended: time, ISO 8601, or "".
+    disrupted: whether the cluster, not the program, ended it.
+    """
+
+    name: str
+    index: int | None
+    owners: tuple[str, ...]
+    exit_code: int | None
+    reason: str
+    message: str
+    ended: str
+    disrupted: bool
+
+
+def read_state(job: Manifest) -> JobState:
+    """What a Job's metadata and status say."""
+    metadata, status = job["metadata"], job.get("status") or {}
+    annotations = metadata.get("annotations") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or () if c.get("status") == "True"}
+    end = conditions.get("Failed") or conditions.get("Complete") or {}
+    return JobState(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        version=metadata["resourceVersion"],
+        run_url=annotations.get(RUN_ANNOTATION),
+        digest=annotations.get(DIGEST_ANNOTATION),
+        factor=int(annotations.get(FACTOR_ANNOTATION) or 1),
+        finished="failed" if "Failed" in conditions else "complete" if "Complete" in conditions else None,
+        reason=end.get("reason") or "",
+        message=end.get("message") or "",
+        completed=status.get("completedIndexes") or "",
+        failed=status.get("failedIndexes") or "",
+        active=status.get("active") or 0,
+        ready=status.get("ready") or 0,
+        begun=any(status.get(count) for count in ("active", "succeeded", "failed", "terminating")),
+        suspended=bool((job.get("spec") or {}).get("suspend")),
+        deleting=bool(metadata.get("deletionTimestamp")),
+    )
+
+
+def read_pod(pod: Manifest) -> PodState:
+    """What a pod's metadata and status say."""
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    statuses = [s for s in status.get("containerStatuses") or () if s["name"] == CONTAINER]
+    state = (statuses[0].get("state") or {}) if statuses else {}
+    ended, waiting = state.get("terminated") or {}, state.get("waiting") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    unscheduled = conditions.get("PodScheduled") or {}
+    told = ended or waiting or (unscheduled if unscheduled.get("status") == "False" else status)
+    if status.get("reason"):  # what the node did to the pod (Evicted) is why its container ended as it did
+        told = status
+    index = {**(metadata.get("annotations") or {}), **(metadata.get("labels") or {})}.get(_INDEX)
+    return PodState(
+        name=metadata["name"],
+        index=None if index is None else int(index),
+        owners=tuple(owner["uid"] for owner in metadata.get("ownerReferences") or ()),
+        exit_code=ended.get("exitCode"),
+        reason=told.get("reason") or "",
+        message=told.get("message") or "",
+        ended=str(ended.get("finishedAt") or ""),
+        disrupted=(conditions.get("DisruptionTarget") or {}).get("status") == "True",
+    )
+
+
+def compress_indexes(indexes: Iterable[int]) -> str:
+    """Indexes as the API writes them.
+
+    >>> compress_indexes([7, 3, 5, 6])
+    '3,5-7'
+    """
+    runs: list[list[int]] = []
+    for index in sorted(set(indexes)):
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def expand_indexes(indexes: str) -> frozenset[int]:
+    """The indexes that are meant.
+
+    >>> sorted(expand_indexes("3,5-7"))
+    [3, 5, 6, 7]
+    """
+    ends = [part.partition("-") for part in indexes.split(",") if part]
+    return frozenset(index for first, _, last in ends for index in range(int(first), int(last or first) + 1))
+
+
+def count_indexes(indexes: str) -> int:
+    """How many indexes are meant.
+
+    >>> count_indexes("3,5-7"), count_indexes("")
+    (4, 0)
+    """
+    return len(expand_indexes(indexes))

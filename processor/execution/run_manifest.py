@@ -1,0 +1,320 @@
+"""The run document: a planned run as one object, from which every task, wherever it runs, makes the same plan again.
+
+It holds what was found out once (the scenes as they were opened) and what decides the result. How storage is reached, keys,
+threads and memory are of the machine that a task runs on, and are not in it. It may come from anywhere, so it is checked as all
+input is, and what is made from it must have the digest that it names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from processor.config import OPERATIONAL, Config, decisive_settings, load_config
+from processor.errors import ConfigError, InputError, MosaicError
+from processor.execution.tasks import CHUNKS_PER_TASK, TILE_BLOCKS
+from processor.model import Finding, Mask, Part, Scene
+from processor.mosaic.plan import compute_digest, plan_run
+from processor.publish.item import Prepared
+from processor.publish.register import Announcement
+from processor.scenes.user_files import read_given
+from processor.storage.options import resolve_access
+from processor.storage.store import Store, join_url
+from processor.storage.url import redact_url
+from processor.version import read_version
+from stac.hrefs import publish_href
+from stac.read.sign import make_signer
+
+__all__ = [
+    "RUN_NAME",
+    "WORK_FOLDER",
+    "RunDocument",
+    "RunPlace",
+    "describe_run",
+    "parse_run_url",
+    "prepare_run",
+    "read_run",
+    "write_run",
+]
+
+WORK_FOLDER: Final = ".work"
+"""Below the destination: no Item has such a name, and one lifecycle rule covers what all runs leave there."""
+
+RUN_NAME: Final = "run.json"
+_TABLE: Final = "inputs.parquet"
+_MAX_BYTES: Final = 512 << 20
+_Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RunPlace(BaseModel):
+    """Where a run is, taken from the URL of its document, so that a document that was copied leads nowhere else.
+
+    destination: folder path or URL; the mosaic goes to ``destination/item_id/``.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    destination: str
+    item_id: str
+    digest: str
+
+    @property
+    def folder(self) -> str:
+        """Path or URL of everything that tasks hand to one another."""
+        return join_url(self.destination, WORK_FOLDER, self.item_id, self.digest)
+
+    @property
+    def url(self) -> str:
+        """Path or URL of the document."""
+        return join_url(self.folder, RUN_NAME)
+
+
+class RunDocument(BaseModel):
+    """A planned run.
+
+    version: of the program; another one refuses it.
+    digest: of inputs, configuration and version.
+    created: RFC 3339 time that the Item says it was created at.
+    overwrite: whether what exists under this name may be replaced.
+    config: every parameter that decides the result, by section.
+    scenes: as opened and brought on common terms, in input order, without signatures in their hrefs.
+    findings: of opening and planning.
+    announcement: where else the Item is made known in storage, and what its mosaic has to meet before; posting to an API takes
+        a token, so it is left to the coordinator.
+    inputs_table: SHA-256 of the table of input Items, which lies beside the document; None: there is none.
+    chunks_per_task, tile_blocks: how the passes are cut.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    kind: Literal["mosaic-processor run"] = "mosaic-processor run"
+    version: Annotated[str, Field(max_length=100)]
+    digest: _Digest
+    item_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
+    created: Annotated[str, Field(max_length=100)]
+    overwrite: bool
+    config: dict[str, dict[str, Any]]
+    scenes: Annotated[tuple[Scene, ...], Field(min_length=1)]
+    findings: tuple[Finding, ...] = ()
+    announcement: Announcement = Announcement()
+    inputs_table: _Digest | None = None
+    chunks_per_task: Annotated[int, Field(ge=1, le=4096)] = CHUNKS_PER_TASK
+    tile_blocks: Literal[1, 2, 4, 8, 16, 32] = TILE_BLOCKS
+
+    def render(self) -> bytes:
+        """The document as it is stored: JSON, in which NaN and infinities may stand."""
+        return self.model_dump_json().encode()
+
+
+def describe_run(prepared: Prepared, *, created: str, overwrite: bool, **cut: Any) -> RunDocument:
+    """Put a planned run into a document.
+
+    Parameters
+    ----------
+    cut
+        ``chunks_per_task`` and ``tile_blocks``, where they are not the usual ones.
+
+    Raises
+    ------
+    ConfigError
+        Where a secret would get into it.
+    """
+    plan = prepared.plan
+    is_signing = plan.config.inputs.sign is not None
+    scenes = sorted(plan.scenes, key=lambda scene: scene.priority)
+    return RunDocument(
+        version=read_version(),
+        digest=prepared.digest,
+        item_id=prepared.item_id,
+        created=created,
+        overwrite=overwrite,
+        config=decisive_settings(plan.config),
+        scenes=tuple(_map_hrefs(scene, lambda href: _drop_signature(href, is_signing=is_signing)) for scene in scenes),
+        findings=prepared.findings,
+        announcement=replace(prepared.announcement, api=None, token=None),
+        inputs_table=None if prepared.inputs_table is None else hashlib.sha256(prepared.inputs_table).hexdigest(),
+        **cut,
+    )
+
+
+def _drop_signature(href: str, *, is_signing: bool) -> str:
+    if "://" not in href:
+        return href
+    plain = publish_href(href)
+    if plain == href.replace(" ", "%20"):
+        return href
+    if not is_signing:
+        msg = (
+            f"{redact_url(href)} is signed, and the signature would stand in the document of the run for all who can read it: "
+            "give the plain href and let the tasks have credentials, or use --inputs.sign"
+        )
+        raise ConfigError(msg)
+    return plain
+
+
+def _map_hrefs(scene: Scene, change: Callable[[str], str]) -> Scene:
+    """The same scene with all hrefs of files changed."""
+    parts = tuple(
+        Part(raster=_map_hrefs(part.raster, change), conversions=part.conversions, resampling=part.resampling)
+        for part in scene.parts
+    )
+    mask = scene.mask
+    if mask is not None:
+        mask = Mask(raster=_map_hrefs(mask.raster, change), invalid=mask.invalid, bits=mask.bits)
+    return replace(scene, source=replace(scene.source, href=change(scene.source.href)), parts=parts, mask=mask)
+
+
+def parse_run_url(url: str) -> RunPlace:
+    """Where the run of a document is.
+
+    Raises
+    ------
+    ConfigError
+        It is not a place where a run's document is put.
+    """
+    place = url if "://" in url else str(Path(url).absolute())
+    *above, work, item_id, digest, name = ["", "", "", *place.split("/")]
+    destination = "/".join(above[3:])
+    if work != WORK_FOLDER or name != RUN_NAME or not destination or destination.endswith(("/", ":")):
+        msg = f"--run {redact_url(url)}: give what `plan` printed, …/{WORK_FOLDER}/ITEM/DIGEST/{RUN_NAME}"
+        raise ConfigError(msg)
+    return RunPlace(destination=destination, item_id=item_id, digest=digest)
+
+
+def read_run(url: str, store: Store) -> tuple[RunPlace, RunDocument]:
+    """Read a run's document.
+
+    Raises
+    ------
+    ConfigError
+        The URL is not one of a run, or the document is of another version.
+    InputError
+        There is no such object, or it is no such document.
+    StorageError
+        Storage or the network failed.
+    """
+    place = parse_run_url(url)
+    document = _parse_run(store.read_bytes(place.url, max_bytes=_MAX_BYTES), name=redact_url(place.url))
+    if (document.item_id, document.digest) != (place.item_id, place.digest):
+        msg = f"{redact_url(place.url)} is the document of another run ({document.item_id}, {document.digest[:16]}); plan again"
+        raise InputError(msg)
+    return place, document
+
+
+def _parse_run(data: bytes, *, name: str) -> RunDocument:
+    """Parse a run's document.
+
+    Raises
+    ------
+    ConfigError
+        It is of another version.
+    InputError
+        It is no such document.
+    """
+    try:
+        raw = json.loads(data)
+        version = raw.get("version") if isinstance(raw, dict) else None
+        if isinstance(version, str) and version != read_version():
+            msg = f"{name} was planned by version {version[:100]}, and this is {read_version()}: plan again"
+            raise ConfigError(msg)
+        return RunDocument.model_validate(raw)
+    except (ValueError, RecursionError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        msg = f"{name} is not the document of a run ({reason[:300]}); plan again"
+        raise InputError(msg) from error
+
+
+def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: bool, **cut: Any) -> str:
+    """Write the document of a planned run, and tell its path or URL.
+
+    Where the run was planned before and is not finished, it keeps the time of that: what was done for it still counts, and its
+    Item comes out the same.
+
+    Parameters
+    ----------
+    destination
+        Folder path or URL; the mosaic goes to ``destination/item_id/``.
+    cut
+        As for :func:`describe_run`.
+
+    Raises
+    ------
+    ConfigError
+        Where a secret would get into it, or it cannot be written there.
+    StorageError
+        Storage or the network failed.
+    """
+    base = destination if "://" in destination else str(Path(destination).absolute())
+    place = RunPlace(destination=base, item_id=prepared.item_id, digest=prepared.digest)
+    store = Store(access=prepared.access)
+    document = describe_run(prepared, created=created, overwrite=overwrite, **cut)
+    with suppress(MosaicError):
+        if store.exists(place.url):
+            former = read_run(place.url, store)[1]
+            document = document.model_copy(update={"created": former.created})
+    if prepared.inputs_table is not None:
+        store.write_bytes(join_url(place.folder, _TABLE), prepared.inputs_table, overwrite=True)
+    store.write_bytes(place.url, document.render(), overwrite=True, content_type="application/json")
+    return place.url
+
+
+def prepare_run(document: RunDocument, place: RunPlace, surroundings: Config) -> Prepared:
+    """Make the plan of a document again.
+
+    Parameters
+    ----------
+    surroundings
+        Configuration of this process, of which only what changes no byte counts: threads, memory, how storage is reached.
+
+    Raises
+    ------
+    ConfigError, InputError
+        What it says cannot be planned, or is not what its digest is of: the user's own files have changed since.
+    StorageError
+        Storage or the network failed.
+    """
+    config = _join_config(document.config, surroundings)
+    access = resolve_access(config.io)
+    store = Store(access=access)
+    sign = make_signer(config.inputs.sign)
+    plain = document.scenes
+    given = read_given(plain, config, store)
+    digest = compute_digest(plain, config, read_version(), given.fingerprints)
+    if digest != document.digest:
+        msg = (
+            f"{redact_url(place.url)}: what it says is not what was planned; a file that the configuration names was replaced "
+            "since, or the document was changed: plan again"
+        )
+        raise InputError(msg)
+    table = None
+    if document.inputs_table is not None:
+        table = store.read_bytes(join_url(place.folder, _TABLE), max_bytes=_MAX_BYTES)
+        if hashlib.sha256(table).hexdigest() != document.inputs_table:
+            msg = f"{redact_url(join_url(place.folder, _TABLE))} is not the table of this run's inputs: plan again"
+            raise InputError(msg)
+    return Prepared(
+        inputs_table=table,
+        plan=plan_run(tuple(_map_hrefs(scene, sign) for scene in plain), config, given),
+        digest=digest,
+        item_id=document.item_id,
+        findings=document.findings,
+        access=access,
+        announcement=document.announcement,
+    )
+
+
+def _join_config(decisive: Mapping[str, Mapping[str, Any]], surroundings: Config) -> Config:
+    """The document's settings, and of this process what changes no byte."""
+    merged = {section: dict(values) for section, values in decisive.items()}
+    for section, values in surroundings.model_dump(mode="json", exclude_unset=True).items():
+        for name, value in values.items():
+            if f"{section}.{name}" in OPERATIONAL:
+                merged.setdefault(section, {})[name] = value
+    return load_config(document=merged, environment={})

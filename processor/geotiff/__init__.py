@@ -1,0 +1,1 @@
+"""GeoTIFFs in: opened, described, and read window by window; nothing else names a raster to GDAL."""

@@ -1,0 +1,1 @@
+"""Cloud-Optimized GeoTIFFs out: tiles compressed once, overviews on the way, the file assembled from both."""

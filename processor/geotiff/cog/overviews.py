@@ -1,0 +1,348 @@
+"""Overviews while the full resolution is being made: halving pixels, and a pyramid that takes windows in any order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processor.geotiff.cog.codecs import encode_block, find_neighbour, is_empty, is_fill, make_fill
+from processor.geotiff.cog.tiles import BlockSink, CogSpec, Level
+from processor.model import Window
+
+__all__ = ["Pyramid", "Reduced", "iter_windows_z_order", "reduce_average", "reduce_nearest"]
+
+_CHUNK: Final = 1 << 17  # samples averaged at once: the temporaries stay in a core's cache
+_WIDER: Final[Mapping[str, np.dtype[Any]]] = {
+    "uint8": np.dtype(np.uint16),
+    "int8": np.dtype(np.int16),
+    "uint16": np.dtype(np.uint32),
+    "int16": np.dtype(np.int32),
+    "uint32": np.dtype(np.uint64),
+    "int32": np.dtype(np.int64),
+    "float32": np.dtype(np.float64),
+    "float64": np.dtype(np.float64),
+}  # what the sum of four samples fits into
+
+
+def reduce_average(pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
+    """Halve by averaging 2 x 2 samples.
+
+    A sample counts for itself: what equals nodata (or is NaN) in one band is left out in that band only. Where all four are
+    left out, the result is nodata. Integers are rounded to nearest, halves away from zero, as GDAL does. A mean that equals
+    nodata by accident becomes its nearest neighbour in the dtype. A last odd row or column is averaged over what there is. No
+    result depends on more than its own 2 x 2 samples, so an image may be cut at any even row and column.
+
+    Parameters
+    ----------
+    pixels
+        (bands, height, width), a dtype of ``codecs.DTYPES``.
+    nodata
+        Value of invalid samples (maybe NaN), or None.
+
+    Returns
+    -------
+    (bands, ceil(height / 2), ceil(width / 2)), same dtype.
+    """
+    source = _even(pixels)
+    bands, height, width = source.shape
+    out = np.empty((bands, height // 2, width // 2), pixels.dtype)
+    step = max(1, _CHUNK // (2 * width))
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite samples give infinite or NaN means
+        for band in range(bands):
+            for row in range(0, height // 2, step):
+                out[band, row : row + step] = _average_rows(source[band, 2 * row : 2 * (row + step)], nodata)
+    return out
+
+
+def reduce_nearest(pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
+    """Halve by taking, of 2 x 2 samples, the first in reading order that is not nodata (not 0 without nodata).
+
+    Parameters
+    ----------
+    pixels
+        (bands, height, width), a dtype of ``codecs.DTYPES``.
+    nodata
+        Value of samples that say nothing, or None for 0.
+
+    Returns
+    -------
+    (bands, ceil(height / 2), ceil(width / 2)), same dtype.
+    """
+    source, fill = _even(pixels), make_fill(pixels.dtype, nodata)
+    out = source[:, ::2, ::2].copy()
+    for rows, cols in ((0, 1), (1, 0), (1, 1)):
+        np.copyto(out, source[:, rows::2, cols::2], where=is_fill(out, fill))
+    return out
+
+
+def iter_windows_z_order(levels: tuple[Level, ...], window_blocks: int) -> Iterator[Window]:
+    """Yield the windows of ``window_blocks`` x ``window_blocks`` blocks of the full resolution in Z-order (Morton order).
+
+    In this order few parents are half done at any time. Windows at the right and lower edge are cut to the image.
+
+    Raises
+    ------
+    ValueError
+        window_blocks is not a power of two.
+    """
+    _check_window_blocks(window_blocks)
+    level = levels[0]
+    size = window_blocks
+    while size < max(level.rows, level.cols):
+        size *= 2
+    return _visit(level, 0, 0, size, window_blocks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reduced:
+    """Pixels of an overview that wait for their neighbours: half a block wide and high, or less at the edge.
+
+    level: index of the overview they belong to.
+    row, col: position in half blocks of that level, which is the position in blocks of the level below.
+    pixels: (bands, height, width), or None where all are nodata.
+    """
+
+    level: int
+    row: int
+    col: int
+    pixels: NDArray[Any] | None
+
+
+class Pyramid:
+    """Encodes windows of the full resolution and the overviews above them into a block store.
+
+    Windows may come in any order and from several threads: the blocks are the same. A parent waits until its up to four
+    children are there, so memory holds three quarters of a block for each level when windows come in Z-order from one
+    thread. Encoding and averaging run outside of the lock.
+
+    Parameters
+    ----------
+    spec
+        What is written.
+    store
+        Takes the compressed blocks.
+    window_blocks
+        Edge of the windows in blocks, a power of two.
+    top
+        Index of the last level whose blocks are made; what is for those above only waits. None: all are made.
+
+    Raises
+    ------
+    ValueError
+        window_blocks is not a power of two.
+    """
+
+    def __init__(self, spec: CogSpec, store: BlockSink, *, window_blocks: int = 1, top: int | None = None) -> None:
+        _check_window_blocks(window_blocks)
+        self._profile, self._nodata, self._bands = spec.profile, spec.nodata, spec.bands
+        self._dtype = np.dtype(spec.dtype)
+        self._fill = make_fill(self._dtype, spec.nodata)
+        self._levels = spec.levels
+        self._store = store
+        self._window_blocks = window_blocks
+        self._top = len(self._levels) if top is None else top
+        self._reduce = reduce_average if spec.profile.overview_resampling == "average" else reduce_nearest
+        self._lock = threading.Lock()
+        self._pending: dict[tuple[int, int, int], list[Reduced]] = {}
+
+    def iter_windows(self) -> Iterator[Window]:
+        """Yield every window once, in Z-order."""
+        return iter_windows_z_order(self._levels, self._window_blocks)
+
+    @property
+    def pending(self) -> int:
+        """Number of reduced windows that wait for their neighbours."""
+        with self._lock:
+            return sum(map(len, self._pending.values()))
+
+    def add(self, window: Window, pixels: NDArray[Any] | None) -> None:
+        """Encode one window of the full resolution and whatever it completes.
+
+        Parameters
+        ----------
+        window
+            One of :meth:`iter_windows`.
+        pixels
+            (bands, height, width) in the dtype of the spec, or None where all are nodata. Not kept and not changed.
+
+        Raises
+        ------
+        ValueError
+            The window is not one of the pyramid's or came before, or the pixels do not fit it.
+        StorageError
+            The block store cannot be written.
+        """
+        row, col = self._check(window, pixels)
+        level, span = 0, self._window_blocks
+        while True:
+            pixels = self._drop_empty(pixels)
+            self._encode(level, row, col, span, pixels)
+            if level + 1 == len(self._levels):
+                return
+            pixels = None if pixels is None else self._reduce(pixels, self._nodata)
+            level += 1
+            if span == 1:
+                break
+            row, col, span = row // 2, col // 2, span // 2
+        self.add_reduced(Reduced(level=level, row=row, col=col, pixels=pixels))
+
+    def add_reduced(self, reduced: Reduced) -> None:
+        """Add pixels of an overview that were made elsewhere (:meth:`take_pending`), and encode what they complete."""
+        while True:
+            siblings = self._wait(reduced)
+            if siblings is None:
+                return
+            level, row, col = reduced.level, reduced.row // 2, reduced.col // 2
+            pixels = self._drop_empty(self._join(siblings, self._levels[level].window(row, col)))
+            self._encode(level, row, col, 1, pixels)
+            if level + 1 == len(self._levels):
+                return
+            pixels = None if pixels is None else self._reduce(pixels, self._nodata)
+            reduced = Reduced(level=level + 1, row=row, col=col, pixels=pixels)
+
+    def take_pending(self) -> tuple[Reduced, ...]:
+        """Take out what still waits, in a fixed order: what a worker that made a part of the windows hands over."""
+        with self._lock:
+            waiting = [reduced for siblings in self._pending.values() for reduced in siblings]
+            self._pending.clear()
+        return tuple(sorted(waiting, key=lambda reduced: (reduced.level, reduced.row, reduced.col)))
+
+    def _check(self, window: Window, pixels: NDArray[Any] | None) -> tuple[int, int]:
+        """Check a window and give the row and column of its first block."""
+        level = self._levels[0]
+        edge = self._window_blocks * level.blocksize
+        row, col = window.row // level.blocksize, window.col // level.blocksize
+        inside = 0 <= window.row < level.height and 0 <= window.col < level.width
+        if not inside or window.row % edge or window.col % edge or window != level.window(row, col, blocks=self._window_blocks):
+            msg = f"{window} is not a window of {edge} x {edge} pixels of an image of {level.width} x {level.height}"
+            raise ValueError(msg)
+        if pixels is not None and (pixels.shape != (self._bands, *window.shape) or pixels.dtype != self._dtype):
+            msg = f"pixels must be {self._dtype} {(self._bands, *window.shape)} for {window}, got {pixels.dtype} {pixels.shape}"
+            raise ValueError(msg)
+        return row, col
+
+    def _drop_empty(self, pixels: NDArray[Any] | None) -> NDArray[Any] | None:
+        """Forget pixels that are all nodata."""
+        return None if pixels is None or is_empty(pixels, self._fill) else pixels
+
+    def _encode(self, level: int, row: int, col: int, span: int, pixels: NDArray[Any] | None) -> None:
+        """Encode and store ``span`` x ``span`` blocks from (row, col) on, as far as the level has them."""
+        plan, edge = self._levels[level], self._profile.blocksize
+        for down in range(min(span, plan.rows - row)):
+            for right in range(min(span, plan.cols - col)):
+                data = b""
+                if pixels is not None:
+                    block = pixels[:, down * edge : (down + 1) * edge, right * edge : (right + 1) * edge]
+                    data = encode_block(block.transpose(1, 2, 0), self._profile, nodata=self._nodata)
+                self._store.put(level, row + down, col + right, data)
+
+    def _wait(self, reduced: Reduced) -> list[Reduced] | None:
+        """Put a child to its siblings; give them all if it was the last one."""
+        row, col = reduced.row // 2, reduced.col // 2
+        below = self._levels[reduced.level - 1]
+        expected = min(2, below.rows - 2 * row) * min(2, below.cols - 2 * col)
+        with self._lock:
+            siblings = self._pending.setdefault((reduced.level, row, col), [])
+            siblings.append(reduced)
+            is_complete = len(siblings) == expected and reduced.level <= self._top
+            return self._pending.pop((reduced.level, row, col)) if is_complete else None
+
+    def _join(self, siblings: list[Reduced], window: Window) -> NDArray[Any] | None:
+        """Join the children of a block of an overview."""
+        half = self._profile.blocksize // 2
+        out = None
+        for reduced in siblings:
+            if reduced.pixels is not None:
+                if out is None:
+                    out = np.full((self._bands, *window.shape), self._fill)
+                top, left = reduced.row % 2 * half, reduced.col % 2 * half
+                height, width = reduced.pixels.shape[1:]
+                out[:, top : top + height, left : left + width] = reduced.pixels
+        return out
+
+
+def _check_window_blocks(window_blocks: int) -> None:
+    """Refuse windows that do not halve down to one block."""
+    if window_blocks < 1 or window_blocks & (window_blocks - 1):
+        msg = f"window_blocks must be a power of two, got {window_blocks}"
+        raise ValueError(msg)
+
+
+def _visit(level: Level, row: int, col: int, size: int, window_blocks: int) -> Iterator[Window]:
+    """Yield the windows of a square of ``size`` blocks, quarter by quarter."""
+    if row >= level.rows or col >= level.cols:
+        return
+    if size == window_blocks:
+        yield level.window(row, col, blocks=size)
+        return
+    half = size // 2
+    for down, right in ((0, 0), (0, half), (half, 0), (half, half)):
+        yield from _visit(level, row + down, col + right, half, window_blocks)
+
+
+def _even(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Repeat a last odd row or column: then the mean of 2 x 2 is the mean of what there is; (bands, height, width)."""
+    _, height, width = pixels.shape
+    if height % 2 == 0 and width % 2 == 0:
+        return pixels
+    return np.pad(pixels, ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")
+
+
+def _average_rows(rows: NDArray[Any], nodata: float | None) -> NDArray[Any]:
+    """Average 2 x 2 samples of (2 n, 2 m), giving (n, m)."""
+    dtype = rows.dtype
+    fill = make_fill(dtype, nodata)
+    left_out = _find_left_out(rows, nodata, fill)
+    if left_out is None:
+        means, counts = _average_all(rows), None
+    else:
+        means, counts = _average_some(rows, left_out)
+    if nodata is not None and not np.isnan(fill):
+        accident = means == fill
+        if accident.any():
+            means[accident] = find_neighbour(fill)
+    if counts is not None:
+        means[counts == 0] = np.nan if nodata is None else fill
+    return means
+
+
+def _find_left_out(rows: NDArray[Any], nodata: float | None, fill: Any) -> NDArray[np.bool_] | None:
+    """Say which samples do not count; None where all do."""
+    left_out = None if nodata is None else is_fill(rows, fill)
+    if rows.dtype.kind == "f" and (left_out is None or not np.isnan(fill)):
+        left_out = np.isnan(rows) if left_out is None else left_out | np.isnan(rows)
+    return left_out if left_out is not None and left_out.any() else None
+
+
+def _sum_squares(rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Sum 2 x 2 samples of (2 n, 2 m) in a dtype that holds the sum."""
+    pairs = np.add(rows[::2], rows[1::2], dtype=dtype)
+    return np.asarray(pairs[:, ::2] + pairs[:, 1::2])
+
+
+def _average_all(rows: NDArray[Any]) -> NDArray[Any]:
+    """Average where every sample counts; integers without leaving integers."""
+    total = _sum_squares(rows, _WIDER[rows.dtype.name])
+    if rows.dtype.kind == "f":
+        return (total * 0.25).astype(rows.dtype)
+    if rows.dtype.kind == "i":
+        total -= total < 0  # halves away from zero
+    two = total.dtype.type(2)
+    return np.asarray((total + two) >> two, rows.dtype)
+
+
+def _average_some(rows: NDArray[Any], left_out: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Average the samples that count; (means, how many counted), means without meaning where none did."""
+    counts = _sum_squares((~left_out).view(np.uint8), np.dtype(np.uint8))
+    total = _sum_squares(np.where(left_out, rows.dtype.type(0), rows), _WIDER[rows.dtype.name])
+    # A quotient by 2 or 4 is exact and one by 3 is far from a half, so single precision is enough for 16-bit samples.
+    precision = np.float32 if total.dtype.itemsize <= 4 else np.float64
+    means = np.divide(total, np.maximum(counts, 1), dtype=precision)
+    if rows.dtype.kind != "f":
+        means += precision(0.5) if rows.dtype.kind == "u" else np.copysign(precision(0.5), means)
+    return means.astype(rows.dtype), counts

@@ -1,0 +1,232 @@
+"""Pixels of composed scenes: bands from several files, on one grid and in one unit, and what a mask takes away.
+
+Every file is read near the resolution that is asked for, from its own overviews where it has them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processor.geotiff.open import level_grid
+from processor.model import Grid, Mask, Scaling, Scene, Window
+from processor.stages.align.align_rasters import Resampling, compute_shift, compute_source_window, resample_window
+from processor.stages.align.warp import choose_lattice, compute_pixel_ratio, compute_places, resample_places, shrink
+
+__all__ = ["Pixels", "compose_window"]
+
+_NEAR = 1.001  # how much finer than asked for an overview has to be at most to serve
+_MARGIN = 3  # source pixels around a window for the widest kernel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pixels:
+    """Pixels of a window, as stored.
+
+    values: (bands, height, width), the source's dtype; invalid pixels may hold anything. Read-only.
+    valid: bool (height, width), True where valid; None: everywhere.
+    """
+
+    values: NDArray[np.generic]
+    valid: NDArray[np.bool_] | None
+
+
+Read = Callable[[Scene, Window, int | None], Pixels]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Sampled:
+    """A raster's pixels on another grid.
+
+    inside: where the raster has a pixel at all, valid or not.
+    """
+
+    values: NDArray[np.generic]
+    valid: NDArray[np.bool_]
+    inside: NDArray[np.bool_]
+
+
+def compose_window(scene: Scene, grid: Grid, window: Window, read: Read) -> Pixels:
+    """Compose a window of a scene, on its grid or that of one of its levels.
+
+    A pixel is valid where any of the files whose nodata value alone marks invalid pixels has a value (one band at nodata is a
+    value), where all other files have one, where no file ends short of it, and where the mask allows it.
+
+    Parameters
+    ----------
+    scene
+        With parts.
+    grid, window
+        What is asked for.
+    read
+        Reads a window of one file at one of its levels.
+    """
+    values = np.empty((len(scene.bands), *window.shape), scene.dtype)
+    some = np.zeros(window.shape, np.bool_)
+    every = np.ones(window.shape, np.bool_)
+    has_some = False
+    band = 0
+    for part in scene.parts:
+        sampled = _sample(part.raster, grid, window, part.resampling, read)
+        if part.raster.source.validity == "nodata" and np.dtype(part.raster.dtype).kind != "f":
+            has_some = True
+            some |= sampled.valid
+            every &= sampled.inside
+        else:
+            every &= sampled.valid
+        for position in range(len(part.raster.bands)):
+            conversion = part.conversions[position] if part.conversions else None
+            _convert(sampled.values[position], conversion, values[band])
+            if part.raster.source.nodata is not None and not sampled.valid.all():
+                nodata = np.array(part.raster.source.nodata).astype(scene.dtype)
+                values[band][~sampled.valid] = nodata
+            band += 1
+    valid = every & some if has_some else every
+    if scene.mask is not None and valid.any():
+        valid &= ~_read_mask(scene.mask, grid, window, read)
+    return Pixels(values=values, valid=None if valid.all() else valid)
+
+
+def _convert(values: NDArray[np.generic], conversion: Scaling | None, out: NDArray[np.generic]) -> None:
+    """Write values in the scene's unit and dtype, rounded to whole numbers and clipped where that is an integer type."""
+    if conversion is None and values.dtype == out.dtype:
+        out[...] = values
+        return
+    wide = values.astype(np.float64)
+    if conversion is not None:
+        wide = wide * conversion.scale + conversion.offset
+    if out.dtype.kind in "ui":
+        limits = np.iinfo(np.dtype(out.dtype).name)
+        out[...] = np.nan_to_num(np.rint(wide)).clip(limits.min, limits.max).astype(out.dtype)
+    else:
+        out[...] = wide.astype(out.dtype)
+
+
+def _read_mask(mask: Mask, grid: Grid, window: Window, read: Read) -> NDArray[np.bool_]:
+    """Pixels that the mask marks as invalid; where it has none, nothing is said."""
+    sampled = _sample(mask.raster, grid, window, "nearest", read)
+    values = sampled.values[0]
+    marked = np.isin(values, mask.invalid) if mask.invalid else np.zeros(values.shape, np.bool_)
+    if mask.bits:
+        bits = np.array(sum(1 << bit for bit in mask.bits))
+        marked |= (values.astype(np.int64) & bits) != 0
+    return np.asarray(marked & sampled.inside)
+
+
+def _choose_level(raster: Scene, ratio: float) -> int | None:
+    """The coarsest overview that is no coarser than what is asked for; None: full resolution."""
+    chosen = None
+    for level, factor in enumerate(raster.source.overviews):
+        if factor <= ratio * _NEAR:
+            chosen = level
+    return chosen
+
+
+def _sample(raster: Scene, grid: Grid, window: Window, resampling: Resampling, read: Read) -> _Sampled:
+    if raster.grid.crs != grid.crs:
+        return _warp(raster, grid, window, resampling, read)
+    ratio = min(grid.pixel_width / raster.grid.pixel_width, grid.pixel_height / raster.grid.pixel_height)
+    level = _choose_level(raster, ratio)
+    own = level_grid(raster, level)
+    shift = compute_shift(own, grid)
+    if shift is not None:
+        return _move(raster, own, level, window.shifted(rows=shift.rows, cols=shift.cols), read)
+    source = compute_source_window(own, grid, window, resampling)
+    if source is None:
+        return _nothing(raster, window)
+    pixels = read(raster, source, level)
+    valid = _full(pixels)
+    values, result_valid = resample_window(_widen(pixels.values), valid, own, source, grid, window, resampling)
+    _, inside = resample_window(_widen(pixels.values[:1]), np.ones_like(valid), own, source, grid, window, "nearest")
+    return _Sampled(values=values, valid=result_valid, inside=inside)
+
+
+def _move(raster: Scene, own: Grid, level: int | None, wanted: Window, read: Read) -> _Sampled:
+    """Pixels that lie exactly where they are wanted."""
+    source = wanted.intersection(own.window)
+    if source is None:
+        return _nothing(raster, wanted)
+    pixels = read(raster, source, level)
+    if source == wanted:
+        return _Sampled(values=pixels.values, valid=_full(pixels), inside=np.ones(wanted.shape, np.bool_))
+    result = _nothing(raster, wanted)
+    rows, cols = source.slices_in(wanted)
+    result.values[:, rows, cols] = pixels.values
+    result.valid[rows, cols] = _full(pixels)
+    result.inside[rows, cols] = True
+    return result
+
+
+def _warp(raster: Scene, grid: Grid, window: Window, resampling: Resampling, read: Read) -> _Sampled:
+    """Pixels of another CRS; a source that is much finer is averaged first, so that nothing aliases."""
+    down, across = compute_pixel_ratio(raster.grid, grid)
+    level = _choose_level(raster, min(down, across))
+    own = level_grid(raster, level)
+    rows, cols = compute_places(own, grid, window, choose_lattice(own, grid))
+    factor = (1, 1)
+    if resampling != "nearest":
+        scale = (own.height / raster.grid.height, own.width / raster.grid.width)
+        factor = (max(1, math.floor(down * scale[0])), max(1, math.floor(across * scale[1])))
+    source = _find_source(rows, cols, factor, own)
+    if source is None:
+        return _nothing(raster, window)
+    held = source.intersection(own.window)
+    if held is None:
+        return _nothing(raster, window)
+    pixels = read(raster, held, level)
+    padded, valid = _pad(_widen(pixels.values), _full(pixels), held, source)
+    small, small_valid = shrink(padded, valid, factor)
+    places = (rows - source.row) / factor[0], (cols - source.col) / factor[1]
+    values, result_valid = resample_places(small, small_valid, *places, resampling)
+    inside = (rows >= 0) & (rows < own.height) & (cols >= 0) & (cols < own.width)
+    return _Sampled(values=values, valid=result_valid & inside, inside=inside)
+
+
+def _find_source(rows: NDArray[np.float64], cols: NDArray[np.float64], factor: tuple[int, int], own: Grid) -> Window | None:
+    """Pixels that places need, whole blocks of the factor counted from the raster's corner; None where they need none."""
+    near = (rows >= 0) & (rows < own.height) & (cols >= 0) & (cols < own.width)
+    if not near.any():
+        return None
+    spans = []
+    for places, size in ((rows[near], factor[0]), (cols[near], factor[1])):
+        margin = _MARGIN * size
+        start = (math.floor(float(places.min())) - margin) // size * size
+        end = -(-(math.ceil(float(places.max())) + margin) // size) * size
+        spans.append((start, end - start))
+    return Window(row=spans[0][0], col=spans[1][0], height=spans[0][1], width=spans[1][1])
+
+
+def _pad(
+    values: NDArray[np.floating], valid: NDArray[np.bool_], held: Window, wanted: Window
+) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    """Pixels of a window and invalid ones around them."""
+    if held == wanted:
+        return values, valid
+    rows, cols = held.slices_in(wanted)
+    padded = np.zeros((values.shape[0], *wanted.shape), values.dtype)
+    padded[:, rows, cols] = values
+    mask = np.zeros(wanted.shape, np.bool_)
+    mask[rows, cols] = valid
+    return padded, mask
+
+
+def _nothing(raster: Scene, window: Window) -> _Sampled:
+    return _Sampled(
+        values=np.zeros((len(raster.bands), *window.shape), raster.dtype),
+        valid=np.zeros(window.shape, np.bool_),
+        inside=np.zeros(window.shape, np.bool_),
+    )
+
+
+def _widen(values: NDArray[np.generic]) -> NDArray[np.floating]:
+    """A floating type that holds every value exactly."""
+    exact = np.float32 if values.dtype.kind in "ui" and values.dtype.itemsize <= 2 else np.float64
+    return values.astype(np.float32 if values.dtype == np.float32 else exact)
+
+
+def _full(pixels: Pixels) -> NDArray[np.bool_]:
+    return np.ones(pixels.values.shape[1:], np.bool_) if pixels.valid is None else pixels.valid

@@ -1,0 +1,65 @@
+"""Where an Item and the file that it names disagree: the file is taken as it is, and a finding says so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.io import DatasetReader
+
+from processor.model import Declared, Finding, Grid, Scene
+from processor.storage.url import redact_url
+
+__all__ = ["compare_declared"]
+
+_SAME_PLACE: Final = 0.01  # pixels by which a transform may differ from the file's: Items round
+
+
+def compare_declared(declared: Declared, scene: Scene, dataset: DatasetReader) -> tuple[Finding, ...]:
+    """A finding where the Item says something of the file that the file does not bear out."""
+    grid, transform = scene.grid, tuple(dataset.transform)[:6]
+    reasons = []
+    if declared.shape is not None and declared.shape != grid.shape:
+        reasons.append(f"shape {declared.shape[0]} x {declared.shape[1]}, where it is {grid.height} x {grid.width}")
+    if declared.transform is not None and _find_departure(declared.transform, transform, grid) > _SAME_PLACE:
+        reasons.append(f"transform {list(declared.transform)}, where it is {list(transform)}")
+    if declared.crs is not None and not _is_crs(declared.crs, dataset.crs):
+        reasons.append(f"CRS {declared.crs[:40]}, where it is {_crs_name(dataset.crs)}")
+    if declared.nodata is not None and not _is_nodata(declared.nodata, scene.source.nodata):
+        has = "it has none" if scene.source.nodata is None else f"it is {scene.source.nodata:g}"
+        reasons.append(f"nodata {declared.nodata:g}, where {has}")
+    if not reasons:
+        return ()
+    message = (
+        f"scene {scene.name}: the Item says of {redact_url(scene.source.href)} {'; '.join(reasons)}: the file is taken as it is"
+    )
+    return (Finding(severity="warning", code="item-disagrees", message=message, scene=scene.name.partition("/")[0]),)
+
+
+def _find_departure(declared: Sequence[float], transform: Sequence[float], grid: Grid) -> float:
+    """Pixels by which two corners of the grid lie elsewhere."""
+    a, b, c, d, e, f = (float(given - own) for given, own in zip(declared, transform, strict=True))
+    places = ((0, 0), (grid.width, grid.height))
+    return max(
+        max(abs(a * col + b * row + c) / grid.pixel_width, abs(d * col + e * row + f) / grid.pixel_height)
+        for col, row in places
+    )
+
+
+def _is_crs(declared: str, crs: CRS) -> bool:
+    try:
+        return bool(CRS.from_user_input(declared) == crs)
+    except CRSError:
+        return False
+
+
+def _crs_name(crs: CRS) -> str:
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else str(crs.to_wkt().split('"')[1])
+
+
+def _is_nodata(declared: float, value: float | None) -> bool:
+    return value is not None and (declared == value or (math.isnan(declared) and math.isnan(value)))

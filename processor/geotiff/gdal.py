@@ -1,0 +1,298 @@
+"""The only code that names a raster to GDAL: how it is reached, and what GDAL must not follow.
+
+Inputs are untrusted: only GeoTIFF is opened, and GDAL is kept from following what a file or its folder names besides
+(overviews, masks and metadata elsewhere may be files of any format, anywhere). The one file beside a local raster that is read
+is ``scene.tif.msk``, GDAL's form of a mask, and only as GeoTIFF.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+from rasterio.session import Session
+
+from processor.errors import ConfigError, InputError, MosaicError, StorageError
+from processor.geotiff.libgdal import VsiFile, clear_network_cache, has_files
+from processor.geotiff.range_cache import KeptRanges
+from processor.geotiff.ranges import FsspecObject, RemoteObject, close_opened, find_failure, open_ranged
+from processor.geotiff.traffic import Traffic
+from processor.storage.options import Access
+from processor.storage.retry import MOST_ROUNDS, repeat
+from processor.storage.url import parse_url, redact_url
+
+__all__ = [
+    "DRIVER",
+    "MASK_SUFFIX",
+    "GdalReader",
+    "describe_failure",
+    "find_mask",
+    "first_line",
+    "gdal_env",
+    "is_remote",
+    "local_name",
+]
+
+T = TypeVar("T")
+
+DRIVER: Final = "GTiff"
+"""Nothing else: a VRT could name any file of this machine."""
+
+MASK_SUFFIX: Final = ".msk"
+
+_GDAL_CACHE: Final = 64 * 2**20  # bytes; decoded blocks are kept by the reader, GDAL need not keep them too
+_REMOTE: Final = {
+    "CPL_VSIL_NETWORK_STATS_ENABLED": "YES",
+    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",  # the directories of most COGs, in one request
+    # Where GDAL thinks that a file is read on and on, it asks for twice as much each time, up to 128 of these: blocks of
+    # overviews that lie one after the other would be read with as much again behind them.
+    "CPL_VSIL_CURL_CHUNK_SIZE": "4096",
+}
+_PREFIXES: Final = {"s3": "/vsis3/", "gs": "/vsigs/"}
+_DENIED: Final = (
+    "403",
+    "401",
+    "access denied",
+    "accessdenied",
+    "signature",
+    "access key",
+    "expiredtoken",
+    "invalidaccesskeyid",
+)
+
+
+class _Keys(Session):  # type: ignore[misc]  # rasterio has no types
+    """Keys as rasterio wants them handed over."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def get_credential_options(self) -> dict[str, str]:
+        """The keys of this moment: those of a role are renewed."""
+        return self._access.gdal_keys()
+
+
+@contextmanager
+def gdal_env(access: Access | None = None, *, signs: bool = False) -> Iterator[None]:
+    """GDAL's options: no sidecar is looked for, because one may be a VRT that names any file or URL.
+
+    Parameters
+    ----------
+    access
+        How storage is reached; None: local files only.
+    signs
+        Whether requests to S3 are made, which need keys.
+    """
+    options: dict[str, Any] = {
+        "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+        "GDAL_PAM_ENABLED": "NO",
+        "GDAL_CACHEMAX": _GDAL_CACHE,
+    }
+    if access is not None:
+        options |= access.gdal_options() | _REMOTE
+    session = _Keys(access) if access is not None and signs else None
+    with rasterio.Env(session=session, **options):
+        yield
+
+
+def is_remote(href: str) -> bool:
+    """Whether an href is reached over the network, or by fsspec."""
+    return parse_url(href).protocol != "file"
+
+
+def local_name(href: str) -> str:
+    """The path of a local file, of which a ``file:`` URL may be given."""
+    return urlsplit(href).path if href.startswith("file:") else href
+
+
+def find_mask(href: str) -> str | None:
+    """The mask file beside a local raster, or None."""
+    if is_remote(href):
+        return None
+    path = local_name(href) + MASK_SUFFIX
+    return path if os.path.isfile(path) else None  # noqa: PTH113 - a plain name for GDAL, not a path to work on
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without the details that libraries put on further lines, and without signatures of URLs."""
+    return (str(error).splitlines() or [type(error).__name__])[0].partition("?")[0]
+
+
+class GdalReader:
+    """Opens rasters, from any thread.
+
+    Parameters
+    ----------
+    access
+        How storage is reached.
+    kept
+        Where what is read over the network is kept for the next time, or None.
+    """
+
+    def __init__(self, access: Access, kept: KeptRanges | None = None) -> None:
+        self._access = access
+        self._kept = kept
+        self.traffic = Traffic()
+
+    @contextmanager
+    def env(self, href: str, *, requester_pays: bool = False, region: str | None = None) -> Iterator[None]:
+        """GDAL's options while a raster is opened or read."""
+        protocol = parse_url(href).protocol
+        access = self._access.for_bucket(requester_pays=requester_pays, region=region)
+        with gdal_env(None if protocol == "file" else access, signs=protocol == "s3"):
+            yield
+
+    def open(self, href: str, scene: str, factor: int | None = None) -> DatasetReader:
+        """Open a raster, or its overview of a decimation factor; to be called within :meth:`env`, and closed by :meth:`close`.
+
+        Raises
+        ------
+        InputError
+            There is no such file, it is no GeoTIFF, or access is denied; the message names the scene.
+        StorageError
+            Storage or the network failed.
+        """
+        dataset = self._open(href, scene)
+        if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):  # GDAL would open what it names, whatever and wherever that is
+            self.close(dataset)
+            msg = (
+                f"scene {scene}: the metadata of {redact_url(href)} name another file as its overviews (OVERVIEW_FILE), which "
+                "is not followed; copy it without them, e.g. with rio cogeo create"
+            )
+            raise InputError(msg)
+        if factor is None:
+            return dataset
+        factors = dataset.overviews(1)
+        self.close(dataset)
+        if factor not in factors:
+            msg = f"scene {scene}: {redact_url(href)} has lost its overview 1:{factor} since it was planned; run again"
+            raise InputError(msg)
+        return self.open_overview(href, scene, factors.index(factor))
+
+    def open_overview(self, href: str, scene: str, index: int) -> DatasetReader:
+        """Open an overview by its position in the file; errors as of :meth:`open`."""
+        return self._open(href, scene, OVERVIEW_LEVEL=index)
+
+    def forget(self) -> None:
+        """Let GDAL forget what it read over the network; with our options, some of which count from the first use on."""
+        with rasterio.Env(**_REMOTE):
+            clear_network_cache()
+
+    def repeat(self, call: Callable[[], T]) -> T:
+        """Repeat what failed for now, of a remote file; GDAL or the protocol's client has repeated single requests before."""
+        return repeat(call, times=min(self._access.retries, MOST_ROUNDS))
+
+    def close(self, dataset: DatasetReader) -> None:
+        """Close a raster, in whatever thread it was opened."""
+        if "riopener" in dataset.name or "raster/raster.tif" in dataset.name:
+            close_opened(dataset)
+        else:
+            dataset.close()
+
+    def _open(self, href: str, scene: str, **options: int) -> DatasetReader:
+        path = local_name(href)
+        if is_remote(href):
+            return self.repeat(lambda: self._open_remote(href, scene, options))
+        if not os.path.isfile(path):  # noqa: PTH113 - as above
+            msg = f"scene {scene}: no such file: {href}; correct the href, or fetch the file"
+            raise InputError(msg)
+        _ignore_georeference()
+        try:
+            return rasterio.open(path, driver=DRIVER, sharing=False, **options)
+        except RasterioError as error:
+            raise _describe_format(href, scene, error) from error
+
+    def _open_remote(self, href: str, scene: str, options: dict[str, int]) -> DatasetReader:
+        _ignore_georeference()
+        path = self._vsi_path(href)
+        try:
+            if path is not None and (self._kept is None or not has_files()):
+                return rasterio.open(path, driver=DRIVER, sharing=False, **options)
+            return open_ranged(href, lambda: self._reach(href, path), self._kept, driver=DRIVER, **options)
+        except RasterioError as error:
+            raise describe_failure(href, scene, "cannot open", error) from error
+
+    def _reach(self, href: str, path: str | None) -> RemoteObject:
+        return FsspecObject(href, self._access, self.traffic) if path is None else _GdalObject(href, path)
+
+    def _vsi_path(self, href: str) -> str | None:
+        """The name under which GDAL reads an href itself; None where fsspec reads it."""
+        protocol = parse_url(href).protocol
+        if self._access.backend == "fsspec":
+            return None
+        if protocol in _PREFIXES:
+            parts = urlsplit(href)
+            return f"{_PREFIXES[protocol]}{parts.netloc}{parts.path}"
+        if protocol == "http":
+            return f"/vsicurl/{href}"
+        if self._access.backend == "gdal":
+            msg = f"{redact_url(href)}: GDAL does not read {protocol}://; use --io.raster_backend auto"
+            raise ConfigError(msg)
+        return None
+
+
+def _ignore_georeference() -> None:
+    """A scene without georeference is an error of ours, and a mask has none; catch_warnings would not be safe in threads."""
+    warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+
+def _describe_format(href: str, scene: str, error: RasterioError) -> InputError:
+    reason = first_line(error)
+    return InputError(
+        f"scene {scene}: {redact_url(href)} is not a readable GeoTIFF ({reason}); convert it, e.g. with gdal_translate"
+    )
+
+
+class _GdalObject:
+    """An object as GDAL fetches it."""
+
+    def __init__(self, href: str, path: str) -> None:
+        self._href, self._file = href, VsiFile(path)
+
+    def find_size(self) -> int:
+        """Bytes of the object."""
+        return self._telling(self._file.find_size)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Exactly the bytes that were asked for."""
+        return self._telling(lambda: self._file.read(start, end))
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
+
+    def _telling(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except OSError as error:
+            raise _describe_storage(self._href, "cannot read", str(error), first_line(error)) from error
+
+
+def describe_failure(href: str, scene: str, what: str, error: RasterioError) -> MosaicError:
+    """The error of this project for one of GDAL about a remote file."""
+    failure = find_failure()
+    if failure is not None:
+        return type(failure)(f"scene {scene}: {failure}")
+    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    text = f"{error} {cause}"
+    told = _describe_storage(href, what, text, first_line(cause))
+    if isinstance(told, StorageError) and ("not recognized" in text or "not a supported" in text):
+        return _describe_format(href, scene, error)
+    return type(told)(f"scene {scene}: {told}")
+
+
+def _describe_storage(href: str, what: str, text: str, reason: str) -> InputError | StorageError:
+    """The error of this project for what GDAL said of storage."""
+    text, shown = text.lower(), redact_url(href)
+    if any(word in text for word in _DENIED):
+        return InputError(f"access to {shown} is denied ({reason}); check the credentials and the storage options (--io.…)")
+    if "404" in text or "does not exist" in text or "nosuchkey" in text or "nosuchbucket" in text:
+        return InputError(f"{shown} does not exist ({reason}); correct the href")
+    return StorageError(f"{what} {shown} ({reason}); storage or the network failed, try again later")

@@ -1,0 +1,386 @@
+"""Opening scenes: each file of a scene described as it is, and compared with what its Item says."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.io import DatasetReader
+
+from processor.errors import InputError, MosaicError
+from processor.geotiff.disagreement import compare_declared
+from processor.geotiff.gdal import GdalReader, find_mask, is_remote, local_name
+from processor.model import Band, Finding, Grid, Mask, MaskRef, RasterRef, Scene, SceneRef, Source
+from processor.storage.options import Access
+from processor.storage.store import ObjectInfo, Store
+from processor.storage.url import redact_url
+
+__all__ = ["OpenedScene", "has_mask", "level_grid", "open_scene", "read_grid", "unit_shape"]
+
+_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+_UNEVEN = 2.0  # pixels of an overview by which its two factors may differ
+_MAX_ASPECT = 1000.0  # of a pixel
+_PIECES, _PIECE = 16, 64 * 2**10  # of a file's fingerprint: how many, and their bytes
+_COMPOSED_EDGE: Final = 512  # pixels of a composed scene that are made at once
+_UNIT_ROWS: Final = 256  # strips are read this many rows at a time, at least
+_MAX_UNIT_BYTES: Final = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedScene:
+    """The files of a scene and what opening them brought to light.
+
+    rasters: each as its file stores it, its bands those that are wanted; named like the scene where there is but one file.
+    mask: what marks further pixels as invalid, or None.
+    """
+
+    rasters: tuple[Scene, ...]
+    mask: Mask | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def scene(self) -> Scene:
+        """The first raster, which is all of a scene of one file."""
+        return self.rasters[0]
+
+
+def open_scene(ref: SceneRef, *, nodata: float | None = None, access: Access | None = None) -> OpenedScene:
+    """Open a scene's rasters and describe them; where file and Item disagree, the file wins and a finding says so.
+
+    Parameters
+    ----------
+    ref
+        What the input says.
+    nodata
+        Value of invalid pixels that replaces the files' own.
+    access
+        How storage is reached; default: nothing is set.
+
+    Raises
+    ------
+    InputError
+        Naming the scene and what to do: no such file, no GeoTIFF, no georeferencing, a rotated grid, a type that is not
+        supported, blocks too large to decode, no such band.
+    StorageError
+        If a remote file cannot be reached.
+    """
+    opener = _Opener(access if access is not None else Access(), nodata)
+    several = len(ref.rasters) > 1 or ref.mask is not None
+    rasters = [
+        opener.open(ref, raster, _name_part(ref, raster, position) if several else ref.name)
+        for position, raster in enumerate(ref.rasters)
+    ]
+    mask = None if ref.mask is None else opener.open_mask(ref, ref.mask)
+    return OpenedScene(rasters=tuple(rasters), mask=mask, findings=tuple(opener.findings))
+
+
+def _name_part(ref: SceneRef, raster: RasterRef, position: int) -> str:
+    return f"{ref.name}/{raster.asset or f'file {position + 1}'}"
+
+
+class _Opener:
+    """Opens the files of one scene and collects what is found."""
+
+    def __init__(self, access: Access, nodata: float | None) -> None:
+        self._gdal = GdalReader(access)
+        self._store = Store(access=access)
+        self._nodata = nodata
+        self.findings: list[Finding] = []
+
+    def open(self, ref: SceneRef, raster: RasterRef, name: str, *, is_mask: bool = False) -> Scene:
+        """Describe one file."""
+        info = self._describe(raster, name)
+        with self._gdal.env(raster.href, requester_pays=raster.requester_pays, region=raster.region):
+            dataset = self._gdal.open(raster.href, name)
+            try:
+                scene, findings = self._read(dataset, ref, raster, name, info)
+            finally:
+                self._gdal.close(dataset)
+        unit_shape(scene, scene.grid, None)
+        self.findings += () if is_mask else findings
+        return scene
+
+    def open_mask(self, ref: SceneRef, mask: MaskRef) -> Mask:
+        """Describe the raster that marks invalid pixels.
+
+        Raises
+        ------
+        InputError
+            If its values are no integers.
+        """
+        scene = self.open(ref, mask.raster, _name_part(ref, mask.raster, 0), is_mask=True)
+        if np.dtype(scene.dtype).kind not in "ui":
+            msg = f"scene {ref.name}: the mask {scene.source.asset} is {scene.dtype}; a mask has integers (inputs.mask)"
+            raise InputError(msg)
+        first = replace(scene, bands=scene.bands[:1], source=replace(scene.source, band_indexes=scene.source.band_indexes[:1]))
+        return Mask(raster=first, invalid=mask.invalid, bits=mask.bits)
+
+    def _describe(self, raster: RasterRef, name: str) -> ObjectInfo:
+        """Size and version of the file, of which storage says clearly what is wrong, where GDAL does not."""
+        if not is_remote(raster.href):
+            path = Path(local_name(raster.href))
+            if not path.is_file():
+                return ObjectInfo(size=None, version=None)  # opening it will say so
+            return ObjectInfo(size=path.stat().st_size, version=_fingerprint(path))
+        try:
+            return self._store.describe(raster.href)
+        except MosaicError as error:
+            msg = f"scene {name}: {error}"
+            raise type(error)(msg) from error
+
+    def _read(
+        self, dataset: DatasetReader, ref: SceneRef, raster: RasterRef, name: str, info: ObjectInfo
+    ) -> tuple[Scene, tuple[Finding, ...]]:
+        grid = read_grid(dataset, name)
+        marked = [i for i, role in enumerate(dataset.colorinterp, start=1) if role == ColorInterp.alpha]
+        alpha = [i for i in marked if not _is_data(raster, dataset, i)]
+        data = tuple(i for i in dataset.indexes if i not in alpha)
+        bands = _name_bands(dataset, data, raster)
+        indexes = _choose_indexes(dataset, data, bands, raster.wanted, name)
+        dtype = _read_dtype(dataset, indexes, name)
+        masked = has_mask(dataset)
+        mask = None if masked else find_mask(raster.href)
+        if mask is not None:
+            self._check_mask(mask, grid, name)
+        value, findings = _read_nodata(dataset, indexes, self._nodata, name, dtype)
+        validity: Literal["nodata", "alpha", "mask", "all"] = "all" if value is None else "nodata"
+        if alpha or masked or mask is not None:
+            validity = "alpha" if alpha else "mask"
+        # A mask file has no overviews of its own that could be relied on.
+        overviews = [] if mask is not None else self._read_overviews(dataset, raster, name)
+        source = Source(
+            href=raster.href,
+            asset=raster.asset,
+            band_indexes=indexes,
+            validity=validity,
+            nodata=value,
+            block_height=int(dataset.block_shapes[0][0]),
+            block_width=int(dataset.block_shapes[0][1]),
+            overviews=tuple(factor for factor, _ in overviews),
+            overview_shapes=tuple(shape for _, shape in overviews),
+            size=info.size,
+            fingerprint=info.version,
+            requester_pays=raster.requester_pays,
+            region=raster.region,
+        )
+        scene = Scene(
+            name=name,
+            priority=ref.priority,
+            grid=grid,
+            bands=tuple(bands[data.index(i)] for i in indexes),
+            dtype=dtype,
+            source=source,
+            provenance=ref.provenance,
+        )
+        kept = findings if validity == "all" and np.dtype(dtype).kind != "f" else ()
+        wrong = () if marked == alpha else (_tell_data(raster, name, marked[0]),)
+        return scene, (*kept, *wrong, *compare_declared(raster.declared, scene, dataset))
+
+    def _read_overviews(self, dataset: DatasetReader, raster: RasterRef, name: str) -> list[tuple[int, tuple[int, int]]]:
+        """Factors and shapes of the overviews, from large to small; some writers round sizes up, some down."""
+        found = []
+        for index, factor in enumerate(dataset.overviews(1)):
+            overview = self._gdal.open_overview(raster.href, name, index)
+            (height, width), count = overview.shape, overview.count
+            self._gdal.close(overview)
+            uneven = abs(height / dataset.height - width / dataset.width) * max(height, width)
+            if factor > 1 and uneven <= _UNEVEN and count == dataset.count:
+                found.append((int(factor), (int(height), int(width))))
+        return sorted(found)
+
+    def _check_mask(self, path: str, grid: Grid, scene: str) -> None:
+        mask = self._gdal.open(path, scene)
+        shape = mask.shape
+        self._gdal.close(mask)
+        if shape != grid.shape:
+            msg = (
+                f"scene {scene}: its mask {path} has {shape[0]} x {shape[1]} pixels, the scene has "
+                f"{grid.height} x {grid.width}; remove it or make it anew"
+            )
+            raise InputError(msg)
+
+
+def _is_data(raster: RasterRef, dataset: DatasetReader, index: int) -> bool:
+    """Whether the Item names a band by its colour which the file has for an alpha band: GDAL's writers mark a fourth so."""
+    return len(raster.bands) == dataset.count and raster.bands[index - 1].common_name is not None
+
+
+def _tell_data(raster: RasterRef, name: str, index: int) -> Finding:
+    colour = raster.bands[index - 1].common_name
+    message = f"scene {name}: band {index} is marked as alpha in the file, and is {colour} by the Item: it is taken as data"
+    return Finding(severity="info", code="no-alpha", message=message, scene=name.partition("/")[0])
+
+
+def _choose_indexes(
+    dataset: DatasetReader, data: tuple[int, ...], bands: Sequence[Band], wanted: tuple[int | str, ...], scene: str
+) -> tuple[int, ...]:
+    """Bands that are wanted, 1-based; all data bands where none is named."""
+    if not wanted:
+        return data
+    found: list[int] = []
+    for name in wanted:
+        if isinstance(name, int):
+            candidates = [name] if name in dataset.indexes else []
+        else:
+            candidates = [i for i, band in zip(data, bands, strict=True) if name in (band.name, band.common_name)]
+        if len(candidates) != 1:
+            known = ", ".join(dict.fromkeys(word for band in bands for word in (band.name, band.common_name) if word))
+            what = f"no band {name!r}" if not candidates else f"{len(candidates)} bands {name!r}"
+            msg = f"scene {scene}: {redact_url(dataset.name)} has {what} (--inputs.bands): its bands are {known}"
+            raise InputError(msg)
+        found += candidates
+    return tuple(found)
+
+
+def _fingerprint(file: Path) -> str:
+    """SHA-256 of a file's beginning, its end, and pieces spread between: cheap, and as good as all of a compressed file.
+
+    The tables of a compressed raster's blocks change wherever its pixels do, and they lie at either end.
+    """
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        for place in range(_PIECES + 1):
+            stream.seek(max(0, (size - _PIECE) * place // _PIECES))
+            digest.update(stream.read(_PIECE))
+    return digest.hexdigest()
+
+
+def read_grid(dataset: DatasetReader, scene: str) -> Grid:
+    """Where an open raster's pixels lie.
+
+    Raises
+    ------
+    InputError
+        If it has no georeferencing, or its grid is rotated or flipped.
+    """
+    transform = dataset.transform
+    if dataset.crs is None or transform.is_identity:
+        missing = "coordinate reference system" if dataset.crs is None else "geotransform"
+        msg = f"scene {scene}: the raster has no {missing}; georeference it, e.g. with gdal_translate -a_srs … -a_ullr …"
+        raise InputError(msg)
+    if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
+        msg = (
+            f"scene {scene}: the grid is rotated or flipped (geotransform {tuple(transform)[:6]}); "
+            "make it north-up, e.g. with gdalwarp"
+        )
+        raise InputError(msg)
+    right, bottom = transform.c + dataset.width * transform.a, transform.f + dataset.height * transform.e
+    aspect = max(transform.a, -transform.e) / min(transform.a, -transform.e)
+    in_order = -math.inf < transform.c < right < math.inf and -math.inf < bottom < transform.f < math.inf
+    if not (in_order and aspect <= _MAX_ASPECT):
+        msg = f"scene {scene}: the geotransform {tuple(transform)[:6]} makes no grid; georeference the raster anew"
+        raise InputError(msg)
+    return Grid(
+        crs=dataset.crs.to_wkt(version="WKT2_2019"),
+        left=transform.c,
+        top=transform.f,
+        pixel_width=transform.a,
+        pixel_height=-transform.e,
+        width=dataset.width,
+        height=dataset.height,
+    )
+
+
+def _read_dtype(dataset: DatasetReader, indexes: tuple[int, ...], scene: str) -> str:
+    if not indexes:
+        msg = f"scene {scene}: the raster has an alpha band and nothing else; name another asset"
+        raise InputError(msg)
+    if ColorInterp.palette in dataset.colorinterp:
+        msg = (
+            f"scene {scene}: the raster holds numbers of colours, not values; expand them, e.g. with gdal_translate -expand rgb"
+        )
+        raise InputError(msg)
+    dtypes = sorted({str(dataset.dtypes[i - 1]) for i in indexes})
+    if len(dtypes) != 1 or dtypes[0] not in _DTYPES:
+        msg = f"scene {scene}: the bands' type is {', '.join(dtypes)}; allowed is one of {', '.join(_DTYPES)} for all bands"
+        raise InputError(msg)
+    return dtypes[0]
+
+
+def has_mask(dataset: DatasetReader) -> bool:
+    """Whether the file itself holds a mask for all bands."""
+    return MaskFlags.per_dataset in dataset.mask_flag_enums[0] and MaskFlags.alpha not in dataset.mask_flag_enums[0]
+
+
+def _read_nodata(
+    dataset: DatasetReader, indexes: tuple[int, ...], given: float | None, scene: str, dtype: str
+) -> tuple[float | None, tuple[Finding, ...]]:
+    """The value of invalid pixels, None where the dtype has no such value; and a finding for when nothing else marks them."""
+    declared = [given] if given is not None else [dataset.nodatavals[i - 1] for i in indexes]
+    values = [float(value) for value in declared if value is not None]
+    usable = [value for value in values if _is_storable(value, np.dtype(dtype))]
+    if usable:
+        return usable[0], ()
+    reason = f"a nodata value ({values[0]:g}) that {dtype} cannot hold" if values else "neither a nodata value nor a mask"
+    message = (
+        f"scene {scene} has {reason}: every pixel is taken as valid; "
+        "if it has a border, give its value with --shared.custom_nodata_value"
+    )
+    return None, (Finding(severity="warning", code="no-nodata", message=message, scene=scene),)
+
+
+def _name_bands(dataset: DatasetReader, data: tuple[int, ...], raster: RasterRef) -> tuple[Band, ...]:
+    """The data bands, by the Item where it names each of them, else by the file's descriptions."""
+    if len(raster.bands) == dataset.count:
+        return tuple(raster.bands[i - 1] for i in data)
+    if len(raster.bands) == len(data):
+        return raster.bands
+    described = [dataset.descriptions[i - 1] for i in data]
+    return tuple(Band(name=text or f"band_{i}", description=text) for i, text in enumerate(described, start=1))
+
+
+def _is_storable(value: float, dtype: np.dtype[Any]) -> bool:
+    """Whether a dtype can hold a value; if not, no pixel equals it."""
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return not math.isfinite(value) or bool(np.isfinite(dtype.type(value)))
+    limits = np.iinfo(dtype)
+    return limits.min <= value <= limits.max and value == int(value)
+
+
+def level_grid(scene: Scene, level: int | None) -> Grid:
+    """The pixel grid of a scene's overview (0 is the finest), or its own for None."""
+    if level is None:
+        return scene.grid
+    if scene.source.overview_shapes:
+        height, width = scene.source.overview_shapes[level]
+    else:
+        factor = scene.source.overviews[level]
+        height, width = math.ceil(scene.grid.height / factor), math.ceil(scene.grid.width / factor)
+    return replace(
+        scene.grid,
+        width=width,
+        height=height,
+        pixel_width=scene.grid.pixel_width * scene.grid.width / width,
+        pixel_height=scene.grid.pixel_height * scene.grid.height / height,
+    )
+
+
+def unit_shape(scene: Scene, grid: Grid, level: int | None) -> tuple[int, int]:
+    """What is read at once, (height, width): the file's own blocks, several strips together, or all of a small raster."""
+    height, width = scene.source.block_height, scene.source.block_width
+    if scene.parts:
+        height, width = _COMPOSED_EDGE, _COMPOSED_EDGE
+    if level is not None:
+        height, width = max(height, _UNIT_ROWS), max(width, _UNIT_ROWS)
+    if height < _UNIT_ROWS:
+        height *= math.ceil(_UNIT_ROWS / height)
+    if width < _UNIT_ROWS:
+        width *= math.ceil(_UNIT_ROWS / width)
+    height, width = min(height, grid.height), min(width, grid.width)
+    size = height * width * len(scene.bands) * np.dtype(scene.dtype).itemsize
+    if size > _MAX_UNIT_BYTES:
+        msg = (
+            f"scene {scene.name}: the file is stored in blocks of {height} x {width} pixels ({size / 2**20:.0f} MiB); "
+            "store it in tiles, e.g. with rio cogeo create"
+        )
+        raise InputError(msg)
+    return height, width

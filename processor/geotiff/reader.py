@@ -1,0 +1,352 @@
+"""Reading windows of scenes.
+
+Source blocks are decoded once and kept in a cache that all threads share, so that neighbouring windows do not decode the blocks
+between them again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+
+from processor.errors import InputError
+from processor.geotiff.compose import Pixels, compose_window
+from processor.geotiff.gdal import (
+    DRIVER,
+    MASK_SUFFIX,
+    GdalReader,
+    describe_failure,
+    find_mask,
+    first_line,
+    gdal_env,
+    is_remote,
+)
+from processor.geotiff.handles import HandlePool
+from processor.geotiff.open import OpenedScene, has_mask, level_grid, open_scene, read_grid, unit_shape
+from processor.geotiff.range_cache import KeptRanges
+from processor.geotiff.traffic import TrafficCount
+from processor.model import Grid, Scene, Source, Window
+from processor.storage.options import Access
+from processor.storage.url import redact_url
+
+__all__ = ["OpenedScene", "Pixels", "RasterReader", "level_grid", "open_scene", "read_decimated", "read_small"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A unit of reading: some whole blocks of one scene at one level."""
+
+    scene: str
+    level: int | None
+    row: int
+    col: int
+
+
+class RasterReader:
+    """Reads windows of scenes from any thread; use as a context manager, which closes every file.
+
+    Parameters
+    ----------
+    cache_bytes
+        How much decoded source is kept, bytes; 0 keeps nothing beyond the window being read.
+    access
+        How storage is reached; default: nothing is set.
+    kept
+        Where what is read over the network is kept for the next pass, or None.
+    """
+
+    def __init__(self, *, cache_bytes: int, access: Access | None = None, kept: KeptRanges | None = None) -> None:
+        self._capacity = cache_bytes
+        self._gdal = GdalReader(access if access is not None else Access(), kept)
+        self._lock = threading.Lock()
+        self._units: OrderedDict[_Key, Future[Pixels]] = OrderedDict()
+        self._sizes: dict[_Key, int] = {}
+        self._held = 0
+        self._decoded = 0
+        self._handles = HandlePool(self._gdal)
+
+    def __enter__(self) -> Self:
+        """Nothing is opened before it is read."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Close every file."""
+        self._handles.close()
+        self._units.clear()
+        self._gdal.forget()
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Bytes of pixels decoded so far."""
+        return self._decoded
+
+    def count_traffic(self) -> TrafficCount:
+        """Requests and bytes that reading has taken so far."""
+        return self._gdal.traffic.read()
+
+    def read(self, scene: Scene, window: Window, *, level: int | None = None) -> Pixels:
+        """Read a window, which must lie within the scene's grid at that level.
+
+        Raises
+        ------
+        InputError, StorageError
+            If the file cannot be decoded; the message names the scene.
+        """
+        grid = level_grid(scene, level)
+        unit_height, unit_width = unit_shape(scene, grid, level)
+        rows = range(window.row // unit_height, (window.row_end - 1) // unit_height + 1)
+        cols = range(window.col // unit_width, (window.col_end - 1) // unit_width + 1)
+        keys = [_Key(scene.name, level, row, col) for row in rows for col in cols]
+        with self._lock:
+            mine = [key for key in keys if key not in self._units]
+            futures: dict[_Key, Future[Pixels]] = {}
+            for key in keys:
+                futures[key] = self._units.setdefault(key, Future())
+                self._units.move_to_end(key)
+        if mine:
+            self._decode(scene, grid, level, (unit_height, unit_width), mine, futures)
+        return _assemble(
+            {
+                Window(row=k.row * unit_height, col=k.col * unit_width, height=unit_height, width=unit_width): futures[
+                    k
+                ].result()
+                for k in keys
+            },
+            window,
+            len(scene.bands),
+            scene.dtype,
+        )
+
+    def _decode(
+        self,
+        scene: Scene,
+        grid: Grid,
+        level: int | None,
+        unit: tuple[int, int],
+        keys: list[_Key],
+        futures: dict[_Key, Future[Pixels]],
+    ) -> None:
+        """Read the units that this call claimed and hand them to whoever waits.
+
+        Neighbours along a row are read together where that saves requests; elsewhere one by one, which saves copies.
+        """
+        pending = list(keys)
+        joins = bool(scene.parts) or is_remote(scene.source.href)
+        try:
+            for run in _runs(keys) if joins else ([key] for key in keys):
+                window = _clip_run(run, unit, grid)
+                pixels = self._read_file(scene, window, level)
+                for position, key in enumerate(run):
+                    cols = slice(position * unit[1], min((position + 1) * unit[1], window.width))
+                    futures[key].set_result(_piece(pixels, cols, whole=len(run) == 1))
+                    pending.remove(key)
+                self._keep(run, futures)
+        except BaseException as error:
+            with self._lock:
+                for key in pending:
+                    self._units.pop(key, None)
+            for key in pending:
+                futures[key].set_exception(error)
+            raise
+
+    def _keep(self, keys: list[_Key], futures: dict[_Key, Future[Pixels]]) -> None:
+        """Count finished units in, and drop the least recently used finished ones beyond the capacity."""
+        with self._lock:
+            for key in keys:
+                pixels = futures[key].result()
+                size = pixels.values.nbytes + (0 if pixels.valid is None else pixels.valid.nbytes)
+                self._sizes[key] = size
+                self._held += size
+                self._decoded += size
+            for key in list(self._units):
+                if self._held <= self._capacity:
+                    break
+                if key in self._sizes:
+                    del self._units[key]
+                    self._held -= self._sizes.pop(key)
+
+    def _read_file(self, scene: Scene, window: Window, level: int | None) -> Pixels:
+        if scene.parts:
+            return compose_window(
+                scene, level_grid(scene, level), window, lambda part, place, depth: self.read(part, place, level=depth)
+            )
+        if is_remote(scene.source.href):
+            return self._gdal.repeat(lambda: self._read_once(scene, window, level))
+        return self._read_once(scene, window, level)
+
+    def _read_once(self, scene: Scene, window: Window, level: int | None) -> Pixels:
+        box = rasterio.windows.Window(window.col, window.row, window.width, window.height)
+        source = scene.source
+        factor = None if level is None else source.overviews[level]
+        try:
+            with (
+                self._gdal.env(source.href, requester_pays=source.requester_pays, region=source.region),
+                self._handles.borrow(source.href, scene.name, factor) as handle,
+            ):
+                _check_shape(handle, scene, level)
+                values = handle.read(list(source.band_indexes), window=box)
+                mask = self._read_mask(handle, scene, box)
+        except RasterioError as error:
+            where = f"rows {window.row} to {window.row_end - 1}, columns {window.col} to {window.col_end - 1}"
+            if is_remote(source.href):
+                raise describe_failure(source.href, scene.name, f"cannot read {where} of", error) from error
+            reason = first_line(error.__cause__ or error)
+            msg = (
+                f"scene {scene.name}: cannot read {where} of {redact_url(source.href)}: {reason}; "
+                "the file is truncated or corrupt: fetch it again"
+            )
+            raise InputError(msg) from error
+        return Pixels(values=values, valid=_compute_valid(values, source, mask))
+
+    def _read_mask(self, handle: DatasetReader, scene: Scene, box: rasterio.windows.Window) -> NDArray[np.generic] | None:
+        """What the alpha band or the mask says of a window: 0 where invalid; None where there is neither."""
+        source = scene.source
+        if source.validity == "alpha":
+            return np.asarray(handle.read(handle.colorinterp.index(ColorInterp.alpha) + 1, window=box))
+        if source.validity != "mask":
+            return None
+        if has_mask(handle):
+            return np.asarray(handle.read_masks(1, window=box))
+        path = find_mask(source.href)
+        if path is None:
+            msg = f"scene {scene.name}: its mask {redact_url(source.href)}{MASK_SUFFIX} has gone since the run was planned"
+            raise InputError(msg)
+        with self._handles.borrow(path, scene.name) as beside:
+            return np.asarray(beside.read(1, window=box))
+
+
+def _clip_run(run: list[_Key], unit: tuple[int, int], grid: Grid) -> Window:
+    """The pixels of neighbouring units that the grid has."""
+    window = Window(row=run[0].row * unit[0], col=run[0].col * unit[1], height=unit[0], width=unit[1] * len(run))
+    inside = window.intersection(grid.window)
+    if inside is None:
+        msg = f"{run[0]} lies outside the grid"
+        raise ValueError(msg)
+    return inside
+
+
+def _check_shape(handle: DatasetReader, scene: Scene, level: int | None) -> None:
+    expected = level_grid(scene, level).shape
+    if handle.shape != expected:
+        what = "the raster" if level is None else f"overview 1:{scene.source.overviews[level]}"
+        msg = (
+            f"scene {scene.name}: {what} has {handle.height} x {handle.width} pixels where {expected[0]} x {expected[1]} were "
+            "expected; rebuild the overviews or use exact statistics (--global_regression.estimate_stats false)"
+        )
+        raise InputError(msg)
+
+
+def _runs(keys: list[_Key]) -> Iterator[list[_Key]]:
+    """Group keys, given row by row, into runs of neighbours along a row."""
+    run: list[_Key] = []
+    for key in keys:
+        if run and (key.row != run[-1].row or key.col != run[-1].col + 1):
+            yield run
+            run = []
+        run.append(key)
+    if run:
+        yield run
+
+
+def _piece(pixels: Pixels, cols: slice, *, whole: bool) -> Pixels:
+    if whole:
+        return pixels
+    valid = None if pixels.valid is None else np.ascontiguousarray(pixels.valid[:, cols])
+    return Pixels(values=np.ascontiguousarray(pixels.values[:, :, cols]), valid=None if valid is None or valid.all() else valid)
+
+
+def _compute_valid(values: NDArray[np.generic], source: Source, mask: NDArray[np.generic] | None) -> NDArray[np.bool_] | None:
+    """The valid mask: invalid where every band holds nodata, where the mask says so, and where any band is not finite."""
+    valid: NDArray[np.bool_] | None = None if mask is None else np.greater(mask, 0)
+    if source.nodata is not None and np.isfinite(source.nodata):
+        nodata = values.dtype.type(source.nodata)
+        valued = np.not_equal(values[0], nodata)
+        for band in values[1:]:
+            if valued.all():
+                break
+            np.logical_or(valued, band != nodata, out=valued)
+        valid = valued if valid is None else valid & valued
+    if values.dtype.kind == "f":
+        finite = np.isfinite(values).all(axis=0)
+        valid = finite if valid is None else valid & finite
+    return None if valid is None or valid.all() else valid
+
+
+def _assemble(units: dict[Window, Pixels], window: Window, bands: int, dtype: str) -> Pixels:
+    """Cut a window out of the units that cover it; a view where one unit holds it all."""
+    if len(units) == 1:
+        unit, pixels = next(iter(units.items()))
+        rows, cols = window.slices_in(unit)
+        valid = None if pixels.valid is None else pixels.valid[rows, cols]
+        return Pixels(values=pixels.values[:, rows, cols], valid=None if valid is None or valid.all() else valid)
+    values = np.empty((bands, *window.shape), dtype)
+    valid = None
+    if any(pixels.valid is not None for pixels in units.values()):
+        valid = np.ones(window.shape, np.bool_)
+    for unit, pixels in units.items():
+        shared = unit.intersection(window)
+        if shared is None:
+            continue
+        target, origin = shared.slices_in(window), shared.slices_in(unit)
+        values[:, *target] = pixels.values[:, *origin]
+        if valid is not None and pixels.valid is not None:
+            valid[target] = pixels.valid[origin]
+    return Pixels(values=values, valid=None if valid is None or valid.all() else valid)
+
+
+def read_decimated(file: Path, *, edge: int) -> tuple[NDArray[np.generic], Grid]:
+    """Read a raster that this program wrote, at most ``edge`` pixels wide and high, from its overviews.
+
+    Returns
+    -------
+    (bands, height, width), the file's dtype, nearest-neighbour; and the grid of those pixels.
+    """
+    with gdal_env(), rasterio.open(file, driver=DRIVER) as dataset:
+        whole = read_grid(dataset, file.name)
+        factor = max(1.0, max(whole.width, whole.height) / edge)
+        height, width = max(1, round(whole.height / factor)), max(1, round(whole.width / factor))
+        values = dataset.read(out_shape=(dataset.count, height, width))
+    grid = replace(
+        whole,
+        width=width,
+        height=height,
+        pixel_width=whole.pixel_width * whole.width / width,
+        pixel_height=whole.pixel_height * whole.height / height,
+    )
+    return values, grid
+
+
+def read_small(data: bytes, *, what: str) -> tuple[NDArray[np.generic], NDArray[np.bool_], Grid]:
+    """Read a whole small GeoTIFF from its bytes.
+
+    Returns
+    -------
+    (bands, height, width); which values are valid, same shape; and the grid.
+
+    Raises
+    ------
+    InputError
+        If it is no GeoTIFF or has no georeference; ``what`` says what it is.
+    """
+    try:
+        with gdal_env(), rasterio.MemoryFile(data) as file, file.open(driver=DRIVER) as dataset:
+            grid = read_grid(dataset, what)
+            values = dataset.read()
+            valid = dataset.read_masks() > 0
+    except RasterioError as error:
+        msg = f"{what} is not a readable GeoTIFF: {first_line(error)}"
+        raise InputError(msg) from error
+    return values, valid & np.isfinite(values), grid

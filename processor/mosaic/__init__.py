@@ -1,0 +1,1 @@
+"""The mosaic: planned, measured, solved and rendered."""

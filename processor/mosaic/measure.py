@@ -1,0 +1,451 @@
+"""The first pass: every source pixel is read once, and what all later decisions need is summed.
+
+A task is a chunk of the canvas, not a scene: there all scenes that meet it are at hand together, so a pair's common pixels are
+known without reading either scene twice. Partial results are merged in the order of the plan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely import MultiPolygon, Polygon, box
+
+from processor.errors import InputError
+from processor.geotiff.reader import Pixels, RasterReader
+from processor.model import BlockGrid, Grid, Moments, Overlap, OverlapSamples, Window
+from processor.mosaic.chunks import Chunk
+from processor.mosaic.contribution import compute_area_mask, compute_scene_mask
+from processor.mosaic.plan import Plan
+from processor.stages.align.align_rasters import compute_shift
+from processor.stages.clip.mask_rasters import Region, compute_region_mask
+from processor.stages.matching.local_block_adjustment import BlockSums, compute_block_sums, merge_block_sums
+from processor.stages.seamlines.voronoi_center_seamline import compute_footprint
+from processor.stages.statistics import compute_valid_moments, empty_moments, merge_moments
+
+__all__ = [
+    "ChunkMeasures",
+    "Measures",
+    "PairPart",
+    "SceneMeasures",
+    "ScenePart",
+    "assume_measures",
+    "mask_factor",
+    "mask_grid",
+    "measure_blocks",
+    "measure_chunk",
+    "merge_block_chunks",
+    "merge_chunks",
+    "reduce_mask",
+]
+
+_MASK_EDGE = 2048  # cells on the longer side of a mask, at most
+_SAMPLES_A_PAIR = 4096
+_SAMPLES_A_RUN = 2_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScenePart:
+    """What a chunk says of one scene.
+
+    moments: of the pixels that count for the statistics.
+    valid: of all valid pixels.
+    sums: of the pixels that count for the blocks.
+    mask, mask_row, mask_col: cells of its footprint's mask and where they lie.
+    """
+
+    scene: int
+    moments: Moments
+    valid: Moments
+    sums: BlockSums | None
+    mask: NDArray[np.bool_]
+    mask_row: int
+    mask_col: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PairPart:
+    """What a chunk says of a pair: moments of both over their common pixels, and samples of them."""
+
+    pair: tuple[int, int]
+    first: Moments
+    second: Moments
+    samples: OverlapSamples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ChunkMeasures:
+    """The result of one measuring task.
+
+    union: pixels of the mosaic's grid in the chunk that some scene has; None where it cannot be counted exactly.
+    pixels: how many were read, of all scenes.
+    """
+
+    number: int
+    scenes: tuple[ScenePart, ...]
+    pairs: tuple[PairPart, ...]
+    union: int | None
+    pixels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SceneMeasures:
+    """Everything measured of one scene.
+
+    moments: of the pixels that count for the statistics.
+    valid: of all its valid pixels.
+    sums: of its blocks, None where the local adjustment does not need them.
+    footprint: polygons of its valid pixels, CRS units.
+    """
+
+    name: str
+    moments: Moments
+    valid: Moments
+    sums: BlockSums | None
+    footprint: Polygon | MultiPolygon
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measures:
+    """The result of the first pass.
+
+    scenes: in plan order.
+    overlaps: pairs with at least one common valid pixel, in name order.
+    union: pixels of the mosaic's grid that some scene has and may give (within the area of interest, where there is one), or
+        None where that was not counted exactly (statistics from overviews, or scenes on other grids).
+    """
+
+    scenes: tuple[SceneMeasures, ...]
+    overlaps: tuple[Overlap, ...]
+    union: int | None
+
+
+def mask_factor(grid: Grid) -> int:
+    """Pixels of a grid on the edge of a cell of its mask, which has at most 2048 cells on its longer side."""
+    return max(1, math.ceil(max(grid.width, grid.height) / _MASK_EDGE))
+
+
+def mask_grid(grid: Grid) -> Grid:
+    """The grid of a footprint's mask; a cell is set where any of its pixels is valid."""
+    factor = mask_factor(grid)
+    return Grid(
+        crs=grid.crs,
+        left=grid.left,
+        top=grid.top,
+        pixel_width=grid.pixel_width * factor,
+        pixel_height=grid.pixel_height * factor,
+        width=math.ceil(grid.width / factor),
+        height=math.ceil(grid.height / factor),
+    )
+
+
+def measure_chunk(plan: Plan, reader: RasterReader, chunk: Chunk) -> ChunkMeasures:
+    """Measure all scenes and pairs in a chunk of the canvas."""
+    windows: dict[int, Window] = {}
+    pixels: dict[int, Pixels] = {}
+    counted: dict[int, Pixels] = {}
+    for scene in chunk.scenes:
+        window = plan.measure_grid(scene).window_of_centres(chunk.bounds)
+        if not window.is_empty:
+            windows[scene] = window
+            pixels[scene] = reader.read(plan.scenes[scene], window, level=plan.levels[scene])
+            counted[scene] = _restrict(plan, plan.given.statistics_region, scene, window, pixels[scene])
+    scenes = tuple(_measure_scene(plan, scene, windows[scene], pixels[scene], counted[scene]) for scene in windows)
+    pairs = [
+        _measure_pair(plan, reader, (i, j), windows, counted)
+        for i in chunk.scenes
+        for j in chunk.scenes
+        if i < j and i in windows and plan.scenes[i].grid.bounds.intersection(plan.scenes[j].grid.bounds) is not None
+    ]
+    return ChunkMeasures(
+        number=chunk.number,
+        scenes=scenes,
+        pairs=tuple(pair for pair in pairs if pair is not None),
+        union=_count_union(plan, chunk, windows, pixels),
+        pixels=sum(window.height * window.width for window in windows.values()),
+    )
+
+
+def _restrict(plan: Plan, region: Region | None, scene: int, window: Window, pixels: Pixels) -> Pixels:
+    """The same pixels, valid only where a region allows them."""
+    if region is None:
+        return pixels
+    allowed = compute_region_mask(region, plan.scenes[scene].name, plan.measure_grid(scene), window)
+    return Pixels(values=pixels.values, valid=allowed if pixels.valid is None else allowed & pixels.valid)
+
+
+def _measure_scene(plan: Plan, scene: int, window: Window, pixels: Pixels, counted: Pixels) -> ScenePart:
+    mask, row, col = reduce_mask(pixels.valid, window, mask_factor(plan.measure_grid(scene)))
+    valid = compute_valid_moments(pixels.values, pixels.valid)
+    return ScenePart(
+        scene=scene,
+        moments=valid if counted is pixels else compute_valid_moments(counted.values, counted.valid),
+        valid=valid,
+        sums=None if plan.blocks is None else _sum_blocks(plan, scene, window, pixels, plan.blocks),
+        mask=mask,
+        mask_row=row,
+        mask_col=col,
+    )
+
+
+def _sum_blocks(plan: Plan, scene: int, window: Window, pixels: Pixels, blocks: BlockGrid) -> BlockSums | None:
+    allowed = _restrict(plan, plan.given.blocks_region, scene, window, pixels)
+    return compute_block_sums(allowed.values, allowed.valid, plan.measure_grid(scene), window, blocks)
+
+
+def reduce_mask(valid: NDArray[np.bool_] | None, window: Window, factor: int) -> tuple[NDArray[np.bool_], int, int]:
+    """Cells of a mask that a window touches, set where any pixel is valid, and the first one's row and column."""
+    row, col = window.row // factor, window.col // factor
+    if factor == 1:
+        return (np.ones(window.shape, np.bool_) if valid is None else valid), row, col
+    rows = np.maximum(np.arange(row * factor, window.row_end, factor) - window.row, 0)
+    cols = np.maximum(np.arange(col * factor, window.col_end, factor) - window.col, 0)
+    if valid is None:
+        return np.ones((len(rows), len(cols)), np.bool_), row, col
+    down = np.logical_or.reduceat(valid, rows, axis=0)
+    return np.logical_or.reduceat(down, cols, axis=1), row, col
+
+
+def _measure_pair(
+    plan: Plan,
+    reader: RasterReader,
+    pair: tuple[int, int],
+    windows: dict[int, Window],
+    pixels: dict[int, Pixels],
+) -> PairPart | None:
+    """Both scenes over their common pixels in a chunk, the second sampled nearest-neighbour on the first one's grid."""
+    first, second = pair
+    grid, other = plan.measure_grid(first), plan.measure_grid(second)
+    shared = grid.window_of_centres(other.bounds).intersection(windows[first])
+    if shared is None:
+        return None
+    rows = _nearest(-grid.top, grid.pixel_height, shared.row, shared.height, -other.top, other.pixel_height, other.height)
+    cols = _nearest(grid.left, grid.pixel_width, shared.col, shared.width, other.left, other.pixel_width, other.width)
+    needed = Window(row=int(rows[0]), col=int(cols[0]), height=int(rows[-1] - rows[0]) + 1, width=int(cols[-1] - cols[0]) + 1)
+    held = windows.get(second)
+    if held is not None and needed.intersection(held) == needed:
+        theirs = _cut(pixels[second], *needed.slices_in(held))
+    else:
+        read = reader.read(plan.scenes[second], needed, level=plan.levels[second])
+        theirs = _restrict(plan, plan.given.statistics_region, second, needed, read)
+    if needed.shape != shared.shape:
+        theirs = _cut(theirs, *np.ix_(rows - rows[0], cols - cols[0]))
+    ours = _cut(pixels[first], *shared.slices_in(windows[first]))
+    valid = ours.valid if theirs.valid is None else theirs.valid if ours.valid is None else ours.valid & theirs.valid
+    if valid is not None and not valid.any():
+        return None
+    return PairPart(
+        pair=pair,
+        first=compute_valid_moments(ours.values, valid),
+        second=compute_valid_moments(theirs.values, valid),
+        samples=_sample(grid, other, shared, ours.values, theirs.values, valid, len(plan.pairs)),
+    )
+
+
+def _nearest(
+    origin: float, step: float, start: int, count: int, other_origin: float, other_step: float, limit: int
+) -> NDArray[np.intp]:
+    """Index of the other grid's pixel under each pixel centre, along one axis, ascending."""
+    centres = origin + (start + np.arange(count) + 0.5) * step
+    index: NDArray[np.intp] = np.floor((centres - other_origin) / other_step).astype(np.intp)
+    return index.clip(0, limit - 1)
+
+
+def _cut(pixels: Pixels, rows: slice | NDArray[np.intp], cols: slice | NDArray[np.intp]) -> Pixels:
+    return Pixels(values=pixels.values[:, rows, cols], valid=None if pixels.valid is None else pixels.valid[rows, cols])
+
+
+def _sample(
+    grid: Grid,
+    other: Grid,
+    shared: Window,
+    ours: NDArray[np.generic],
+    theirs: NDArray[np.generic],
+    valid: NDArray[np.bool_] | None,
+    pairs: int,
+) -> OverlapSamples:
+    """Common valid pixels on a lattice of the first scene's grid, spaced so that a pair yields a bounded number."""
+    whole = grid.window_of_centres(other.bounds)
+    wanted = min(_SAMPLES_A_PAIR, max(64, _SAMPLES_A_RUN // max(pairs, 1)))
+    stride = max(1, math.ceil(math.sqrt(whole.height * whole.width / wanted)))
+    rows = np.arange(-shared.row % stride, shared.height, stride)
+    cols = np.arange(-shared.col % stride, shared.width, stride)
+    place = np.ix_(rows, cols)
+    kept = np.ones((len(rows), len(cols)), np.bool_) if valid is None else valid[place]
+    y = grid.top - (shared.row + rows + 0.5) * grid.pixel_height
+    x = grid.left + (shared.col + cols + 0.5) * grid.pixel_width
+    return OverlapSamples(
+        x=np.broadcast_to(x, kept.shape)[kept],
+        y=np.broadcast_to(y[:, None], kept.shape)[kept],
+        first=ours[:, place[0], place[1]][:, kept].astype(np.float32),
+        second=theirs[:, place[0], place[1]][:, kept].astype(np.float32),
+    )
+
+
+def _count_union(plan: Plan, chunk: Chunk, windows: dict[int, Window], pixels: dict[int, Pixels]) -> int | None:
+    """Pixels of the mosaic's grid that some scene has and may give; None unless all are measured pixel for pixel on it."""
+    if any(plan.levels[scene] is not None for scene in chunk.scenes):
+        return None
+    placed: list[tuple[Window, NDArray[np.bool_] | None]] = []
+    for scene, window in windows.items():
+        shift = compute_shift(plan.scenes[scene].grid, plan.grid)
+        if shift is None:
+            return None
+        place = window.shifted(rows=-shift.rows, cols=-shift.cols)
+        allowed, valid = compute_scene_mask(plan, scene, place), pixels[scene].valid
+        placed.append((place, valid if allowed is None else allowed if valid is None else allowed & valid))
+    if not placed:
+        return 0
+    row, col = min(w.row for w, _ in placed), min(w.col for w, _ in placed)
+    outer = Window(
+        row=row, col=col, height=max(w.row_end for w, _ in placed) - row, width=max(w.col_end for w, _ in placed) - col
+    )
+    union = np.zeros(outer.shape, np.bool_)
+    for window, valid in placed:
+        union[window.slices_in(outer)] |= True if valid is None else valid
+    inside = compute_area_mask(plan, outer)
+    return int(np.count_nonzero(union if inside is None else union & inside))
+
+
+@dataclass(slots=True)
+class _SceneMerge:
+    """A scene while its chunks come in; of the masks, packed, an eighth is held until the scene is complete.
+
+    masks: row, column, shape and bits of each chunk's part.
+    """
+
+    missing: int
+    masks: list[tuple[int, int, tuple[int, int], NDArray[np.uint8]]] = field(default_factory=list)
+    moments: list[Moments] = field(default_factory=list)
+    valid: list[Moments] = field(default_factory=list)
+    sums: list[BlockSums] = field(default_factory=list)
+
+
+def merge_chunks(plan: Plan, results: Iterable[ChunkMeasures]) -> Measures:
+    """Merge the chunks' results, which must come in plan order; a scene's mask is dropped as soon as it is complete.
+
+    Raises
+    ------
+    InputError
+        If a scene has no valid pixel at all.
+    """
+    merging = [_SceneMerge(missing=0) for _ in plan.scenes]
+    for chunk in plan.chunks:
+        for scene in chunk.scenes:
+            merging[scene].missing += 1
+    done: dict[int, SceneMeasures] = {}
+    pairs: dict[tuple[int, int], list[PairPart]] = {}
+    union: int | None = 0
+    for chunk, result in zip(plan.chunks, results, strict=True):
+        union = None if union is None or result.union is None else union + result.union
+        for pair in result.pairs:
+            pairs.setdefault(pair.pair, []).append(pair)
+        for part in result.scenes:
+            _add_part(merging[part.scene], part)
+        for scene in chunk.scenes:
+            merging[scene].missing -= 1
+            if merging[scene].missing == 0:
+                done[scene] = _finish_scene(plan, scene, merging[scene])
+    empty = [plan.scenes[i].name for i, measures in sorted(done.items()) if measures.valid.count == 0]
+    if empty:
+        msg = f"scene {', '.join(empty)}: no valid pixel; leave it out, or correct its nodata value or mask"
+        raise InputError(msg)
+    return Measures(
+        scenes=tuple(done[i] for i in range(len(plan.scenes))),
+        overlaps=tuple(_finish_pair(plan, pair, parts) for pair, parts in sorted(pairs.items())),
+        union=union,
+    )
+
+
+def _add_part(merging: _SceneMerge, part: ScenePart) -> None:
+    merging.moments.append(part.moments)
+    merging.valid.append(part.valid)
+    if part.sums is not None:
+        merging.sums.append(part.sums)
+    height, width = part.mask.shape
+    merging.masks.append((part.mask_row, part.mask_col, (height, width), np.packbits(part.mask)))
+
+
+def _join_masks(masks: Iterable[tuple[int, int, tuple[int, int], NDArray[np.uint8]]], grid: Grid) -> NDArray[np.bool_]:
+    joined = np.zeros(grid.shape, np.bool_)
+    for row, col, (height, width), bits in masks:
+        mask = np.unpackbits(bits, count=height * width).view(np.bool_).reshape(height, width)
+        joined[row : row + height, col : col + width] |= mask
+    return joined
+
+
+def _finish_scene(plan: Plan, scene: int, merging: _SceneMerge) -> SceneMeasures:
+    grid = mask_grid(plan.measure_grid(scene))
+    mask = _join_masks(merging.masks, grid)
+    merging.masks.clear()
+    return SceneMeasures(
+        name=plan.scenes[scene].name,
+        moments=merge_moments(merging.moments),
+        valid=merge_moments(merging.valid),
+        sums=None if plan.blocks is None else merge_block_sums(merging.sums, plan.bands),
+        footprint=compute_footprint(mask, grid),
+    )
+
+
+def _finish_pair(plan: Plan, pair: tuple[int, int], parts: list[PairPart]) -> Overlap:
+    return Overlap(
+        first=plan.scenes[pair[0]].name,
+        second=plan.scenes[pair[1]].name,
+        first_moments=merge_moments(part.first for part in parts),
+        second_moments=merge_moments(part.second for part in parts),
+        samples=OverlapSamples(
+            x=np.concatenate([part.samples.x for part in parts]),
+            y=np.concatenate([part.samples.y for part in parts]),
+            first=np.concatenate([part.samples.first for part in parts], axis=1),
+            second=np.concatenate([part.samples.second for part in parts], axis=1),
+        ),
+    )
+
+
+def assume_measures(plan: Plan) -> Measures:
+    """What stands for the first pass where nothing has to be read: the statistics given, and whole bounds as footprints."""
+    unknown = empty_moments(plan.bands)
+    known = plan.given.statistics
+    whole = {} if known is None else known.whole
+    names = {scene.name for scene in plan.scenes}
+    overlaps = () if known is None else tuple(o for o in known.overlaps if o.first in names and o.second in names)
+    return Measures(
+        scenes=tuple(
+            SceneMeasures(
+                name=scene.name,
+                moments=whole.get(scene.name, unknown),
+                valid=whole.get(scene.name, unknown),
+                sums=None,
+                footprint=box(*scene.grid.bounds.as_tuple()),
+            )
+            for scene in plan.scenes
+        ),
+        overlaps=overlaps,
+        union=None,
+    )
+
+
+def measure_blocks(plan: Plan, reader: RasterReader, blocks: BlockGrid, chunk: Chunk) -> tuple[tuple[int, BlockSums], ...]:
+    """Block sums of a chunk alone, for a canvas whose number of blocks hangs on the statistics ("coefficient_of_variation")."""
+    found = []
+    for scene in chunk.scenes:
+        window = plan.measure_grid(scene).window_of_centres(chunk.bounds)
+        if window.is_empty:
+            continue
+        pixels = reader.read(plan.scenes[scene], window, level=plan.levels[scene])
+        sums = _sum_blocks(plan, scene, window, pixels, blocks)
+        if sums is not None:
+            found.append((scene, sums))
+    return tuple(found)
+
+
+def merge_block_chunks(plan: Plan, results: Iterable[tuple[tuple[int, BlockSums], ...]]) -> tuple[BlockSums, ...]:
+    """Block sums of every scene, in plan order, from the chunks' results in plan order."""
+    parts: list[list[BlockSums]] = [[] for _ in plan.scenes]
+    for result in results:
+        for scene, sums in result:
+            parts[scene].append(sums)
+    return tuple(merge_block_sums(part, plan.bands) for part in parts)

@@ -1,0 +1,219 @@
+"""The second pass: for each window of the mosaic, read, adjust, correct, align, clip and merge, once.
+
+What a pixel becomes does not depend on the window it is computed in, nor on the order of the windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely import Geometry, STRtree, box, prepare
+
+from processor.geotiff.reader import RasterReader
+from processor.model import Moments, Window
+from processor.mosaic.contribution import burn_owners, burn_touched, compute_area_mask, compute_scene_mask
+from processor.mosaic.measure import Measures, mask_factor, reduce_mask
+from processor.mosaic.plan import BLOCK_EDGE, Plan, iter_z_order
+from processor.mosaic.scene_pipeline import make_pipelines
+from processor.mosaic.solve import Solution
+from processor.stages.merge.merge_rasters import merge_layer
+from processor.stages.statistics import compute_valid_moments
+
+__all__ = ["RenderedWindow", "Renderer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RenderedWindow:
+    """A finished window of the mosaic.
+
+    values: (bands, height, width) in the mosaic's dtype, nodata where no scene has a pixel.
+    index: (height, width) uint8 or uint16: position of the pixel's scene in the plan plus 1, 0 where there is none.
+    mask, mask_row, mask_col: cells of the mosaic's mask (:func:`processor.mosaic.measure.mask_grid`) and where they lie.
+    moments: of the valid pixels, block by block in raster order of the blocks.
+    counts: int64 (scenes + 1,), pixels by index.
+    filled: pixels whose cell's owner has none there, taken from another scene.
+    """
+
+    window: Window
+    values: NDArray[np.generic]
+    index: NDArray[np.unsignedinteger]
+    mask: NDArray[np.bool_]
+    mask_row: int
+    mask_col: int
+    moments: tuple[tuple[tuple[int, int], Moments], ...]
+    counts: NDArray[np.int64]
+    filled: int
+
+    def without_pixels(self) -> RenderedWindow:
+        """The same without values and index, once these are stored."""
+        return replace(self, values=np.empty((0, 0, 0), self.values.dtype), index=np.empty((0, 0), self.index.dtype))
+
+
+class Renderer:
+    """Renders windows of the mosaic, from any thread.
+
+    Parameters
+    ----------
+    plan, measures, solution
+        What was decided.
+    reader
+        Where pixels come from.
+    """
+
+    def __init__(self, plan: Plan, measures: Measures, solution: Solution, reader: RasterReader) -> None:
+        self._plan = plan
+        self._scenes = make_pipelines(plan, solution, reader)
+        self._boxes = STRtree([box(*scene.grid.bounds.as_tuple()) for scene in plan.scenes])
+        self._cells: list[Geometry] = []
+        self._has_region = plan.given.clip_region is not None
+        if plan.config.methods.clip_method is not None and not self._has_region and solution.seamlines is not None:
+            self._cells = [cell.polygon for cell in solution.seamlines.cells]
+            for polygon in self._cells:
+                prepare(polygon)
+        self._cell_tree = STRtree(self._cells) if self._cells else None
+        self._footprints = [scene.footprint for scene in measures.scenes]
+        # Footprints from full-resolution masks hold every valid pixel; from overviews they may not.
+        self._trusted = all(level is None for level in plan.levels) and measures.union is not None
+        self.index_dtype: type[np.unsignedinteger] = np.uint8 if len(plan.scenes) < 2**8 else np.uint16
+
+    def render(self, window: Window) -> RenderedWindow:
+        """Render a window of the mosaic's grid."""
+        plan = self._plan
+        values = np.full((plan.bands, *window.shape), plan.nodata, np.dtype(plan.dtype))
+        index = np.zeros(window.shape, self.index_dtype)
+        filled = 0
+        if self._has_region:
+            self._merge_region(values, index, window)
+        elif self._cell_tree is None:
+            self._merge_whole(values, index, window)
+        elif plan.config.mask_rasters.include_touched_pixels:
+            self._merge_touched(values, index, window)
+            filled = self._fill(values, index, window)
+        else:
+            self._merge_owned(values, index, window)
+            filled = self._fill(values, index, window)
+        valid = index > 0
+        mask, mask_row, mask_col = reduce_mask(None if valid.all() else valid, window, mask_factor(plan.grid))
+        return RenderedWindow(
+            mask=mask,
+            mask_row=mask_row,
+            mask_col=mask_col,
+            window=window,
+            values=values,
+            index=index,
+            moments=tuple(_block_moments(values, index, window)),
+            counts=np.bincount(index.ravel(), minlength=len(plan.scenes) + 1).astype(np.int64),
+            filled=filled,
+        )
+
+    def _by_priority(self, positions: list[int]) -> list[int]:
+        return sorted(positions, key=lambda position: self._plan.scenes[position].priority)
+
+    def _near(self, window: Window) -> list[int]:
+        """Positions of the scenes whose bounds meet a window, in name order."""
+        bounds = self._plan.grid.window_bounds(window)
+        return sorted(int(i) for i in self._boxes.query(box(*bounds.as_tuple())))
+
+    def _merge_whole(self, values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window) -> None:
+        """Lay all scenes over one another, the one that comes later in the input on top."""
+        for position in self._by_priority(self._near(window)):
+            self._lay(values, index, window, position, None)
+
+    def _merge_region(self, values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window) -> None:
+        """Lay down of every scene what the user's mask keeps, the one that comes later in the input on top."""
+        for position in self._by_priority(self._near(window)):
+            mask = compute_scene_mask(self._plan, position, window)
+            if mask is None or mask.any():
+                self._lay(values, index, window, position, mask)
+
+    def _merge_touched(self, values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window) -> None:
+        """Lay down every scene where its cell touches a pixel, the one that comes later in the input on top."""
+        for position in self._by_priority(self._cells_near(window)):
+            mask = burn_touched(self._plan.grid, self._cells[position], window)
+            if mask.any():
+                self._lay(values, index, window, position, mask)
+
+    def _merge_owned(self, values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window) -> None:
+        """Give every pixel to the scene whose cell its centre lies in."""
+        near = self._cells_near(window)
+        outline = box(*self._plan.grid.window_bounds(window).as_tuple())
+        if len(near) == 1 and self._cells[near[0]].covers(outline):
+            self._lay(values, index, window, near[0], None)
+            return
+        owners = burn_owners(self._plan.grid, {position: self._cells[position] for position in near}, window)
+        for position in near:
+            mask = owners == position + 1
+            if mask.any():
+                self._lay(values, index, window, position, mask)
+
+    def _cells_near(self, window: Window) -> list[int]:
+        if self._cell_tree is None:
+            return []
+        outline = box(*self._plan.grid.window_bounds(window).as_tuple())
+        return sorted(int(i) for i in self._cell_tree.query(outline, predicate="intersects"))
+
+    def _fill(self, values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window) -> int:
+        """Where a cell's owner has no pixel, take another scene's, the first in name order that has one."""
+        filled = 0
+        inside = compute_area_mask(self._plan, window)
+        for position in self._near(window):
+            missing = index == 0 if inside is None else (index == 0) & inside
+            if not missing.any():
+                break
+            allowed = compute_scene_mask(self._plan, position, window)
+            if allowed is not None:
+                missing &= allowed
+            if self._trusted:
+                missing &= burn_touched(self._plan.grid, self._footprints[position], window)
+            if not missing.any():
+                continue
+            before = int(np.count_nonzero(index))
+            self._lay(values, index, window, position, missing)
+            filled += int(np.count_nonzero(index)) - before
+        return filled
+
+    def _lay(
+        self,
+        values: NDArray[np.generic],
+        index: NDArray[np.unsignedinteger],
+        window: Window,
+        position: int,
+        mask: NDArray[np.bool_] | None,
+    ) -> None:
+        """Lay one scene's valid pixels over the window where the mask allows, reading no more than that needs."""
+        part = window if mask is None else _bounding_window(mask, window)
+        layer = self._scenes[position].read_aligned(self._plan.grid, part)
+        if layer is None:
+            return
+        rows, cols = layer.window.slices_in(window)
+        take = layer.valid if mask is None else mask[rows, cols] & layer.valid
+        merge_layer(values[:, rows, cols], index[rows, cols], layer.values, take, position + 1)
+
+
+def _bounding_window(mask: NDArray[np.bool_], window: Window) -> Window:
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return Window(
+        row=window.row + int(rows[0]),
+        col=window.col + int(cols[0]),
+        height=int(rows[-1] - rows[0]) + 1,
+        width=int(cols[-1] - cols[0]) + 1,
+    )
+
+
+def _blocks(window: Window) -> Iterator[Window]:
+    for block in iter_z_order(window.height, window.width, BLOCK_EDGE):
+        yield block.shifted(rows=window.row, cols=window.col)
+
+
+def _block_moments(
+    values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window
+) -> Iterator[tuple[tuple[int, int], Moments]]:
+    """Moments of each block of the mosaic, with the block's (row, column), so that merging does not depend on the windows."""
+    for block in _blocks(window):
+        rows, cols = block.slices_in(window)
+        valid = index[rows, cols] > 0
+        moments = compute_valid_moments(values[:, rows, cols], valid)
+        yield (block.row // BLOCK_EDGE, block.col // BLOCK_EDGE), moments

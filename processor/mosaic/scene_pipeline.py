@@ -1,0 +1,141 @@
+"""One scene's pixels through the stages that treat it alone: adjust, correct, align."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processor.geotiff.reader import Pixels, RasterReader
+from processor.model import Adjustment, Grid, LocalCorrection, Scene, Window
+from processor.mosaic.plan import Plan
+from processor.mosaic.solve import Solution
+from processor.stages.align.align_rasters import Resampling, compute_shift, compute_source_window, resample_window
+from processor.stages.matching.global_regression import apply_adjustment
+from processor.stages.matching.local_block_adjustment import apply_correction, compute_surface
+from processor.stages.merge.merge_rasters import apply_dtype
+
+__all__ = ["Layer", "ScenePipeline", "make_pipelines"]
+
+_STRIP = 49_152  # values a step: the scratch arrays stay in the second-level cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layer:
+    """Finished pixels of one scene.
+
+    window: of the grid they lie on.
+    values: (bands, height, width) in the mosaic's dtype; invalid pixels hold anything.
+    valid: bool (height, width).
+    """
+
+    window: Window
+    values: NDArray[np.generic]
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScenePipeline:
+    """A scene with what is done to it; used from any thread.
+
+    adjustment: None where the scene's values are not adjusted.
+    correction: None where they are not corrected locally.
+    dtype, nodata: of what comes out.
+    calculation: type of the arithmetic.
+    """
+
+    scene: Scene
+    reader: RasterReader
+    adjustment: Adjustment | None
+    correction: LocalCorrection | None
+    dtype: str
+    nodata: float
+    calculation: type[np.floating]
+    resampling: Resampling
+
+    def read_native(self, window: Window) -> Layer:
+        """Corrected pixels of a window of the scene's own grid."""
+        pixels = self.reader.read(self.scene, window)
+        out = np.empty(pixels.values.shape, np.dtype(self.dtype))
+        with np.errstate(invalid="ignore", over="ignore"):
+            if self.adjustment is None and self.correction is None:
+                values = pixels.values.copy() if pixels.values.dtype.kind == "f" else pixels.values
+                apply_dtype(values, self.dtype, self.nodata, out=out)
+            else:
+                for band, rows, piece in self._correct(window, pixels):
+                    apply_dtype(piece, self.dtype, self.nodata, out=out[band, rows])
+        return Layer(window=window, values=out, valid=_full_mask(pixels))
+
+    def read_aligned(self, grid: Grid, window: Window) -> Layer | None:
+        """Corrected pixels on as much of a window of another grid as the scene covers, or None where it covers nothing.
+
+        A scene whose grid agrees is moved by whole pixels; any other is resampled.
+        """
+        shift = compute_shift(self.scene.grid, grid)
+        if shift is not None:
+            source = window.shifted(rows=shift.rows, cols=shift.cols).intersection(self.scene.grid.window)
+            if source is None:
+                return None
+            layer = self.read_native(source)
+            return Layer(window=source.shifted(rows=-shift.rows, cols=-shift.cols), values=layer.values, valid=layer.valid)
+        source = compute_source_window(self.scene.grid, grid, window, self.resampling)
+        if source is None:
+            return None
+        pixels = self.reader.read(self.scene, source)
+        corrected = np.empty(pixels.values.shape, self.calculation)
+        for band, rows, piece in self._correct(source, pixels):
+            corrected[band, rows] = piece
+        resampled, valid = resample_window(
+            corrected, _full_mask(pixels), self.scene.grid, source, grid, window, self.resampling
+        )
+        out = np.empty(resampled.shape, np.dtype(self.dtype))
+        with np.errstate(invalid="ignore", over="ignore"):
+            apply_dtype(resampled, self.dtype, self.nodata, out=out)
+        return Layer(window=window, values=out, valid=valid)
+
+    def _correct(self, source: Window, pixels: Pixels) -> Iterator[tuple[int, slice, NDArray[np.floating]]]:
+        """Adjusted and corrected values, strip by strip; the array given out is used again for the next one."""
+        bands, height, width = pixels.values.shape
+        correction = self.correction
+        surface = None if correction is None else compute_surface(correction, self.scene.grid, source, self.calculation)
+        step = max(1, _STRIP // width)
+        buffers = np.empty((4, step, width), self.calculation)
+        buffer, departure, scratch = buffers[0], buffers[1], buffers[2:]
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            for band in range(bands):
+                scale, offset = 1.0, 0.0
+                if self.adjustment is not None:
+                    scale, offset = float(self.adjustment.scale[band]), float(self.adjustment.offset[band])
+                for start in range(0, height, step):
+                    rows = slice(start, min(start + step, height))
+                    count = rows.stop - rows.start
+                    piece = apply_adjustment(pixels.values[band, rows], scale, offset, out=buffer[:count])
+                    if correction is not None and surface is not None:
+                        near = surface.read_rows(band, rows, departure[:count], scratch)
+                        piece = apply_correction(piece, near, correction)
+                    yield band, rows, piece
+
+
+def make_pipelines(plan: Plan, solution: Solution, reader: RasterReader) -> tuple[ScenePipeline, ...]:
+    """The pipeline of every scene, in plan order; stages that are off are left out."""
+    methods = plan.config.methods
+    corrections = solution.corrections or (None,) * len(plan.scenes)
+    return tuple(
+        ScenePipeline(
+            scene=scene,
+            reader=reader,
+            adjustment=adjustment if methods.matching_global_method is not None else None,
+            correction=correction,
+            dtype=plan.dtype,
+            nodata=plan.nodata,
+            calculation=np.float64 if plan.config.shared.calculation_dtype == "float64" else np.float32,
+            resampling=plan.config.align_rasters.resampling_method if methods.align_method is not None else "nearest",
+        )
+        for scene, adjustment, correction in zip(plan.scenes, solution.adjustments, corrections, strict=True)
+    )
+
+
+def _full_mask(pixels: Pixels) -> NDArray[np.bool_]:
+    return np.ones(pixels.values.shape[1:], np.bool_) if pixels.valid is None else pixels.valid

@@ -1,0 +1,1 @@
+"""The process itself: its logs, its progress, its memory and its threads."""

@@ -1,0 +1,177 @@
+"""Progress of the passes: a live display on a terminal, an event now and then elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol, TextIO, TypeVar
+
+from processor.process.logs import log_event
+
+__all__ = ["LogProgress", "Silent", "TerminalProgress", "Tracker", "Unit", "choose_tracker"]
+
+R = TypeVar("R")
+Unit = Literal["pixels", "scenes", "shards"]
+_LOGGER = logging.getLogger(__name__)
+_PERIOD = 10.0  # seconds between events
+
+
+class Tracker(Protocol):
+    """Watches the results of a pass go by."""
+
+    def track(
+        self, results: Iterable[R], *, name: str, total: float, amount: Callable[[R], float], unit: Unit = "pixels"
+    ) -> Iterator[R]:
+        """Yield the results unchanged; ``amount`` gives the units of one, ``total`` those of all."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def track(
+        self, results: Iterable[R], *, name: str, total: float, amount: Callable[[R], float], unit: Unit = "pixels"
+    ) -> Iterator[R]:
+        """Yield the results unchanged."""
+        del name, total, amount, unit
+        yield from results
+
+
+@dataclass(slots=True)
+class _Pass:
+    """How far a pass has come."""
+
+    name: str
+    total: float
+    unit: Unit
+    clock: Callable[[], float]
+    start: float
+    done: float = 0.0
+    tasks: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Time since it began."""
+        return self.clock() - self.start
+
+    @property
+    def rate(self) -> float:
+        """Units a second, since it began."""
+        seconds = self.seconds
+        return self.done / seconds if seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time to the end at that rate, None where nothing is done."""
+        rate = self.rate
+        return max(0.0, self.total - self.done) / rate if rate > 0 else None
+
+    def show(self, amount: float) -> str:
+        """An amount in words."""
+        return f"{amount / 1e6:.1f} million pixels" if self.unit == "pixels" else f"{amount:.0f} {self.unit}"
+
+    def show_rate(self) -> str:
+        """The rate in words, short."""
+        return f"{self.rate / 1e6:.1f} Mpx/s" if self.unit == "pixels" else f"{self.rate:.1f} {self.unit}/s"
+
+    def add(self, amount: float) -> None:
+        """Count a task's result in."""
+        self.done += amount
+        self.tasks += 1
+        self.log("task-finished", f"{self.name}: task {self.tasks} was done", level=logging.DEBUG, task=self.tasks)
+
+    def log(self, event: str, message: str, *, level: int = logging.INFO, **fields: float) -> None:
+        """Log an event of this pass, with its figures."""
+        left = self.seconds_left
+        figures = {
+            self.unit: round(self.done),
+            f"{self.unit}_total": round(self.total),
+            "seconds": round(self.seconds, 3),
+            f"{self.unit}_per_second": round(self.rate, 1),
+            "seconds_left": None if left is None else round(left, 1),
+        }
+        log_event(_LOGGER, event, message, level=level, stage=self.name, **figures, **fields)
+
+
+class LogProgress:
+    """Logs an event every ten seconds and at the end of a pass.
+
+    Parameters
+    ----------
+    clock
+        Seconds from any origin.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+
+    def track(
+        self, results: Iterable[R], *, name: str, total: float, amount: Callable[[R], float], unit: Unit = "pixels"
+    ) -> Iterator[R]:
+        """Yield the results unchanged and log how far the pass has come."""
+        watched = _Pass(name=name, total=total, unit=unit, clock=self._clock, start=self._clock())
+        last = watched.start
+        for result in results:
+            watched.add(amount(result))
+            if self._clock() - last >= _PERIOD:
+                last = self._clock()
+                _log_progress(watched)
+            yield result
+        message = f"{name}: {watched.show(watched.done)} done in {watched.seconds:.1f} s ({watched.show_rate()})"
+        watched.log("pass-finished", message)
+
+
+def _log_progress(watched: _Pass) -> None:
+    left = watched.seconds_left
+    end = "" if left is None else f", about {left:.0f} s left"
+    share = 100 * watched.done / watched.total if watched.total > 0 else 100.0
+    message = f"{watched.name}: {share:.0f} % of {watched.show(watched.total)} done at {watched.show_rate()}{end}"
+    watched.log("pass-progressed", message)
+
+
+class TerminalProgress:
+    """A bar for each pass, with rate and time left."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console  # noqa: PLC0415 - terminals only: batch jobs have none
+
+        self._console = Console(file=stream)
+
+    def track(
+        self, results: Iterable[R], *, name: str, total: float, amount: Callable[[R], float], unit: Unit = "pixels"
+    ) -> Iterator[R]:
+        """Yield the results unchanged and move the bar."""
+        from rich.progress import (  # noqa: PLC0415 - as above
+            BarColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description:<8}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[rate]:>15}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        watched = _Pass(name=name, total=total, unit=unit, clock=time.monotonic, start=time.monotonic())
+        with Progress(*columns, console=self._console) as progress:
+            bar = progress.add_task(name, total=total, rate="")
+            for result in results:
+                watched.add(amount(result))
+                progress.update(bar, completed=watched.done, rate=watched.show_rate())
+                yield result
+            progress.update(bar, completed=total, rate=watched.show_rate())
+
+
+def choose_tracker(stream: TextIO | None = None) -> Tracker:
+    """A live display where the stream (default stderr) is a terminal, events elsewhere."""
+    target = sys.stderr if stream is None else stream
+    return TerminalProgress(target) if target.isatty() else LogProgress()

@@ -1,0 +1,1 @@
+"""What a run publishes: artifacts, the Item, and where both are made known."""

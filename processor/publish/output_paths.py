@@ -1,0 +1,235 @@
+"""Where the user wants files to be: rasters of a stage, and copies of what is published."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from shapely import LineString, MultiLineString, MultiPoint
+
+from processor.config import Config
+from processor.errors import ConfigError
+from processor.model import Scene
+from processor.mosaic.plan import Plan
+from processor.mosaic.solve import Solution
+from processor.mosaic.stage_outputs import STAGES, Stage, find_last_stage, is_stage_on
+from processor.publish.artifacts import Product
+from processor.stages.seamlines.voronoi_center_seamline import Seamlines
+from processor.storage.store import join_url
+from processor.storage.url import parse_writable_url
+from processor.vectors import Feature, write_layers
+
+__all__ = ["Copy", "KeptStage", "check_places", "find_kept_stages", "make_copies", "make_debug_copy", "place_images"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A finished local file that is also wanted somewhere else."""
+
+    file: Path
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptStage:
+    """A stage whose rasters are kept.
+
+    urls: where, by scene; None: in the Item's folder.
+    """
+
+    stage: Stage
+    urls: Mapping[str, str] | None
+
+
+def find_kept_stages(config: Config, scenes: Sequence[Scene]) -> tuple[KeptStage, ...]:
+    """Stages that are on and whose rasters are asked for; with merging off, the last one in any case.
+
+    Raises
+    ------
+    ConfigError
+        If an output_images setting does not fit the scenes, a vector file is to be of another format than GeoPackage, or a
+        file would replace another one or a scene.
+    """
+    check_places(config, scenes)
+    return _find_stages(config, scenes)
+
+
+def _find_stages(config: Config, scenes: Sequence[Scene]) -> tuple[KeptStage, ...]:
+    last = find_last_stage(config) if config.methods.merge_method is None else None
+    kept = []
+    for stage in STAGES:
+        setting = getattr(config, stage).output_images
+        wanted = setting is not None or config.output.artifacts == "full" or stage == last
+        if wanted and is_stage_on(config, stage):
+            urls = None if setting is None else place_images(setting, scenes, parameter=f"{stage}.output_images")
+            kept.append(KeptStage(stage=stage, urls=urls))
+    return tuple(kept)
+
+
+def check_places(config: Config, scenes: Sequence[Scene], *, mosaic_url: str | None = None) -> None:
+    """Refuse a place that cannot be written, or that two files would have, or a file and a scene: what is there is replaced.
+
+    Parameters
+    ----------
+    mosaic_url
+        Where the mosaic goes if not to the Item's folder.
+
+    Raises
+    ------
+    ConfigError
+        Naming the parameter and the place, or the vector file that is to be of another format than GeoPackage.
+    """
+    _check_vectors(config)
+    taken = {_identify(scene.source.href): f"scene {scene.name}" for scene in scenes}
+    for parameter, url in _list_places(config, scenes, mosaic_url):
+        place = _identify(url)
+        if place in taken:
+            msg = f"{parameter}: {url} is the place of {taken[place]} too, which would be lost; choose another one"
+            raise ConfigError(msg)
+        taken[place] = parameter
+        _check_writable(parameter, url)
+
+
+def _check_writable(parameter: str, url: str) -> None:
+    """Refuse what storage cannot write, as far as that can be told without writing."""
+    try:
+        place = parse_writable_url(url)
+    except ConfigError as error:
+        msg = f"{parameter}: {error}"
+        raise ConfigError(msg) from error
+    if place.protocol == "file":
+        folder = Path(place.path).absolute().parent
+        nearest = next(path for path in (folder, *folder.parents) if path.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+            msg = f"{parameter}: {url} cannot be written, because {nearest} is not a folder that can be; choose another place"
+            raise ConfigError(msg)
+
+
+def _list_places(config: Config, scenes: Sequence[Scene], mosaic_url: str | None) -> Iterator[tuple[str, str]]:
+    """Every place that the user named, with the parameter that names it."""
+    methods = config.methods
+    if mosaic_url is not None and methods.merge_method is not None:
+        yield "shared_output_image_path", mosaic_url
+    for kept in _find_stages(config, scenes):
+        for url in (kept.urls or {}).values():
+            yield f"{kept.stage}.output_images", url
+    if config.global_regression.save_adjustments is not None and methods.matching_global_method is not None:
+        yield "global_regression.save_adjustments", config.global_regression.save_adjustments
+    maps = config.local_block_adjustment.save_block_maps
+    if maps is not None and methods.matching_local_method is not None:
+        for url in (maps[0], *(maps[1].replace("$", scene.name) for scene in scenes)):
+            yield "local_block_adjustment.save_block_maps", url
+    for name in ("output_mask", "debug_vectors_path"):
+        url = getattr(config.voronoi_center_seamline, name)
+        if url is not None and methods.seamline_method is not None:
+            yield f"voronoi_center_seamline.{name}", url
+
+
+def _identify(url: str) -> str:
+    """What two names of one file have in common."""
+    return url if "://" in url else os.path.realpath(url)
+
+
+def _check_vectors(config: Config) -> None:
+    for name in ("output_mask", "debug_vectors_path"):
+        url = getattr(config.voronoi_center_seamline, name)
+        if url is not None and not url.lower().endswith(".gpkg"):
+            msg = f"voronoi_center_seamline.{name} = {url!r}: a GeoPackage is written, so its name must end in .gpkg"
+            raise ConfigError(msg)
+
+
+def place_images(setting: str | tuple[str, ...], scenes: Sequence[Scene], *, parameter: str) -> dict[str, str]:
+    """{scene: path or URL} that a folder, a list in input order, or a file name with $ stands for; local paths are absolute.
+
+    Raises
+    ------
+    ConfigError
+        If a list has not one name for each scene, a name is not that of a GeoTIFF, or two scenes would share a file.
+    """
+    ordered = sorted(scenes, key=lambda scene: scene.priority)
+    if isinstance(setting, tuple):
+        if len(setting) != len(ordered):
+            msg = f"{parameter}: {len(setting)} files for {len(ordered)} scenes; give one for each, in input order"
+            raise ConfigError(msg)
+        found = {scene.name: _absolute(name) for scene, name in zip(ordered, setting, strict=True)}
+    elif "$" in setting:
+        found = {scene.name: _absolute(setting.replace("$", scene.name)) for scene in ordered}
+    elif _is_geotiff(setting):
+        if len(ordered) > 1:
+            msg = f"{parameter} = {setting!r} is one file for {len(ordered)} scenes; put a $ for the scene into its name"
+            raise ConfigError(msg)
+        found = {ordered[0].name: _absolute(setting)}
+    else:
+        found = {scene.name: join_url(_absolute(setting), f"{scene.name}.tif") for scene in ordered}
+    other = next((url for url in found.values() if not _is_geotiff(url)), None)
+    if other is not None:
+        msg = f"{parameter}: {other} is to be a GeoTIFF, so its name must end in .tif"
+        raise ConfigError(msg)
+    if len(set(found.values())) < len(found):
+        msg = f"{parameter}: two scenes would be written to one file; give each its own"
+        raise ConfigError(msg)
+    return found
+
+
+def _is_geotiff(url: str) -> bool:
+    return Path(urlsplit(url).path).suffix.lower() in {".tif", ".tiff"}
+
+
+def _absolute(url: str) -> str:
+    return url if "://" in url else str(Path(url).absolute())
+
+
+def make_copies(config: Config, products: Sequence[Product]) -> tuple[Copy, ...]:
+    """Copies of adjustments, block maps and cells that the user wants under names of their own."""
+    by_key = {product.artifact.key: product.file for product in products}
+    wanted: dict[str, str | None] = {
+        "adjustments": config.global_regression.save_adjustments,
+        "seamlines": config.voronoi_center_seamline.output_mask,
+    }
+    maps = config.local_block_adjustment.save_block_maps
+    if maps is not None:
+        wanted["block_map_reference"] = maps[0]
+        for key in by_key:
+            if key.startswith("block_map_local_"):
+                wanted[key] = maps[1].replace("$", key.removeprefix("block_map_local_"))
+    return tuple(
+        Copy(file=by_key[key], url=_absolute(url)) for key, url in sorted(wanted.items()) if url is not None and key in by_key
+    )
+
+
+def make_debug_copy(plan: Plan, solution: Solution, scratch: Path) -> tuple[Copy, ...]:
+    """The GeoPackage that shows how the seamlines came about, where it is asked for."""
+    url = plan.config.voronoi_center_seamline.debug_vectors_path
+    if url is None or solution.seamlines is None:
+        return ()
+    file = scratch / "debug_vectors.gpkg"
+    field = plan.config.voronoi_center_seamline.image_field_name
+    write_layers(file, _trace_layers(solution.seamlines), crs=plan.grid.crs, field=field)
+    return (Copy(file=file, url=_absolute(url)),)
+
+
+def _trace_layers(seamlines: Seamlines) -> dict[str, list[Feature]]:
+    """Layers by the names that users know."""
+    layers: dict[str, list[Feature]] = {
+        "emp_outline": [
+            Feature(geometry=footprint, name=cell.scene)
+            for cell, footprint in zip(seamlines.cells, seamlines.footprints, strict=True)
+            if not footprint.is_empty
+        ],
+        "intersections": [],
+        "voronoi_seeds": [],
+        "voronoi_cells": [],
+        "cutlines": [],
+    }
+    for cut in seamlines.cutlines:
+        name = f"{cut.first} | {cut.second}"
+        layers["cutlines"].append(Feature(geometry=cut.line, name=name))
+        if cut.trace is not None:
+            layers["intersections"].append(Feature(geometry=cut.trace.intersection, name=name))
+            layers["voronoi_seeds"].append(Feature(geometry=MultiPoint(cut.trace.seeds), name=name))
+            edges = MultiLineString([LineString(edge.reshape(2, 2)) for edge in cut.trace.voronoi_edges])
+            layers["voronoi_cells"].append(Feature(geometry=edges, name=name))
+    return layers

@@ -1,0 +1,332 @@
+"""INPUT as users give it: an ItemCollection, a catalogue, a folder, a pattern, GeoTIFFs, or a search on a STAC API."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, Final
+from urllib.parse import unquote
+
+from processor.config import Inputs
+from processor.errors import InputError
+from processor.model import Finding, RasterRef, SceneRef
+from processor.storage.store import Store
+from processor.storage.url import join_url, parse_url, redact_url, storage_errors
+from stac.api.request import SearchRequest
+from stac.api.session import Patience
+from stac.hrefs import href_name, href_suffix, show_href
+from stac.read.items import check_names, find_page, parse_item_collection
+from stac.read.walk import MAX_LINKED_BYTES, is_catalog, walk_catalog
+from stac.write.catalog import CATALOG
+
+__all__ = ["MAX_DOCUMENT_BYTES", "ResolvedInputs", "read_inputs"]
+
+MAX_DOCUMENT_BYTES: Final = 512 << 20
+"""Largest ItemCollection that is read."""
+
+Refine = Callable[[object, bool], Inputs]
+
+_GEOTIFF: Final = frozenset({".tif", ".tiff"})
+_RASTER: Final = _GEOTIFF | {".jp2"}
+_DOCUMENT: Final = frozenset({".json", ".geojson"})
+_LISTED_PROTOCOLS: Final = frozenset({"s3", "gs", "memory"})
+_TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HELP: Final = "give an ItemCollection or a catalogue (.json), a folder, a quoted pattern, GeoTIFFs (.tif), or --api URL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedInputs:
+    """What INPUT turned out to be.
+
+    refs: the scenes, in order of priority.
+    document: the decoded ItemCollection, of Items brought together from a catalogue or a search too; None where rasters were
+        given.
+    description: for people and logs; holds no credentials.
+    findings: what a user should know of the input.
+    is_remote: whether the document was read from a URL.
+    bases: URL or absolute path of the document that each Item stands in; empty where rasters were given.
+    """
+
+    refs: tuple[SceneRef, ...]
+    document: object | None
+    description: str
+    findings: tuple[Finding, ...] = ()
+    is_remote: bool = False
+    bases: tuple[str, ...] = ()
+
+
+def read_inputs(
+    arguments: Sequence[str] | SearchRequest,
+    *,
+    stdin: IO[bytes] | None,
+    inputs: Inputs,
+    store: Store | None = None,
+    refine: Refine | None = None,
+) -> ResolvedInputs:
+    """Find out what INPUT is, and read it.
+
+    Parameters
+    ----------
+    arguments
+        One of: the path or URL of an ItemCollection, or of a Catalog or Collection whose links are followed to its Items;
+        ``-`` for one of these on standard input; a folder, of which the ``catalog.json`` is taken or, where it has none, all
+        ``.tif`` and ``.tiff`` files by name (not those of folders in it); a pattern, whose matches are taken by name; one or
+        several paths or URLs of rasters, taken as given; several local folders with a ``catalog.json`` each; a search on a
+        STAC API. Their order is the scenes' priority.
+    stdin
+        Binary standard input; relative hrefs of what it holds start from the working folder.
+    inputs
+        Which asset is read and how many scenes are allowed.
+    refine
+        Gives these settings anew for a document with options of its own; called with it and whether it was read from a URL.
+    store
+        Where credentials and endpoints are; default: those of the environment.
+
+    Raises
+    ------
+    InputError
+        Naming the argument and what to do.
+    StorageError
+        Storage or the network failed.
+    """
+    store = store if store is not None else Store()
+    if isinstance(arguments, SearchRequest):
+        return _search(arguments, inputs, store)
+    if not arguments:
+        msg = f"no input: {_HELP}, or - for an ItemCollection on standard input"
+        raise InputError(msg)
+    if len(arguments) > 1 and all(map(_holds_catalog, arguments)):
+        return _join_catalogs(arguments, inputs, store)
+    if len(arguments) > 1:
+        hrefs = [_check_raster(argument, _locate(argument)) for argument in arguments]
+        return _describe_rasters(hrefs, inputs, f"{len(hrefs)} rasters")
+    argument = arguments[0]
+    if argument == "-":
+        return _read_stdin(stdin, inputs, store, refine)
+    href = _locate(argument)
+    if not href.startswith("/"):
+        return _read_remote(href, inputs, store, refine)
+    with storage_errors(href):
+        return _read_local(href, inputs, store, refine)
+
+
+def _holds_catalog(argument: str) -> bool:
+    return "://" not in argument and Path(argument, CATALOG).is_file()
+
+
+def _join_catalogs(folders: Sequence[str], inputs: Inputs, store: Store) -> ResolvedInputs:
+    """Take the catalogues of several folders for the children of one: a platform may stage every scene in its own."""
+    links = [{"rel": "child", "href": join_url(_locate(folder), CATALOG)} for folder in folders]
+    above = {"type": "Catalog", "id": "inputs", "links": links}
+    return _walk(above, f"Catalogs of {len(folders)} folders", inputs, store, base=f"{Path.cwd()}/")
+
+
+def _locate(argument: str) -> str:
+    """Make an absolute local path, or a URL that may be shown and published."""
+    if not argument or not argument.isprintable():
+        msg = f"the input {show_href(argument)!r} is empty or holds control characters: {_HELP}"
+        raise InputError(msg)
+    place = parse_url(argument)
+    if place.protocol != "file":
+        if "@" in argument.partition("://")[2].partition("/")[0]:
+            msg = f"the URL {redact_url(argument)} holds a user name or a password: give credentials as storage options instead"
+            raise InputError(msg)
+        return argument
+    path = unquote(place.path.removeprefix("localhost")) if "://" in argument else argument
+    absolute = "/" + os.path.normpath(Path.cwd() / path).lstrip("/")
+    if absolute.lower().startswith("/vsi"):
+        msg = f"{path} is a virtual file system of GDAL: write the plain path or a URL, such as s3://bucket/scene.tif"
+        raise InputError(msg)
+    return absolute
+
+
+def _check_raster(argument: str, href: str) -> str:
+    """Check one of several arguments, which all have to be rasters."""
+    if argument == "-" or href_suffix(href) in _DOCUMENT:
+        msg = f"{redact_url(argument)} is one of several inputs: give one ItemCollection alone, or only rasters"
+        raise InputError(msg)
+    if href.startswith("/"):
+        if Path(href).is_dir() or (glob.has_magic(href) and not Path(href).exists()):
+            msg = f"{argument} is one of several inputs: give one folder or pattern alone, or only rasters"
+            raise InputError(msg)
+        if not Path(href).is_file():
+            msg = f"no such file: {argument}; {_HELP}"
+            raise InputError(msg)
+    if href_suffix(href) not in _RASTER:
+        msg = f"{redact_url(argument)} does not end in .tif, .tiff or .jp2: {_HELP}"
+        raise InputError(msg)
+    return href
+
+
+def _read_local(path: str, inputs: Inputs, store: Store, refine: Refine | None) -> ResolvedInputs:
+    if Path(path).is_dir():
+        entries = list(Path(path).iterdir())
+        files = [str(entry) for entry in entries if entry.is_file()]
+        return _read_folder(path, files, inputs, store, refine, has_folders=len(files) < len(entries))
+    if Path(path).is_file():
+        if href_suffix(path) in _RASTER:
+            return _describe_rasters([path], inputs, path)
+        return _read_document(path, inputs, store, refine)
+    if glob.has_magic(path):
+        return _choose_matches(path, _match_files(path), inputs)
+    msg = f"no such file or folder: {path}; {_HELP}"
+    raise InputError(msg)
+
+
+def _match_files(pattern: str) -> list[str]:
+    try:
+        return [str(match) for match in Path("/").glob(pattern.lstrip("/")) if match.is_file()]
+    except ValueError as error:  # such as "a**b"
+        msg = f"the pattern {pattern} cannot be used ({error}): correct it"
+        raise InputError(msg) from error
+
+
+def _read_remote(url: str, inputs: Inputs, store: Store, refine: Refine | None) -> ResolvedInputs:
+    can_list = parse_url(url).protocol in _LISTED_PROTOCOLS
+    if can_list and glob.has_magic(url):
+        return _choose_matches(url, store.glob(url), inputs)
+    if href_suffix(url) in _RASTER:
+        return _describe_rasters([url], inputs, redact_url(url))
+    if can_list and href_suffix(url) not in _DOCUMENT and (url.endswith("/") or not store.exists(url)):
+        return _read_folder(url, store.list_objects(url), inputs, store, refine, has_folders=True)
+    return _read_document(url, inputs, store, refine)
+
+
+def _read_document(href: str, inputs: Inputs, store: Store, refine: Refine | None) -> ResolvedInputs:
+    data = store.read_bytes(href, max_bytes=MAX_DOCUMENT_BYTES)
+    return _parse_document(data, redact_url(href), inputs, store, refine, base=href)
+
+
+def _search(request: SearchRequest, inputs: Inputs, store: Store) -> ResolvedInputs:
+    from stac.api.search import search_items  # noqa: PLC0415 - the client takes a second to load: only for who searches
+
+    access = store.access
+    found = search_items(
+        request,
+        max_scenes=inputs.max_scenes,
+        patience=Patience(retries=access.retries, timeout=access.timeout),
+        allow_local_files=inputs.allow_local_files,
+    )
+    shown = f"search on {show_href(request.api)}"
+    resolved = _describe_items(found.document, shown, inputs, base=request.api, bases=found.bases)
+    return replace(resolved, findings=(*resolved.findings, *found.findings))
+
+
+def _read_stdin(stdin: IO[bytes] | None, inputs: Inputs, store: Store, refine: Refine | None) -> ResolvedInputs:
+    if stdin is None:
+        msg = f"there is no standard input to read an ItemCollection from: {_HELP}"
+        raise InputError(msg)
+    data = stdin.read(MAX_DOCUMENT_BYTES + 1)
+    if len(data) > MAX_DOCUMENT_BYTES:
+        msg = f"standard input is larger than {MAX_DOCUMENT_BYTES} bytes: split the ItemCollection"
+        raise InputError(msg)
+    return _parse_document(data, "standard input", inputs, store, refine, base=f"{Path.cwd()}/")
+
+
+def _read_folder(
+    folder: str, files: list[str], inputs: Inputs, store: Store, refine: Refine | None, *, has_folders: bool
+) -> ResolvedInputs:
+    """Take what a folder's catalogue leads to, as an OGC Application Package hands scenes on, else its GeoTIFFs."""
+    if any(href_name(file) == CATALOG for file in files):
+        return _read_document(join_url(folder, CATALOG), inputs, store, refine)
+    return _choose_folder(folder, files, inputs, has_folders=has_folders)
+
+
+def _choose_folder(folder: str, files: list[str], inputs: Inputs, *, has_folders: bool) -> ResolvedInputs:
+    """Take the GeoTIFFs of a folder by name, without hidden files."""
+    rasters = [file for file in files if _is_geotiff(file)]
+    shown = redact_url(folder).rstrip("/")
+    if not rasters:
+        documents = sorted(href_name(file) for file in files if href_suffix(file) in _DOCUMENT)
+        hint = f" but {documents[0]}: give that file itself" if documents else ""
+        hint = hint or (f": if they are in its folders, use the pattern '{shown}/**/*.tif'" if has_folders else f": {_HELP}")
+        msg = f"the folder {shown} holds no .tif or .tiff file{hint}"
+        raise InputError(msg)
+    return _describe_rasters(sorted(rasters), inputs, f"folder {shown}")
+
+
+def _choose_matches(pattern: str, matches: list[str], inputs: Inputs) -> ResolvedInputs:
+    """Take the GeoTIFFs that a pattern matches, by name."""
+    rasters = [match for match in matches if _is_geotiff(match)]
+    if not rasters:
+        found = f"matches {len(matches)} files, none of them a .tif or .tiff" if matches else "matches no file"
+        msg = f"the pattern {redact_url(pattern)} {found}: {_HELP}"
+        raise InputError(msg)
+    return _describe_rasters(sorted(rasters), inputs, f"pattern {redact_url(pattern)}")
+
+
+def _is_geotiff(href: str) -> bool:
+    return href_suffix(href) in _GEOTIFF and not href_name(href).startswith(".")
+
+
+def _describe_rasters(hrefs: Sequence[str], inputs: Inputs, description: str) -> ResolvedInputs:
+    """Describe scenes that are named after their files."""
+    if len(hrefs) > inputs.max_scenes:
+        msg = f"{description} has {len(hrefs)} scenes, more than --inputs.max_scenes {inputs.max_scenes}: raise the limit"
+        raise InputError(msg)
+    names = [href_name(href).rpartition(".")[0] for href in hrefs]
+    check_names(names, what="file", origins=[show_href(href) for href in hrefs])
+    refs = tuple(
+        SceneRef(name=name, priority=priority, rasters=(RasterRef(href=href),))
+        for priority, (name, href) in enumerate(zip(names, hrefs, strict=True))
+    )
+    return ResolvedInputs(refs=refs, document=None, description=description)
+
+
+def _parse_document(
+    data: bytes, shown: str, inputs: Inputs, store: Store, refine: Refine | None, *, base: str
+) -> ResolvedInputs:
+    """Parse an ItemCollection, or follow a catalogue to its Items; errors say where it was."""
+    if data.startswith(_TIFF_MAGIC):
+        msg = f"{shown} is a TIFF: give it a name that ends in .tif"
+        raise InputError(msg)
+    if not data or data.isspace():
+        msg = f"{shown} is empty: {_HELP}"
+        raise InputError(msg)
+    try:
+        document: object = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        msg = f"{shown} is not JSON ({error}): {_HELP}"
+        raise InputError(msg) from error
+    if isinstance(document, dict) and is_catalog(document):
+        return _walk(document, f"{document['type']} {shown}", inputs, store, base=base)
+    if refine is not None:
+        inputs = refine(document, not base.startswith("/"))
+    return _describe_items(document, shown, inputs, base=base)
+
+
+def _walk(document: Mapping[str, Any], shown: str, inputs: Inputs, store: Store, *, base: str) -> ResolvedInputs:
+    """Follow a catalogue to its Items."""
+    walked = walk_catalog(
+        document,
+        base=base,
+        read=lambda href: store.read_bytes(href, max_bytes=MAX_LINKED_BYTES),
+        max_scenes=inputs.max_scenes,
+        allow_local_files=inputs.allow_local_files,
+    )
+    return _describe_items(walked.document, shown, inputs, base=base, bases=walked.bases)
+
+
+def _describe_items(
+    document: object, shown: str, inputs: Inputs, *, base: str, bases: tuple[str, ...] | None = None
+) -> ResolvedInputs:
+    """Describe the scenes of Items; ``bases`` where they come from several documents."""
+    is_remote = not base.startswith("/")
+    try:
+        refs = parse_item_collection(document, base=base, is_remote=is_remote, inputs=inputs, bases=bases)
+    except InputError as error:
+        msg = f"{shown}: {error}"
+        raise InputError(msg) from error
+    page = find_page(document)
+    return ResolvedInputs(
+        refs=refs,
+        document=document,
+        description=shown if bases is not None else f"ItemCollection {shown}",
+        findings=() if page is None else (page,),
+        is_remote=is_remote,
+        bases=bases if bases is not None else (base,) * len(refs),
+    )

@@ -1,0 +1,353 @@
+"""Scenes on common terms: one CRS, one unit, the bands of several files stacked; decided from their descriptions alone.
+
+A scene that is on these terms already stays as its file stores it. Any other becomes a composed scene, whose pixels are made
+while they are read, so that nothing behind this module knows the difference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pyproj.exceptions import CRSError as ProjCRSError
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from processor.config import Config
+from processor.errors import ConfigError, InputError
+from processor.geotiff.open import OpenedScene
+from processor.model import Band, Bounds, Finding, Grid, Part, Scaling, Scene, Source
+from processor.stages.align.align_rasters import compute_pixel_size, snap_grid
+from processor.stages.align.warp import compute_pixel_ratio, project_bounds
+
+__all__ = ["Harmonised", "harmonise"]
+
+_WHOLE_TURN = 360.0  # degrees
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Harmonised:
+    """The scenes as the engine sees them, in the order given, and what was found."""
+
+    scenes: tuple[Scene, ...]
+    findings: tuple[Finding, ...]
+
+
+def harmonise(opened: Sequence[OpenedScene], config: Config) -> Harmonised:
+    """Bring scenes on common terms.
+
+    - CRS: ``align_rasters.crs``, or the one that most scenes have (of several as common, the first scene's in name order).
+      A scene in another is warped onto the grid of the mosaic while it is read.
+    - Bands: stacked in the order asked for, on the grid of the scene's finest file.
+    - Units: where ``raster:scale`` and ``raster:offset`` differ between scenes, values are converted to those that most scenes
+      have. Where none of them declares any, values are taken as comparable.
+    - Longitudes: where scenes lie on both sides of the antimeridian, the western ones move by a whole turn.
+
+    Raises
+    ------
+    InputError
+        If a scene has no place in the CRS, or the files of one scene differ in CRS.
+    ConfigError
+        If there is no such CRS.
+    """
+    opened = _unwrap(opened)
+    crs = _choose_crs(opened, config.align_rasters.crs)
+    units = _choose_units(opened)
+    resampling = config.align_rasters.resampling_method if config.methods.align_method is not None else "nearest"
+    bases = _unwrap_bases([_find_base(scene, crs) for scene in opened], crs)
+    grid = _plan_grid([base for base in bases if isinstance(base, Grid)], bases, opened, crs, config)
+    findings: list[Finding] = []
+    scenes = []
+    for scene, base in zip(opened, bases, strict=True):
+        own = base if isinstance(base, Grid) else grid.subgrid(grid.window_touching(base))
+        if not isinstance(base, Grid):
+            findings.append(_tell_warped(scene, crs))
+        conversions = [units.convert(band, position) for position, band in enumerate(_list_bands(scene))]
+        if any(conversion is not None for conversion in conversions):
+            findings.append(_tell_converted(scene))
+        scenes.append(_compose(scene, own, units, conversions, resampling))
+    return Harmonised(scenes=tuple(scenes), findings=(*findings, *units.findings))
+
+
+def _name(scene: OpenedScene) -> str:
+    return scene.scene.name.partition("/")[0]
+
+
+def _list_bands(scene: OpenedScene) -> list[Band]:
+    return [band for raster in scene.rasters for band in raster.bands]
+
+
+# Where scenes lie
+
+
+def _choose_crs(opened: Sequence[OpenedScene], wanted: str | None) -> str:
+    """WKT2 of the CRS of the mosaic."""
+    if wanted is not None:
+        try:
+            return str(CRS.from_user_input(wanted).to_wkt(version="WKT2_2019"))
+        except CRSError as error:
+            msg = f"align_rasters.crs = {wanted!r} is no CRS ({error}); give a code such as EPSG:32632"
+            raise ConfigError(msg) from error
+    kinds: list[tuple[CRS, str, int]] = []
+    for scene in sorted(opened, key=_name):
+        text = scene.scene.grid.crs
+        crs = CRS.from_wkt(text)
+        position = next((i for i, (known, same, _) in enumerate(kinds) if text == same or known == crs), None)
+        if position is None:
+            kinds.append((crs, text, 1))
+        else:
+            kinds[position] = (*kinds[position][:2], kinds[position][2] + 1)
+    return max(kinds, key=lambda kind: kind[2])[1]  # the first of the largest
+
+
+def _is_same(crs: str, other: str) -> bool:
+    return crs == other or bool(CRS.from_wkt(crs) == CRS.from_wkt(other))
+
+
+def _find_base(scene: OpenedScene, crs: str) -> Grid | Bounds:
+    """The grid of the scene's finest file, or the bounds that it has in another CRS."""
+    finest = min(scene.rasters, key=lambda raster: raster.grid.pixel_width * raster.grid.pixel_height)
+    other = next((raster for raster in scene.rasters if not _is_same(raster.grid.crs, finest.grid.crs)), None)
+    if other is not None:
+        assets = f"{finest.source.asset} and {other.source.asset}"
+        msg = f"scene {_name(scene)}: its files {assets} are in different CRSs; leave one out"
+        raise InputError(msg)
+    if _is_same(finest.grid.crs, crs):
+        return replace(finest.grid, crs=crs)
+    try:
+        return project_bounds(finest.grid, crs)
+    except (ValueError, ProjCRSError) as error:
+        msg = f"scene {_name(scene)}: {error}; leave it out, or choose another CRS with --align_rasters.crs"
+        raise InputError(msg) from error
+
+
+def _plan_grid(
+    grids: Sequence[Grid], bases: Sequence[Grid | Bounds], opened: Sequence[OpenedScene], crs: str, config: Config
+) -> Grid:
+    """The grid that warped scenes are put on: that of the mosaic, as far as it is known yet."""
+    sizes = list(grids)
+    for scene, base in zip(opened, bases, strict=True):
+        if isinstance(base, Bounds):
+            sizes.append(_size_warped(scene, base, crs))
+    aligned = config.methods.align_method is not None
+    resolution = config.align_rasters.resolution if aligned else config.merge_rasters.resolution
+    width, height = compute_pixel_size(sizes, resolution)
+    bounds = [base.bounds if isinstance(base, Grid) else base for base in bases]
+    canvas = Bounds(
+        left=min(b.left for b in bounds),
+        bottom=min(b.bottom for b in bounds),
+        right=max(b.right for b in bounds),
+        top=max(b.top for b in bounds),
+    )
+    return snap_grid(canvas, crs, pixel_width=width, pixel_height=height, tap=aligned and config.align_rasters.tap)
+
+
+def _size_warped(scene: OpenedScene, bounds: Bounds, crs: str) -> Grid:
+    """A grid of one pixel over a scene's bounds in another CRS, with the pixel size that the scene has there.
+
+    Where both CRSs count in one unit it is the size in its own, so that neighbouring zones agree on it exactly.
+    """
+    own = min((raster.grid for raster in scene.rasters), key=lambda grid: grid.pixel_width * grid.pixel_height)
+    width, height = own.pixel_width, own.pixel_height
+    ours, theirs = CRS.from_wkt(own.crs), CRS.from_wkt(crs)
+    if not (ours.is_projected and theirs.is_projected and ours.linear_units == theirs.linear_units):
+        whole = Grid(
+            crs=crs,
+            left=bounds.left,
+            top=bounds.top,
+            pixel_width=bounds.width / own.width,
+            pixel_height=bounds.height / own.height,
+            width=own.width,
+            height=own.height,
+        )
+        rows, cols = compute_pixel_ratio(own, whole)
+        edge = math.sqrt(whole.pixel_width / max(cols, 1e-12) * whole.pixel_height / max(rows, 1e-12))
+        width = height = float(f"{edge:.6g}")
+    return Grid(crs=crs, left=bounds.left, top=bounds.top, pixel_width=width, pixel_height=height, width=1, height=1)
+
+
+def _unwrap(opened: Sequence[OpenedScene]) -> list[OpenedScene]:
+    """Move scenes at the western end of a geographic CRS by a whole turn where that brings all of them together."""
+    grids = [raster.grid for scene in opened for raster in scene.rasters]
+    if not all(CRS.from_wkt(crs).is_geographic for crs in {grid.crs for grid in grids}):
+        return list(opened)
+    if not _is_split([grid.bounds for grid in grids]):
+        return list(opened)
+
+    def move(scene: Scene) -> Scene:
+        if scene.grid.left >= 0:
+            return scene
+        return replace(scene, grid=replace(scene.grid, left=scene.grid.left + _WHOLE_TURN))
+
+    return [
+        replace(
+            scene,
+            rasters=tuple(move(raster) for raster in scene.rasters),
+            mask=None if scene.mask is None else replace(scene.mask, raster=move(scene.mask.raster)),
+        )
+        for scene in opened
+    ]
+
+
+def _is_split(bounds: Sequence[Bounds]) -> bool:
+    """Whether bounds in degrees lie at both ends of the map, and near each other on the earth."""
+    left, right = min(b.left for b in bounds), max(b.right for b in bounds)
+    moved = [b.left + _WHOLE_TURN if b.left < 0 else b.left for b in bounds]
+    ends = [start + b.width for start, b in zip(moved, bounds, strict=True)]
+    return right - left > _WHOLE_TURN / 2 and max(ends) - min(moved) < right - left
+
+
+def _unwrap_bases(bases: Sequence[Grid | Bounds], crs: str) -> list[Grid | Bounds]:
+    """Where scenes are warped to a CRS of degrees: move those at its western end by a whole turn, as :func:`_unwrap` does."""
+    places = [base.bounds if isinstance(base, Grid) else base for base in bases]
+    warps = any(isinstance(base, Bounds) for base in bases)
+    if not warps or not CRS.from_wkt(crs).is_geographic or not _is_split(places):
+        return list(bases)
+    return [_move_west(base) for base in bases]
+
+
+def _move_west(base: Grid | Bounds) -> Grid | Bounds:
+    if base.bounds.left >= 0 if isinstance(base, Grid) else base.left >= 0:
+        return base
+    if isinstance(base, Grid):
+        return replace(base, left=base.left + _WHOLE_TURN)
+    return replace(base, left=base.left + _WHOLE_TURN, right=base.right + _WHOLE_TURN)
+
+
+# What values mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Units:
+    """What the values of each band are to mean: one a band; None where nothing is converted."""
+
+    scalings: tuple[Scaling | None, ...]
+    dtypes: tuple[str | None, ...]
+    findings: tuple[Finding, ...] = ()
+
+    def convert(self, band: Band, position: int) -> Scaling | None:
+        """What turns a band's values into the common unit, or None where they are in it."""
+        target = self.scalings[position] if position < len(self.scalings) else None
+        own = band.scaling
+        if target is None or own is None or own == target:
+            return None
+        return Scaling(scale=own.scale / target.scale, offset=(own.offset - target.offset) / target.scale)
+
+
+def _choose_units(opened: Sequence[OpenedScene]) -> _Units:
+    """For each band the scaling that most scenes have, of several as common the first scene's in name order."""
+    ordered = sorted(opened, key=_name)
+    count = min(len(_list_bands(scene)) for scene in ordered)
+    scalings: list[Scaling | None] = []
+    dtypes: list[str | None] = []
+    silent: list[str] = []
+    for position in range(count):
+        known = [(band.scaling, scene) for scene in ordered for band in _list_bands(scene)[position : position + 1]]
+        declared = Counter(scaling for scaling, _ in known if scaling is not None)
+        if not declared:
+            scalings.append(None)
+            dtypes.append(None)
+            continue
+        target = declared.most_common(1)[0][0]
+        owner = next(scene for scaling, scene in known if scaling == target)
+        scalings.append(target)
+        dtypes.append(owner.scene.dtype)
+        silent += [_name(scene) for scaling, scene in known if scaling is None]
+    names = sorted(set(silent))
+    findings: tuple[Finding, ...] = ()
+    if names:
+        message = (
+            f"{len(names)} of {len(ordered)} scenes declare no raster:scale and raster:offset where others do ({names[0]} is "
+            "one): their values are taken to be in the unit of the others; correct the Items if they are not"
+        )
+        findings = (Finding(severity="warning", code="scaling-missing", message=message),)
+    return _Units(scalings=tuple(scalings), dtypes=tuple(dtypes), findings=findings)
+
+
+def _tell_warped(scene: OpenedScene, crs: str) -> Finding:
+    message = f"scene {_name(scene)} is warped from {_crs_name(scene.scene.grid.crs)} to {_crs_name(crs)}"
+    return Finding(severity="info", code="warped", message=message, scene=_name(scene))
+
+
+def _tell_converted(scene: OpenedScene) -> Finding:
+    message = f"scene {_name(scene)}: its values are converted to the raster:scale and raster:offset that most scenes have"
+    return Finding(severity="info", code="rescaled", message=message, scene=_name(scene))
+
+
+def _crs_name(wkt: str) -> str:
+    crs = CRS.from_wkt(wkt)
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else wkt.split('"')[1]
+
+
+# What comes of it
+
+
+def _compose(
+    scene: OpenedScene,
+    grid: Grid,
+    units: _Units,
+    conversions: Sequence[Scaling | None],
+    resampling: str,
+) -> Scene:
+    """The scene on common terms: as its one file stores it where nothing has to be done."""
+    first = scene.scene
+    bands = tuple(
+        replace(band, scaling=units.scalings[position] if position < len(units.scalings) else band.scaling)
+        for position, band in enumerate(_list_bands(scene))
+    )
+    if len(scene.rasters) == 1 and scene.mask is None and not any(conversions) and _is_same(first.grid.crs, grid.crs):
+        return replace(first, bands=bands, grid=grid)
+    parts = []
+    start = 0
+    for raster in scene.rasters:
+        own = conversions[start : start + len(raster.bands)]
+        start += len(raster.bands)
+        converted = tuple(conversion or Scaling() for conversion in own) if any(own) else ()
+        parts.append(Part(raster=_as_part(raster, grid), conversions=converted, resampling=resampling))  # type: ignore[arg-type]
+    dtypes = [raster.dtype for raster in scene.rasters]
+    dtypes += [dtype for conversion, dtype in zip(conversions, units.dtypes, strict=False) if conversion and dtype]
+    mask = None if scene.mask is None else replace(scene.mask, raster=_as_part(scene.mask.raster, grid))
+    return Scene(
+        name=_name(scene),
+        priority=first.priority,
+        grid=grid,
+        bands=bands,
+        dtype=str(np.result_type(*dtypes)),
+        source=_describe_source(scene, grid),
+        provenance=first.provenance,
+        parts=tuple(parts),
+        mask=mask,
+    )
+
+
+def _as_part(raster: Scene, grid: Grid) -> Scene:
+    """A file of a composed scene; one text for one CRS, so that texts can be compared."""
+    name = raster.name if "/" in raster.name else f"{raster.name}/{raster.source.asset or 'file'}"
+    crs = grid.crs if _is_same(raster.grid.crs, grid.crs) else raster.grid.crs
+    return replace(raster, name=name, grid=replace(raster.grid, crs=crs))
+
+
+def _describe_source(scene: OpenedScene, grid: Grid) -> Source:
+    """The first file, for all of them: levels that its overviews can serve, and what tells whether any was replaced."""
+    first = scene.scene
+    rasters = [*scene.rasters, *([] if scene.mask is None else [scene.mask.raster])]
+    sizes = [raster.source.size for raster in rasters]
+    versions = [raster.source.fingerprint for raster in rasters]
+    known = None not in versions
+    levels = tuple(factor for factor in first.source.overviews if min(grid.width, grid.height) >= factor)
+    shapes = tuple((math.ceil(grid.height / factor), math.ceil(grid.width / factor)) for factor in levels)
+    if replace(first.grid, crs=grid.crs) == grid and levels == first.source.overviews:
+        shapes = first.source.overview_shapes
+    return replace(
+        first.source,
+        validity="mask",
+        overviews=levels,
+        overview_shapes=shapes,
+        size=None if None in sizes else sum(size for size in sizes if size is not None),
+        fingerprint=hashlib.sha256(repr(versions).encode()).hexdigest() if known else None,
+    )

@@ -1,0 +1,1 @@
+"""One pixel grid for all scenes."""

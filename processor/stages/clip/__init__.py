@@ -1,0 +1,1 @@
+"""Scenes cut by their cells."""

@@ -1,0 +1,1 @@
+"""Radiometric matching: global methods and local ones."""

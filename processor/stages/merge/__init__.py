@@ -1,0 +1,1 @@
+"""One raster from all scenes."""

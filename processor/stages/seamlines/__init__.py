@@ -1,0 +1,1 @@
+"""Which scene owns which part of the mosaic."""

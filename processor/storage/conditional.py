@@ -1,0 +1,166 @@
+"""Documents that several runs extend at once: read with their version, and replaced only while they still have it.
+
+- ``s3://``: the entity tag, and ``If-Match`` on the request that replaces it. A server that ignores the header overwrites.
+- ``gs://``: the generation, as a precondition.
+- local files: the digest of the bytes, compared under a lock that every run takes.
+- ``memory://`` (tests): the same, within the process.
+
+What is not there yet is written once, as everything is (:mod:`processor.storage.store`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from processor.errors import ExistsError, InputError
+from processor.storage.store import Store, find_filesystem
+from processor.storage.url import local_path, parse_writable_url, redact_url, storage_errors
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["MAX_BYTES", "read_version", "swap_bytes"]
+
+MAX_BYTES: Final = 256 << 20
+"""Largest document that is extended."""
+
+_IN_MEMORY: Final = threading.Lock()
+
+
+def read_version(store: Store, url: str) -> tuple[bytes | None, str | None]:
+    """Read a document and what tells its version; both None where there is none.
+
+    The version is read first: where another run writes in between, it is too old, and :func:`swap_bytes` refuses.
+
+    Raises
+    ------
+    ConfigError
+        The URL cannot be written.
+    InputError
+        Access is denied, or the document is larger.
+    StorageError
+        Storage or the network failed.
+    """
+    place = parse_writable_url(url)
+    if not store.exists(url):
+        return None, None
+    if place.protocol not in {"s3", "gs"}:
+        data = store.read_bytes(url, max_bytes=MAX_BYTES)
+        return data, _digest(data)
+    filesystem = find_filesystem(place.protocol, store.access)
+    with storage_errors(url):
+        info = filesystem.info(place.path)
+        if int(info["size"]) > MAX_BYTES:
+            msg = f"{redact_url(url)} is larger than the {MAX_BYTES} bytes allowed for it; check that it is the right object"
+            raise InputError(msg)
+        # In one request: a reader that asks for ranges would get some of the old object and some of the new.
+        data = filesystem.cat_file(place.path)
+    return data, str(info["ETag" if place.protocol == "s3" else "generation"])
+
+
+def swap_bytes(store: Store, url: str, data: bytes, version: str | None, *, content_type: str) -> bool:
+    """Write a document if its place still has the version (None: nothing), and tell whether it has.
+
+    Raises
+    ------
+    ConfigError
+        The URL cannot be written.
+    InputError
+        Access is denied.
+    StorageError
+        Storage or the network failed.
+    """
+    place = parse_writable_url(url)
+    if place.protocol == "file":
+        with storage_errors(url), _locked(local_path(url)):
+            return _compare_and_swap(store, url, data, version, content_type)
+    if place.protocol == "memory":
+        with _IN_MEMORY:
+            return _compare_and_swap(store, url, data, version, content_type)
+    try:
+        if version is None:
+            store.write_bytes(url, data, content_type=content_type)
+            return True
+        filesystem = find_filesystem(place.protocol, store.access)
+        with storage_errors(url):
+            if place.protocol == "s3":
+                try:
+                    filesystem.pipe_file(place.path, data, IfMatch=version, ContentType=content_type)
+                except OSError as error:
+                    if _is_race(error):
+                        return False
+                    raise
+            else:
+                _replace_generation(filesystem, place.path, data, version, content_type)
+    except ExistsError:
+        return False
+    return True
+
+
+def _is_race(error: OSError) -> bool:
+    """Whether S3 had two such requests at one moment, and wants one of them again."""
+    response = getattr(error.__cause__, "response", None)
+    return isinstance(response, Mapping) and response.get("Error", {}).get("Code") == "ConditionalRequestConflict"
+
+
+def _replace_generation(filesystem: Any, path: str, data: bytes, generation: str, content_type: str) -> None:
+    """Replace an object of GCS, as gcsfs does it, but only this generation of it."""
+    bucket, key, _ = filesystem.split_path(path)
+    mark = secrets.token_hex(16)
+    parts = (("application/json; charset=UTF-8", json.dumps({"name": key}).encode()), (content_type, data))
+    body = b"".join(f"--{mark}\r\nContent-Type: {kind}\r\n\r\n".encode() + part + b"\r\n" for kind, part in parts)
+    filesystem.call(
+        "POST",
+        f"{filesystem._location}/upload/storage/v1/b/{{}}/o",  # noqa: SLF001 - where gcsfs itself uploads to
+        bucket,
+        uploadType="multipart",
+        ifGenerationMatch=generation,
+        headers={"Content-Type": f'multipart/related; boundary="{mark}"'},
+        data=body + f"--{mark}--".encode(),
+    )
+
+
+def _compare_and_swap(store: Store, url: str, data: bytes, version: str | None, content_type: str) -> bool:
+    present = _digest(store.read_bytes(url, max_bytes=MAX_BYTES)) if store.exists(url) else None
+    if present != version:
+        return False
+    store.write_bytes(url, data, overwrite=True, content_type=content_type)
+    return True
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file that is replaced: that of a hidden file beside it, which is gone afterwards.
+
+    Windows has no such lock here: there two runs that extend one document at the same moment may lose what one wrote.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    while True:
+        stream = lock.open("ab")
+        fcntl.flock(stream.fileno(), fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if lock.stat().st_ino == os.fstat(stream.fileno()).st_ino:
+                break
+        stream.close()  # its holder removed it while this run waited
+    with stream:
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # while it is held: the next one's is not ours to remove

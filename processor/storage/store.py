@@ -1,0 +1,432 @@
+"""Objects that are not rasters: read, write once, upload; local files and what fsspec reaches.
+
+A name that exists is complete: local writes go to a hidden ".part" file beside the destination, are synced and then linked
+into place; object stores show an object only once it is whole. Without ``overwrite`` a write is create-once, and that holds
+between processes and machines:
+
+- local files (:mod:`processor.storage.atomic`): hard link, which fails where the name exists. On file systems without hard
+  links the name is reserved first (an empty file for a moment), then replaced.
+- ``s3://``: ``If-None-Match: *`` on the request that completes the object. A server that ignores the header overwrites.
+- ``gs://``: generation 0 as a precondition.
+- ``memory://`` (tests): within the process.
+- ``http(s)://`` and other protocols of fsspec are read only.
+
+Requests that failed for now are repeated, with growing and random pauses: to S3 and GCS by their clients, request by request;
+here, what failed all the same or has a client that repeats nothing.
+
+Writing the same bytes again is not an error, so that a task that was killed after its write can be repeated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Literal
+
+from processor.errors import ExistsError, MosaicError
+from processor.storage.atomic import link_file, write_file
+from processor.storage.linux import start_writeback
+from processor.storage.reading import ObjectInfo, ReadStore, find_filesystem
+from processor.storage.url import (
+    Place,
+    join_url,
+    local_path,
+    parse_url,
+    parse_writable_url,
+    redact_url,
+    storage_errors,
+)
+
+__all__ = [
+    "ObjectInfo",
+    "Store",
+    "Written",
+    "find_filesystem",
+    "iter_file",
+    "join_url",
+    "local_path",
+    "redact_url",
+    "storage_errors",
+]
+
+_CHUNK: Final = 8 << 20  # bytes read or hashed at once
+_SLICE: Final = 256 * 2**10  # bytes written to a local file at once: for more, the kernel takes new pages, not those just freed
+_PART: Final = 16 << 20  # bytes of a part of an upload; S3 allows 10,000 parts
+_UPLOADS_AT_ONCE: Final = 4  # parts in flight: bounds memory to 64 MiB for objects below 144 GB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What was written.
+
+    size: bytes.
+    sha256: lower-case hex digest of the bytes.
+    """
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store(ReadStore):
+    """Every object the program reads or writes that is not read through GDAL.
+
+    access: how storage is reached; default: as the environment says.
+    """
+
+    def check_writable(self, url: str) -> None:
+        """Refuse a place in a bucket where nothing may be written, before work is done for it; nothing is left behind.
+
+        An upload is begun there and aborted, which needs the same right as writing.
+
+        Raises
+        ------
+        InputError
+            Access is denied, or there is no such bucket.
+        StorageError
+            Storage or the network failed.
+        """
+        place = parse_writable_url(url)
+        if place.protocol not in {"s3", "gs"}:
+            return
+
+        def begin() -> None:
+            filesystem = self._filesystem(place)
+            with storage_errors(url):
+                if place.protocol == "s3":
+                    bucket, key, _ = filesystem.split_path(place.path)
+                    begun = filesystem.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
+                    filesystem.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=begun["UploadId"])
+                else:
+                    target = filesystem.open(place.path, "wb")
+                    target._initiate_upload()  # noqa: SLF001 - fsspec's hook, which it has no public name for
+                    _discard(target)
+
+        self._retry(place, begin)
+
+    def write_bytes(self, url: str, data: bytes, *, overwrite: bool = False, content_type: str | None = None) -> Written:
+        """Write an object; create-once unless ``overwrite``.
+
+        Returns
+        -------
+        Size and digest; also when the object was there already with the same bytes.
+
+        Raises
+        ------
+        ExistsError
+            The object exists with other bytes.
+        ConfigError
+            The URL cannot be written.
+        InputError
+            Access is denied.
+        StorageError
+            Storage or the network failed.
+        """
+        place = parse_writable_url(url)
+        if place.protocol == "file":
+            return self._write_local(url, [data], overwrite=overwrite)
+        written = Written(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+        filesystem = self._filesystem(place)
+        mode = _mode(overwrite=overwrite)
+        kwargs = _content_type(place, content_type)
+        return self._create(
+            url, written, lambda: filesystem.pipe_file(place.path, data, mode=mode, **kwargs), overwrite=overwrite
+        )
+
+    def upload_file(
+        self,
+        path: str | os.PathLike[str],
+        url: str,
+        *,
+        overwrite: bool = False,
+        content_type: str | None = None,
+        written: Written | None = None,
+    ) -> Written:
+        """Publish a local file as an object, in parts where it is large; create-once unless ``overwrite``.
+
+        Parameters
+        ----------
+        path
+            The local file, which must never change again: on one file system the object is another name of it where its
+            size and digest are known.
+        url
+            The destination.
+        overwrite
+            Whether an object of that name may be replaced.
+        content_type
+            IANA media type, for stores that keep one.
+        written
+            Size and digest of the file where they are known, so that it is not read twice.
+
+        Returns
+        -------
+        Size and digest; also when the object was there already with the same bytes.
+
+        Raises
+        ------
+        ExistsError
+            The object exists with other bytes.
+        ConfigError
+            The URL cannot be written.
+        InputError
+            The file does not exist, or access is denied.
+        StorageError
+            Storage or the network failed.
+        """
+        place, source = parse_writable_url(url), os.fspath(path)
+        if place.protocol == "file":
+            if written is not None and self._link_local(source, url, written, overwrite=overwrite):
+                return written
+            return self._write_local(url, iter_file(source), overwrite=overwrite)
+        known = written if written is not None else _digest(iter_file(source))
+        filesystem, mode = self._filesystem(place), _mode(overwrite=overwrite)
+        kwargs = _content_type(place, content_type) | _parts(place, known.size)
+        if known.size >= _PART and not overwrite and self._is_taken(url, known):
+            return known
+        created = self._create(
+            url, known, lambda: filesystem.put_file(source, place.path, mode=mode, **kwargs), overwrite=overwrite
+        )
+        if place.protocol == "s3" and known.size >= 2 * _part_size(known.size):
+            self._abort_uploads(place)
+        return created
+
+    def write_stream(
+        self,
+        url: str,
+        chunks: Iterable[bytes],
+        *,
+        overwrite: bool = False,
+        content_type: str | None = None,
+        largest: int = 0,
+    ) -> Written:
+        """Write an object from its pieces, in parts, hashing them on the way; no more than two parts are in memory.
+
+        Where it fails or is interrupted, its upload is aborted and nothing has the name.
+
+        Parameters
+        ----------
+        url
+            The destination.
+        chunks
+            The bytes, in order.
+        overwrite
+            Whether an object of that name may be replaced.
+        content_type
+            IANA media type, for stores that keep one.
+        largest
+            Size that the object may have at most, bytes, from which the size of the parts follows.
+
+        Returns
+        -------
+        Size and digest; also when the object was there already with the same bytes.
+
+        Raises
+        ------
+        ExistsError
+            The object exists with other bytes.
+        ConfigError, InputError, StorageError
+            As :meth:`upload_file`.
+        """
+        place = parse_writable_url(url)
+        if place.protocol == "file":
+            return self._write_local(url, chunks, overwrite=overwrite)
+        if not overwrite and self.exists(url):
+            written = _digest(chunks)
+            self._is_taken(url, written)
+            return written
+        hasher, size = hashlib.sha256(), 0
+        kwargs = {} if place.protocol == "memory" else _content_type(place, content_type)
+        mode = "wb" if overwrite or place.protocol == "memory" else "xb"
+        try:
+            with storage_errors(url):
+                target = self._filesystem(place).open(place.path, mode, block_size=_part_size(largest), **kwargs)
+                try:
+                    for chunk in chunks:
+                        hasher.update(chunk)
+                        size += len(chunk)
+                        target.write(chunk)
+                    target.close()
+                except BaseException:
+                    _discard(target)
+                    raise
+        except ExistsError:  # another writer was faster
+            written = Written(size=size, sha256=hasher.hexdigest())
+            if not self._holds(url, written):
+                raise
+        if place.protocol == "s3" and size >= _part_size(largest):
+            self._abort_uploads(place)
+        return Written(size=size, sha256=hasher.hexdigest())
+
+    def remove(self, url: str) -> None:
+        """Remove an object; one that is gone already is no error.
+
+        Raises
+        ------
+        InputError
+            Access is denied.
+        StorageError
+            Storage or the network failed.
+        """
+        place = parse_writable_url(url)
+
+        def delete() -> None:
+            with storage_errors(url):
+                if place.protocol == "file":
+                    Path(place.path).unlink(missing_ok=True)
+                else:
+                    with suppress(FileNotFoundError):
+                        self._filesystem(place).rm_file(place.path)
+
+        self._retry(place, delete)
+
+    def _abort_uploads(self, place: Place) -> None:
+        """Abort unfinished uploads of an object that is complete now: they are a dead writer's, or can only fail."""
+        filesystem = self._filesystem(place)
+        bucket, key, _ = filesystem.split_path(place.path)
+        with suppress(OSError):  # whoever may write need not be allowed to list uploads; a lifecycle rule removes them then
+            listed = filesystem.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key)
+            for upload in listed.get("Uploads", ()):
+                if upload.get("Key") == key:
+                    filesystem.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload["UploadId"])
+
+    def _write_local(self, url: str, chunks: Iterable[bytes], *, overwrite: bool) -> Written:
+        """Write a local file atomically; an existing one with the same bytes is left as it is."""
+        written: list[Written] = []
+
+        def fill(stream: BinaryIO) -> None:
+            written.append(_write_hashed(chunks, stream))
+
+        with storage_errors(url):
+            write_file(
+                local_path(url),
+                fill,
+                lambda place: self._forgive(url, written[0], place, overwrite=overwrite),
+                overwrite=overwrite,
+            )
+        return written[0]
+
+    def _link_local(self, source: str, url: str, written: Written, *, overwrite: bool) -> bool:
+        """Give a finished local file another name; False where the destination is on another file system."""
+        with storage_errors(url):
+            return link_file(
+                source,
+                local_path(url),
+                lambda place: self._forgive(url, written, place, overwrite=overwrite),
+                overwrite=overwrite,
+            )
+
+    def _create(self, url: str, written: Written, put: Callable[[], object], *, overwrite: bool) -> Written:
+        """Run a write, and again where it failed for now: one that came through all the same is known by its bytes."""
+        self._retry(parse_url(url), lambda: self._forgive(url, written, put, overwrite=overwrite))
+        return written
+
+    def _forgive(self, url: str, written: Written, put: Callable[[], object], *, overwrite: bool) -> None:
+        """Run a write; where the name was taken, forgive it if it holds these bytes."""
+        try:
+            with storage_errors(url):
+                put()
+        except ExistsError:
+            if overwrite or not self._holds(url, written):
+                raise
+
+    def _is_taken(self, url: str, written: Written) -> bool:
+        """Whether an object is there already with these bytes, before many of them are sent for nothing.
+
+        Raises
+        ------
+        ExistsError
+            It has others.
+        """
+        if not self.exists(url):
+            return False
+        if not self._holds(url, written):
+            msg = f"{redact_url(url)} exists already and may not be overwritten; choose another name or allow overwriting"
+            raise ExistsError(msg)
+        return True
+
+    def _holds(self, url: str, written: Written) -> bool:
+        """Whether the object at the URL has these bytes."""
+
+        def compare() -> bool:
+            with self.open_stream(url) as stream:
+                return _digest(_iter_stream(stream)) == written
+
+        return self._retry(parse_url(url), compare)
+
+
+def iter_file(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    """Yield the bytes of a local file in pieces of 8 MiB.
+
+    Raises
+    ------
+    InputError
+        The file does not exist or may not be read.
+    StorageError
+        Reading failed.
+    """
+    with storage_errors(os.fspath(path)), Path(path).open("rb") as stream:
+        yield from _iter_stream(stream)
+
+
+def _mode(*, overwrite: bool) -> Literal["overwrite", "create"]:
+    """Say "may replace" in fsspec's words."""
+    return "overwrite" if overwrite else "create"
+
+
+def _content_type(place: Place, content_type: str | None) -> dict[str, Any]:
+    """Name the media type as each filesystem wants it."""
+    key = {"s3": "ContentType", "gs": "content_type"}.get(place.protocol)
+    return {key: content_type} if key and content_type else {}
+
+
+def _parts(place: Place, size: int) -> dict[str, Any]:
+    """Choose the parts of an upload such that memory is bounded and there are fewer than 10,000 of them."""
+    chunksize = _part_size(size)
+    if place.protocol == "s3":
+        return {"chunksize": chunksize, "max_concurrency": _UPLOADS_AT_ONCE}
+    return {"chunksize": chunksize} if place.protocol == "gs" else {}
+
+
+def _part_size(size: int) -> int:
+    return max(_PART, -(-size // 9000 // (1 << 20)) << 20)
+
+
+def _discard(target: Any) -> None:
+    """Abort an unfinished upload; what stays behind all the same is removed by the next writer or a lifecycle rule."""
+    with suppress(MosaicError), storage_errors(str(target.path)):
+        target.discard()
+    target.closed = True  # else it would be finished when it is forgotten
+
+
+def _iter_stream(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield what is left of a stream in pieces."""
+    while chunk := stream.read(_CHUNK):
+        yield chunk
+
+
+def _write_hashed(chunks: Iterable[bytes], stream: BinaryIO) -> Written:
+    """Write bytes to a local file, and hash each piece while it is written."""
+    digest, size = hashlib.sha256(), 0
+    with ThreadPoolExecutor(1, thread_name_prefix="hash") as pool:
+        for chunk in chunks:
+            hashing = pool.submit(digest.update, chunk)
+            view = memoryview(chunk)
+            stream.writelines(view[start : start + _SLICE] for start in range(0, len(view), _SLICE))
+            start_writeback(stream.fileno(), size, len(chunk))
+            size += len(chunk)
+            hashing.result()
+    return Written(size=size, sha256=digest.hexdigest())
+
+
+def _digest(chunks: Iterable[bytes]) -> Written:
+    """Measure and hash bytes."""
+    digest, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        digest.update(chunk)
+        size += len(chunk)
+    return Written(size=size, sha256=digest.hexdigest())

@@ -1,0 +1,1 @@
+"""Sample scenes whose truth is known."""

@@ -1,0 +1,447 @@
+"""Sample scenes with a known truth: one landscape, cut into overlapping scenes that disagree with one another.
+
+Each scene is ``gain * truth + offset`` per band, which the global adjustment can undo exactly, and where asked for a smooth
+haze and a vignette, which only a local adjustment can. The demo, the benchmark and the tests are made of these.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.io import DatasetReader, DatasetWriter
+from rasterio.transform import Affine
+from rasterio.warp import transform as transform_points
+from rasterio.windows import Window as RasterWindow
+
+from processor.model import Grid, Window
+from processor.synthetic.terrain import BAND_NAMES, Landscape, make_noise
+
+__all__ = [
+    "BAND_NAMES",
+    "DEMO_RECIPE",
+    "SampleSet",
+    "SceneRecipe",
+    "SceneTruth",
+    "make_demo_scenes",
+    "make_scenes",
+    "make_truth",
+]
+
+_FIRST_SCENE: Final = datetime(2024, 6, 15, 9, 30, tzinfo=UTC)
+_HAZE: Final = (0.8, 0.9, 1.0, 0.45, 0.6, 0.3)  # haze weighs more on short waves; one weight a band of BAND_NAMES
+_CACHE: Final = 64 << 20  # bytes of GDAL's block cache: its default would keep 5 % of the machine's memory
+_EXTENSIONS: Final = (
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/eo/v2.0.0/schema.json",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Coding:
+    """How reflectance r becomes the truth's values: ``low + span * r / 0.5``, or of its root for a picture's tone.
+
+    low, span: source units; the truth lies between low and low + span, with room for gains, offsets and haze around it.
+    least, most: the extreme values of a valid pixel.
+    """
+
+    low: float
+    span: float
+    least: float
+    most: float
+    root: bool = False
+
+
+_CODINGS: Final = {
+    "uint8": _Coding(low=30, span=170, least=1, most=255, root=True),
+    "uint16": _Coding(low=300, span=4750, least=1, most=65535),
+    "int16": _Coding(low=300, span=4750, least=1, most=32767),
+    "float32": _Coding(low=0, span=0.5, least=1e-6, most=10),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneRecipe:
+    """What sample scenes are made like.
+
+    rows, cols: how many scenes down and across.
+    height, width: pixels of a scene.
+    overlap: share of a scene's height and width that it has in common with its neighbour, 0 to below 1.
+    bands: 1 to 6, named as ``BAND_NAMES``.
+    dtype: of the pixels; uint8 lies within about 20 to 230, uint16 and int16 within 300 to 6000, float32 is reflectance.
+    seed: everything random follows from it.
+    gain_spread: gains lie within about 1 ± this; their mean over the scenes is 1.
+    offset_spread: offsets lie within about ± this share of the truth's range; their mean over the scenes is 0.
+    haze: amplitude of a smooth multiplicative field, different in every scene and strongest in blue; 0 for none.
+    vignette: darkening of a scene's corners, as a share; 0 for none.
+    noise: standard deviation of each scene's own noise, as a share of the truth's range.
+    rotation: footprints are turned by up to this many degrees within their scene; what they miss is nodata.
+    ragged: pixels by which a footprint's edge wanders inward.
+    pixel_size, left, top, crs: where the scenes lie, CRS units.
+    nodata: value of invalid pixels, or None for no such pixels (then neither rotation nor ragged).
+    block_size: edge of the files' tiles, pixels, a multiple of 16.
+    compression: GDAL's name of the codec, or None.
+    overviews: whether the files have overviews (by averaging, down to one block).
+    keep_truth: whether truth.tif stays beside the scenes.
+    """
+
+    rows: int = 2
+    cols: int = 3
+    height: int = 512
+    width: int = 512
+    overlap: float = 0.25
+    bands: int = 4
+    dtype: Literal["uint8", "uint16", "int16", "float32"] = "uint16"
+    seed: int = 1
+    gain_spread: float = 0.15
+    offset_spread: float = 0.03
+    haze: float = 0.0
+    vignette: float = 0.0
+    noise: float = 0.0
+    rotation: float = 0.0
+    ragged: float = 0.0
+    pixel_size: float = 2.0
+    left: float = 500_000.0
+    top: float = 5_300_000.0
+    crs: str = "EPSG:32633"
+    nodata: float | None = 0.0
+    block_size: int = 512
+    compression: str | None = "deflate"
+    overviews: bool = False
+    keep_truth: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be made."""
+        if min(self.rows, self.cols, self.height, self.width) < 1 or not 0 <= self.overlap < 1:
+            msg = (
+                "rows, cols, height and width must be at least 1 and overlap within [0, 1), got "
+                f"{self.rows} x {self.cols} scenes of {self.height} x {self.width} pixels, overlap {self.overlap}"
+            )
+            raise ValueError(msg)
+        if self.dtype not in _CODINGS or not 1 <= self.bands <= len(BAND_NAMES):
+            msg = f"dtype must be one of {', '.join(_CODINGS)} and bands 1 to {len(BAND_NAMES)}: {self.dtype}, {self.bands}"
+            raise ValueError(msg)
+        if self.nodata is None and (self.rotation or self.ragged):
+            msg = "rotated or ragged footprints need a nodata value for the pixels that they miss, got nodata None"
+            raise ValueError(msg)
+
+    @property
+    def canvas(self) -> Grid:
+        """The grid of the truth: the union of the scenes."""
+        last = self._window(self.rows - 1, self.cols - 1)
+        return Grid(
+            crs=CRS.from_user_input(self.crs).to_wkt(),
+            left=self.left,
+            top=self.top,
+            pixel_width=self.pixel_size,
+            pixel_height=self.pixel_size,
+            width=last.col_end,
+            height=last.row_end,
+        )
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """Where each scene lies on the canvas, row by row."""
+        return tuple(self._window(row, col) for row in range(self.rows) for col in range(self.cols))
+
+    def _window(self, row: int, col: int) -> Window:
+        down = max(1, round(self.height * (1 - self.overlap)))
+        across = max(1, round(self.width * (1 - self.overlap)))
+        return Window(row=row * down, col=col * across, height=self.height, width=self.width)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneTruth:
+    """How a scene departs from the truth: ``scene = gain * truth + offset``, before haze, vignette and noise.
+
+    name: of the scene; its file is ``name.tif``.
+    window: its place on the truth's grid.
+    gain: one a band, dimensionless.
+    offset: one a band, source units.
+    turn: degrees by which its footprint is turned.
+    """
+
+    name: str
+    window: Window
+    gain: tuple[float, ...]
+    offset: tuple[float, ...]
+    turn: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleSet:
+    """What :func:`make_scenes` wrote.
+
+    items: the ItemCollection.
+    truth: truth.tif, which may not have been kept.
+    scenes: row by row, as truth.json has them.
+    """
+
+    items: Path
+    truth: Path
+    scenes: tuple[SceneTruth, ...]
+
+
+DEMO_RECIPE: Final = SceneRecipe(
+    height=700,
+    width=700,
+    bands=3,
+    dtype="uint8",
+    seed=59,
+    gain_spread=0.2,
+    offset_spread=0.08,
+    haze=0.1,
+    vignette=0.12,
+    rotation=3.0,
+    ragged=14.0,
+    noise=0.004,
+)
+"""Six scenes of 700 x 700 pixels, red, green and blue, whose seams are plain to see."""
+
+
+def make_truth(height: int, width: int, bands: int, seed: int) -> NDArray[np.float32]:
+    """The landscape of a seed as one array: reflectance, float32 (bands, height, width).
+
+    For what does not fit in memory use :class:`processor.synthetic.terrain.Landscape`, window by window.
+    """
+    landscape = Landscape(bands=bands, seed=seed, river_row=round(0.53 * height))
+    return landscape.compute_reflectance(Window(row=0, col=0, height=height, width=width))
+
+
+def make_demo_scenes(folder: Path) -> Path:
+    """Write the scenes of the demo into ``folder`` and return the path of their ItemCollection."""
+    return make_scenes(folder, DEMO_RECIPE).items
+
+
+def make_scenes(folder: Path, recipe: SceneRecipe) -> SampleSet:
+    """Write scenes, their ItemCollection and the truth into ``folder``, which is made if need be.
+
+    Writes ``scene_ROW_COL.tif``, ``items.json``, ``truth.tif`` (the same dtype, on the union of the scenes) and
+    ``truth.json`` (gain and offset of each scene and band). The same recipe gives the same bytes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    scenes = _draw_scenes(recipe)
+    truth = folder / "truth.tif"
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE):
+        _write_truth(truth, recipe)
+        with rasterio.open(truth) as source:
+            for index, scene in enumerate(scenes):
+                _write_scene(folder / f"{scene.name}.tif", recipe, index, scene, source)
+    if not recipe.keep_truth:
+        truth.unlink()
+    items = folder / "items.json"
+    features = [_make_item(recipe, index, scene) for index, scene in enumerate(scenes)]
+    _write_json(items, {"type": "FeatureCollection", "features": features})
+    _write_json(
+        folder / "truth.json",
+        {
+            "bands": list(BAND_NAMES[: recipe.bands]),
+            "dtype": recipe.dtype,
+            "seed": recipe.seed,
+            "scenes": {
+                scene.name: {
+                    "row": scene.window.row,
+                    "col": scene.window.col,
+                    "gain": list(scene.gain),
+                    "offset": list(scene.offset),
+                }
+                for scene in scenes
+            },
+        },
+    )
+    return SampleSet(items=items, truth=truth, scenes=scenes)
+
+
+def _draw_scenes(recipe: SceneRecipe) -> tuple[SceneTruth, ...]:
+    """Draw gains, offsets and turns; centred, so that the truth is what the scenes have in common."""
+    count, bands = len(recipe.windows), recipe.bands
+    random = np.random.Generator(np.random.PCG64(recipe.seed))
+    # Exposure is mostly common to the bands, the rest is each band's own.
+    drawn = 0.8 * random.uniform(-1, 1, (2, count, 1)) + 0.3 * random.uniform(-1, 1, (2, count, bands))
+    drawn -= drawn.mean(axis=1, keepdims=True)
+    gains = 1 + recipe.gain_spread * drawn[0]
+    offsets = recipe.offset_spread * _CODINGS[recipe.dtype].span * drawn[1]
+    turns = recipe.rotation * random.uniform(-1, 1, count)
+    return tuple(
+        SceneTruth(
+            name=f"scene_{index // recipe.cols + 1}_{index % recipe.cols + 1}",
+            window=window,
+            gain=tuple(map(float, gains[index])),
+            offset=tuple(map(float, offsets[index])),
+            turn=float(turns[index]),
+        )
+        for index, window in enumerate(recipe.windows)
+    )
+
+
+def _make_blocks(height: int, width: int, size: int) -> Iterator[Window]:
+    """The windows of a file's blocks, row by row."""
+    for row in range(0, height, size):
+        for col in range(0, width, size):
+            yield Window(row=row, col=col, height=min(size, height - row), width=min(size, width - col))
+
+
+def _to_raster_window(window: Window) -> RasterWindow:
+    return RasterWindow(window.col, window.row, window.width, window.height)
+
+
+def _apply_coding(values: NDArray[np.floating[Any]], recipe: SceneRecipe) -> NDArray[Any]:
+    """Round to the dtype, within the values that a valid pixel may have."""
+    coding = _CODINGS[recipe.dtype]
+    if np.issubdtype(np.dtype(recipe.dtype), np.integer):
+        values = np.rint(values)
+    coded: NDArray[Any] = np.clip(values, coding.least, coding.most).astype(recipe.dtype)
+    return coded
+
+
+def _open_new(path: Path, recipe: SceneRecipe, window: Window) -> DatasetWriter:
+    """A new GeoTIFF for a window of the canvas."""
+    canvas = recipe.canvas
+    options: dict[str, Any] = {"compress": recipe.compression or "none", "num_threads": "ALL_CPUS", "bigtiff": "IF_SAFER"}
+    if recipe.compression in {"deflate", "zstd", "lzw"}:
+        options["predictor"] = 3 if recipe.dtype == "float32" else 2
+    if recipe.bands == len("rgb"):
+        options["photometric"] = "rgb"
+    raster: DatasetWriter = rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=window.height,
+        width=window.width,
+        count=recipe.bands,
+        dtype=recipe.dtype,
+        crs=CRS.from_wkt(canvas.crs),
+        transform=Affine(*canvas.subgrid(window).transform),
+        nodata=recipe.nodata,
+        tiled=True,
+        blockxsize=recipe.block_size,
+        blockysize=recipe.block_size,
+        **options,
+    )
+    for band, name in enumerate(BAND_NAMES[: recipe.bands], start=1):
+        raster.set_band_description(band, name)
+    return raster
+
+
+def _write_truth(path: Path, recipe: SceneRecipe) -> None:
+    """Write the landscape of the whole canvas, coded as the scenes are."""
+    canvas, coding = recipe.canvas, _CODINGS[recipe.dtype]
+    landscape = Landscape(bands=recipe.bands, seed=recipe.seed, river_row=round(0.53 * canvas.height))
+    with _open_new(path, recipe, canvas.window) as raster:
+        for block in _make_blocks(canvas.height, canvas.width, recipe.block_size):
+            share = landscape.compute_reflectance(block) * np.float32(2.0)
+            values = np.float32(coding.low) + np.float32(coding.span) * (np.sqrt(share) if coding.root else share)
+            raster.write(_apply_coding(values, recipe), window=_to_raster_window(block))
+
+
+def _write_scene(path: Path, recipe: SceneRecipe, index: int, scene: SceneTruth, truth: DatasetReader) -> None:
+    """Write one scene: the truth in its window, seen through its own gain, offset, haze, vignette, noise and footprint."""
+    random = np.random.Generator(np.random.PCG64([recipe.seed, index]))
+    deviation = recipe.noise * _CODINGS[recipe.dtype].span
+    gain = np.array(scene.gain, dtype=np.float32)[:, None, None]
+    offset = np.array(scene.offset, dtype=np.float32)[:, None, None]
+    with _open_new(path, recipe, scene.window) as raster:
+        for block in _make_blocks(recipe.height, recipe.width, recipe.block_size):
+            place = block.shifted(rows=scene.window.row, cols=scene.window.col)
+            values = truth.read(window=_to_raster_window(place)).astype(np.float32) * gain + offset
+            values *= _make_light(recipe, index, block)
+            if deviation:
+                # The sum of four bytes is nearly normal, and unlike a normal draw the same on every machine.
+                bell = random.integers(0, 256, size=(4, *values.shape), dtype=np.uint8).sum(axis=0, dtype=np.float32)
+                values += (bell - np.float32(510)) * np.float32(deviation / 147.8)
+            pixels = _apply_coding(values, recipe)
+            if recipe.nodata is not None:
+                pixels[:, ~_make_footprint(recipe, index, scene.turn, block)] = recipe.nodata
+            raster.write(pixels, window=_to_raster_window(block))
+    if recipe.overviews:
+        levels = math.ceil(math.log2(max(recipe.height, recipe.width) / recipe.block_size))
+        with rasterio.open(path, "r+") as raster:
+            raster.build_overviews([2**level for level in range(1, levels + 1)], Resampling.average)
+
+
+def _make_centred(recipe: SceneRecipe, block: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Pixels from the middle of the scene: down (height, 1) and across (1, width)."""
+    down = np.arange(block.row, block.row_end, dtype=np.float32)[:, None] + np.float32(0.5 - recipe.height / 2)
+    across = np.arange(block.col, block.col_end, dtype=np.float32)[None, :] + np.float32(0.5 - recipe.width / 2)
+    return down, across
+
+
+def _make_light(recipe: SceneRecipe, index: int, block: Window) -> NDArray[np.float32]:
+    """The smooth multiplicative field of a scene, float32 (bands, height, width)."""
+    cell = round(0.7 * max(recipe.height, recipe.width)) + 1
+    haze = make_noise(recipe.seed * 1000 + 500 + index, (cell, cell // 2 + 1), block)
+    weights = np.array(_HAZE[: recipe.bands], dtype=np.float32)[:, None, None]
+    down, across = _make_centred(recipe, block)
+    down, across = down / np.float32(recipe.height / 2), across / np.float32(recipe.width / 2)
+    edge = np.float32(1) - np.float32(recipe.vignette / 2) * (down * down + across * across)
+    return (np.float32(1) + np.float32(recipe.haze) * weights * haze) * edge
+
+
+def _make_footprint(recipe: SceneRecipe, index: int, turn: float, block: Window) -> NDArray[np.bool_]:
+    """Where a scene has pixels: a turned rectangle whose edges wander inward; bool (height, width)."""
+    down, across = _make_centred(recipe, block)
+    cosine, sine = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    along = np.abs(across * np.float32(cosine) + down * np.float32(sine))
+    upward = np.abs(down * np.float32(cosine) - across * np.float32(sine))
+    wander = make_noise(recipe.seed * 1000 + 700 + index, (45, 15, 5), block)
+    inset = np.float32(recipe.ragged) * np.clip(wander * np.float32(0.5) + np.float32(0.5), np.float32(0), np.float32(1))
+    inside: NDArray[np.bool_] = (along <= recipe.width / 2 - inset) & (upward <= recipe.height / 2 - inset)
+    return inside
+
+
+def _make_item(recipe: SceneRecipe, index: int, scene: SceneTruth) -> dict[str, Any]:
+    """The STAC 1.1 Item of a scene, with a relative href."""
+    grid = recipe.canvas.subgrid(scene.window)
+    crs = CRS.from_wkt(grid.crs)
+    left, bottom, right, top = grid.bounds.as_tuple()
+    corners_x, corners_y = [left, right, right, left, left], [bottom, bottom, top, top, bottom]
+    lons, lats = transform_points(crs, CRS.from_epsg(4326), corners_x, corners_y)[:2]
+    ring = [[round(float(lon), 7), round(float(lat), 7)] for lon, lat in zip(lons, lats, strict=True)]
+    code = crs.to_authority()
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": list(_EXTENSIONS),
+        "id": scene.name,
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "bbox": [min(p[0] for p in ring), min(p[1] for p in ring), max(p[0] for p in ring), max(p[1] for p in ring)],
+        "properties": {
+            "datetime": (_FIRST_SCENE + timedelta(seconds=40 * index)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "platform": "synthetic",
+            **({"gsd": recipe.pixel_size} if crs.is_projected else {}),
+            **({"proj:code": ":".join(code)} if code else {"proj:code": None, "proj:wkt2": grid.crs}),
+            "proj:shape": [grid.height, grid.width],
+            "proj:transform": list(grid.transform),
+        },
+        "links": [],
+        "assets": {
+            "image": {
+                "href": f"./{scene.name}.tif",
+                "type": "image/tiff; application=geotiff",
+                "roles": ["data"],
+                "bands": [
+                    {
+                        "name": name,
+                        "eo:common_name": name,
+                        "data_type": recipe.dtype,
+                        **({} if recipe.nodata is None else {"nodata": "nan" if math.isnan(recipe.nodata) else recipe.nodata}),
+                    }
+                    for name in BAND_NAMES[: recipe.bands]
+                ],
+            }
+        },
+    }
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,0 +1,243 @@
+"""Vector files: reading regions and footprints, writing cells and debug layers."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import numpy as np
+import shapely
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
+from shapely import Geometry
+from shapely.errors import GEOSException
+
+from processor.errors import InputError
+from processor.model import Bounds, Cell
+from processor.storage.store import Store, redact_url
+
+if TYPE_CHECKING:
+    import geopandas
+
+__all__ = ["Feature", "list_parts", "read_features", "write_layers", "write_seamlines"]
+
+_FIXED_TIME = "2000-01-01T00:00:00.000Z"
+_MAX_BYTES = 1 << 30
+_COMPANIONS = {
+    ".shp": (".shx", ".dbf", ".prj", ".cpg"),
+    ".tab": (".dat", ".map", ".id", ".ind"),
+    ".mif": (".mid",),
+}
+_PIECES = 256  # of the scenes' extent: how long an edge may be where it is taken to another CRS by its ends
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Feature:
+    """A feature of a vector file.
+
+    geometry: valid, without heights, in the CRS asked for.
+    name: value of the field asked for, or None where there is none.
+    """
+
+    geometry: Geometry
+    name: str | None
+
+
+def read_features(
+    url: str, *, crs: str, field: str | None, parameter: str, store: Store, near: Bounds | None = None
+) -> tuple[Feature, ...]:
+    """Read the polygons of a vector file's first layer.
+
+    Parameters
+    ----------
+    url
+        Path or URL of anything that geopandas reads.
+    crs
+        WKT to which the features are transformed; a file without a CRS is taken to be in it.
+    field
+        Whose value names the scene that a feature belongs to, or None.
+    parameter
+        That names the file, for errors.
+    near
+        Extent of the scenes. Of a file in another CRS, what is farther from it than it is wide is left out, because a
+        projection need not hold the whole earth, and longer edges stay as straight in the file's CRS as they are there.
+
+    Raises
+    ------
+    InputError
+        If there is no such file or field, it is no vector file, or it has no polygon.
+    StorageError
+        If storage or the network failed.
+    """
+    what = f"{parameter}: {redact_url(url)}"
+    with _local_copy(url, what, store) as path:
+        frame = _read_frame(path, what)
+    if field is not None and field not in frame.columns:
+        columns = ", ".join(str(column) for column in frame.columns if column != frame.geometry.name)
+        msg = f"{what} has no field {field!r}; it has {columns or 'none'}"
+        raise InputError(msg)
+    frame = frame.set_geometry(shapely.make_valid(shapely.force_2d(frame.geometry.array)), crs=frame.crs)
+    frame = frame[shapely.area(frame.geometry.array) > 0]
+    if frame.empty:
+        msg = f"{what} has no polygon"
+        raise InputError(msg)
+    try:
+        frame = _transform(frame, crs, near)
+    except (ProjError, ValueError, GEOSException) as error:
+        msg = f"{what} cannot be transformed to the scenes' CRS: {error}"
+        raise InputError(msg) from error
+    names: list[str | None] = [None] * len(frame)
+    if field is not None:
+        known = frame[field].notna()
+        names = [str(value) if is_known else None for value, is_known in zip(frame[field], known, strict=True)]
+    return tuple(
+        Feature(geometry=geometry, name=name)
+        for geometry, name in zip(shapely.make_valid(frame.geometry.array), names, strict=True)
+        if geometry.area > 0
+    )
+
+
+def list_parts(url: str, store: Store) -> tuple[str, ...]:
+    """Every file that belongs to a vector file: itself, and the files beside it or below it that hold the rest.
+
+    Raises
+    ------
+    StorageError
+        If storage or the network failed.
+    """
+    if "://" not in url and Path(url).is_dir():
+        return tuple(str(path) for path in sorted(Path(url).rglob("*")) if path.is_file())
+    suffix = _suffix(url)
+    if "?" in url or suffix.lower() not in _COMPANIONS:
+        return (url,)
+    stem = url.removesuffix(suffix)
+    beside = [stem + (end.upper() if suffix.isupper() else end) for end in _COMPANIONS[suffix.lower()]]
+    return (url, *(part for part in beside if _is_there(part, store)))
+
+
+def _is_there(url: str, store: Store) -> bool:
+    try:
+        return store.exists(url)
+    except InputError:  # some stores deny access to what they do not have
+        return False
+
+
+def _suffix(url: str) -> str:
+    return Path(urlsplit(url).path if "://" in url else url).suffix
+
+
+def _read_frame(path: Path, what: str) -> geopandas.GeoDataFrame:
+    import geopandas  # noqa: PLC0415 - see _write_layer
+    from pyogrio.errors import DataLayerError, DataSourceError  # noqa: PLC0415
+
+    arrow = {".parquet": geopandas.read_parquet, ".geoparquet": geopandas.read_parquet, ".feather": geopandas.read_feather}
+    read = arrow.get(path.suffix.lower(), partial(geopandas.read_file, engine="pyogrio", layer=0))
+    try:
+        frame = read(path)
+    except (DataSourceError, DataLayerError, ValueError, OSError, ImportError) as error:
+        msg = f"{what} is not a readable vector file: {error}"
+        raise InputError(msg) from error
+    if not isinstance(frame, geopandas.GeoDataFrame):
+        msg = f"{what} has no geometries"
+        raise InputError(msg)
+    return frame
+
+
+def _transform(frame: geopandas.GeoDataFrame, crs: str, near: Bounds | None) -> geopandas.GeoDataFrame:
+    """The features in a CRS, each edge a line that was straight in the file's; those that end up nowhere are left out."""
+    if frame.crs is None:
+        return frame.set_crs(crs)
+    if frame.crs.equals(crs, ignore_axis_order=True):
+        return frame.to_crs(crs)
+    if near is not None:
+        area, edge = _find_surroundings(near, crs, frame.crs)
+        clipped = shapely.intersection(frame.geometry.array, area)
+        frame = frame.set_geometry(shapely.segmentize(clipped, edge), crs=frame.crs)
+    frame = frame.to_crs(crs)
+    return frame[np.isfinite(shapely.bounds(frame.geometry.array)).all(axis=1)]
+
+
+def _find_surroundings(near: Bounds, crs: str, other: CRS) -> tuple[Geometry, float]:
+    """An extent in another CRS, grown by its own size on all sides, and how long edges there may be."""
+    transformer = Transformer.from_crs(crs, other, always_xy=True)
+    left, bottom, right, top = transformer.transform_bounds(*near.as_tuple())
+    if not np.isfinite((left, bottom, right, top)).all():
+        msg = f"the scenes' extent {near.as_tuple()} does not exist in {other.name}"
+        raise ValueError(msg)
+    width = right - left if left <= right else right - left + 360  # across the antimeridian
+    height = top - bottom
+    bottom, top = bottom - height, top + height
+    edge = max(width, height) / _PIECES
+    if left <= right:
+        return shapely.box(left - width, bottom, right + width, top), edge
+    sides = shapely.box(left - width, bottom, 180, top), shapely.box(-180, bottom, right + width, top)
+    return shapely.union_all(sides), edge
+
+
+@contextmanager
+def _local_copy(url: str, what: str, store: Store) -> Iterator[Path]:
+    """The file itself where it is local, else a copy."""
+    if "://" not in url:
+        if not Path(url).exists():
+            msg = f"{what} does not exist"
+            raise InputError(msg)
+        yield Path(url)
+        return
+    with tempfile.TemporaryDirectory(prefix="mosaic-processor-") as folder:
+        for part in list_parts(url, store):
+            copy = Path(folder) / f"features{_suffix(part)}"
+            copy.write_bytes(store.read_bytes(part, max_bytes=_MAX_BYTES))
+        yield Path(folder) / f"features{_suffix(url)}"
+
+
+def write_seamlines(path: Path, cells: Sequence[Cell], *, crs: str, field: str) -> None:
+    """Write the cells as a GeoPackage with one layer "seamlines", a feature a scene that owns something; there may be none.
+
+    Parameters
+    ----------
+    path
+        New local file.
+    cells
+        In name order.
+    crs
+        WKT of their coordinates.
+    field
+        Name of the field that holds the scene's name.
+    """
+    owned = [cell for cell in cells if not cell.polygon.is_empty]
+    features = [Feature(geometry=cell.polygon, name=cell.scene) for cell in owned]
+    _write_layer(path, "seamlines", features, crs=crs, field=field, geometry_type="MultiPolygon")
+
+
+def write_layers(path: Path, layers: Mapping[str, Sequence[Feature]], *, crs: str, field: str) -> None:
+    """Write a new GeoPackage, one layer after the other; an empty layer is left out.
+
+    The file holds no time of writing, so that the same features give the same bytes.
+    """
+    for layer, features in layers.items():
+        if features:
+            _write_layer(path, layer, features, crs=crs, field=field, geometry_type=None)
+
+
+def _write_layer(
+    path: Path, layer: str, features: Sequence[Feature], *, crs: str, field: str, geometry_type: str | None
+) -> None:
+    """Add a layer to a GeoPackage, or make it; without features the type of their geometries has to be told."""
+    import geopandas  # noqa: PLC0415 - a quarter of a second and 75 MB, which most runs need when the pixels are done
+    import pyogrio  # noqa: PLC0415
+
+    frame = geopandas.GeoDataFrame(
+        {field: [feature.name for feature in features]}, geometry=[feature.geometry for feature in features], crs=crs
+    )
+    options = {"promote_to_multi": True, "geometry_type": geometry_type, "append": path.exists()}
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _FIXED_TIME})
+    try:
+        frame.to_file(path, layer=layer, driver="GPKG", engine="pyogrio", **options)
+    finally:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})

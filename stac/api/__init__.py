@@ -1,0 +1,1 @@
+"""STAC APIs: searched, and given Items."""

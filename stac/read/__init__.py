@@ -1,0 +1,1 @@
+"""STAC in: documents that strangers wrote, parsed once into records."""

@@ -1,0 +1,267 @@
+"""Which assets of an Item are read, and which of their bands: ``inputs.asset``, ``assets``, ``bands`` and ``mask``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import groupby
+from typing import Final
+
+from processor.config import Inputs
+from processor.errors import ConfigError, InputError
+from processor.model import Band
+from stac.documents import clean_text, list_words
+from stac.fields import AssetFields, ItemFields, parse_bands
+from stac.hrefs import href_suffix
+from stac.read.declared import find_resolution
+
+__all__ = ["Choice", "check_choice", "choose_mask", "choose_rasters"]
+
+_GEOTIFF_TYPES: Final = frozenset({"image/tiff", "image/vnd.stac.geotiff", "application/geotiff"})
+_JPEG2000_TYPES: Final = frozenset({"image/jp2", "image/jpx", "image/jpeg2000"})
+_GEOTIFF_SUFFIXES: Final = frozenset({".tif", ".tiff"})
+_JPEG2000_SUFFIXES: Final = frozenset({".jp2", ".j2k", ".jpx"})
+_SIDE_ROLES: Final = frozenset({"thumbnail", "metadata", "data-mask"})
+_PICTURE_ROLES: Final = frozenset({"visual", "overview"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """An asset that is read.
+
+    bands: what the Item says of its bands, in file order; empty where it says nothing.
+    wanted: 1-based indexes of the bands that are read, or names to be found in the file; empty: all of them.
+    """
+
+    asset: AssetFields
+    bands: tuple[Band, ...]
+    wanted: tuple[int | str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Match:
+    """A band that was asked for, where one asset has it; among several the one that sorts first is read.
+
+    index: 1-based.
+    rank: data before pictures, GeoTIFF before JPEG 2000, an asset with just this name before others, a band with this name
+        before one with this common name, an asset named as its band before others, small pixels before large ones.
+    """
+
+    asset: AssetFields
+    index: int
+    label: str
+    rank: tuple[bool, bool, bool, bool, bool, float]
+
+
+def check_choice(inputs: Inputs) -> None:
+    """Check that what is asked for makes sense at all.
+
+    Raises
+    ------
+    ConfigError
+        If one asset and several are asked for, or the same one twice.
+    """
+    if inputs.asset is not None and inputs.assets is not None:
+        msg = (
+            f"inputs.asset {inputs.asset!r} and inputs.assets {list_words(inputs.assets)} exclude each other: give one of them"
+        )
+        raise ConfigError(msg)
+    for option, words in (("assets", inputs.assets), ("bands", inputs.bands)):
+        twice = [word for position, word in enumerate(words or ()) if word in (words or ())[:position]]
+        if twice:
+            msg = f"inputs.{option} names {twice[0]!r} twice: give every one once"
+            raise ConfigError(msg)
+
+
+def choose_rasters(item: ItemFields, inputs: Inputs) -> tuple[Choice, ...]:
+    """Choose the assets, and their bands, that make the scene of an Item.
+
+    - ``inputs.asset``: this one, with all its bands; ``inputs.assets``: these, stacked in this order.
+    - ``inputs.bands``: these bands, by name or common name, in this order, wherever they are; neighbours in the order that are
+      of one asset are read together. An asset that lists no bands counts as a band named by its key.
+    - Nothing: the only raster; data before pictures, never a thumbnail.
+
+    Raises
+    ------
+    InputError
+        Naming the Item, what it has, and what to do.
+    """
+    named = inputs.assets if inputs.assets is not None else None if inputs.asset is None else (inputs.asset,)
+    option = "--inputs.assets" if inputs.assets is not None else "--inputs.asset"
+    assets = None if named is None else [_find_asset(item, key, option) for key in named]
+    if inputs.bands is not None:
+        return _choose_bands(item, inputs.bands, _list_rasters(item) if assets is None else assets, is_named=assets is not None)
+    if assets is None:
+        assets = [_choose_only(item)]
+    return tuple(_read_whole(asset) for asset in assets)
+
+
+def choose_mask(item: ItemFields, key: str) -> Choice:
+    """Find the asset that marks invalid pixels.
+
+    Raises
+    ------
+    InputError
+        If the Item has no such asset, or it is no GeoTIFF.
+    """
+    return _read_whole(_find_asset(item, key, "--inputs.mask"))
+
+
+def _read_whole(asset: AssetFields) -> Choice:
+    _refuse_jpeg2000(asset)
+    return Choice(asset=asset, bands=parse_bands(asset))
+
+
+def _find_asset(item: ItemFields, key: str, option: str) -> AssetFields:
+    """Find an asset by its key; one without a media type may be called anything."""
+    asset = item.find(key)
+    if asset is None:
+        near = {other.casefold(): other for other in item.assets}
+        close = get_close_matches(key.casefold(), near, n=1)
+        hint = f" (did you mean {near[close[0]]!r}?)" if close else ""
+        what = list_words(item.assets) or "no assets at all"
+        msg = f"Item {item.name!r} has no asset {key!r} ({option}){hint}: it has {what}"
+        raise InputError(msg)
+    if asset.fields.get("type") is not None and not (_is_geotiff(asset) or _is_jpeg2000(asset)):
+        what = f"is {clean_text(asset.fields['type'])!r}, not a GeoTIFF"
+        msg = f"{asset.where} {what}: choose another of {list_words(item.assets)}"
+        raise InputError(msg)
+    return asset
+
+
+def _list_rasters(item: ItemFields) -> list[AssetFields]:
+    """List the assets that may hold data: no thumbnails, no metadata, no masks."""
+    assets = [asset for asset in map(item.find, item.assets) if asset is not None]
+    return [asset for asset in assets if (_is_geotiff(asset) or _is_jpeg2000(asset)) and not _roles(asset) & _SIDE_ROLES]
+
+
+def _choose_only(item: ItemFields) -> AssetFields:
+    rasters = _list_rasters(item)
+    rasters = [asset for asset in rasters if _is_geotiff(asset)] or rasters
+    data = [asset for asset in rasters if "data" in _roles(asset)]
+    others = [asset for asset in rasters if not _is_picture(asset)]
+    candidates = data or others or rasters
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        what = list_words(item.assets) or "no assets at all"
+        msg = f"Item {item.name!r} has no raster asset among {what}: name one with --inputs.asset KEY"
+        raise InputError(msg)
+    keys = list_words(asset.key for asset in candidates)
+    msg = (
+        f"Item {item.name!r} has {len(candidates)} raster assets, {keys}: choose one with --inputs.asset KEY, "
+        "or stack several with --inputs.assets KEY,KEY"
+    )
+    raise InputError(msg)
+
+
+def _choose_bands(item: ItemFields, wanted: Sequence[str], assets: list[AssetFields], *, is_named: bool) -> tuple[Choice, ...]:
+    names = {asset.key: parse_bands(asset, names_only=True) for asset in assets}
+    silent = [asset for asset in assets if not names[asset.key]]
+    if len(assets) == 1 and silent and (is_named or wanted != (assets[0].key,)):
+        _refuse_jpeg2000(assets[0])
+        return (Choice(asset=assets[0], bands=(), wanted=tuple(wanted)),)  # the file itself may know them
+    matches = [_choose_band(item, name, assets, names) for name in wanted]
+    choices = []
+    for _, group in groupby(matches, key=lambda match: match.asset.key):
+        found = list(group)
+        asset = found[0].asset
+        _refuse_jpeg2000(asset)
+        bands = parse_bands(asset) or (Band(name=clean_text(asset.key)),)
+        choices.append(Choice(asset=asset, bands=bands, wanted=tuple(match.index for match in found)))
+    return tuple(choices)
+
+
+def _choose_band(item: ItemFields, name: str, assets: Iterable[AssetFields], names: dict[str, tuple[Band, ...]]) -> _Match:
+    """Find the one asset and band that a name means."""
+    matches = [match for asset in assets for match in _match_band(name, asset, names[asset.key])]
+    if not matches:
+        known = dict.fromkeys(_describe_band(band) for bands in names.values() for band in bands)
+        known |= dict.fromkeys(repr(clean_text(key)) for key, bands in names.items() if not bands)
+        listed = ", ".join([*known][:40]) + (f" and {len(known) - 40} more" if len(known) > 40 else "")
+        msg = f"Item {item.name!r} has no band {name!r} (--inputs.bands): it has {listed or 'no rasters'}"
+        raise InputError(msg)
+    best = min(match.rank for match in matches)
+    candidates = [match for match in matches if match.rank == best]
+    if len(candidates) > 1:
+        listed = ", ".join(match.label for match in candidates)
+        msg = (
+            f"Item {item.name!r} has {len(candidates)} bands that {name!r} may mean (--inputs.bands), {listed}: "
+            "give the name of one of them, or say with --inputs.assets which assets are meant"
+        )
+        raise InputError(msg)
+    return candidates[0]
+
+
+def _describe_band(band: Band) -> str:
+    return repr(band.name) if band.common_name in {None, band.name} else f"{band.name!r} ({band.common_name})"
+
+
+def _match_band(name: str, asset: AssetFields, bands: tuple[Band, ...]) -> list[_Match]:
+    """List the bands of an asset that a name may mean."""
+    if not bands and asset.key == name:
+        bands = (Band(name=name),)
+    found = [(index, band) for index, band in enumerate(bands, start=1) if name in {band.name, band.common_name}]
+    resolution = find_resolution(asset) if found else 0.0
+    return [
+        _Match(
+            asset=asset,
+            index=index,
+            label=f"band {band.name!r} of asset {clean_text(asset.key)!r}",
+            rank=(
+                _is_picture(asset),
+                _is_jpeg2000(asset),
+                asset.key != name,
+                band.name != name,
+                asset.key not in {band.name, band.common_name},
+                resolution,
+            ),
+        )
+        for index, band in found
+    ]
+
+
+def _refuse_jpeg2000(asset: AssetFields) -> None:
+    """Refuse an asset that is JPEG 2000, and name the asset that holds the same as GeoTIFF, if there is one."""
+    if not _is_jpeg2000(asset):
+        return
+    twin = _find_twin(asset)
+    what = f"choose its twin {clean_text(twin.key)!r} instead" if twin else "choose a GeoTIFF, or convert it to one"
+    msg = f"{asset.where} is JPEG 2000, and only GeoTIFFs are read: {what}"
+    raise InputError(msg)
+
+
+def _find_twin(asset: AssetFields) -> AssetFields | None:
+    others = [other for other in _list_rasters(asset.item) if _is_geotiff(other)]
+    stem = asset.key.lower().removesuffix("jp2").rstrip("-_.")
+    named = [other for other in others if stem and other.key.lower() in {stem, f"{stem}-cog", f"{stem}_cog"}]
+    bands = [band.name for band in parse_bands(asset, names_only=True)]
+    alike = [other for other in others if bands and [band.name for band in parse_bands(other, names_only=True)] == bands]
+    return next(iter([*named, *alike]), None)
+
+
+def _is_geotiff(asset: AssetFields) -> bool:
+    return _is_kind(asset, _GEOTIFF_TYPES, _GEOTIFF_SUFFIXES)
+
+
+def _is_jpeg2000(asset: AssetFields) -> bool:
+    return _is_kind(asset, _JPEG2000_TYPES, _JPEG2000_SUFFIXES)
+
+
+def _is_kind(asset: AssetFields, types: frozenset[str], suffixes: frozenset[str]) -> bool:
+    """Tell by an asset's media type or, without one, by its name, whether it is of a kind."""
+    kind = asset.fields.get("type")
+    if isinstance(kind, str) and kind:
+        return kind.partition(";")[0].strip().lower() in types
+    href = asset.fields.get("href")
+    return isinstance(href, str) and href_suffix(href) in suffixes
+
+
+def _is_picture(asset: AssetFields) -> bool:
+    return bool(_roles(asset) & _PICTURE_ROLES)
+
+
+def _roles(asset: AssetFields) -> frozenset[str]:
+    roles = asset.fields.get("roles")
+    return frozenset(role for role in roles if isinstance(role, str)) if isinstance(roles, list) else frozenset()

@@ -1,0 +1,229 @@
+"""STAC in: an ItemCollection, parsed once into records; nothing behind this module knows STAC.
+
+STAC 1.0 and 1.1 are read. Documents may come from strangers, so everything is checked here: identity, hrefs, sizes, types.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any, Final
+from urllib.parse import quote
+
+from pystac.utils import datetime_to_str, str_to_datetime
+
+from processor.config import Inputs
+from processor.errors import InputError
+from processor.model import MaskRef, Provenance, RasterRef, SceneRef
+from stac.documents import (
+    check_names,
+    clean_text,
+    find_page,
+    is_safe_name,
+    json_type,
+    parse_features,
+    parse_names,
+    process_options,
+    safe_name,
+)
+from stac.fields import AssetFields, ItemFields
+from stac.hrefs import resolve_href
+from stac.read.choice import Choice, check_choice, choose_mask, choose_rasters
+from stac.read.declared import parse_declared, parse_storage
+from stac.read.sign import make_signer
+
+__all__ = ["check_names", "find_page", "is_safe_name", "parse_item_collection", "process_options", "safe_name"]
+
+_MAX_DEPTH: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where an Item was found.
+
+    base: URL or absolute path that its relative hrefs are resolved against.
+    own: the Item's own URL or path where it is known, else None.
+    is_remote, allow_local_files: whether it was read from a URL, and may name local files even so.
+    sign: makes hrefs readable.
+    """
+
+    base: str
+    own: str | None
+    is_remote: bool
+    allow_local_files: bool
+    sign: Callable[[str], str]
+
+    def resolve(self, href: object) -> str:
+        """Make an href of the Item absolute."""
+        return resolve_href(href, base=self.base, is_remote=self.is_remote, allow_local_files=self.allow_local_files)
+
+
+def parse_item_collection(
+    document: object, *, base: str, is_remote: bool, inputs: Inputs, bases: Sequence[str] | None = None
+) -> tuple[SceneRef, ...]:
+    """Parse an ItemCollection, a single Item or the payload of a task into scenes, in the order of the document.
+
+    Parameters
+    ----------
+    document
+        Decoded JSON.
+    base
+        URL or absolute path of the document, which relative hrefs are resolved against; a folder ends with ``/``.
+    is_remote
+        Whether the document was read from a URL: then it may not name files of this machine, unless
+        ``inputs.allow_local_files`` is set.
+    inputs
+        What is read of each Item, how hrefs are signed, and how many scenes are allowed.
+    bases
+        URL or absolute path of each Item's own document, where the Items were brought together from several.
+
+    Raises
+    ------
+    InputError
+        Naming the Item, the asset and what to do.
+    ConfigError
+        If the choice of assets contradicts itself, or signing needs a package that is not installed.
+    StorageError
+        If the service that gives tokens for signed hrefs failed.
+    """
+    features = parse_features(document)
+    if not features:
+        msg = "the ItemCollection has no features: nothing to mosaic; widen the search that made it"
+        raise InputError(msg)
+    if len(features) > inputs.max_scenes:
+        msg = (
+            f"the ItemCollection has {len(features)} Items, more than --inputs.max_scenes {inputs.max_scenes}: raise the limit"
+        )
+        raise InputError(msg)
+    check_choice(inputs)
+    names = parse_names(features)
+    sign = make_signer(inputs.sign)
+    own = bases if bases is not None else [None] * len(features)
+    places = [
+        _Place(
+            base=base if place is None else place,
+            own=place,
+            is_remote=is_remote if place is None else not place.startswith("/"),
+            allow_local_files=inputs.allow_local_files,
+            sign=sign,
+        )
+        for place in own
+    ]
+    return tuple(
+        _parse_item(feature, name=name, priority=priority, place=place, inputs=inputs)
+        for priority, (name, feature, place) in enumerate(zip(names, features, places, strict=True))
+    )
+
+
+def _parse_item(feature: Mapping[str, Any], *, name: str, priority: int, place: _Place, inputs: Inputs) -> SceneRef:
+    properties = feature.get("properties")
+    properties = {} if properties is None else properties
+    if not isinstance(properties, Mapping):
+        msg = f"Item {name!r}: its properties are a JSON {json_type(properties)}, not an object; correct the Item"
+        raise InputError(msg)
+    collection = feature.get("collection")
+    collection = collection if isinstance(collection, str) else None
+    item = ItemFields(name=name, assets=feature["assets"], properties=properties, collection=collection)
+    mask = inputs.mask
+    return SceneRef(
+        name=name,
+        priority=priority,
+        rasters=tuple(_parse_raster(choice, place) for choice in choose_rasters(item, inputs)),
+        mask=None
+        if mask is None
+        else MaskRef(raster=_parse_raster(choose_mask(item, mask.asset), place), invalid=mask.invalid, bits=mask.bits),
+        provenance=_parse_provenance(item, feature.get("links"), place),
+    )
+
+
+def _parse_raster(choice: Choice, place: _Place) -> RasterRef:
+    href, followed = _resolve_asset(choice.asset, place)
+    requester_pays, region = parse_storage(choice.asset, followed)
+    return RasterRef(
+        href=place.sign(href),
+        asset=choice.asset.key,
+        bands=choice.bands,
+        wanted=choice.wanted,
+        declared=parse_declared(choice.asset),
+        requester_pays=requester_pays,
+        region=region,
+    )
+
+
+def _resolve_asset(asset: AssetFields, place: _Place) -> tuple[str, Mapping[str, Any]]:
+    """Resolve the asset's href or, where that cannot be followed, the first of its alternates that can, ``s3://`` first.
+
+    Returns
+    -------
+    tuple
+        The href, absolute, and what has it: the asset, or its alternate.
+    """
+    given = asset.fields.get("alternate")
+    alternates = [other for other in given.values() if isinstance(other, Mapping)] if isinstance(given, Mapping) else []
+    alternates.sort(key=lambda other: not str(other.get("href")).lower().startswith("s3://"))
+    problem: ValueError | None = None
+    for fields in (asset.fields, *alternates):
+        try:
+            return place.resolve(fields.get("href")), fields
+        except ValueError as error:
+            problem = problem or error
+    msg = f"{asset.where}: {problem}"
+    raise InputError(msg) from problem
+
+
+def _parse_provenance(item: ItemFields, links: object, place: _Place) -> Provenance:
+    """An Item without a self link is known by its own document or, in one with others, by that and its id."""
+    name, properties = item.name, item.properties
+    moment = properties.get("datetime")
+    start = _parse_datetime(properties.get("start_datetime") or moment, name=name)
+    end = _parse_datetime(properties.get("end_datetime") or moment, name=name)
+    if start and end and str_to_datetime(start) > str_to_datetime(end):
+        msg = f"Item {name!r} starts at {start} and ends before that, at {end}: correct the Item"
+        raise InputError(msg)
+    known = place.own or (None if place.base.endswith("/") else f"{place.base}#{quote(name)}")
+    return Provenance(
+        self_href=_find_self(links, place.resolve) or known,
+        collection=item.collection,
+        start=start,
+        end=end,
+        properties=_finite(properties, depth=0),
+    )
+
+
+def _find_self(links: object, resolve: Callable[[object], str]) -> str | None:
+    """Find the Item's own href, absolute; None where it has none that could be followed."""
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, Mapping) and link.get("rel") == "self":
+            try:
+                return resolve(link.get("href"))
+            except ValueError:
+                return None
+    return None
+
+
+def _parse_datetime(value: object, *, name: str) -> str | None:
+    """Normalise to RFC 3339 in UTC; a time without a zone is taken as UTC, which is what STAC asks for."""
+    if value is None:
+        return None
+    try:
+        moment = str_to_datetime(value if isinstance(value, str) else "")
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        msg = f"Item {name!r} has the datetime {clean_text(value)!r}: give it as 2020-12-31T23:59:59Z"
+        raise InputError(msg) from error
+    return datetime_to_str(moment)
+
+
+def _finite(value: Any, *, depth: int) -> Any:
+    """Replace numbers that JSON cannot hold, and what is nested too deep, by null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if not isinstance(value, Mapping | list):
+        return value
+    if depth >= _MAX_DEPTH:
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(member, depth=depth + 1) for key, member in value.items()}
+    return [_finite(member, depth=depth + 1) for member in value]

@@ -1,0 +1,1 @@
+"""STAC out: Items, Collections and catalogues."""

@@ -1,0 +1,200 @@
+"""The assets of an Item of a mosaic: files with their sizes and digests, rasters with their bands and pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from processor.model import Artifact, Grid, Scaling
+from stac.extensions import COMMON_NAMES
+from stac.hrefs import is_absolute, publish_href
+from stac.links import absolute_href
+from stac.write.footprint import compute_pixel_metres
+
+__all__ = ["MosaicBand", "Places", "RasterMetadata", "compute_resolution", "describe_asset", "describe_grid", "make_href"]
+
+_DATA_TYPES: Final = frozenset(
+    {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"}
+)
+_SHA256_MULTIHASH: Final = "1220"  # code of sha2-256 and the digest's 32 bytes
+_STORES: Final[Mapping[str, str]] = {"s3": "Object in S3", "gs": "Object in Google Cloud Storage"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MosaicBand:
+    """What an Item says of a band of a published raster; statistics are of the valid pixels, None where unknown.
+
+    name: unique within the raster.
+    dtype: numpy dtype name.
+    nodata: value of invalid pixels, maybe NaN; None where the raster has none.
+    common_name: STAC ``eo:common_name``; words that the extension does not know are left out.
+    unit: of the values, for example "m"; None where unknown.
+    scaling: what the inputs say that stored values mean; never the gain and offset of an adjustment.
+    minimum, maximum, mean, stddev: of the stored values.
+    valid_percent: share of valid pixels, 0 to 100.
+    """
+
+    name: str
+    dtype: str
+    nodata: float | None = None
+    common_name: str | None = None
+    description: str | None = None
+    unit: str | None = None
+    scaling: Scaling | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    mean: float | None = None
+    stddev: float | None = None
+    valid_percent: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RasterMetadata:
+    """What an Item says of an artifact that is a raster.
+
+    bands: in file order.
+    grid: its pixels; None: those of the mosaic.
+    """
+
+    bands: tuple[MosaicBand, ...]
+    grid: Grid | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where the files of an Item can be read.
+
+    base: published URL of the Item, None where it is unknown.
+    absolute: whether hrefs are absolute.
+    public_folder: URL at which the Item's folder can be read over HTTP, or None.
+    """
+
+    base: str | None = None
+    absolute: bool = False
+    public_folder: str | None = None
+
+
+def describe_asset(artifact: Artifact, raster: RasterMetadata | None, grid: Grid, places: Places) -> dict[str, Any]:
+    """Describe an artifact as an asset without its href, title, type and roles.
+
+    Parameters
+    ----------
+    artifact
+        The file.
+    raster
+        What is in it, where it is a raster.
+    grid
+        Pixels of the mosaic, which the Item describes.
+    places
+        Where else than at its href it can be read.
+    """
+    fields: dict[str, Any] = {"file:size": artifact.size, "file:checksum": f"{_SHA256_MULTIHASH}{artifact.sha256}"}
+    alternates = _list_alternates(artifact, places)
+    fields |= {"alternate": alternates} if alternates else {}
+    if raster is not None:
+        own = raster.grid if raster.grid is not None else grid
+        fields |= describe_grid(own, with_crs=own.crs != grid.crs) if own != grid else {}
+        resolution = compute_resolution(own)
+        fields |= {"raster:spatial_resolution": resolution} if resolution is not None else {}
+        fields["bands"] = [_describe_band(band) for band in raster.bands]
+    return fields
+
+
+def make_href(artifact: Artifact, places: Places) -> str:
+    """Make the href of an artifact; that of one whose place the user named is absolute in any case."""
+    if is_absolute(artifact.path):
+        return publish_href(artifact.path)
+    href = f"./{quote(artifact.path)}"
+    return absolute_href(href, base=places.base) if places.absolute and places.base is not None else href
+
+
+def _list_alternates(artifact: Artifact, places: Places) -> dict[str, Any]:
+    """List other hrefs of an artifact by the protocol that reads them, except the href itself."""
+    if is_absolute(artifact.path):
+        return {}
+    path = quote(artifact.path)
+    alternates: dict[str, Any] = {}
+    scheme = (places.base or "").partition("://")[0]
+    if places.base is not None and scheme in _STORES:
+        alternates[scheme] = {"href": absolute_href(path, base=places.base), "title": _STORES[scheme]}
+    if places.public_folder is not None:
+        href = publish_href(f"{places.public_folder.rstrip('/')}/{path}")
+        alternates[href.partition("://")[0]] = {"href": href, "title": "Public address"}
+    own = make_href(artifact, places)
+    return {name: alternate for name, alternate in alternates.items() if alternate["href"] != own}
+
+
+def describe_grid(grid: Grid, *, with_crs: bool) -> dict[str, Any]:
+    """Describe pixels in the words of the projection extension."""
+    return {
+        **(_describe_crs(grid.crs) if with_crs else {}),
+        "proj:shape": list(grid.shape),
+        "proj:transform": list(grid.transform),
+        "proj:bbox": list(grid.bounds.as_tuple()),
+    }
+
+
+def _describe_crs(wkt: str) -> dict[str, Any]:
+    """Give the authority's code if it stands for exactly this CRS, else null and the whole definition."""
+    try:
+        crs = CRS.from_wkt(wkt)
+    except CRSError:
+        return {"proj:code": None}
+    authority = crs.to_authority()
+    # What PROJ finds similar may still differ, in its datum for example; the order of axes is fixed by proj:transform anyway.
+    if authority and CRS.from_authority(*authority).equals(crs, ignore_axis_order=True):
+        return {"proj:code": ":".join(authority)}
+    return {"proj:code": None, "proj:wkt2": crs.to_wkt("WKT2_2019"), "proj:projjson": crs.to_json_dict()}
+
+
+def compute_resolution(grid: Grid) -> float | None:
+    """Compute the mean edge of a pixel in metres: nominal where the CRS has a unit of length, else on the ground."""
+    try:
+        axes = CRS.from_wkt(grid.crs).axis_info
+    except CRSError:
+        return None
+    factors = [axis.unit_conversion_factor for axis in axes[:2] if axis.unit_name not in {"degree", "grad", "radian"}]
+    if len(factors) == 2 and min(factors) > 0:
+        width, height = grid.pixel_width * factors[0], grid.pixel_height * factors[1]
+    else:
+        metres = compute_pixel_metres(grid)
+        if metres is None:
+            return None
+        width, height = metres
+    return float(f"{(width + height) / 2:.9g}")
+
+
+def _describe_band(band: MosaicBand) -> dict[str, Any]:
+    def number(value: float) -> float:
+        return int(value) if "int" in band.dtype and float(value).is_integer() else float(value)
+
+    fields: dict[str, Any] = {"name": band.name, "data_type": band.dtype if band.dtype in _DATA_TYPES else "other"}
+    if band.description:
+        fields["description"] = band.description
+    if band.common_name in COMMON_NAMES:
+        fields["eo:common_name"] = band.common_name
+    if band.nodata is not None:
+        fields["nodata"] = number(band.nodata) if math.isfinite(band.nodata) else str(float(band.nodata))
+    if band.unit:
+        fields["unit"] = band.unit
+    if band.scaling is not None:
+        fields |= {"raster:scale": band.scaling.scale, "raster:offset": band.scaling.offset}
+    figures = {
+        "minimum": band.minimum,
+        "maximum": band.maximum,
+        "mean": band.mean,
+        "stddev": band.stddev,
+        "valid_percent": band.valid_percent,
+    }
+    finite = {key: value for key, value in figures.items() if value is not None and math.isfinite(value)}
+    if finite:
+        fields["statistics"] = {
+            key: number(value) if key in {"minimum", "maximum"} else float(value) for key, value in finite.items()
+        }
+    return fields

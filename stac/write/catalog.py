@@ -1,0 +1,78 @@
+"""The catalog.json of a folder of mosaics, which an OGC Application Package hands on (OGC 20-089r1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from processor.errors import InputError
+from stac.extensions import STAC_VERSION
+from stac.hrefs import publish_href
+from stac.links import is_link_to, list_links, make_link, relative_href
+
+__all__ = ["CATALOG", "make_catalog"]
+
+CATALOG: Final = "catalog.json"
+"""Name of the file, which the convention prescribes."""
+
+_DESCRIPTION: Final = "Radiometrically matched, seamless mosaics made by mosaic-processor."
+
+
+def make_catalog(
+    item_href: str,
+    *,
+    href: str,
+    catalog: Mapping[str, Any] | None = None,
+    catalog_id: str = "mosaics",
+    item_title: str | None = None,
+    collection_href: str | None = None,
+) -> dict[str, Any]:
+    """Make a Catalog that links to an Item, or add the link to the one that there is; adding it again changes nothing.
+
+    Links are relative, so that the folder can be moved.
+
+    Parameters
+    ----------
+    item_href
+        Absolute path or URL of the Item.
+    href
+        Absolute path or URL of the Catalog.
+    catalog
+        What is there, decoded; not changed. None: nothing.
+    catalog_id
+        Id of a new Catalog.
+    item_title
+        For people.
+    collection_href
+        Absolute path or URL of the Collection that the Item belongs to: it becomes a child.
+
+    Raises
+    ------
+    InputError
+        What is there is no Catalog.
+
+    Notes
+    -----
+    Two runs that extend one Catalog must not overwrite each other: see :func:`stac.write.update.amend`.
+    """
+    base = publish_href(href)
+    if catalog is None:
+        catalog = {
+            "type": "Catalog",
+            "stac_version": STAC_VERSION,
+            "id": catalog_id,
+            "title": "Mosaics",
+            "description": _DESCRIPTION,
+            "links": [make_link("root", relative_href(base, base=base))],
+        }
+    if catalog.get("type") != "Catalog" or not isinstance(catalog.get("links"), list):
+        msg = f"{href} is there and is no STAC Catalog: choose another folder with --output, or leave output.catalog off"
+        raise InputError(msg)
+    wanted = [("item", item_href, item_title)]
+    wanted += [("child", collection_href, None)] if collection_href is not None else []
+    links = list_links(catalog)
+    for rel, target, title in wanted:
+        url = publish_href(target)
+        if not any(is_link_to(link, rel, url, base=base) for link in links):
+            links.append(make_link(rel, relative_href(url, base=base), title))
+    return {**catalog, "links": links}

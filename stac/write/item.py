@@ -1,0 +1,321 @@
+"""STAC out: the Item that a mosaic is published as, STAC 1.1.0."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import pystac
+from pystac.utils import datetime_to_str, str_to_datetime
+from shapely import MultiPolygon, Polygon
+
+from processor.model import Artifact, Grid, Scene
+from stac.extensions import EXTENSIONS, STAC_VERSION, list_extensions
+from stac.hrefs import is_absolute, publish_href
+from stac.links import make_absolute, relative_href
+from stac.write.assets import MosaicBand, Places, RasterMetadata, compute_resolution, describe_asset, describe_grid, make_href
+from stac.write.footprint import compute_footprint
+from stac.write.sensors import merge_bands, merge_properties
+
+__all__ = [
+    "EXTENSIONS",
+    "STAC_VERSION",
+    "ItemPlaces",
+    "MosaicBand",
+    "Parent",
+    "RasterMetadata",
+    "create_item",
+    "create_item_collection",
+    "merge_bands",
+]
+
+_SOFTWARE: Final = "mosaic-processor"
+_PREFIX: Final = "mosaic:"
+_NAMED: Final = 3  # platforms in a sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """The Collection or Catalog that an Item belongs to.
+
+    href: absolute path or URL of its document.
+    collection: id where it is a Collection, None where it is a Catalog.
+    title: for people.
+    root_href: absolute path or URL of the topmost document; None: the parent itself.
+    """
+
+    href: str
+    collection: str | None = None
+    title: str | None = None
+    root_href: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemPlaces:
+    """Where an Item is, what it belongs to, and how it names the files beside it.
+
+    self_href: absolute path or URL; no self link where it is None or relative.
+    hrefs: whether those of the files beside the Item are relative to it; absolute ones need ``self_href``.
+    public_folder: URL at which the Item's folder can be read over HTTP, so that every file has an alternate href there.
+    parent: what the Item belongs to.
+    """
+
+    self_href: str | None = None
+    hrefs: Literal["relative", "absolute"] = "relative"
+    public_folder: str | None = None
+    parent: Parent | None = None
+
+
+def create_item(
+    *,
+    item_id: str,
+    scenes: Sequence[Scene],
+    grid: Grid,
+    footprint: Polygon | MultiPolygon,
+    artifacts: Sequence[Artifact],
+    rasters: Mapping[str, RasterMetadata],
+    created: str,
+    digest: str,
+    version: str,
+    stages: Sequence[str] = (),
+    properties: Mapping[str, object] | None = None,
+    owned: Mapping[str, int] | None = None,
+    places: ItemPlaces | None = None,
+) -> dict[str, Any]:
+    """Describe a mosaic as a STAC Item.
+
+    Where the scenes' times are unknown, ``datetime`` is the time of processing, because STAC requires one, and the lineage
+    says so. The gains and offsets of the adjustment are not published as ``raster:scale`` and ``raster:offset``: they are in
+    the pixels already.
+
+    Parameters
+    ----------
+    item_id
+        Id of the Item.
+    scenes
+        All inputs; each becomes a link ``derived_from`` (an Item) or ``via`` (a plain raster).
+    grid
+        Pixels of the mosaic.
+    footprint
+        Where the mosaic has valid pixels, CRS units.
+    artifacts
+        Everything published; each becomes an asset.
+    rasters
+        Bands and grids of those artifacts that are rasters, by key.
+    created
+        RFC 3339 time of processing, UTC.
+    digest
+        Of inputs and configuration; becomes ``mosaic:digest``.
+    version
+        Of this program.
+    stages
+        Names of the stages that ran, in order.
+    properties
+        More of what is known of the mosaic, by name without the prefix ``mosaic:``. Numbers that JSON cannot hold become null.
+    owned
+        Pixels of the mosaic by the name of the scene that they came from, which cloud cover and angles are weighted by; None
+        where that is unknown.
+    places
+        Where the Item is, and what it belongs to.
+
+    Returns
+    -------
+    JSON values only, no NaN.
+
+    Raises
+    ------
+    ValueError
+        If there are no scenes, the footprint is empty, two artifacts have one key, or hrefs cannot be absolute.
+    """
+    if not scenes:
+        msg = "a mosaic has at least one scene"
+        raise ValueError(msg)
+    places = places if places is not None else ItemPlaces()
+    self_href, hrefs, parent = places.self_href, places.hrefs, places.parent
+    base = publish_href(self_href) if self_href is not None and is_absolute(self_href) else None
+    if base is None and hrefs == "absolute":
+        msg = f"absolute hrefs need an absolute self_href, not {self_href!r}"
+        raise ValueError(msg)
+    created = datetime_to_str(str_to_datetime(created))
+    outline = compute_footprint(footprint, grid)
+    time = _describe_time(scenes, created)
+    title = f"Mosaic of {_count(len(scenes), 'scene')}"
+    item = pystac.Item(
+        id=item_id,
+        geometry=outline.geometry if outline else None,
+        bbox=list(outline.bbox) if outline else None,
+        datetime=str_to_datetime(time["datetime"]) if time["datetime"] else None,
+        properties={
+            "title": title,
+            "description": _describe_mosaic(scenes, grid, time),
+            "created": created,
+            "updated": created,
+            **{key: value for key, value in time.items() if key != "datetime"},
+            **_describe_sensors(scenes, grid, owned),
+            **describe_grid(grid, with_crs=True),
+            **_describe_processing(scenes, stages, version),
+            f"{_PREFIX}digest": digest,
+            f"{_PREFIX}scene_count": len(scenes),
+            **{f"{_PREFIX}{key}": value for key, value in (properties or {}).items() if value is not None},
+        },
+    )
+    _add_links(item, scenes, base, parent, relative=hrefs == "relative")
+    files = Places(base=base, absolute=hrefs == "absolute", public_folder=places.public_folder)
+    _add_assets(item, artifacts, rasters, grid, files)
+    document = item.to_dict(transform_hrefs=False) | {"stac_version": STAC_VERSION}
+    document |= {"collection": parent.collection} if parent is not None and parent.collection is not None else {}
+    document["stac_extensions"] = list_extensions(document)
+    ready: dict[str, Any] = json.loads(json.dumps(_to_json(document), allow_nan=False))
+    return ready
+
+
+def create_item_collection(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Wrap an Item for standard output, where relative hrefs lead nowhere: they become absolute if the Item has a self link.
+
+    Parameters
+    ----------
+    item
+        As :func:`create_item` gives it; not changed.
+    """
+    return {"type": "FeatureCollection", "features": [make_absolute(item)]}
+
+
+def _add_links(item: pystac.Item, scenes: Iterable[Scene], base: str | None, parent: Parent | None, *, relative: bool) -> None:
+    if base is not None:
+        item.add_link(pystac.Link("self", base, media_type=pystac.MediaType.GEOJSON, title=item.id))
+    if parent is not None:
+        for link in _list_parents(parent, base, relative=relative):
+            item.add_link(link)
+    for scene in scenes:
+        origin = scene.provenance.self_href
+        if origin is not None:
+            document, mark, item_id = origin.partition("#")  # an Item without a link is known by its document and id
+            link = pystac.Link(
+                "derived_from",
+                f"{publish_href(document)}{mark}{item_id}",
+                media_type=pystac.MediaType.GEOJSON,
+                title=scene.name,
+            )
+        else:
+            kind = pystac.MediaType.JPEG2000 if scene.source.href.lower().endswith(".jp2") else pystac.MediaType.GEOTIFF
+            link = pystac.Link("via", publish_href(scene.source.href), media_type=kind, title=scene.name)
+        item.add_link(link)
+
+
+def _list_parents(parent: Parent, base: str | None, *, relative: bool) -> list[pystac.Link]:
+    """List the links root, parent and, to a Collection, collection."""
+
+    def place(href: str) -> str:
+        url = publish_href(href)
+        return relative_href(url, base=base) if relative and base is not None else url
+
+    own = place(parent.href)
+    hrefs = {"root": own if parent.root_href is None else place(parent.root_href), "parent": own}
+    hrefs |= {"collection": own} if parent.collection is not None else {}
+    return [
+        pystac.Link(rel, href, media_type=pystac.MediaType.JSON, title=parent.title if href == own else None)
+        for rel, href in hrefs.items()
+    ]
+
+
+def _add_assets(
+    item: pystac.Item, artifacts: Iterable[Artifact], rasters: Mapping[str, RasterMetadata], grid: Grid, places: Places
+) -> None:
+    for artifact in artifacts:
+        if artifact.key in item.assets:
+            msg = f"two artifacts have the key {artifact.key!r}"
+            raise ValueError(msg)
+        asset = pystac.Asset(
+            href=make_href(artifact, places),
+            title=artifact.title,
+            media_type=artifact.media_type,
+            roles=list(artifact.roles),
+            extra_fields=describe_asset(artifact, rasters.get(artifact.key), grid, places),
+        )
+        item.add_asset(artifact.key, asset)
+
+
+def _describe_time(scenes: Sequence[Scene], created: str) -> dict[str, str | None]:
+    """Describe the time from the first scene's start to the last one's end; of those that are known."""
+    known = [
+        (scene.provenance.start or scene.provenance.end, scene.provenance.end or scene.provenance.start) for scene in scenes
+    ]
+    starts = [str_to_datetime(start) for start, _ in known if start]
+    ends = [str_to_datetime(end) for _, end in known if end]
+    if not starts:
+        return {"datetime": created}
+    start, end = datetime_to_str(min(starts)), datetime_to_str(max(ends))
+    if start == end:
+        return {"datetime": start}
+    return {"datetime": None, "start_datetime": start, "end_datetime": end}
+
+
+def _describe_mosaic(scenes: Sequence[Scene], grid: Grid, time: Mapping[str, str | None]) -> str:
+    """Describe in a sentence what the mosaic shows, as far as that is known."""
+    platforms = sorted({str(scene.provenance.properties["platform"]) for scene in scenes if _has_platform(scene)})
+    of = f" of {', '.join(platforms)}" if 0 < len(platforms) <= _NAMED else ""
+    first, last = (str(time.get(key) or time["datetime"])[:10] for key in ("start_datetime", "end_datetime"))
+    taken = any(scene.provenance.start or scene.provenance.end for scene in scenes)
+    when = "" if not taken else f", taken on {first}" if first == last else f", taken from {first} to {last}"
+    resolution = compute_resolution(grid)
+    pixels = f", pixels of {resolution:.4g} m" if resolution is not None else ""
+    scenes_of = f"{_count(len(scenes), 'overlapping scene') if len(scenes) > 1 else 'one scene'}{of}"
+    return f"Radiometrically matched, seamless mosaic of {scenes_of}{when}{pixels}."
+
+
+def _has_platform(scene: Scene) -> bool:
+    platform = scene.provenance.properties.get("platform")
+    return isinstance(platform, str) and bool(platform)
+
+
+def _describe_processing(scenes: Sequence[Scene], stages: Sequence[str], version: str) -> dict[str, Any]:
+    """Describe how the mosaic was made; what the stages were told is in the configuration, which is an asset."""
+    fields: dict[str, Any] = {
+        "processing:version": version,
+        "processing:software": {_SOFTWARE: version},
+        "processing:lineage": _describe_lineage(scenes, stages),
+    }
+    if stages:
+        expression = "scenes"
+        for stage in stages:
+            expression = f"{stage}({expression})"
+        fields["processing:expression"] = {"format": _SOFTWARE, "expression": expression}
+    return fields
+
+
+def _describe_lineage(scenes: Sequence[Scene], stages: Sequence[str]) -> str:
+    how = f", made by {', '.join(stages)}" if stages else ""
+    unknown = sum(1 for scene in scenes if not (scene.provenance.start or scene.provenance.end))
+    if unknown == len(scenes):
+        time = "; no acquisition time is known, so that datetime is the time of processing"
+    else:
+        time = f"; the acquisition time of {_count(unknown, 'scene')} is unknown" if unknown else ""
+    return f"Mosaic of {_count(len(scenes), 'scene')}{how}{time}."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _describe_sensors(scenes: Sequence[Scene], grid: Grid, owned: Mapping[str, int] | None) -> dict[str, Any]:
+    """Describe sensors, sun and clouds as the scenes agree on them; the gsd is else the pixel size."""
+    fields = merge_properties(scenes, owned)
+    resolution = compute_resolution(grid)
+    return fields if "gsd" in fields or resolution is None else {**fields, "gsd": resolution}
+
+
+def _to_json(value: Any) -> Any:
+    """Turn records and numpy values into what JSON can hold; NaN and infinity become null."""
+    if isinstance(value, Mapping):
+        return {str(key): _to_json(member) for key, member in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _to_json(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_to_json(member) for member in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,323 @@
+"""The command line: every parameter is a flag, sources have their order, and errors have their exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from commands import keeping_process_state
+
+from processor.cli import commands as cli
+from processor.cli.commands import main
+from processor.cli.flags import read_config, spell_out
+from processor.config import Config, Parameter, iter_parameters, load_config, parse_value
+from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError
+from processor.version import read_version
+
+PARAMETERS = list(iter_parameters())
+
+
+@pytest.fixture(autouse=True)
+def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in [name for name in os.environ if name.startswith("MOSAIC_") or name == "SOURCE_DATE_EPOCH"]:
+        monkeypatch.delenv(name)
+    with keeping_process_state():
+        yield
+
+
+def read_flags(*flags: str, environment: dict[str, str] | None = None) -> Config:
+    options = cli._build_parser().parse_args(spell_out(["run", "in.json", "--output", "out", *flags]))
+    assert options.input == ["in.json"]
+    return read_config(options, environment=environment or {})
+
+
+def read_errors(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def example_of(parameter: Parameter) -> str:
+    return str((parameter.field.examples or [None])[0])
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.path)
+def test_every_parameter_is_a_flag_in_both_spellings_and_as_two_words_or_one(parameter: Parameter) -> None:
+    text = example_of(parameter)
+    expected = load_config(flags={parameter.path: parse_value(text)}, environment={})
+    flags = {f"--{parameter.path}", f"--{parameter.path.replace('_', '-')}"}
+    for flag in sorted(flags):
+        assert read_flags(flag, text) == expected
+        assert read_flags(f"{flag}={text}") == expected
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.path)
+def test_every_parameter_can_come_from_the_environment_and_a_flag_wins(parameter: Parameter) -> None:
+    variable = f"MOSAIC_{parameter.section.upper()}__{parameter.name.upper()}"
+    value = parse_value(example_of(parameter))
+    expected = load_config(flags={parameter.path: value}, environment={})
+    assert read_flags(environment={variable: example_of(parameter)}) == expected
+    default = yaml.safe_dump(parameter.field.default, default_flow_style=True).removesuffix("\n...\n").strip()
+    if parameter.field.default is not None:  # null means "not given here" in a file and in the environment
+        assert read_flags(f"--{parameter.path}={default}", environment={variable: example_of(parameter)}) == load_config(
+            flags={parameter.path: parameter.field.default}, environment={}
+        )
+
+
+def test_help_names_every_parameter_with_its_description(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", "--help"])
+    assert stopped.value.code == 0
+    words = " ".join(capsys.readouterr().out.split())
+    for parameter in PARAMETERS:
+        assert f"--{parameter.path} " in words
+        assert " ".join((parameter.field.description or "?").split()) in words
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_help_fits_the_terminal_and_begins_with_a_short_usage(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "usage: mosaic-processor run (INPUT ... | --api URL) --output DEST [options]"
+    prose = [line for line in lines if not line.lstrip().startswith("--")]  # the values of a flag are not broken
+    assert max(map(len, prose)) <= columns
+    assert "examples:" in lines
+    assert any(line.startswith("exit codes:") for line in lines)
+
+
+def test_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"mosaic-processor {read_version()}\n"
+
+
+def test_config_prints_a_sample_that_is_the_default_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config"]) == 0
+    document = yaml.safe_load(capsys.readouterr().out)
+    assert load_config(document=document, environment={}) == load_config(environment={})
+
+
+@pytest.mark.parametrize("word", ["", "=true", "=yes", "=on"])
+def test_a_boolean_flag_without_a_value_means_true(word: str) -> None:
+    assert read_flags(f"--shared.debug_logs{word}").shared.debug_logs
+
+
+def test_a_boolean_flag_takes_no_input_for_its_value() -> None:
+    options = cli._build_parser().parse_args(spell_out(["run", "--output", "out", "--shared.debug_logs", "a.tif", "b.tif"]))
+    assert options.input == ["a.tif", "b.tif"]
+    assert read_config(options, environment={}).shared.debug_logs
+    assert not read_flags("--shared.debug_logs", "False").shared.debug_logs
+
+
+@pytest.mark.parametrize("words", [("--memory", "2"), ("--memory=2",), ("--shared.memory", "2")])
+def test_memory_may_be_set_by_its_short_name(words: tuple[str, ...]) -> None:
+    options = cli._build_parser().parse_args(spell_out(["run", "in.json", "--output", "out", *words]))
+    assert read_config(options, {}).shared.memory == 2
+
+
+@pytest.mark.parametrize("text", ["-9999", "-3.4028234663852886e+38", "-1e38"])
+def test_a_value_may_be_negative(text: str) -> None:
+    assert read_flags("--shared.custom_nodata_value", text).shared.custom_nodata_value == float(text)
+
+
+@pytest.mark.parametrize("text", ["02", "on", "2024-01-01", "B04", "1.0"])
+def test_where_text_is_meant_a_number_is_text_too(text: str) -> None:
+    assert read_flags("--inputs.asset", text).inputs.asset == text
+
+
+def test_what_is_no_parameter_is_left_as_it_is() -> None:
+    assert spell_out(["run", "my-scene.tif", "--item-id", "a-b", "--shared.no-such", "x"]) == [
+        "run",
+        "my-scene.tif",
+        "--item-id",
+        "a-b",
+        "--shared.no-such",
+        "x",
+    ]
+    assert spell_out(["--", "--align-rasters.tap"]) == ["--", "--align-rasters.tap"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "COMMAND"),
+        (["run"], "--output"),
+        (["mosaic"], "invalid choice"),
+        (["run", "in.json", "--output", "o", "--overwrit"], "did you mean --overwrite?"),
+        (["run", "in.json", "--output", "o", "--shared.tile_thread", "2"], "did you mean --shared.tile_threads?"),
+        (["run", "in.json", "--output", "o", "--shared.cache"], "expected one argument"),
+        (["run", "in.json", "--output", "o", "--shared.cache", "lots"], "shared.cache = 'lots'"),
+        (["run", "in.json", "--output", "o", "--shared.window_size", "100"], "multiple of 16"),
+        (["run", "in.json", "--output", "o", "--item-id", "../up"], "not a safe file name"),
+        (["run", "in.json", "--output", "o", "--created", "tomorrow"], "--created 'tomorrow' is not a time"),
+        (["run", "in.json", "--output", "https://example.org/o"], "read only"),
+        (["run", "in.json", "--output", "ftp://example.org/o"], "not supported"),
+        (["run", "in.json", "--output", "/dev/null/o"], "is not a folder"),
+        (["run", "in.json", "--output", "o", "--config", "/nowhere.yaml"], "--config /nowhere.yaml"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_code_2_and_one_line_that_says_why(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    (line,) = read_errors(capsys)
+    assert (line["event"], line["level"], line["exit_code"]) == ("configuration-refused", "error", 2)
+    assert said in line["message"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "event"),
+    [
+        (ConfigError("bad option"), 2, "configuration-refused"),
+        (InputError("bad scene"), 13, "refused"),
+        (ExistsError("taken"), 13, "refused"),
+        (StorageError("no answer"), 1, "failed-for-now"),
+        (cli._Interrupted(signal.SIGINT), 130, "interrupted"),
+        (cli._Interrupted(signal.SIGTERM), 143, "interrupted"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
+)
+def test_each_kind_of_error_has_its_exit_code(
+    error: BaseException, code: int, event: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(options: object) -> int:
+        del options
+        raise error
+
+    monkeypatch.setattr(cli, "_print_config", fail)
+    assert main(["config"]) == code
+    (line,) = read_errors(capsys)
+    assert (line["event"], line["exit_code"]) == (event, code)
+    if isinstance(error, MosaicError):
+        assert line["message"] == str(error)
+        assert line["kind"] == type(error).__name__
+
+
+def test_an_error_that_nobody_expected_keeps_its_traceback_and_is_one_json_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(options: object) -> int:
+        del options
+        msg = "a bug"
+        raise ZeroDivisionError(msg)
+
+    monkeypatch.setattr(cli, "_print_config", fail)
+    with pytest.raises(ZeroDivisionError) as raised:
+        main(["config"])
+    sys.excepthook(raised.type, raised.value, raised.tb)
+    (line,) = read_errors(capsys)
+    assert line["event"] == "crashed"
+    assert "a bug" in line["traceback"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_and_those_that_follow_do_not_disturb_cleaning_up(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    cleaned = []
+
+    def command(options: object) -> int:
+        del options
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            cleaned.append(True)
+        return 0
+
+    monkeypatch.setattr(cli, "_print_config", command)
+    inherited = signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(number, inherited))  # a signal that was ignored would stay so
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    assert main(["config"]) == 128 + number
+    assert cleaned == [True]
+    assert number.name in read_errors(capsys)[0]["message"]
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_signal_that_was_ignored_before_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    def command(options: object) -> int:
+        del options
+        signal.raise_signal(signal.SIGHUP)
+        return 0
+
+    monkeypatch.setattr(cli, "_print_config", command)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert main(["config"]) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("given", "epoch", "expected"),
+    [
+        ("2026-01-31T12:00:00Z", None, "2026-01-31T12:00:00Z"),
+        ("2026-01-31T14:00:00+02:00", "0", "2026-01-31T12:00:00Z"),
+        ("2026-01-31T12:00:00", None, "2026-01-31T12:00:00Z"),
+        (None, "1769860800", "2026-01-31T12:00:00Z"),
+    ],
+)
+def test_the_time_of_creation_is_the_flag_or_the_environment_in_utc(
+    given: str | None, epoch: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if epoch is not None:
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    assert cli._find_created(given) == expected
+
+
+@pytest.mark.parametrize("epoch", ["soon", "1e3", "99999999999999999999"])
+def test_an_epoch_that_is_no_time_is_refused(epoch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    with pytest.raises(ConfigError, match="SOURCE_DATE_EPOCH"):
+        cli._find_created(None)
+
+
+def test_an_empty_epoch_means_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "")
+    assert cli._find_created(None) > "2020"
+
+
+def test_a_reader_that_has_gone_is_no_crash(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as gone:
+        monkeypatch.setattr("sys.stdout", gone)
+        assert main(["config"]) == 1
+    monkeypatch.undo()
+    (line,) = read_errors(capsys)
+    assert line["event"] == "output-unread"
+
+
+def test_on_a_terminal_places_are_listed_instead_of_the_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    from processor.execution import run as runs
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    assets = {"mosaic": {"href": "./mosaic.tif"}, "report_page": {"href": "./report.html"}}
+    outcome = runs.Outcome(
+        item={"id": "m", "assets": assets, "links": []}, folder="s3://bucket/m", already_done=False, findings=()
+    )
+    plan = SimpleNamespace(config=load_config(environment={}))
+    monkeypatch.setattr(runs, "prepare", lambda *_: runs.Prepared(plan=plan, digest="d", item_id="m", findings=()))  # type: ignore[arg-type]
+    monkeypatch.setattr(runs, "execute", lambda *_: outcome)
+    for stream, expected in (
+        (Terminal(), "item     s3://bucket/m/m.json\nmosaic   s3://bucket/m/mosaic.tif\nreport   s3://bucket/m/report.html\n"),
+        (io.StringIO(), json.dumps(outcome.item_collection) + "\n"),
+    ):
+        monkeypatch.setattr("sys.stdout", stream)
+        assert main(["run", "in.json", "--output", "s3://bucket"]) == 0
+        assert stream.getvalue() == expected

@@ -1,0 +1,676 @@
+"""The executor against a fake cluster, over HTTP, in the cluster's own time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes_fake import NAMESPACE, NEEDED_RIGHTS, Cluster, Fails, PodRun, Stuck, Works
+from kubernetes_server import TOKEN, Fault, Server, serve, write_kubeconfig
+
+from processor.config.sections import Kubernetes
+from processor.errors import ConfigError, InputError, MosaicError, TransientError
+from processor.execution.kubernetes.coordinator import JobsApi, PhaseJob, PhaseProgress, connect, run_phases
+
+RUN = "s3://bucket/mosaics/summer"
+RESUME = "mosaic-processor run items.json --output s3://bucket/mosaics --executor kubernetes"
+MIB = 2**20
+
+
+def phase(name: str, tasks: int = 7, shards: int = 7, **figures: int) -> PhaseJob:
+    values = {"memory_bytes": 512 * MIB, "scratch_bytes": 2048 * MIB, "deadline_seconds": 3600} | figures
+    return PhaseJob(phase=name, tasks=tasks, shards=shards, **values)
+
+
+PHASES = [phase("measure"), phase("solve", 1, 1), phase("render"), phase("assemble", 1, 1)]
+NAMES = [job.phase for job in PHASES]
+
+
+@dataclass(kw_only=True)
+class World:
+    """A cluster, a connection to it, and what a coordinator was told."""
+
+    server: Server
+    cluster: Cluster
+    kubeconfig: Path
+    told: list[PhaseProgress] = field(default_factory=list)
+
+    def connect(self, **pace: float) -> JobsApi:
+        return connect(None, {"KUBECONFIG": str(self.kubeconfig)}, replace(self.cluster.pace, **pace))
+
+    def run(
+        self,
+        jobs: list[PhaseJob] = PHASES,
+        settings: dict[str, Any] | None = None,
+        pace: dict[str, float] | None = None,
+        **more: Any,
+    ) -> None:
+        """Be a coordinator, from its start to its end."""
+        api = self.connect(**(pace or {}))
+        try:
+            run_phases(
+                jobs,
+                run_url=RUN,
+                settings=Kubernetes(**({"image": "mosaic:1"} | (settings or {}))),
+                api=api,
+                resume=RESUME,
+                environ={},
+                **({"on_progress": self.told.append} | more),
+            )
+        finally:
+            api.close()
+
+    def job(self, name: str) -> dict[str, Any]:
+        """The Job of a phase."""
+        (job,) = (job for job in self.cluster.jobs.values() if job["metadata"]["name"].endswith(f"-{name}"))
+        return job
+
+    def count_runs(self, name: str) -> dict[int, int]:
+        """How often each index of a phase ran."""
+        indexes = [run.index for run in self.cluster.runs if run.phase == name]
+        return {index: indexes.count(index) for index in sorted(set(indexes))}
+
+    def memory(self) -> list[str]:
+        return [_requests(manifest)["memory"] for manifest in self.cluster.created]
+
+
+def _requests(manifest: dict[str, Any]) -> dict[str, str]:
+    return dict(manifest["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"])
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    cluster = Cluster()
+    with serve(cluster) as server:
+        yield World(server=server, cluster=cluster, kubeconfig=write_kubeconfig(tmp_path / "config", server.url))
+
+
+def script(**ends: Any) -> Callable[[PodRun], Any]:
+    """Pods of a phase end as a list says, attempt by attempt, the last for all that follow; an index may have its own."""
+
+    def program(run: PodRun) -> Any:
+        plan = ends.get(f"{run.phase}_{run.index}", ends.get(run.phase, [Works()]))
+        return plan[min(run.attempt, len(plan) - 1)]
+
+    return program
+
+
+class Stopped(BaseException):
+    """A signal, as the command line makes one an exception."""
+
+
+def stop_in(name: str, done: int = 0) -> Callable[[PhaseProgress], None]:
+    """Stop the coordinator while pods of a phase are at work."""
+
+    def tell(progress: PhaseProgress) -> None:
+        if progress.phase == name and progress.active and progress.done >= done:
+            raise Stopped
+
+    return tell
+
+
+# ---- success
+
+
+def test_phases_are_done_one_after_the_other_and_each_shard_once(world: World) -> None:
+    world.run()
+    assert [run.phase for run in world.cluster.runs] == sorted((run.phase for run in world.cluster.runs), key=NAMES.index)
+    assert {name: world.count_runs(name) for name in NAMES} == {
+        job.phase: dict.fromkeys(range(job.shards), 1) for job in PHASES
+    }
+
+
+def test_exactly_the_documented_rights_are_used(world: World) -> None:
+    world.cluster.program = script(measure_3=[Fails(code=1)], solve=[Works()])
+    with pytest.raises(TransientError):
+        world.run()
+    world.cluster.program = script()
+    world.run(is_done=lambda _: False)
+    assert world.cluster.used == NEEDED_RIGHTS - {("get", "pods")}, "the coordinator's own pod is looked up only in a pod"
+
+
+def test_progress_rises_to_all_shards(world: World) -> None:
+    world.cluster.program = lambda run: Works(seconds=10.0 + run.index)
+    world.run([phase("measure")])
+    done = [told.done for told in world.told]
+    assert sorted(done) == done
+    assert set(done) == set(range(8))
+    assert world.told[-1] == PhaseProgress(phase="measure", job=world.told[0].job, shards=7, done=7, failed=0, active=0)
+
+
+def test_no_more_shards_than_tasks_or_than_asked_for(world: World) -> None:
+    world.run([phase("measure", tasks=3), phase("render", tasks=100, shards=50)], {"shards": 4})
+    assert [job["spec"]["completions"] for job in world.cluster.created] == [3, 4]
+
+
+def test_a_phase_without_tasks_or_with_all_results_is_skipped(world: World) -> None:
+    world.run([phase("measure"), phase("blocks", tasks=0), phase("render")], is_done=lambda job: job.phase == "measure")
+    assert [run.phase for run in world.cluster.runs] == ["render"] * 7
+
+
+# ---- failures of pods
+
+
+def test_only_the_shard_that_failed_is_repeated(world: World) -> None:
+    world.cluster.program = script(measure_3=[Fails(code=1), Fails(code=137), Works()])
+    world.run()
+    assert world.count_runs("measure") == {0: 1, 1: 1, 2: 1, 3: 3, 4: 1, 5: 1, 6: 1}
+    assert max(told.failed for told in world.told) == 0
+
+
+def test_preemption_is_no_failure_however_often_it_comes(world: World) -> None:
+    world.cluster.program = script(render=[*[Fails(code=13, disrupted=True)] * 20, Works()])
+    world.run(settings={"retries_per_index": 0})
+    assert world.count_runs("render") == dict.fromkeys(range(7), 21)
+
+
+def test_a_permanent_failure_names_shard_log_and_resuming_command(world: World) -> None:
+    log = '{"level": "info", "message": "read the plan"}\n' * 30
+    log += '{"level": "error", "event": "refused", "message": "scene ngi_3: band 2 is missing \\u001b[31m"}\nTraceback\n'
+    world.cluster.program = script(measure_3=[Fails(code=13, log=log)], measure=[Works(seconds=60)])
+    with pytest.raises(InputError) as caught:
+        world.run()
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith(f"measure failed: Job {NAMESPACE}/mosaic-")
+    assert lines[0].endswith("; failed shards 3 of 7")
+    assert "(shard 3) ended with exit code 13; its last lines:" in lines[1]
+    assert lines[-4] == "  | error: scene ngi_3: band 2 is missing  [31m"
+    assert lines[-3] == "  | Traceback"
+    assert len([line for line in lines if line.startswith("  | ")]) == 20
+    assert lines[-2].endswith(f"mosaic-processor task measure --run {RUN} --shards 7 --index 3")
+    assert lines[-1].endswith(f"what was done is kept; to resume: {RESUME}")
+    assert world.count_runs("measure")[3] == 1, "trying again is useless"
+    assert not world.count_runs("solve")
+
+
+def test_a_refused_configuration_is_an_error_of_usage(world: World) -> None:
+    world.cluster.program = script(solve=[Fails(code=2, log="no such option")])
+    with pytest.raises(ConfigError, match=r"(?s)solve failed.*exit code 2.*\| no such option.*configuration is mended"):
+        world.run()
+
+
+def test_a_shard_that_keeps_failing_ends_the_phase_and_a_rerun_resumes(world: World) -> None:
+    world.cluster.program = script(render_5=[Fails(code=1, log="s3 says 503")])
+    with pytest.raises(TransientError, match=r"(?s)MaxFailedIndexesExceeded.*failed shards 5 of 7.*\| s3 says 503"):
+        world.run()
+    assert world.count_runs("render")[5] == 5
+    before = dict(world.count_runs("measure"))
+    world.cluster.program = script()
+    world.run()
+    assert world.count_runs("measure") == before, "a phase that is done is not repeated"
+    assert world.count_runs("assemble") == {0: 1}
+
+
+def test_one_bad_shard_of_many_does_not_stop_the_others(world: World) -> None:
+    world.cluster.program = script(render_5=[Fails(code=1)])
+    with pytest.raises(TransientError, match=r"FailedIndexes.*failed shards 5 of 40"):
+        world.run([phase("render", tasks=40, shards=40)])
+    assert world.job("render")["status"]["completedIndexes"] == "0-4,6-39"
+
+
+def test_memory_is_raised_where_pods_are_killed_for_it(world: World) -> None:
+    killed = Fails(code=137, reason="OOMKilled")
+
+    def program(run: PodRun) -> Any:
+        return killed if run.phase == "render" and run.index == 2 and _requests(run.job)["memory"] != "2048Mi" else Works()
+
+    world.cluster.program = program
+    world.run([phase("render")])
+    assert world.memory() == ["512Mi", "1024Mi", "2048Mi"]
+    assert [_requests(job)["ephemeral-storage"] for job in world.cluster.created] == ["2304Mi", "4352Mi", "8448Mi"]
+
+
+def test_memory_is_not_raised_for_ever(world: World) -> None:
+    world.cluster.program = script(render=[Fails(code=137, reason="OOMKilled")])
+    with pytest.raises(TransientError, match=r"(?s)exit code 137, OOMKilled"):
+        world.run([phase("render")])
+    assert world.memory() == ["512Mi", "1024Mi", "2048Mi"]
+
+
+def test_a_restarted_coordinator_goes_on_from_raised_memory(world: World) -> None:
+    world.cluster.program = script(render=[Fails(code=137, reason="OOMKilled")])
+
+    def stop(progress: PhaseProgress) -> None:
+        if world.memory() == ["512Mi", "1024Mi"] and progress.active:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        world.run([phase("render")], on_progress=stop)
+    with pytest.raises(TransientError):
+        world.run([phase("render")])
+    assert world.memory() == ["512Mi", "1024Mi", "2048Mi"], "neither begun anew nor raised twice"
+
+
+def test_scratch_is_raised_where_pods_are_evicted_for_it(world: World) -> None:
+    evicted = Fails(code=137, pod_reason="Evicted")
+
+    def program(run: PodRun) -> Any:
+        volumes = run.job["spec"]["template"]["spec"]["volumes"]
+        return evicted if volumes[-1]["emptyDir"]["sizeLimit"] == "2048Mi" else Works()
+
+    world.cluster.program = program
+    world.run([phase("render")])
+    assert len(world.cluster.created) == 2
+
+
+def test_an_old_kill_for_memory_does_not_hide_what_failed(world: World) -> None:
+    world.cluster.program = script(
+        render_1=[Fails(code=137, reason="OOMKilled"), Works()], render_5=[Fails(code=1, log="no route")]
+    )
+    with pytest.raises(TransientError, match=r"(?s)shard 5\).*\| no route"):
+        world.run([phase("render")])
+    assert len(world.cluster.created) == 1
+
+
+def test_a_phase_that_outlives_its_deadline_fails_and_says_how_to_give_more(world: World) -> None:
+    world.cluster.program = script(measure=[Works(seconds=4000)])
+    with pytest.raises(TransientError, match=r"(?s)DeadlineExceeded.*--kubernetes.deadline"):
+        world.run()
+    assert world.cluster.clock() == pytest.approx(3600)
+
+
+def test_a_preempted_pod_does_not_hide_what_failed(world: World) -> None:
+    preempted = Fails(code=143, seconds=500, log="stopped", disrupted=True)
+    world.cluster.program = script(
+        measure_1=[preempted, Works(seconds=4000)], measure_2=[Fails(code=1, log="no route"), Works(seconds=4000)]
+    )
+    with pytest.raises(TransientError, match=r"(?s)DeadlineExceeded.*shard 2\).*\| no route"):
+        world.run()
+
+
+def test_a_log_that_is_gone_does_not_hide_the_failure(world: World) -> None:
+    world.cluster.program = script(measure_3=[Fails(code=13)])
+    world.server.faults.append(Fault(verb="get", resource="pods/log", kind="refuse", status=403, times=9, message="no logs"))
+    with pytest.raises(InputError, match=r"(?s)exit code 13.*no log:.*no logs"):
+        world.run()
+
+
+# ---- the coordinator is stopped, and comes back
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_restarted_coordinator_finds_the_job_that_runs(world: World, name: str) -> None:
+    with pytest.raises(Stopped):
+        world.run(on_progress=stop_in(name))
+    world.run()
+    assert {name: world.count_runs(name) for name in NAMES} == {
+        job.phase: dict.fromkeys(range(job.shards), 1) for job in PHASES
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_restarted_coordinator_finds_the_job_that_finished(world: World, name: str) -> None:
+    with pytest.raises(Stopped):
+        world.run(on_progress=stop_in(name))
+    world.cluster.sleep(600)
+    done = {job["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"] for job in world.cluster.jobs.values()}
+    world.run(is_done=lambda job: job.phase in done)
+    assert all(set(world.count_runs(name).values()) == {1} for name in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_restarted_coordinator_replaces_the_job_that_failed(world: World, name: str) -> None:
+    world.cluster.program = script(**{name: [Fails(code=1)]})
+    with pytest.raises(Stopped):
+        world.run(on_progress=stop_in(name))
+    world.cluster.sleep(1000)
+    assert world.job(name)["status"]["failedIndexes"]
+    world.cluster.program = script()
+    world.run()
+    assert [job["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"] for job in world.cluster.created] == [
+        *NAMES[: NAMES.index(name) + 1],
+        *NAMES[NAMES.index(name) :],
+    ]
+
+
+def test_a_job_that_succeeded_is_run_again_where_its_results_are_gone(world: World) -> None:
+    world.run([phase("measure")])
+    world.run([phase("measure")], is_done=lambda _: False)
+    assert world.count_runs("measure") == dict.fromkeys(range(7), 2)
+
+
+def test_a_job_that_was_made_otherwise_is_replaced(world: World) -> None:
+    with pytest.raises(Stopped):
+        world.run(on_progress=stop_in("measure"))
+    world.run([phase("measure")], {"image": "mosaic:2"})
+    assert [job["spec"]["template"]["spec"]["containers"][0]["image"] for job in world.cluster.created] == [
+        "mosaic:1",
+        "mosaic:2",
+    ]
+
+
+def test_another_runs_job_is_not_touched(world: World) -> None:
+    with pytest.raises(Stopped):
+        world.run(on_progress=stop_in("measure"))
+    world.job("measure")["metadata"]["annotations"]["mosaic-processor/run-url"] = "s3://bucket/other"
+    with pytest.raises(ConfigError, match="is not of this run"):
+        world.run()
+    assert len(world.cluster.jobs) == 1
+
+
+@pytest.mark.parametrize(("wish", "left"), [("leave", 1), ("delete", 0)])
+def test_what_is_left_behind_when_stopped_is_for_the_user_to_say(world: World, wish: str, left: int) -> None:
+    world.cluster.program = script(measure=[Works(seconds=1800)])
+    with pytest.raises(Stopped):
+        world.run(settings={"on_interrupt": wish}, on_progress=stop_in("measure"))
+    assert len(world.cluster.jobs) == left
+    assert bool(world.cluster.pods) == bool(left)
+
+
+def test_a_stopped_coordinator_does_not_wait_for_an_api_that_is_down(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.server.faults.append(Fault(verb="delete", resource="jobs", kind="refuse", times=99))
+    with pytest.raises(Stopped):
+        world.run(settings={"on_interrupt": "delete"}, on_progress=stop_in("measure"))
+    stopped = world.cluster.clock()
+    assert stopped < 10 + 4
+    assert f"kubectl -n {NAMESPACE} delete job mosaic-" in caplog.text
+
+
+# ---- what others do to a Job
+
+
+def test_a_job_that_somebody_deleted_is_made_again(world: World) -> None:
+    world.cluster.at(5, lambda: world.cluster.delete_job(world.job("measure")["metadata"]["name"]))
+    world.run()
+    assert world.count_runs("measure") == dict.fromkeys(range(7), 2)
+
+
+def test_a_job_that_is_deleted_again_and_again_is_given_up(world: World) -> None:
+    for moment in (5, 15, 25):
+        world.cluster.at(moment, lambda: world.cluster.delete_job(world.job("measure")["metadata"]["name"]))
+    world.cluster.program = script(measure=[Works(seconds=30)])
+    with pytest.raises(TransientError, match=r"deleted 3 times while it ran; to resume: mosaic-processor run"):
+        world.run()
+
+
+def test_a_job_that_is_being_deleted_is_waited_for(world: World) -> None:
+    world.cluster.program = script(measure=[Fails(code=1)])
+    with pytest.raises(TransientError):
+        world.run()
+    world.cluster.linger, world.cluster.program = 60, script()
+    world.run([phase("measure")])
+    assert len(world.cluster.created) == 2
+
+
+def test_a_job_that_never_goes_away_is_an_error(world: World) -> None:
+    world.cluster.program = script(measure=[Fails(code=1)])
+    with pytest.raises(TransientError):
+        world.run()
+    world.cluster.linger = 10_000
+    with pytest.raises(TransientError, match="was deleted but does not go away"):
+        world.run()
+
+
+def test_a_queue_may_take_its_time_and_the_deadline_counts_from_then(world: World) -> None:
+    world.cluster.at(3 * 3600, lambda: world.cluster.suspend(world.job("measure")["metadata"]["name"], suspended=False))
+    world.cluster.program = script(measure=[Works(seconds=3000)])
+    world.run([phase("measure")], {"queue": "mosaics"})
+    (created,) = world.cluster.created
+    assert created["spec"]["suspend"] is True
+    assert created["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "mosaics"
+    assert world.cluster.clock() == pytest.approx(3 * 3600 + 3000)
+
+
+def test_a_job_that_the_queue_takes_back_is_waited_for(world: World) -> None:
+    def turn(moment: float, *, suspended: bool) -> None:
+        world.cluster.at(moment, lambda: world.cluster.suspend(world.job("measure")["metadata"]["name"], suspended=suspended))
+
+    turn(10, suspended=False)
+    turn(500, suspended=True)
+    turn(9000, suspended=False)
+    world.cluster.program = script(measure=[Works(seconds=3000)])
+    world.run([phase("measure")], {"queue": "mosaics"})
+    assert world.cluster.clock() == pytest.approx(9000 + 3000)
+
+
+@pytest.mark.parametrize(("settings", "begin"), [({}, 0), ({"queue": "mosaics"}, 3 * 3600)])
+def test_a_job_that_outlives_its_own_deadline_is_not_waited_for_for_ever(
+    world: World, settings: dict[str, Any], begin: float
+) -> None:
+    world.cluster.ends_late_jobs = False
+    world.cluster.program = script(measure=[Works(seconds=1e9)])
+    if begin:
+        world.cluster.at(begin, lambda: world.cluster.suspend(world.job("measure")["metadata"]["name"], suspended=False))
+    with pytest.raises(TransientError, match="outlived its own deadline; to resume"):
+        world.run([phase("measure")], settings)
+    assert begin + 3600 < world.cluster.clock() <= begin + 3600 + 180 + 60
+
+
+def test_a_queue_that_never_admits_is_an_error_after_a_week(world: World) -> None:
+    with pytest.raises(TransientError, match="still suspended: its queue does not admit it; to resume"):
+        world.run([phase("measure")], {"queue": "mosaics"}, pace={"watch": 7200})
+    assert world.cluster.clock() == pytest.approx(7 * 86400, rel=0.01)
+
+
+# ---- pods that do not begin
+
+
+@pytest.mark.parametrize(
+    "stuck",
+    [
+        Stuck(reason="ImagePullBackOff", message='Back-off pulling image "mosaic:1"'),
+        Stuck(reason="Unschedulable", message="0/3 nodes are available: 3 Insufficient memory.", scheduled=False),
+        Stuck(reason="CreateContainerConfigError", message='secret "storage" not found'),
+    ],
+)
+def test_pods_that_wait_are_explained_at_once_and_again_at_the_deadline(
+    world: World, stuck: Stuck, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.cluster.program = script(measure=[stuck])
+    with pytest.raises(TransientError) as caught:
+        world.run()
+    told = f"7 of 7 pending pods wait: {stuck.reason}: {stuck.message}"
+    assert f"it had no more time ({told})" in str(caught.value)
+    assert [record.getMessage() for record in caplog.records if told in record.getMessage()] == [
+        f"{world.told[0].job}: {told}"
+    ], "once, not with each watch"
+
+
+def test_pods_that_cannot_be_created_are_explained(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.cluster.can_start = False
+    with pytest.raises(TransientError, match="no pod could be created: is there a service account mosaic-worker"):
+        world.run()
+    assert caplog.text.count("no pod could be created") == 1
+
+
+def test_the_pause_before_a_shard_is_repeated_is_not_taken_for_a_quota(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.cluster.program = script(solve=[Fails(code=1), Fails(code=1), Fails(code=1), Fails(code=1), Works()])
+    world.run()
+    assert "no pod could be created" not in caplog.text
+
+
+# ---- the network, and the API
+
+
+def test_watches_that_expire_are_begun_anew(world: World) -> None:
+    world.cluster.program = script(measure=[Works(seconds=600)])
+    world.server.faults.append(Fault(verb="watch", resource="jobs", kind="expire", times=5))
+    for moment in (100, 300, 500):
+        world.cluster.at(moment, world.cluster.forget_history)
+    world.run()
+    assert world.count_runs("measure") == dict.fromkeys(range(7), 1)
+
+
+@pytest.mark.parametrize("kind", ["cut", "lose", "refuse"])
+def test_watches_that_break_are_begun_anew(world: World, kind: Any) -> None:
+    world.cluster.program = script(measure=[Works(seconds=600)])
+    world.server.faults.append(Fault(verb="watch", resource="jobs", kind=kind, times=20))
+    world.run()
+    assert world.count_runs("measure") == dict.fromkeys(range(7), 1)
+    assert world.server.asked.count(("watch", "jobs")) < 60, "an API in trouble is not asked without pause"
+
+
+@pytest.mark.parametrize("kind", ["lose", "lose-answer", "refuse"])
+@pytest.mark.parametrize(("verb", "resource"), sorted(NEEDED_RIGHTS - {("watch", "jobs"), ("get", "pods")}))
+def test_requests_that_fail_for_now_are_repeated_and_nothing_is_done_twice(
+    world: World, verb: str, resource: str, kind: Any
+) -> None:
+    world.cluster.program = script(measure_3=[Fails(code=1)])
+    with pytest.raises(TransientError, match="failed shards 3"):
+        world.run()
+    world.cluster.program = script(measure_3=[Stuck(reason="ImagePullBackOff", message="no such image")])
+    world.server.faults.append(Fault(verb=verb, resource=resource, kind=kind, times=3))
+    with pytest.raises(TransientError, match="DeadlineExceeded"):
+        world.run()
+    assert len(world.cluster.created) == 2
+
+
+def test_an_api_that_asks_for_patience_gets_it(world: World) -> None:
+    world.server.faults.append(Fault(verb="create", resource="jobs", kind="refuse", status=429, retry_after=20, times=2))
+    world.run([phase("solve", 1, 1)])
+    assert world.cluster.clock() == pytest.approx(20 + 20 + 10)
+
+
+def test_an_api_that_stays_down_is_a_transient_failure_and_is_told_of(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.server.faults.append(Fault(verb="get", resource="jobs", kind="refuse", status=500, times=10_000))
+    with pytest.raises(TransientError, match=r"kept failing for 900 s \(get jobs mosaic-.*\): 500 the server is down for now"):
+        world.run()
+    assert 800 < world.cluster.clock() <= 900
+    assert "failed for now" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource"), sorted(NEEDED_RIGHTS - {("watch", "jobs"), ("get", "pods"), ("get", "pods/log")})
+)
+def test_a_missing_right_is_named(world: World, verb: str, resource: str) -> None:
+    world.cluster.program = script(measure_3=[Fails(code=1)])
+    if verb == "delete":
+        with pytest.raises(TransientError):
+            world.run()
+    world.cluster.rights.remove((verb, resource))
+    with pytest.raises(ConfigError, match=rf"refused to {verb} {resource}.*needs the right to {verb} {resource}"):
+        world.run()
+
+
+def test_a_right_that_comes_a_moment_later_is_waited_for(world: World) -> None:
+    world.cluster.rights.remove(("create", "jobs"))
+    world.cluster.at(2, lambda: world.cluster.rights.add(("create", "jobs")))
+    world.run()
+
+
+def test_a_quota_that_is_used_up_is_waited_for(world: World) -> None:
+    told = 'jobs.batch "x" is forbidden: exceeded quota: jobs, requested: 1, used: 5, limited: 5'
+    world.server.faults.append(Fault(verb="create", resource="jobs", kind="refuse", status=403, message=told, times=8))
+    world.run([phase("measure")])
+    assert len(world.cluster.created) == 1
+
+
+def test_a_namespace_that_is_not_there_is_named_at_once(world: World) -> None:
+    api = world.connect()
+    api.namespace = "elsewhere"
+    with pytest.raises(ConfigError, match=r"refused to create jobs .* in namespace elsewhere"):
+        run_phases(PHASES, run_url=RUN, settings=Kubernetes(image="mosaic:1"), api=api, environ={})
+    api.close()
+    assert world.cluster.clock() == 0
+
+
+def test_a_token_that_does_not_count_is_an_error_that_does_not_tell_it(world: World) -> None:
+    write_kubeconfig(world.kubeconfig, world.server.url, token="stale-" + TOKEN)
+    with pytest.raises(ConfigError, match="401 Unauthorized") as caught:
+        world.run()
+    assert TOKEN not in str(caught.value)
+
+
+def test_a_job_that_the_api_finds_invalid_is_refused(world: World) -> None:
+    with pytest.raises(ConfigError, match=r"422 .*is invalid"):
+        world.run([phase("Not_A_Label")])
+
+
+# ---- connecting
+
+
+def test_without_a_cluster_the_error_says_what_to_set(tmp_path: Path, world: World) -> None:
+    with pytest.raises(ConfigError, match=r"no Kubernetes cluster to run in: .*set KUBECONFIG"):
+        connect(None, {"KUBECONFIG": str(tmp_path / "absent")}, world.cluster.pace)
+
+
+def test_in_a_pod_without_a_token_the_error_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
+    with pytest.raises(ConfigError, match=r"no Kubernetes cluster to run in: .*a service account"):
+        connect(None, {"KUBERNETES_SERVICE_HOST": "127.0.0.1"}, world.cluster.pace)
+
+
+@pytest.mark.parametrize(("wish", "expected"), [(None, NAMESPACE), ("elsewhere", "elsewhere")])
+def test_the_namespace_is_the_kubeconfigs_unless_another_is_asked_for(world: World, wish: str | None, expected: str) -> None:
+    api = connect(wish, {"KUBECONFIG": str(world.kubeconfig)}, world.cluster.pace)
+    api.close()
+    assert api.namespace == expected
+
+
+def test_without_the_extra_the_error_says_how_to_install_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "kubernetes", None)
+    with pytest.raises(ConfigError, match=r"pip install 'mosaic-processor\[kubernetes\]'"):
+        connect(None, {}, world.cluster.pace)
+
+
+def test_outside_of_a_pod_an_image_is_needed(world: World) -> None:
+    with pytest.raises(ConfigError, match=r"--kubernetes\.image"):
+        world.run(settings={"image": None})
+
+
+def test_errors_are_of_this_project_whatever_the_api_says(world: World) -> None:
+    world.server.faults.append(Fault(verb="create", resource="jobs", kind="refuse", status=418, message="a\nteapot"))
+    with pytest.raises(MosaicError, match="a teapot"):
+        world.run()
+
+
+# ---- in a pod
+
+
+def _be_in_a_pod(world: World) -> dict[str, str]:
+    """Put a coordinator's Job and pod there; what its environment says."""
+    container = {
+        "name": "mosaic",
+        "image": "registry.example.org/mosaic:3",
+        "env": [
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "MOSAIC_KUBERNETES__QUEUE", "value": "q"},
+            {"name": "AWS_REGION", "value": "eu-central-1"},
+        ],
+        "envFrom": [{"secretRef": {"name": "storage", "optional": True}}],
+    }
+    template = {"metadata": {"labels": {"team": "maps", "job-name": "x"}}, "spec": {"containers": [container]}}
+    coordinator = {"metadata": {"name": "coordinator", "uid": "u1"}, "spec": {"template": template}}
+    world.cluster.jobs["coordinator"] = coordinator
+    owners = [{"apiVersion": "batch/v1", "kind": "Job", "name": "coordinator", "uid": "u1"}]
+    world.cluster.add_pod({"metadata": {"name": "coordinator-abc", "uid": "u2", "labels": {}, "ownerReferences": owners}})
+    return {"POD_NAME": "coordinator-abc", "POD_NAMESPACE": NAMESPACE}
+
+
+def _run_in_pod(world: World, environ: dict[str, str]) -> None:
+    api = world.connect()
+    try:
+        run_phases(PHASES, run_url=RUN, settings=Kubernetes(), api=api, environ=environ, on_progress=world.told.append)
+    finally:
+        api.close()
+
+
+def test_workers_take_over_image_secrets_and_owner_from_the_coordinator(world: World) -> None:
+    _run_in_pod(world, _be_in_a_pod(world))
+    job = world.cluster.created[0]
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == "registry.example.org/mosaic:3"
+    assert container["envFrom"] == [{"secretRef": {"name": "storage", "optional": True}}]
+    names = [entry["name"] for entry in container["env"]]
+    assert "AWS_REGION" in names
+    assert not {"POD_NAME", "MOSAIC_KUBERNETES__QUEUE"} & set(names)
+    assert job["metadata"]["ownerReferences"] == [{"apiVersion": "batch/v1", "kind": "Job", "name": "coordinator", "uid": "u1"}]
+    assert job["spec"]["template"]["metadata"]["labels"]["team"] == "maps"
+    assert world.cluster.used >= NEEDED_RIGHTS - {("delete", "jobs"), ("list", "pods"), ("get", "pods/log")}
+
+
+def test_a_coordinator_whose_pod_is_not_found_is_told_so(world: World) -> None:
+    with pytest.raises(ConfigError, match=r"no pod other .* POD_NAME and POD_NAMESPACE must name"):
+        _run_in_pod(world, {"POD_NAME": "other", "POD_NAMESPACE": NAMESPACE})
+
+
+def test_nothing_of_a_token_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    world.server.faults.append(Fault(verb="get", resource="jobs", kind="refuse", status=500, times=3))
+    world.run([phase("measure")])
+    assert TOKEN not in caplog.text

@@ -1,0 +1,226 @@
+"""Where the user wants files to be: names that settings stand for, and those that are refused before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rasterio.crs import CRS
+
+from processor.config import Config, load_config
+from processor.errors import ConfigError
+from processor.model import Artifact, Band, Grid, Scene, Source
+from processor.publish.artifacts import Product
+from processor.publish.output_paths import Copy, check_places, find_kept_stages, make_copies, place_images
+
+UTM = CRS.from_epsg(32633).to_wkt()
+HERE = Path.cwd()
+
+
+def make_scene(name: str, priority: int) -> Scene:
+    return Scene(
+        name=name,
+        priority=priority,
+        grid=Grid(crs=UTM, left=0, top=0, pixel_width=1, pixel_height=1, width=10, height=10),
+        bands=(Band(name="a"),),
+        dtype="uint8",
+        source=Source(
+            href=f"/data/scenes/{name}.tif",
+            asset=None,
+            band_indexes=(1,),
+            validity="all",
+            nodata=None,
+            block_height=10,
+            block_width=10,
+            overviews=(),
+        ),
+    )
+
+
+#: In name order, as everywhere; the input order is b, a.
+SCENES = (make_scene("a", 1), make_scene("b", 0))
+
+
+def load(flags: dict[str, Any]) -> Config:
+    return load_config(flags=flags, environment={})
+
+
+def place(setting: Any) -> dict[str, str]:
+    return place_images(setting, SCENES, parameter="align_rasters.output_images")
+
+
+# Rasters of a stage
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("/out/aligned", {"a": "/out/aligned/a.tif", "b": "/out/aligned/b.tif"}),
+        ("/out/aligned/", {"a": "/out/aligned/a.tif", "b": "/out/aligned/b.tif"}),
+        ("aligned", {"a": f"{HERE}/aligned/a.tif", "b": f"{HERE}/aligned/b.tif"}),
+        ("s3://bucket/aligned", {"a": "s3://bucket/aligned/a.tif", "b": "s3://bucket/aligned/b.tif"}),
+        ("/out/v1.2", {"a": "/out/v1.2/a.tif", "b": "/out/v1.2/b.tif"}),
+        ("/out/$_Global.tif", {"a": "/out/a_Global.tif", "b": "/out/b_Global.tif"}),
+        ("/out/$/of_$.TIFF", {"a": "/out/a/of_a.TIFF", "b": "/out/b/of_b.TIFF"}),
+        ("s3://bucket/$.tif", {"a": "s3://bucket/a.tif", "b": "s3://bucket/b.tif"}),
+        (("/out/first.tif", "second.tif"), {"b": "/out/first.tif", "a": f"{HERE}/second.tif"}),
+    ],
+)
+def test_a_folder_a_template_and_a_list_in_input_order_name_a_file_a_scene(setting: Any, expected: dict[str, str]) -> None:
+    assert place(setting) == expected
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        (("/out/first.tif",), "1 files for 2 scenes; give one for each, in input order"),
+        (("/out/x.tif", "/out/x.tif"), "two scenes would be written to one file"),
+        (("/out/x.tif", "/out/y.jpg"), "/out/y.jpg is to be a GeoTIFF"),
+        ("/out/x.tif", "is one file for 2 scenes; put a $"),
+        ("/out/$", "/out/b is to be a GeoTIFF, so its name must end in .tif"),
+        ("/out/$.png", "must end in .tif"),
+    ],
+)
+def test_what_does_not_fit_the_scenes_is_refused_by_name(setting: Any, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        place(setting)
+    assert str(caught.value).startswith("align_rasters.output_images")
+    assert words in str(caught.value)
+
+
+def test_a_single_scene_may_have_a_single_file() -> None:
+    assert place_images("/out/x.tif", SCENES[:1], parameter="p") == {"a": "/out/x.tif"}
+
+
+# Which stages are kept
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({}, []),
+        ({"output.artifacts": "full"}, ["global_regression", "local_block_adjustment", "align_rasters", "mask_rasters"]),
+        (
+            {"output.artifacts": "full", "methods.align_method": None},
+            ["global_regression", "local_block_adjustment", "mask_rasters"],
+        ),
+        ({"align_rasters.output_images": "s3://bucket/x"}, ["align_rasters"]),
+        ({"align_rasters.output_images": "s3://bucket/x", "methods.align_method": None}, []),
+        ({"methods.merge_method": None}, ["mask_rasters"]),
+        ({"methods.merge_method": None, "methods.clip_method": None}, ["align_rasters"]),
+        (
+            {"methods.merge_method": None, "global_regression.output_images": "s3://bucket/x"},
+            ["global_regression", "mask_rasters"],
+        ),
+    ],
+)
+def test_stages_are_kept_that_are_on_and_asked_for_and_the_last_without_merging(
+    flags: dict[str, Any], expected: list[str]
+) -> None:
+    assert [kept.stage for kept in find_kept_stages(load(flags), SCENES)] == expected
+
+
+def test_a_kept_stage_knows_its_place_or_goes_beside_the_item() -> None:
+    flags = {"output.artifacts": "full", "align_rasters.output_images": "s3://bucket/x"}
+    urls = {kept.stage: kept.urls for kept in find_kept_stages(load(flags), SCENES)}
+    assert urls["align_rasters"] == {"a": "s3://bucket/x/a.tif", "b": "s3://bucket/x/b.tif"}
+    assert {stage for stage, places in urls.items() if places is None} == set(urls) - {"align_rasters"}
+
+
+# Places that would be lost
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (
+            {"global_regression.output_images": "s3://bucket", "align_rasters.output_images": "s3://bucket/"},
+            "align_rasters.output_images: s3://bucket/b.tif is the place of global_regression.output_images too",
+        ),
+        (
+            {"global_regression.output_images": f"{HERE}/x/$.tif", "mask_rasters.output_images": f"{HERE}/y/../x"},
+            f"mask_rasters.output_images: {HERE}/y/../x/b.tif is the place of global_regression.output_images too",
+        ),
+        (
+            {"mask_rasters.output_images": "/data/scenes"},
+            "mask_rasters.output_images: /data/scenes/b.tif is the place of scene b too, which would be lost",
+        ),
+        ({"global_regression.save_adjustments": "/data/scenes/b.tif"}, "is the place of scene b too"),
+        (
+            {"local_block_adjustment.save_block_maps": ["s3://bucket/a.tif", "s3://bucket/$.tif"]},
+            "s3://bucket/a.tif is the place of local_block_adjustment.save_block_maps too",
+        ),
+        (
+            {
+                "voronoi_center_seamline.output_mask": "s3://bucket/x.gpkg",
+                "voronoi_center_seamline.debug_vectors_path": "s3://bucket/x.gpkg",
+            },
+            "debug_vectors_path: s3://bucket/x.gpkg is the place of voronoi_center_seamline.output_mask too",
+        ),
+        ({"align_rasters.output_images": "https://host/$.tif"}, "align_rasters.output_images: https://host/b.tif is read only"),
+        ({"global_regression.save_adjustments": "ftp://host/a.json"}, "'ftp' is not supported"),
+        ({"global_regression.save_adjustments": f"{__file__}/a.json"}, "is not a folder that can be"),
+        ({"voronoi_center_seamline.output_mask": "x.shp"}, "must end in .gpkg"),
+    ],
+)
+def test_a_place_of_two_files_or_of_a_scene_and_one_that_cannot_be_written_are_refused(
+    flags: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_kept_stages(load(flags), SCENES)
+    assert words in str(caught.value)
+
+
+def test_the_mosaic_may_not_replace_a_scene() -> None:
+    check_places(load({}), SCENES, mosaic_url="mosaic.tif")
+    with pytest.raises(ConfigError, match=r"shared_output_image_path: /data/scenes/\./b\.tif is the place of scene b too"):
+        check_places(load({}), SCENES, mosaic_url="/data/scenes/./b.tif")
+    check_places(load({"methods.merge_method": None}), SCENES, mosaic_url="/data/scenes/b.tif")  # none is made
+
+
+def test_places_of_stages_that_are_off_do_not_count() -> None:
+    flags: dict[str, Any] = {
+        "global_regression.output_images": "/data/scenes",
+        "global_regression.save_adjustments": "/data/scenes/b.tif",
+        "methods.matching_global_method": None,
+        "voronoi_center_seamline.output_mask": "s3://bucket/x.gpkg",
+        "voronoi_center_seamline.debug_vectors_path": "s3://bucket/x.gpkg",
+        "methods.seamline_method": None,
+        "methods.clip_method": None,
+    }
+    check_places(load(flags), SCENES)
+
+
+# Copies
+
+
+def make_product(key: str) -> Product:
+    artifact = Artifact(key=key, path=f"{key}.x", media_type="x", title="x", roles=("x",), size=1, sha256="0" * 64)
+    return Product(artifact=artifact, file=Path(f"{key}.x"))
+
+
+KEYS = ("adjustments", "block_map_reference", "block_map_local_a", "block_map_local_b", "seamlines", "mosaic")
+
+
+def test_copies_are_made_of_what_the_user_wants_elsewhere() -> None:
+    flags = {
+        "global_regression.save_adjustments": "s3://bucket/a.json",
+        "local_block_adjustment.save_block_maps": ["/out/r.tif", "/out/$_Local.tif"],
+        "voronoi_center_seamline.output_mask": "cells.gpkg",
+    }
+    copies = make_copies(load(flags), [make_product(key) for key in KEYS])
+    assert {copy.url: copy.file.stem for copy in copies} == {
+        "s3://bucket/a.json": "adjustments",
+        "/out/r.tif": "block_map_reference",
+        "/out/a_Local.tif": "block_map_local_a",
+        "/out/b_Local.tif": "block_map_local_b",
+        f"{HERE}/cells.gpkg": "seamlines",
+    }
+    assert all(isinstance(copy, Copy) for copy in copies)
+
+
+def test_no_copy_is_made_that_nobody_wants_or_of_what_there_is_not() -> None:
+    assert make_copies(load({}), [make_product(key) for key in KEYS]) == ()
+    flags = {"global_regression.save_adjustments": "/out/a.json", "voronoi_center_seamline.output_mask": "/out/c.gpkg"}
+    assert make_copies(load(flags), [make_product("mosaic")]) == ()

@@ -1,0 +1,126 @@
+"""Scenes' names within other names: never a bare substring."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.errors import ConfigError, InputError
+from processor.scenes.names import SceneNames, choose_scenes, find_scene, is_named, match_scenes
+
+TEXTS = st.text(alphabet="ab1_- é", max_size=12)
+Setting = tuple[Literal["include", "exclude"], list[str]]
+NAMES = st.text(alphabet="ab1_-", min_size=1, max_size=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "scene", "expected"),
+    [
+        ("ngi_1", "ngi_1", True),
+        ("block_map_local_ngi_1_Global", "ngi_1", True),
+        ("local_ngi_10", "ngi_1", False),
+        ("local_ngi_10, ngi_1", "ngi_1", True),
+        ("sngi_1", "ngi_1", False),
+        ("ngi_1b", "ngi_1", False),
+        ("NGI_1", "ngi_1", False),
+        ("/data/ngi_1.tif", "ngi_1", True),
+        ("égi", "gi", False),  # a letter is a letter in every script
+        ("a.b", "a.b", True),
+        ("axb", "a.b", False),
+        ("x(1)", "(1)", False),  # the name begins with a character that ends words, but stands right behind a letter
+        ("x (1)", "(1)", True),
+        ("", "a", False),
+    ],
+)
+def test_a_name_counts_where_no_letter_or_digit_is_beside_it(text: str, scene: str, expected: bool) -> None:
+    assert is_named(text, scene) is expected
+    assert find_scene(text, [scene]) == (scene if expected else None)
+
+
+@given(TEXTS, NAMES)
+def test_one_name_is_found_exactly_where_the_rule_as_a_pattern_finds_it(text: str, scene: str) -> None:
+    pattern = rf"(?<![^\W_]){re.escape(scene)}(?![^\W_])"
+    assert is_named(text, scene) == (re.search(pattern, text) is not None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("s_1", ("s_1",)),
+        ("s_1_2", ("s_1_2",)),  # not s_1, which is part of it
+        ("s_1, s_1_2", ("s_1", "s_1_2")),  # s_1 on its own too
+        ("s_1_2 and s_3", ("s_1_2", "s_3")),
+        ("s_1_22", ("s_1",)),
+        ("s_4", ()),
+    ],
+)
+def test_the_longer_name_is_meant_where_one_is_part_of_another(text: str, expected: tuple[str, ...]) -> None:
+    assert SceneNames(["s_1", "s_1_2", "s_3"]).find_all(text) == expected
+    assert find_scene(text, ["s_3", "s_1_2", "s_1"]) == max(expected, key=len, default=None)
+
+
+@given(TEXTS, st.sets(NAMES, min_size=1, max_size=5))
+def test_every_scene_that_is_found_is_named_and_the_others_are_within_longer_ones(text: str, scenes: set[str]) -> None:
+    found = SceneNames(scenes).find_all(text)
+    assert list(found) == sorted(set(found))
+    for scene in scenes:
+        if scene in found:
+            assert is_named(text, scene)
+        elif is_named(text, scene):
+            assert any(scene in other and len(other) > len(scene) for other in found)
+
+
+def test_ten_thousand_names_are_looked_for_in_ten_thousand_texts_in_seconds() -> None:
+    names = SceneNames(f"scene_{i}_{i % 7}" for i in range(10_000))
+    start = time.process_time()
+    assert all(names.find_all(f"mask of scene_{i}_{i % 7} (cloud)") == (f"scene_{i}_{i % 7}",) for i in range(10_000))
+    assert time.process_time() - start < 20  # 0.2 s measured; comparing each with each takes minutes
+
+
+def test_texts_are_matched_with_the_scenes_that_they_name() -> None:
+    texts = ["local_ngi_1_Global", "local_ngi_10_Global", "local_ngi_99_Global"]
+    assert match_scenes(texts, ["ngi_1", "ngi_10", "ngi_2"], what="block maps") == {
+        "ngi_1": "local_ngi_1_Global",
+        "ngi_10": "local_ngi_10_Global",
+    }
+
+
+def test_two_texts_for_one_scene_are_refused_by_name() -> None:
+    with pytest.raises(InputError, match="scene a: two block maps name it, new_a and old_a; leave one out"):
+        match_scenes(["old_a", "new_a"], ["a", "b"], what="block maps")
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        (("include", ["b"]), {"b"}),
+        (("include", ["b.tif", "/data/a.tif", "b"]), {"a", "b"}),
+        (("include", ["c.2024"]), {"c.2024"}),  # a name, though it looks like a file's
+        (("include", ["s3://bucket/c.2024.tif"]), {"c.2024"}),
+        (("exclude", ["b"]), {"a", "c.2024"}),
+        (("exclude", []), {"a", "b", "c.2024"}),
+    ],
+)
+def test_scenes_are_chosen_by_name_or_file(setting: Setting, expected: set[str]) -> None:
+    assert set(choose_scenes(setting, ["a", "b", "c.2024"], parameter="p") or ()) == expected
+
+
+def test_without_a_setting_nothing_is_chosen() -> None:
+    assert choose_scenes(None, ["a"], parameter="p") is None
+
+
+@pytest.mark.parametrize("choice", ["include", "exclude"])
+def test_a_name_of_no_scene_is_refused_with_those_that_there_are(choice: Literal["include", "exclude"]) -> None:
+    with pytest.raises(ConfigError, match=r"^p: 'a1', 'd\.tif' names no scene; the scenes are a, a10, b$"):
+        choose_scenes((choice, ["d.tif", "a", "a1"]), ["b", "a10", "a"], parameter="p")
+
+
+@pytest.mark.parametrize("setting", [("include", []), ("exclude", ["a", "b"])])
+def test_a_choice_that_leaves_no_scene_is_refused(setting: Setting) -> None:
+    with pytest.raises(ConfigError, match=r"^p = .* leaves no scene; the scenes are a, b$"):
+        choose_scenes(setting, ["a", "b"], parameter="p")

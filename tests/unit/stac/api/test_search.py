@@ -1,0 +1,306 @@
+"""Searches, on an API that answers as real ones do, and as they should not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from stac_api import CORE, JSON, SEARCH, SORT, FakeApi, Said, make_item, make_search_link, run_api
+
+from processor.errors import ConfigError, InputError, StorageError
+from stac.api import search as module
+from stac.api.request import SearchRequest
+from stac.api.search import Found, search_items
+from stac.api.session import Patience
+
+TOKEN = "a-token-that-must-not-leak"  # noqa: S105
+
+
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    with run_api() as api:
+        for number in range(5):
+            name = f"s{number}"
+            api.items[name] = make_item(name, time=f"2024-06-0{number + 1}T00:00:00Z", properties={"eo:cloud_cover": -number})
+        yield api
+
+
+@pytest.fixture(autouse=True)
+def _no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STAC_API_TOKEN", raising=False)
+
+
+PAUSES: list[float] = []
+
+
+def search(api: FakeApi | str, *, max_scenes: int = 100, retries: int = 2, **conditions: Any) -> Found:
+    PAUSES.clear()
+    patience = Patience(retries=retries, timeout=5, sleep=PAUSES.append, draw=lambda: 0.5)
+    request = SearchRequest(api=api if isinstance(api, str) else api.url, **conditions)
+    return search_items(request, max_scenes=max_scenes, patience=patience)
+
+
+def list_names(found: Found) -> list[str]:
+    return [feature["id"] for feature in found.document["features"]]
+
+
+def test_every_page_is_read_and_items_are_in_order_of_time(api: FakeApi) -> None:
+    api.items = dict(reversed(api.items.items()))
+    found = search(api)
+    assert list_names(found) == ["s0", "s1", "s2", "s3", "s4"]
+    assert found.findings == ()
+    assert found.bases[0] == f"{api.url}/collections/scenes/items/s0"
+    assert len([asked for asked in api.asked if asked.path == "/search"]) == 3
+
+
+def test_the_answers_order_does_not_matter_but_that_of_sortby_does(api: FakeApi) -> None:
+    assert list_names(search(api, sortby=("properties.eo:cloud_cover",))) == ["s4", "s3", "s2", "s1", "s0"]
+    assert list_names(search(api, sortby=("-properties.eo:cloud_cover",))) == ["s0", "s1", "s2", "s3", "s4"]
+    assert list_names(search(api, sortby=("-id",))) == ["s4", "s3", "s2", "s1", "s0"]
+    sent = [asked.body["sortby"] for asked in api.asked if asked.path == "/search"]
+    assert {"field": "id", "direction": "desc"} in sent[-1]
+
+
+def test_conditions_are_sent_as_they_are(api: FakeApi) -> None:
+    polygon = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}
+    search(api, collections=("a", "b"), ids=("x",), datetime="2024-06-01/..", intersects=polygon)
+    body = next(asked.body for asked in api.asked if asked.path == "/search")
+    assert body["collections"] == ["a", "b"]
+    assert body["ids"] == ["x"]
+    assert body["datetime"] == "2024-06-01T00:00:00Z/.."
+    assert body["intersects"] == polygon
+    search(api, bbox=(170.0, -10.0, -170.0, 10.0))
+    assert [asked.body for asked in api.asked if asked.path == "/search"][-1]["bbox"] == [170.0, -10.0, -170.0, 10.0]
+
+
+def test_cql2_goes_as_text_by_get_and_as_json_by_post(api: FakeApi) -> None:
+    search(api, filter="eo:cloud_cover < 10")
+    asked = next(asked for asked in api.asked if asked.path == "/search")
+    assert (asked.method, asked.query["filter"], asked.query["filter-lang"]) == ("GET", ["eo:cloud_cover < 10"], ["cql2-text"])
+    expression = {"op": "<", "args": [{"property": "eo:cloud_cover"}, 10]}
+    search(api, filter=expression)
+    asked = [asked for asked in api.asked if asked.path == "/search"][-1]
+    assert (asked.method, asked.body["filter"], asked.body["filter-lang"]) == ("POST", expression, "cql2-json")
+
+
+def test_what_is_left_out_is_said(api: FakeApi) -> None:
+    found = search(api, max_items=3)
+    assert list_names(found) == ["s0", "s1", "s2"]
+    (finding,) = found.findings
+    assert (finding.severity, finding.code) == ("warning", "search-has-more")
+    assert "5 Items, of which 3 were taken" in finding.message
+    assert search(api, max_items=5).findings == ()
+    assert list_names(search(api, max_scenes=2)) == ["s0", "s1"]
+
+
+def test_an_item_that_comes_twice_is_taken_once_and_one_of_another_collection_is_another(api: FakeApi) -> None:
+    other = make_item("s0", collection="others")
+    api.say(
+        "POST", "/search", Said(body={"type": "FeatureCollection", "features": [other, other, api.items["s0"]], "links": []})
+    )
+    assert [(feature["collection"], feature["id"]) for feature in search(api).document["features"]] == [
+        ("others", "s0"),
+        ("scenes", "s0"),
+    ]
+
+
+def test_an_items_base_is_its_self_link_where_that_can_be_followed(api: FakeApi) -> None:
+    hrefs = ["https://elsewhere.example.org/x.json", "collections/scenes/items/s1?x=1", "/etc/passwd", None]
+    api.items = {
+        f"s{number}": make_item(f"s{number}", links=[{"rel": "self", "href": href}]) for number, href in enumerate(hrefs)
+    }
+    own = [f"{api.url}/collections/scenes/items/s{number}" for number in range(4)]
+    assert search(api).bases == (hrefs[0], f"{own[1]}?x=1", own[2], own[3])
+
+
+@pytest.mark.parametrize(
+    ("conforms", "conditions", "missing"),
+    [
+        ([CORE], {}, "item-search"),
+        ([CORE, SEARCH], {"filter": "a = 1"}, "item-search#filter (--filter), cql2-text (--filter)"),
+        ([CORE, SEARCH, f"{SEARCH}#filter", JSON], {"filter": "a = 1"}, "cql2-text (--filter)"),
+        ([CORE, SEARCH, f"{SEARCH}#filter"], {"filter": {"op": "="}}, "cql2-json (--filter)"),
+        ([CORE, SEARCH], {"sortby": ("id",)}, "item-search#sort (--sortby)"),
+    ],
+)
+def test_an_api_that_cannot_do_what_is_asked_is_not_asked(
+    conforms: list[str], conditions: dict[str, Any], missing: str, api: FakeApi
+) -> None:
+    api.conforms = conforms
+    with pytest.raises(InputError, match="does not say that it conforms to") as caught:
+        search(api, **conditions)
+    assert f"conforms to {missing}: " in str(caught.value)
+    assert [asked.path for asked in api.asked if asked.path == "/search"] == []
+
+
+def test_an_api_without_post_is_asked_by_get(api: FakeApi) -> None:
+    api.links = [make_search_link(f"{api.url}/search", "GET")]
+    api.conforms = [CORE, SEARCH, SORT]
+    assert len(list_names(search(api))) == 5
+    assert {asked.method for asked in api.asked} == {"GET"}
+
+
+def test_a_static_catalogue_is_told_from_an_api(api: FakeApi) -> None:
+    api.say("GET", "/", Said(body={"type": "Catalog", "id": "c", "description": "", "stac_version": "1.0.0", "links": []}))
+    with pytest.raises(InputError, match=r"static catalogue, not a STAC API .* as INPUT instead of --api"):
+        search(f"{api.url}/")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html>not here</html>",
+        "[]",
+        "null",
+        {"type": "FeatureCollection", "features": [1]},
+        {"type": "FeatureCollection", "features": [{"id": 3}]},
+        {"type": "FeatureCollection"},
+        {"type": "Catalog"},
+        "[" * 100_000,
+    ],
+    ids=lambda body: str(body)[:30],
+)
+def test_an_answer_that_is_none_is_refused(body: object, api: FakeApi) -> None:
+    api.say("POST", "/search", Said(body=body))
+    with pytest.raises(InputError):
+        search(api)
+    api.say("GET", "/", Said(body=body))
+    with pytest.raises(InputError):
+        search(f"{api.url}/")
+
+
+def test_nothing_found_is_an_error(api: FakeApi) -> None:
+    api.items.clear()
+    with pytest.raises(InputError, match="finds no Item: widen it"):
+        search(api)
+
+
+def test_what_fails_for_now_is_repeated_as_the_api_asks_within_reason(api: FakeApi) -> None:
+    answers = [Said(status=429, headers={"Retry-After": "7"}), Said(status=503, headers={"Retry-After": "86400"})]
+    api.say("POST", "/search", *answers)
+    assert len(list_names(search(api))) == 5
+    assert PAUSES == [7.0, 60.0]
+    api.say("POST", "/search", *[Said(status=502, body={"description": "no upstream"})] * 3)
+    with pytest.raises(StorageError, match=r"failed 3 times, lastly with status 502 \(no upstream\): try again later"):
+        search(api)
+    assert PAUSES == [0.375, 0.75]
+
+
+def test_an_api_that_does_not_answer_is_a_failure_for_now() -> None:
+    with pytest.raises(StorageError, match="ConnectionError: try again later"):
+        search("http://127.0.0.1:9", retries=0)
+
+
+def test_a_refusal_is_final_and_says_why(api: FakeApi) -> None:
+    api.say("POST", "/search", Said(status=400, body={"code": "BadRequest", "description": "no such\nqueryable"}))
+    with pytest.raises(InputError, match=r"status 400 \(no such queryable\)"):
+        search(api)
+    assert PAUSES == []
+    api.say("POST", "/search", Said(status=401))
+    with pytest.raises(InputError, match="status 401: put a bearer token in STAC_API_TOKEN"):
+        search(api)
+
+
+def test_huge_answers_are_not_read_to_their_end(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SEARCH_BYTES", 1000)
+    with pytest.raises(InputError, match="answers with more than"):
+        search(api)
+
+
+def test_pages_without_end_end(api: FakeApi) -> None:
+    """An API whose every page is the first one has no more Items than that."""
+    api.page = 10
+    link = {"rel": "next", "href": f"{api.url}/search", "method": "POST", "body": {}}
+    page = {"type": "FeatureCollection", "features": [make_item("s0")], "links": [link]}
+    api.say("POST", "/search", *[Said(body=page)] * 300)
+    with pytest.raises(InputError, match=r"9 pages in a row, .* bring nothing new"):
+        search(api)
+    assert len(api.asked) < 20
+
+
+# The token
+
+
+def test_the_token_goes_to_the_api_and_to_no_other_host(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAC_API_TOKEN", TOKEN)
+    with run_api() as other:
+        other.items["s9"] = make_item("s9")
+        link = {"rel": "next", "href": f"{other.url}/search", "method": "POST", "body": {}}
+        page = {"type": "FeatureCollection", "features": [make_item("s0")], "links": [link]}
+        api.say("POST", "/search", Said(body=page))
+        assert list_names(search(api)) == ["s0", "s9"]
+        assert {asked.headers.get("Authorization") for asked in api.asked} == {f"Bearer {TOKEN}"}
+        assert [asked.headers.get("Authorization") for asked in other.asked] == [None]
+
+
+def test_headers_that_a_link_asks_for_go_to_the_api_and_to_no_other_host(api: FakeApi) -> None:
+    with run_api() as other:
+        other.items["s9"] = make_item("s9")
+        link = {"rel": "next", "method": "POST", "body": {}, "headers": {"X-Wish": "1"}}
+        pages = [
+            Said(
+                body={"type": "FeatureCollection", "features": [make_item(name)], "links": [{**link, "href": f"{url}/search"}]}
+            )
+            for name, url in (("s0", api.url), ("s1", other.url))
+        ]
+        api.say("POST", "/search", *pages)
+        assert list_names(search(api)) == ["s0", "s1", "s9"]
+        assert [asked.headers.get("X-Wish") for asked in api.asked if asked.path == "/search"] == [None, "1"]
+        assert [asked.headers.get("X-Wish") for asked in other.asked] == [None]
+
+
+def test_a_redirect_to_another_host_is_not_followed(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAC_API_TOKEN", TOKEN)
+    with run_api() as other:
+        api.say("POST", "/search", Said(status=307, headers={"Location": f"{other.url}/search?key=secret"}))
+        with pytest.raises(InputError, match=f"sends POST on to {other.url}/search: give that API's URL to --api") as caught:
+            search(api)
+        assert "secret" not in str(caught.value)
+        assert other.asked == []
+
+
+def test_a_redirect_on_the_same_host_is_followed_but_not_for_ever(api: FakeApi) -> None:
+    api.say("GET", "/v1", Said(status=308, headers={"Location": f"{api.url}/"}))
+    assert len(list_names(search(f"{api.url}/v1"))) == 5
+    api.say("GET", "/v1", *[Said(status=307, headers={"Location": "/v1"})] * 20)
+    with pytest.raises(InputError, match="redirects GET more than 5 times"):
+        search(f"{api.url}/v1")
+
+
+def test_the_token_is_in_no_message(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAC_API_TOKEN", TOKEN)
+    api.say("POST", "/search", Said(status=403, body={"detail": f"Bearer {TOKEN} is not enough"}))
+    with pytest.raises(InputError, match=r"status 403 \(Bearer … is not enough\): STAC_API_TOKEN does not allow it") as caught:
+        search(api)
+    assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host",
+        "/etc/passwd",
+        "host",
+        "https://me:pw@host",
+        "https://host/?key=1",
+        "https://host:x",
+        "https://",
+        "file:///x",
+    ],
+)
+def test_what_is_no_url_of_an_api_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"--api .* is not the URL of a STAC API") as caught:
+        search(url)
+    assert "pw" not in str(caught.value)
+
+
+def test_a_landing_page_may_not_lead_to_files(api: FakeApi) -> None:
+    api.links = [make_search_link("file:///etc/passwd", method) for method in ("GET", "POST")]
+    with pytest.raises(InputError):
+        search(api)
+    link = {"rel": "next", "href": "/etc/passwd", "method": "GET"}
+    api.links = None
+    api.say("POST", "/search", Said(body={"type": "FeatureCollection", "features": [make_item("s0")], "links": [link]}))
+    with pytest.raises(InputError):
+        search(api)

@@ -1,0 +1,116 @@
+"""Which assets and bands of an Item are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from processor.config import Inputs
+from processor.errors import ConfigError, InputError
+from stac.fields import ItemFields
+from stac.read.choice import Choice, check_choice, choose_mask, choose_rasters
+
+COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+
+
+def raster(*bands: tuple[str, str | None], **more: Any) -> dict[str, Any]:
+    listed = [{"name": name, **({"eo:common_name": common} if common else {})} for name, common in bands]
+    return {"href": "s3://b/x.tif", "type": COG, "roles": ["data"], "bands": listed, **more}
+
+
+SENTINEL = {
+    "B02": raster(("B02", "blue"), gsd=10),
+    "B03": raster(("B03", "green"), gsd=10),
+    "B04": raster(("B04", "red"), gsd=10),
+    "B08": raster(("B08", "nir"), gsd=10),
+    "visual": raster(("B04", "red"), ("B03", "green"), ("B02", "blue"), roles=["visual"]),
+    "red-jp2": raster(("B04", "red"), type="image/jp2"),
+    "SCL": raster(gsd=20),
+    "thumbnail": {"href": "t.png", "type": "image/png", "roles": ["thumbnail"]},
+}
+
+
+def choose(rasters: dict[str, Any], /, **inputs: Any) -> list[tuple[str, tuple[int | str, ...]]]:
+    item = ItemFields(name="a", assets=rasters, properties={}, collection=None)
+    return [(choice.asset.key, choice.wanted) for choice in choose_rasters(item, Inputs(**inputs))]
+
+
+def test_assets_are_stacked_in_the_order_asked() -> None:
+    assert choose(SENTINEL, assets="B08,B02") == [("B08", ()), ("B02", ())]
+    assert choose(SENTINEL, asset="visual") == [("visual", ())]
+
+
+def test_bands_are_found_by_name_and_common_name_data_before_pictures_and_geotiff_before_jpeg_2000() -> None:
+    assert choose(SENTINEL, bands="red,B08,blue") == [("B04", (1,)), ("B08", (1,)), ("B02", (1,))]
+    assert choose(SENTINEL, asset="visual", bands="blue,red") == [("visual", (3, 1))]
+    assert choose(SENTINEL, assets="visual,B08", bands="nir,green") == [("B08", (1,)), ("visual", (2,))]
+
+
+def test_neighbours_of_one_asset_are_read_together_and_others_are_not() -> None:
+    assets = {"x": raster(("a", None), ("b", None), ("c", None)), "y": raster(("d", None))}
+    assert choose(assets, bands="c,a,d,b") == [("x", (3, 1)), ("y", (1,)), ("x", (2,))]
+
+
+def test_among_bands_of_one_name_the_finest_is_read() -> None:
+    assets = {"coarse": raster(("red", "red"), gsd=20), "fine": raster(("red", "red"), gsd=10)}
+    assert choose(assets, bands="red") == [("fine", (1,))]
+
+
+def test_an_asset_that_lists_no_bands_is_a_band_of_its_name() -> None:
+    assets = {key: {"href": f"s3://b/{key}.tif", "type": COG} for key in ("red", "nir")}
+    assert choose(assets, bands="nir,red") == [("nir", (1,)), ("red", (1,))]
+
+
+def test_a_band_that_may_be_two_is_refused() -> None:
+    assets = {"x": raster(("a", "red"), gsd=10), "y": raster(("b", "red"), gsd=10)}
+    with pytest.raises(InputError, match=r"2 bands that 'red' may mean .*band 'a' of asset 'x', band 'b' of asset 'y'"):
+        choose(assets, bands="red")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"bands": "swir16"}, r"no band 'swir16' \(--inputs.bands\): it has"),
+        ({"assets": "B04,B11"}, r"no asset 'B11' \(--inputs.assets\)"),
+        ({"asset": "b04"}, r"did you mean 'B04'\?"),
+        ({"asset": "thumbnail"}, "is 'image/png', not a GeoTIFF"),
+        ({"asset": "red-jp2"}, "is JPEG 2000, and only GeoTIFFs are read"),
+        ({}, "has 5 raster assets"),
+    ],
+    ids=str,
+)
+def test_what_an_item_does_not_have_is_named(inputs: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError, match=f"^Item 'a'.*{said}"):
+        choose(SENTINEL, **inputs)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"asset": "x", "assets": "y"}, "exclude each other"),
+        ({"assets": "x,y,x"}, "inputs.assets names 'x' twice"),
+        ({"bands": "a,a"}, "inputs.bands names 'a' twice"),
+    ],
+    ids=str,
+)
+def test_what_contradicts_itself_is_refused(inputs: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        check_choice(Inputs(**inputs))
+    check_choice(Inputs(assets="x,y", bands="a,b"))
+
+
+def test_a_mask_is_an_asset_of_the_item() -> None:
+    item = ItemFields(name="a", assets=SENTINEL, properties={}, collection=None)
+    found = choose_mask(item, "SCL")
+    assert isinstance(found, Choice)
+    assert found.asset.key == "SCL"
+    for key in ("scl", "thumbnail"):
+        with pytest.raises(InputError):
+            choose_mask(item, key)
+
+
+@pytest.mark.parametrize("assets", [{"x": None}, {"x": "href"}, {"x": {"href": 3, "type": [], "roles": "data"}}], ids=str)
+def test_assets_of_wrong_types_are_none(assets: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="has no raster asset"):
+        choose(assets)

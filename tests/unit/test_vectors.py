@@ -1,0 +1,317 @@
+"""Vector files: what is read of every format and CRS, and what is written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import geopandas
+import numpy as np
+import pyogrio
+import pytest
+import rasterio.features
+import rasterio.warp
+import shapely
+from rasterio.crs import CRS
+from rasterio.transform import Affine
+from shapely import Geometry, LineString, MultiLineString, MultiPolygon, Point, Polygon, box
+
+from processor.errors import InputError, StorageError
+from processor.model import Bounds, Cell
+from processor.storage.options import Access
+from processor.storage.store import Store
+from processor.vectors import Feature, list_parts, read_features, write_layers, write_seamlines
+
+UTM = CRS.from_epsg(32633).to_wkt(version="WKT2_2019")
+LEFT, BOTTOM = 500_000.0, 5_299_000.0
+NEAR = Bounds(left=LEFT, bottom=BOTTOM, right=LEFT + 1000, top=BOTTOM + 1000)
+SQUARE = box(LEFT + 100, BOTTOM + 100, LEFT + 400, BOTTOM + 300)
+OTHER = box(LEFT + 600, BOTTOM + 500, LEFT + 900, BOTTOM + 900)
+LINE = LineString([(LEFT, BOTTOM), (LEFT + 10, BOTTOM + 20)])
+BOWTIE = Polygon([(LEFT, BOTTOM), (LEFT + 10, BOTTOM + 10), (LEFT + 10, BOTTOM), (LEFT, BOTTOM + 10)])
+
+DRIVERS = {
+    "a.gpkg": "GPKG",
+    "a.geojson": "GeoJSON",
+    "a.json": "GeoJSON",
+    "a.geojsonl": "GeoJSONSeq",
+    "a.shp": "ESRI Shapefile",
+    "a.fgb": "FlatGeobuf",
+    "a.gml": "GML",
+    "a.tab": "MapInfo File",
+    "a.sqlite": "SQLite",
+    "a.gdb": "OpenFileGDB",
+}
+
+
+def write(path: Path, geometries: list[Geometry | None], *, crs: Any = 32633, driver: str = "GPKG", **fields: list[Any]) -> str:
+    columns = fields or {"id": list(range(len(geometries)))}
+    options: dict[str, Any] = {} if driver != "ESRI Shapefile" else {"ENCODING": "UTF-8"}
+    frame = geopandas.GeoDataFrame(columns, geometry=geometries, crs=crs)
+    if driver in {"GeoJSON", "GeoJSONSeq"} and crs is not None:
+        frame = frame.to_crs(4326)
+    frame.to_file(path, driver=driver, **options)
+    return str(path)
+
+
+STORE = Store(access=Access(retries=0))
+
+
+def read(url: str, field: str | None = None, **options: Any) -> tuple[Feature, ...]:
+    return read_features(url, crs=UTM, field=field, parameter="some.parameter", store=STORE, **{"near": NEAR, **options})
+
+
+def assert_alike(found: Geometry, expected: Geometry, *, tolerance: float = 0.01) -> None:
+    """Equal to within a centimetre, which is what formats with few digits keep."""
+    assert found.is_valid
+    assert found.symmetric_difference(expected).area < tolerance * expected.length
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_every_format_gives_its_polygons_and_names(tmp_path: Path, name: str) -> None:
+    url = write(tmp_path / name, [SQUARE, OTHER], driver=DRIVERS[name], scene=["ngi_1", "ngi_é"])
+    found = {feature.name: feature.geometry for feature in read(url, "scene")}
+    assert sorted(filter(None, found)) == ["ngi_1", "ngi_é"]
+    assert_alike(found["ngi_1"], SQUARE)
+    assert_alike(found["ngi_é"], OTHER)
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[str]:
+    filesystem = fsspec.filesystem("memory")
+    folder = f"/{tmp_path.name}"
+    yield f"memory:/{folder}"
+    filesystem.rm(folder, recursive=True) if filesystem.exists(folder) else None
+
+
+@pytest.mark.parametrize("name", [name for name in DRIVERS if name != "a.gdb"])
+def test_every_format_is_read_from_object_stores_with_all_its_parts(tmp_path: Path, memory: str, name: str) -> None:
+    write(tmp_path / name, [SQUARE], driver=DRIVERS[name], scene=["ngi_1"])
+    for path in tmp_path.iterdir():
+        Store().upload_file(path, f"{memory}/{path.name}")
+    (feature,) = read(f"{memory}/{name}", "scene")
+    assert feature.name == "ngi_1"
+    assert_alike(feature.geometry, SQUARE)
+
+
+def test_a_zipped_shapefile_is_read(tmp_path: Path, memory: str) -> None:
+    import zipfile
+
+    write(tmp_path / "a.shp", [SQUARE], driver="ESRI Shapefile", scene=["ngi_1"])
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        for path in sorted(tmp_path.glob("a.*")):
+            archive.write(path, path.name)
+    Store().upload_file(tmp_path / "b.zip", f"{memory}/b.zip")
+    for url in (str(tmp_path / "b.zip"), f"{memory}/b.zip", f"file://{tmp_path}/b.zip"):
+        assert read(url, "scene")[0].name == "ngi_1"
+
+
+def test_parts_are_the_files_that_hold_the_rest(tmp_path: Path, memory: str) -> None:
+    write(tmp_path / "a.shp", [SQUARE], driver="ESRI Shapefile")
+    write(tmp_path / "b.gpkg", [SQUARE])
+    write(tmp_path / "c.gdb", [SQUARE], driver="OpenFileGDB", scene=["a"])
+    (tmp_path / "a.dbf.bak").touch()
+    assert list_parts(str(tmp_path / "b.gpkg"), Store()) == (str(tmp_path / "b.gpkg"),)
+    parts = list_parts(str(tmp_path / "a.shp"), Store())
+    assert [Path(part).suffix for part in parts] == [".shp", ".shx", ".dbf", ".prj", ".cpg"]
+    folder = list_parts(str(tmp_path / "c.gdb"), Store())
+    assert len(folder) > 3
+    assert list(folder) == sorted(folder)
+    for name in ("A.SHP", "A.DBF"):
+        Store().write_bytes(f"{memory}/{name}", b"x")
+    assert list_parts(f"{memory}/A.SHP", Store()) == (f"{memory}/A.SHP", f"{memory}/A.DBF")
+    signed = f"{memory}/A.SHP?signature=1"
+    assert list_parts(signed, Store()) == (signed,)
+
+
+def test_only_the_first_layer_counts(tmp_path: Path) -> None:
+    for layer, geometry in (("one", SQUARE), ("two", OTHER)):
+        geopandas.GeoDataFrame(geometry=[geometry], crs=32633).to_file(tmp_path / "a.gpkg", layer=layer)
+    (feature,) = read(str(tmp_path / "a.gpkg"))
+    assert feature.geometry.equals(SQUARE)
+
+
+def test_a_file_without_crs_is_taken_to_be_in_the_scenes(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="'crs' was not provided"):
+        url = write(tmp_path / "a.gpkg", [SQUARE], crs=None)
+    assert read(url)[0].geometry.equals(SQUARE)
+
+
+@pytest.mark.parametrize("crs", [4326, 3857, 32632, 3035, 3031])
+def test_edges_that_are_straight_in_the_files_crs_stay_so(tmp_path: Path, crs: int) -> None:
+    """A centre counts if it lies in the polygon where the polygon was drawn, however the CRS bends its edges."""
+    pixels, pixel = 300, 200.0  # transformed by its corners, an edge would be off by up to 70 m
+    size = pixels * pixel
+    near = Bounds(left=LEFT, bottom=BOTTOM, right=LEFT + size, top=BOTTOM + size)
+    left, bottom, right, top = rasterio.warp.transform_bounds(32633, crs, *near.as_tuple())
+    width, height = right - left, top - bottom
+    drawn = Polygon(
+        [
+            (left + 0.1 * width, bottom + 0.2 * height),
+            (left + 0.9 * width, bottom + 0.2 * height),
+            (left + 0.8 * width, bottom + 0.9 * height),
+            (left + 0.2 * width, bottom + 0.8 * height),
+        ]
+    )
+    (feature,) = read(write(tmp_path / "a.gpkg", [drawn], crs=crs), near=near)
+    x, y = np.meshgrid(LEFT + (np.arange(pixels) + 0.5) * pixel, BOTTOM + size - (np.arange(pixels) + 0.5) * pixel)
+    there_x, there_y = rasterio.warp.transform(32633, crs, x.ravel(), y.ravel())
+    expected = shapely.contains_xy(drawn, there_x, there_y).reshape(x.shape)
+    assert 0.2 < expected.mean() < 0.8
+    transform = Affine(pixel, 0, LEFT, 0, -pixel, BOTTOM + size)
+    found = rasterio.features.rasterize([feature.geometry], out_shape=x.shape, transform=transform)
+    assert np.count_nonzero(found.astype(bool) != expected) <= 1  # a centre within millimetres of an edge
+
+
+def test_a_polygon_around_the_world_covers_the_scenes_in_a_projection_that_cannot_hold_it(tmp_path: Path) -> None:
+    """Transformed as a whole it would end up as a line."""
+    (feature,) = read(write(tmp_path / "a.gpkg", [box(-180, -90, 180, 90)], crs=4326))
+    assert feature.geometry.covers(box(*NEAR.as_tuple()))
+    assert feature.geometry.area < 50 * NEAR.width * NEAR.height
+
+
+def test_what_is_far_away_in_another_crs_is_left_out_and_near_in_the_same_crs_kept(tmp_path: Path) -> None:
+    far = shapely.affinity.translate(SQUARE, 5e5)
+    url = write(tmp_path / "a.gpkg", [SQUARE, far], scene=["a", "b"])
+    assert [feature.name for feature in read(url, "scene")] == ["a", "b"]
+    frame = geopandas.GeoDataFrame({"scene": ["a", "b"]}, geometry=[SQUARE, far], crs=32633).to_crs(4326)
+    frame.to_file(tmp_path / "b.gpkg")
+    assert [feature.name for feature in read(str(tmp_path / "b.gpkg"), "scene")] == ["a"]
+    assert [feature.name for feature in read(str(tmp_path / "b.gpkg"), "scene", near=None)] == ["a", "b"]
+
+
+def test_scenes_across_the_antimeridian_are_found_by_features_on_both_sides(tmp_path: Path) -> None:
+    utm = CRS.from_epsg(32660).to_wkt()
+    near = Bounds(left=700_000, bottom=0, right=900_000, top=100_000)  # 178.8 to 180.6 degrees east
+    url = write(tmp_path / "a.gpkg", [box(179, 0.1, 180, 0.8), box(-180, 0.1, -179.5, 0.8)], crs=4326, scene=["west", "east"])
+    west, east = read_features(url, crs=utm, field="scene", parameter="p", store=Store(), near=near)
+    assert (west.name, east.name) == ("west", "east")
+    assert east.geometry.bounds[0] == pytest.approx(west.geometry.bounds[2], abs=50)
+    assert 100_000 < west.geometry.area / 77_400 < 115_000
+    assert 50_000 < east.geometry.area / 77_400 < 60_000
+
+
+def test_broken_polygons_are_mended_before_they_are_judged(tmp_path: Path) -> None:
+    """A bow tie's halves cancel: its plain area is 0."""
+    assert BOWTIE.area == 0
+    (feature,) = read(write(tmp_path / "a.gpkg", [BOWTIE]))
+    assert feature.geometry.is_valid
+    assert feature.geometry.area == pytest.approx(50)
+
+
+def test_points_lines_and_nothing_are_left_out(tmp_path: Path) -> None:
+    geometries = [None, Point(LEFT, BOTTOM), SQUARE, SQUARE.exterior, Polygon()]
+    url = write(tmp_path / "a.gpkg", geometries, scene=["a", "b", "c", "d", "e"])
+    assert [feature.name for feature in read(url, "scene")] == ["c"]
+
+
+def test_heights_are_left_out(tmp_path: Path) -> None:
+    url = write(tmp_path / "a.gpkg", [shapely.force_3d(SQUARE, 7.0)])
+    assert not read(url)[0].geometry.has_z
+
+
+def test_values_of_the_field_are_text_and_missing_ones_name_nothing(tmp_path: Path) -> None:
+    url = write(tmp_path / "a.gpkg", [SQUARE, OTHER], number=[7, 8], word=["x", None])
+    assert [feature.name for feature in read(url, "number")] == ["7", "8"]
+    assert [feature.name for feature in read(url, "word")] == ["x", None]
+    assert [feature.name for feature in read(url)] == [None, None]
+
+
+def test_a_field_that_is_missing_is_named_with_those_that_there_are(tmp_path: Path) -> None:
+    url = write(tmp_path / "a.gpkg", [SQUARE], image=["a"], cloud=[1])
+    with pytest.raises(InputError, match=r"^some\.parameter: .*a\.gpkg has no field 'scene'; it has image, cloud$"):
+        read(url, "scene")
+
+
+@pytest.mark.parametrize("name", ["nothing.gpkg", "no/folder/a.shp", "nothing.geojson"])
+def test_a_file_that_is_not_there_is_named_with_its_parameter(tmp_path: Path, memory: str, name: str) -> None:
+    with pytest.raises(InputError, match=rf"^some\.parameter: .*{name} does not exist$"):
+        read(str(tmp_path / name))
+    with pytest.raises(InputError, match=name):
+        read(f"{memory}/{name}")
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.shp", "a.zip", "a.xyz", "a"])
+def test_a_file_that_is_no_vector_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"anything else")
+    with pytest.raises(InputError, match=rf"^some\.parameter: .*{name} is not a readable vector file: "):
+        read(str(tmp_path / name))
+
+
+def test_a_table_without_geometries_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("image,cloud\na,1\n")
+    with pytest.raises(InputError, match=r"a\.csv has no geometries"):
+        read(str(tmp_path / "a.csv"))
+
+
+def test_a_file_without_polygons_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^some\.parameter: .*a\.gpkg has no polygon$"):
+        read(write(tmp_path / "a.gpkg", [Point(LEFT, BOTTOM)]))
+
+
+def test_storage_that_fails_is_no_bad_input() -> None:
+    with pytest.raises(StorageError):
+        read("http://127.0.0.1:9/a.gpkg")
+
+
+# What is written
+
+CELLS = (
+    Cell(scene="a", polygon=SQUARE),
+    Cell(scene="b", polygon=Polygon()),
+    Cell(scene="c", polygon=MultiPolygon([OTHER, box(LEFT, BOTTOM, LEFT + 1, BOTTOM + 1)])),
+)
+
+
+def test_seamlines_are_one_layer_with_a_feature_a_scene_that_owns_something(tmp_path: Path) -> None:
+    write_seamlines(tmp_path / "a.gpkg", CELLS, crs=UTM, field="picture")
+    assert pyogrio.list_layers(tmp_path / "a.gpkg").tolist() == [["seamlines", "MultiPolygon"]]
+    frame = geopandas.read_file(tmp_path / "a.gpkg")
+    assert frame.crs.to_epsg() == 32633
+    assert frame["picture"].tolist() == ["a", "c"]
+    assert frame.geometry.iloc[0].equals(SQUARE)
+    assert frame.geometry.iloc[1].equals(CELLS[2].polygon)
+
+
+def test_seamlines_that_were_written_are_read(tmp_path: Path) -> None:
+    write_seamlines(tmp_path / "a.gpkg", CELLS, crs=UTM, field="picture")
+    first, second = read(str(tmp_path / "a.gpkg"), "picture")
+    assert (first.name, second.name) == ("a", "c")
+    assert first.geometry.equals(SQUARE)
+    assert second.geometry.equals(CELLS[2].polygon)
+
+
+def test_the_same_cells_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.gpkg", "b.gpkg"):
+        write_seamlines(tmp_path / name, CELLS, crs=UTM, field="image")
+    digests = {hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("a.gpkg", "b.gpkg")}
+    assert len(digests) == 1
+
+
+def test_layers_are_written_one_after_the_other_and_empty_ones_left_out(tmp_path: Path) -> None:
+    layers = {
+        "cells": [Feature(geometry=SQUARE, name="a")],
+        "nothing": [],
+        "lines": [Feature(geometry=LINE, name="a | b"), Feature(geometry=MultiLineString([LINE]), name="b | c")],
+    }
+    write_layers(tmp_path / "a.gpkg", layers, crs=UTM, field="image")
+    assert [layer[0] for layer in pyogrio.list_layers(tmp_path / "a.gpkg")] == ["cells", "lines"]
+    assert geopandas.read_file(tmp_path / "a.gpkg", layer="lines")["image"].tolist() == ["a | b", "b | c"]
+
+
+def test_a_crs_without_code_is_kept(tmp_path: Path) -> None:
+    text = "+proj=tmerc +lat_0=0 +lon_0=14.3 +k=0.9996 +x_0=500000 +y_0=0 +ellps=GRS80 +units=m +no_defs"
+    wkt = CRS.from_proj4(text).to_wkt(version="WKT2_2019")
+    write_seamlines(tmp_path / "a.gpkg", CELLS, crs=wkt, field="image")
+    assert geopandas.read_file(tmp_path / "a.gpkg").crs.equals(wkt)
+
+
+def test_cells_of_which_none_is_owned_are_an_empty_layer(tmp_path: Path) -> None:
+    write_seamlines(tmp_path / "a.gpkg", [Cell(scene="b", polygon=Polygon())], crs=UTM, field="picture")
+    assert pyogrio.list_layers(tmp_path / "a.gpkg").tolist() == [["seamlines", "MultiPolygon"]]
+    frame = geopandas.read_file(tmp_path / "a.gpkg")
+    assert len(frame) == 0
+    assert "picture" in frame.columns
