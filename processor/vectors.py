@@ -39,14 +39,12 @@ _PIECES = 256  # of the scenes' extent: how long an edge may be where it is take
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Feature:
-    """A feature of a vector file.
-
-    geometry: valid, without heights, in the CRS asked for.
-    name: value of the field asked for, or None where there is none.
-    """
+    """A feature of a vector file."""
 
     geometry: Geometry
+    """Valid, without heights, in the CRS asked for."""
     name: str | None
+    """Value of the field asked for, or None where there is none."""
 
 
 def read_features(

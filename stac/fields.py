@@ -29,16 +29,14 @@ _OFFSET_APPLIED: Final = ("earthsearch:boa_offset_applied", "sentinel:boa_offset
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetFields:
-    """An asset as its Item has it.
-
-    key: of the asset.
-    fields: the asset, as given (JSON values).
-    item: the Item that has it.
-    """
+    """An asset as its Item has it."""
 
     key: str
+    """Of the asset."""
     fields: Mapping[str, Any]
+    """The asset, as given (JSON values)."""
     item: ItemFields
+    """The Item that has it."""
 
     @property
     def where(self) -> str:
@@ -48,18 +46,16 @@ class AssetFields:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemFields:
-    """An Item, as far as its assets depend on it.
-
-    name: id.
-    assets: as given (JSON values).
-    properties: as given (JSON values).
-    collection: id of its collection, or None.
-    """
+    """An Item, as far as its assets depend on it."""
 
     name: str
+    """id."""
     assets: Mapping[str, Any]
+    """As given (JSON values)."""
     properties: Mapping[str, Any]
+    """As given (JSON values)."""
     collection: str | None
+    """Id of its collection, or None."""
 
     def find(self, key: str) -> AssetFields | None:
         """Find an asset; None where there is none, or it is no object."""

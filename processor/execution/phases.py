@@ -50,18 +50,16 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run that was opened from its document.
-
-    batches: the measuring tasks.
-    tiles: the rendering tasks.
-    """
+    """A run that was opened from its document."""
 
     place: RunPlace
     document: RunDocument
     prepared: Prepared
     work: Workplace
     batches: Batches
+    """The measuring tasks."""
     tiles: tuple[Tile, ...]
+    """The rendering tasks."""
 
     @property
     def destination(self) -> Destination:

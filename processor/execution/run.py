@@ -56,30 +56,28 @@ _ITEM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked for.
-
-    inputs: as :func:`processor.scenes.inputs.read_inputs` takes them.
-    destination: folder path or URL; the mosaic goes to ``destination/item_id/``.
-    item_id: None: made from the digest of inputs and configuration.
-    overwrite: whether what exists under this name may be replaced.
-    created: RFC 3339 time that the Item says it was created at.
-    stdin: where an ItemCollection comes from if the input is "-".
-    mosaic_url: path or URL of the mosaic; None: in the Item's folder.
-    collection: path or URL of the Collection that gets the Item, or the id of that in ``destination``; None: none does.
-    post: landing page of the STAC API that gets the Item, or None.
-    thresholds: what the mosaic has to meet; otherwise it is published, but made known nowhere, and an error says so.
-    """
+    """What is asked for."""
 
     inputs: tuple[str, ...] | SearchRequest
+    """As :func:`processor.scenes.inputs.read_inputs` takes them."""
     destination: str
+    """Folder path or URL; the mosaic goes to ``destination/item_id/``."""
     item_id: str | None
+    """None: made from the digest of inputs and configuration."""
     overwrite: bool
+    """Whether what exists under this name may be replaced."""
     created: str
+    """RFC 3339 time that the Item says it was created at."""
     stdin: IO[bytes] | None = None
+    """Where an ItemCollection comes from if the input is "-"."""
     mosaic_url: str | None = None
+    """Path or URL of the mosaic; None: in the Item's folder."""
     collection: str | None = None
+    """Path or URL of the Collection that gets the Item, or the id of that in ``destination``; None: none does."""
     post: str | None = None
+    """Landing page of the STAC API that gets the Item, or None."""
     thresholds: tuple[Threshold, ...] = ()
+    """What the mosaic has to meet; otherwise it is published, but made known nowhere, and an error says so."""
 
     def place(self, item_id: str, access: Access) -> Destination:
         """Where an Item goes, and everything that it names."""
@@ -89,20 +87,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of it.
-
-    item: the Item, as published.
-    folder: path or URL of everything published.
-    already_done: whether a former run had published it.
-    findings: of all stages, warnings first; empty where a former run did the work.
-    payload: what a workflow handed to the run, or None.
-    """
+    """What came of it."""
 
     item: dict[str, Any]
+    """The Item, as published."""
     folder: str
+    """Path or URL of everything published."""
     already_done: bool
+    """Whether a former run had published it."""
     findings: tuple[Finding, ...]
+    """Of all stages, warnings first; empty where a former run did the work."""
     payload: Mapping[str, Any] | None = None
+    """What a workflow handed to the run, or None."""
 
     @property
     def item_collection(self) -> dict[str, Any]:

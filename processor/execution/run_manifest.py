@@ -54,14 +54,12 @@ _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class RunPlace(BaseModel):
-    """Where a run is, taken from the URL of its document, so that a document that was copied leads nowhere else.
-
-    destination: folder path or URL; the mosaic goes to ``destination/item_id/``.
-    """
+    """Where a run is, taken from the URL of its document, so that a document that was copied leads nowhere else."""
 
     model_config = ConfigDict(frozen=True)
 
     destination: str
+    """Folder path or URL; the mosaic goes to ``destination/item_id/``."""
     item_id: str
     digest: str
 
@@ -77,36 +75,35 @@ class RunPlace(BaseModel):
 
 
 class RunDocument(BaseModel):
-    """A planned run.
-
-    version: of the program; another one refuses it.
-    digest: of inputs, configuration and version.
-    created: RFC 3339 time that the Item says it was created at.
-    overwrite: whether what exists under this name may be replaced.
-    config: every parameter that decides the result, by section.
-    scenes: as opened and brought on common terms, in input order, without signatures in their hrefs.
-    findings: of opening and planning.
-    announcement: where else the Item is made known in storage, and what its mosaic has to meet before; posting to an API takes
-        a token, so it is left to the coordinator.
-    inputs_table: SHA-256 of the table of input Items, which lies beside the document; None: there is none.
-    chunks_per_task, tile_blocks: how the passes are cut.
-    """
+    """A planned run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     kind: Literal["mosaic-processor run"] = "mosaic-processor run"
     version: Annotated[str, Field(max_length=100)]
+    """Of the program; another one refuses it."""
     digest: _Digest
+    """Of inputs, configuration and version."""
     item_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
     created: Annotated[str, Field(max_length=100)]
+    """RFC 3339 time that the Item says it was created at."""
     overwrite: bool
+    """Whether what exists under this name may be replaced."""
     config: dict[str, dict[str, Any]]
+    """Every parameter that decides the result, by section."""
     scenes: Annotated[tuple[Scene, ...], Field(min_length=1)]
+    """As opened and brought on common terms, in input order, without signatures in their hrefs."""
     findings: tuple[Finding, ...] = ()
+    """Of opening and planning."""
     announcement: Announcement = Announcement()
+    """Where else the Item is made known in storage, and what its mosaic has to meet before; posting to an API takes a token, so
+    it is left to the coordinator.
+    """
     inputs_table: _Digest | None = None
+    """SHA-256 of the table of input Items, which lies beside the document; None: there is none."""
     chunks_per_task: Annotated[int, Field(ge=1, le=4096)] = CHUNKS_PER_TASK
     tile_blocks: Literal[1, 2, 4, 8, 16, 32] = TILE_BLOCKS
+    """How the passes are cut."""
 
     def render(self) -> bytes:
         """The document as it is stored: JSON, in which NaN and infinities may stand."""

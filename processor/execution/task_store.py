@@ -34,13 +34,11 @@ _MAX_NOTE: Final = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workplace:
-    """A run's folder of results.
-
-    folder: path or URL.
-    """
+    """A run's folder of results."""
 
     store: Store
     folder: str
+    """Path or URL."""
 
     def url(self, name: str) -> str:
         """Path or URL of a result."""

@@ -42,32 +42,29 @@ _SPAN: Final = 4 << 20  # bytes of one range elsewhere, or one block
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RasterPart:
-    """What a part holds of one raster.
-
-    sizes: for each level in the part, uint32 (rows, cols) of the tile: bytes of each block, 0 for an empty one.
-    checks: CRC-32 of each block, uint32, same shapes.
-    reduced: (bands, height, width) of the tile in the first overview above those levels; None where all are nodata or the
-        raster has no such overview.
-    """
+    """What a part holds of one raster."""
 
     sizes: tuple[NDArray[np.uint32], ...]
+    """For each level in the part, uint32 (rows, cols) of the tile: bytes of each block, 0 for an empty one."""
     checks: tuple[NDArray[np.uint32], ...]
+    """CRC-32 of each block, uint32, same shapes."""
     reduced: NDArray[Any] | None
+    """(bands, height, width) of the tile in the first overview above those levels; None where all are nodata or the raster has
+    no such overview.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PartHead:
-    """What a part begins with.
-
-    row, col: of the tile.
-    rasters: in the order of their blocks.
-    summary: a record of the caller's.
-    """
+    """What a part begins with."""
 
     row: int
     col: int
+    """Of the tile."""
     rasters: tuple[RasterPart, ...]
+    """In the order of their blocks."""
     summary: object
+    """A record of the caller's."""
 
 
 def part_levels(spec: CogSpec, row: int, col: int, tile_blocks: int) -> tuple[Level, ...]:
@@ -145,16 +142,14 @@ def _count_bytes(rasters: Sequence[RasterPart]) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartReader:
-    """How ranges of parts are read.
-
-    read: bytes of the part of a tile (row, col) from an offset on, so many.
-    map_ordered: applies a function to items, several at once, results in order.
-    refuse: raises the error for a part whose block (raster, level, row, col) is not what was written.
-    """
+    """How ranges of parts are read."""
 
     read: Callable[[int, int, int, int], bytes]
+    """Bytes of the part of a tile (row, col) from an offset on, so many."""
     map_ordered: Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
+    """Applies a function to items, several at once, results in order."""
     refuse: Callable[[int, int], Exception]
+    """Raises the error for a part whose block (raster, level, row, col) is not what was written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,14 +25,12 @@ _MARGIN = 3  # source pixels around a window for the widest kernel
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pixels:
-    """Pixels of a window, as stored.
-
-    values: (bands, height, width), the source's dtype; invalid pixels may hold anything. Read-only.
-    valid: bool (height, width), True where valid; None: everywhere.
-    """
+    """Pixels of a window, as stored."""
 
     values: NDArray[np.generic]
+    """(bands, height, width), the source's dtype; invalid pixels may hold anything. Read-only."""
     valid: NDArray[np.bool_] | None
+    """bool (height, width), True where valid; None: everywhere."""
 
 
 Read = Callable[[Scene, Window, int | None], Pixels]
@@ -40,14 +38,12 @@ Read = Callable[[Scene, Window, int | None], Pixels]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Sampled:
-    """A raster's pixels on another grid.
-
-    inside: where the raster has a pixel at all, valid or not.
-    """
+    """A raster's pixels on another grid."""
 
     values: NDArray[np.generic]
     valid: NDArray[np.bool_]
     inside: NDArray[np.bool_]
+    """Where the raster has a pixel at all, valid or not."""
 
 
 def compose_window(scene: Scene, grid: Grid, window: Window, read: Read) -> Pixels:

@@ -35,14 +35,12 @@ _MAX_UNIT_BYTES: Final = 256 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedScene:
-    """The files of a scene and what opening them brought to light.
-
-    rasters: each as its file stores it, its bands those that are wanted; named like the scene where there is but one file.
-    mask: what marks further pixels as invalid, or None.
-    """
+    """The files of a scene and what opening them brought to light."""
 
     rasters: tuple[Scene, ...]
+    """Each as its file stores it, its bands those that are wanted; named like the scene where there is but one file."""
     mask: Mask | None
+    """What marks further pixels as invalid, or None."""
     findings: tuple[Finding, ...]
 
     @property

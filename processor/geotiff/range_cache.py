@@ -17,18 +17,16 @@ __all__ = ["KeptRanges"]
 
 @dataclass(slots=True)
 class _Object:
-    """Ranges of one object that share no byte.
-
-    size: of the object, or None as long as nobody asked.
-    starts, ends, places: of what is kept, by where it starts; places are offsets in the scratch file.
-    coming: start and end of what is being fetched.
-    """
+    """Ranges of one object that share no byte."""
 
     size: int | None = None
+    """Of the object, or None as long as nobody asked."""
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
+    """Of what is kept, by where it starts; places are offsets in the scratch file."""
     coming: list[tuple[int, int]] = field(default_factory=list)
+    """Start and end of what is being fetched."""
 
     def add(self, start: int, size: int, place: int) -> None:
         """Keep a range."""

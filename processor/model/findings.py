@@ -12,36 +12,34 @@ __all__ = ["Artifact", "Finding"]
 class Artifact:
     """A finished object that the run publishes.
 
-    key: STAC asset key, e.g. "mosaic".
-    path: relative to the Item's folder with "/" as separator, or absolute (path or URL) where the user named its place.
-    media_type: IANA media type with parameters.
-    title: for people.
-    roles: STAC roles.
-    size: bytes.
     sha256: lower-case hex digest of the bytes.
     """
 
     key: str
+    """STAC asset key, e.g. "mosaic"."""
     path: str
+    """Relative to the Item's folder with "/" as separator, or absolute (path or URL) where the user named its place."""
     media_type: str
+    """IANA media type with parameters."""
     title: str
+    """For people."""
     roles: tuple[str, ...]
+    """STAC roles."""
     size: int
+    """bytes."""
     sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something about quality that a user should know; data, not an exception.
-
-    severity: "info" or "warning".
-    code: short kebab-case word, stable across versions.
-    message: one sentence that names the value and what to do.
-    scene, stage: what it is about, or None.
-    """
+    """Something about quality that a user should know; data, not an exception."""
 
     severity: Literal["info", "warning"]
+    """"info" or "warning"."""
     code: str
+    """Short kebab-case word, stable across versions."""
     message: str
+    """One sentence that names the value and what to do."""
     scene: str | None = None
     stage: str | None = None
+    """What it is about, or None."""

@@ -104,21 +104,19 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """A north-up raster grid: where its pixels lie.
-
-    crs: WKT2 of the coordinate reference system, whether or not it has an EPSG code.
-    left, top: CRS coordinates of the outer corner of the upper left pixel.
-    pixel_width, pixel_height: size of a pixel, CRS units, both positive.
-    width, height: number of columns and rows.
-    """
+    """A north-up raster grid: where its pixels lie."""
 
     crs: str
+    """WKT2 of the coordinate reference system, whether or not it has an EPSG code."""
     left: float
     top: float
+    """CRS coordinates of the outer corner of the upper left pixel."""
     pixel_width: float
     pixel_height: float
+    """Size of a pixel, CRS units, both positive."""
     width: int
     height: int
+    """Number of columns and rows."""
 
     def __post_init__(self) -> None:
         """Refuse a grid without pixels."""

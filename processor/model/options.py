@@ -28,6 +28,7 @@ __all__ = [
     "VectorMask",
     "Word",
     "Words",
+    "option",
 ]
 
 Threads = Annotated[int, Field(ge=1, le=1024)] | Literal["cpu", "auto"] | None
@@ -64,3 +65,35 @@ class Section(BaseModel):
             msg = "true and false are no value of this parameter"
             raise ValueError(msg)
         return value
+
+
+def option(
+    default: Any,
+    description: str,
+    *,
+    example: Any,
+    unit: str | None = None,
+    decisive: bool = True,
+    secret: bool = False,
+    path: bool = False,
+    **constraints: Any,
+) -> Any:
+    """Declare an option of a section: all that the command line, the documentation and the digest have to know of it.
+
+    Parameters
+    ----------
+    default, description, unit
+        As the documentation shows them.
+    example
+        A value that is not the default, as JSON has it or as it is typed.
+    decisive
+        Whether it decides a byte of the result; otherwise it changes time, memory or place alone.
+    secret
+        Whether its value is never shown, in messages, logs or documents.
+    path
+        Whether its value names something in storage, which a document from elsewhere may not.
+    constraints
+        Of :func:`pydantic.Field`, such as ``ge``.
+    """
+    about: dict[str, Any] = {"unit": unit, "decisive": decisive, "secret": secret, "path": path}
+    return Field(default=default, description=description, examples=[example], json_schema_extra=about, **constraints)

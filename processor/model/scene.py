@@ -21,178 +21,163 @@ class Scaling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """What a band of a scene is called, and what its values mean.
-
-    name: as the Item or the file names it, else ``band_1`` … (1-based).
-    common_name: STAC ``eo:common_name`` (red, nir, …) or None.
-    description: free text or None.
-    scaling: None where the Item says nothing of it.
-    """
+    """What a band of a scene is called, and what its values mean."""
 
     name: str
+    """As the Item or the file names it, else ``band_1`` … (1-based)."""
     common_name: str | None = None
+    """STAC ``eo:common_name`` (red, nir, …) or None."""
     description: str | None = None
+    """Free text or None."""
     scaling: Scaling | None = None
+    """None where the Item says nothing of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where a scene's pixels are and how the file stores them.
-
-    href: fsspec URL or absolute local path of the raster.
-    asset: key of the STAC asset, or None for a plain file.
-    band_indexes: 1-based indexes of the data bands in the file (an alpha band is not one of them).
-    validity: what says which pixels are valid: a nodata value, an alpha band, a per-dataset mask, or nothing (all are).
-    nodata: the value of invalid pixels when validity is "nodata" (may be NaN), else None.
-    block_height, block_width: size of the file's own blocks, pixels.
-    overviews: decimation factors of the file's overviews, ascending; empty where there are none.
-    size: bytes of the file, or None where storage does not tell.
-    fingerprint: tells whether the file was replaced: digest of samples of a local file's bytes, or what storage calls the
-        version of a remote one (entity tag, generation, time of change); None where it does not tell.
-    overview_shapes: (height, width) of those overviews in pixels, in the same order; empty: sizes are rounded up.
-    requester_pays: whether its bucket lets those who read pay, and the Item says so.
-    region: of its bucket, where the Item names it.
-    """
+    """Where a scene's pixels are and how the file stores them."""
 
     href: str
+    """Fsspec URL or absolute local path of the raster."""
     asset: str | None
+    """Key of the STAC asset, or None for a plain file."""
     band_indexes: tuple[int, ...]
+    """1-based indexes of the data bands in the file (an alpha band is not one of them)."""
     validity: Literal["nodata", "alpha", "mask", "all"]
+    """What says which pixels are valid: a nodata value, an alpha band, a per-dataset mask, or nothing (all are)."""
     nodata: float | None
+    """The value of invalid pixels when validity is "nodata" (may be NaN), else None."""
     block_height: int
     block_width: int
+    """Size of the file's own blocks, pixels."""
     overviews: tuple[int, ...]
+    """Decimation factors of the file's overviews, ascending; empty where there are none."""
     size: int | None = None
+    """Bytes of the file, or None where storage does not tell."""
     overview_shapes: tuple[tuple[int, int], ...] = ()
+    """(height, width) of those overviews in pixels, in the same order; empty: sizes are rounded up."""
     fingerprint: str | None = None
+    """Tells whether the file was replaced: digest of samples of a local file's bytes, or what storage calls the version of a
+    remote one (entity tag, generation, time of change); None where it does not tell.
+    """
     requester_pays: bool = False
+    """Whether its bucket lets those who read pay, and the Item says so."""
     region: str | None = None
+    """Of its bucket, where the Item names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What is known of a scene beyond its pixels; STAC facts parsed once at the edge.
-
-    self_href: href of the scene's Item (``derived_from``), or None for a plain file (then ``via`` the raster).
-    collection: id of the Item's collection, or None.
-    start, end: RFC 3339 datetimes in UTC, or None where unknown.
-    properties: the Item's properties, as given (JSON values).
-    """
+    """What is known of a scene beyond its pixels; STAC facts parsed once at the edge."""
 
     self_href: str | None = None
+    """Href of the scene's Item (``derived_from``), or None for a plain file (then ``via`` the raster)."""
     collection: str | None = None
+    """Id of the Item's collection, or None."""
     start: str | None = None
     end: str | None = None
+    """RFC 3339 datetimes in UTC, or None where unknown."""
     properties: Mapping[str, Any] = field(default_factory=dict)
+    """The Item's properties, as given (JSON values)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """What an Item says of a raster's file, to be compared with the file; None where it says nothing.
-
-    shape: (height, width) in pixels.
-    transform: affine coefficients (a, b, c, d, e, f).
-    crs: authority code ("EPSG:32632") or WKT2.
-    nodata: value of invalid pixels, maybe NaN.
-    """
+    """What an Item says of a raster's file, to be compared with the file; None where it says nothing."""
 
     shape: tuple[int, int] | None = None
+    """(height, width) in pixels."""
     transform: tuple[float, float, float, float, float, float] | None = None
+    """Affine coefficients (a, b, c, d, e, f)."""
     crs: str | None = None
+    """Authority code ("EPSG:32632") or WKT2."""
     nodata: float | None = None
+    """Value of invalid pixels, maybe NaN."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RasterRef:
-    """A raster file that the input names and nobody has opened yet.
-
-    href: absolute local path or URL.
-    asset: key of the STAC asset, or None for a plain file.
-    bands: what the Item says of the file's bands, in file order; empty where it says nothing.
-    wanted: which bands are read, and in which order: 1-based indexes, or names to be found among the file's descriptions;
-        empty: all of them.
-    declared: what the Item says of the file.
-    requester_pays, region: of the bucket, as the Item says.
-    """
+    """A raster file that the input names and nobody has opened yet."""
 
     href: str
+    """Absolute local path or URL."""
     asset: str | None = None
+    """Key of the STAC asset, or None for a plain file."""
     bands: tuple[Band, ...] = ()
+    """What the Item says of the file's bands, in file order; empty where it says nothing."""
     wanted: tuple[int | str, ...] = ()
+    """Which bands are read, and in which order: 1-based indexes, or names to be found among the file's descriptions; empty: all
+    of them.
+    """
     declared: Declared = Declared()
+    """What the Item says of the file."""
     requester_pays: bool = False
     region: str | None = None
+    """Of the bucket, as the Item says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskRef:
-    """A raster that says which pixels of a scene are invalid.
-
-    raster: its first band, or the one wanted, is read.
-    invalid: values that mark invalid pixels.
-    bits: numbers of bits (0 is the lowest) of which any that is set marks an invalid pixel.
-    """
+    """A raster that says which pixels of a scene are invalid."""
 
     raster: RasterRef
+    """Its first band, or the one wanted, is read."""
     invalid: tuple[int, ...] = ()
+    """Values that mark invalid pixels."""
     bits: tuple[int, ...] = ()
+    """Numbers of bits (0 is the lowest) of which any that is set marks an invalid pixel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneRef:
-    """A scene that the input names and nobody has opened yet.
-
-    name: item id, or file name without extension; unique in a run.
-    priority: position in the input, from 0.
-    rasters: the files whose bands make the scene, stacked in this order; at least one.
-    mask: what marks invalid pixels besides the files' own nodata and masks, or None.
-    """
+    """A scene that the input names and nobody has opened yet."""
 
     name: str
+    """Item id, or file name without extension; unique in a run."""
     priority: int
+    """Position in the input, from 0."""
     rasters: tuple[RasterRef, ...]
+    """The files whose bands make the scene, stacked in this order; at least one."""
     mask: MaskRef | None = None
+    """What marks invalid pixels besides the files' own nodata and masks, or None."""
     provenance: Provenance = field(default_factory=Provenance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """One input scene, opened and described, as the engine sees it.
-
-    name: item id, or file name without extension; unique in a run.
-    priority: position in the input; where scenes still overlap after clipping, the higher one wins.
-    grid: its pixels; where it is composed, not necessarily those of any file.
-    bands: one a data band.
-    dtype: numpy dtype name of its values.
-    source: the file that holds it; where it is composed, its first file, with overviews and blocks as they are read here.
-    parts: the rasters it is composed of, in band order; empty where it is what ``source`` stores.
-    mask: what marks further pixels as invalid, or None.
-    """
+    """One input scene, opened and described, as the engine sees it."""
 
     name: str
+    """Item id, or file name without extension; unique in a run."""
     priority: int
+    """Position in the input; where scenes still overlap after clipping, the higher one wins."""
     grid: Grid
+    """Its pixels; where it is composed, not necessarily those of any file."""
     bands: tuple[Band, ...]
+    """One a data band."""
     dtype: str
+    """Numpy dtype name of its values."""
     source: Source
+    """The file that holds it; where it is composed, its first file, with overviews and blocks as they are read here."""
     provenance: Provenance = field(default_factory=Provenance)
     parts: tuple[Part, ...] = ()
+    """The rasters it is composed of, in band order; empty where it is what ``source`` stores."""
     mask: Mask | None = None
+    """What marks further pixels as invalid, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A raster that gives some bands of a composed scene.
-
-    raster: as its file stores it, on its own grid and in its own CRS, maybe another than the scene's.
-    conversions: for each of its bands what makes its stored values those of the scene, new = scale * stored + offset; empty:
-        they are taken as they are.
-    resampling: used where its pixels are not those of the scene.
-    """
+    """A raster that gives some bands of a composed scene."""
 
     raster: Scene
+    """As its file stores it, on its own grid and in its own CRS, maybe another than the scene's."""
     conversions: tuple[Scaling, ...]
+    """For each of its bands what makes its stored values those of the scene, new = scale * stored + offset; empty: they are
+    taken as they are.
+    """
     resampling: Literal["nearest", "bilinear", "cubic"]
+    """Used where its pixels are not those of the scene."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

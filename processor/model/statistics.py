@@ -20,17 +20,17 @@ __all__ = ["Adjustment", "BlockGrid", "BlockMap", "Cell", "LocalCorrection", "Mo
 class Moments:
     """Count, mean and spread of the valid pixels of a region; one element a band, source units.
 
-    count: number of pixels (the same for every band, because validity is a pixel's, not a band's).
-    mean: float64 (bands,); NaN where count is 0.
     m2: float64 (bands,), sum of squared departures from the mean.
-    minimum, maximum: float64 (bands,); +inf and -inf where count is 0.
     """
 
     count: int
+    """Number of pixels (the same for every band, because validity is a pixel's, not a band's)."""
     mean: NDArray[np.float64]
+    """float64 (bands,); NaN where count is 0."""
     m2: NDArray[np.float64]
     minimum: NDArray[np.float64]
     maximum: NDArray[np.float64]
+    """float64 (bands,); +inf and -inf where count is 0."""
 
     @property
     def std(self) -> NDArray[np.float64]:
@@ -42,16 +42,14 @@ class Moments:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OverlapSamples:
-    """Pixels that two scenes share, on a regular lattice: what the residuals of the report are computed from.
-
-    x, y: float64 (n,), CRS coordinates of the pixel centres.
-    first, second: float32 (bands, n), source units of each scene.
-    """
+    """Pixels that two scenes share, on a regular lattice: what the residuals of the report are computed from."""
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
+    """float64 (n,), CRS coordinates of the pixel centres."""
     first: NDArray[np.float32]
     second: NDArray[np.float32]
+    """float32 (bands, n), source units of each scene."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,15 +65,13 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Adjustment:
-    """The global correction of a scene: y = scale * x + offset.
-
-    scale: float64 (bands,), dimensionless.
-    offset: float64 (bands,), source units.
-    """
+    """The global correction of a scene: y = scale * x + offset."""
 
     scene: str
     scale: NDArray[np.float64]
+    """float64 (bands,), dimensionless."""
     offset: NDArray[np.float64]
+    """float64 (bands,), source units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,19 +95,17 @@ class BlockGrid:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BlockMap:
-    """Block means on the part of a block grid that a scene touches; all other blocks are missing.
-
-    name: the scene's name, or "reference".
-    grid: the whole canvas.
-    row, col: the upper left block of the part.
-    values: float64 (bands, rows, cols) of the part, source units after the global adjustment; NaN where a block is missing.
-    """
+    """Block means on the part of a block grid that a scene touches; all other blocks are missing."""
 
     name: str
+    """The scene's name, or "reference"."""
     grid: BlockGrid
+    """The whole canvas."""
     values: NDArray[np.float64]
+    """float64 (bands, rows, cols) of the part, source units after the global adjustment; NaN where a block is missing."""
     row: int = 0
     col: int = 0
+    """The upper left block of the part."""
 
     @property
     def slices(self) -> tuple[slice, slice]:
@@ -127,31 +121,27 @@ class BlockMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LocalCorrection:
-    """The local correction of a scene: P on the part of the block grid that it touches, and how it is applied.
-
-    grid: the whole canvas.
-    row, col: the upper left block of the part.
-    parameter: float64 (bands, rows, cols) of the part, dimensionless; NaN where missing.
-    c: shift in source units (correction "offset" only, else 0).
-    alpha: factor of the corrections "gamma" and "offset".
-    """
+    """The local correction of a scene: P on the part of the block grid that it touches, and how it is applied."""
 
     scene: str
     grid: BlockGrid
+    """The whole canvas."""
     method: Literal["gamma", "linear", "offset"]
     parameter: NDArray[np.float64]
+    """float64 (bands, rows, cols) of the part, dimensionless; NaN where missing."""
     alpha: float
+    """Factor of the corrections "gamma" and "offset"."""
     c: float
+    """Shift in source units (correction "offset" only, else 0)."""
     row: int = 0
     col: int = 0
+    """The upper left block of the part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Cell:
-    """The part of the mosaic that a scene owns; the cells of all scenes partition the union of their footprints.
-
-    polygon: in CRS units; may be empty (a scene that owns nothing) or have several parts.
-    """
+    """The part of the mosaic that a scene owns; the cells of all scenes partition the union of their footprints."""
 
     scene: str
     polygon: Polygon | MultiPolygon
+    """In CRS units; may be empty (a scene that owns nothing) or have several parts."""

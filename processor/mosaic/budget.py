@@ -27,17 +27,15 @@ _LEAST_CACHE, _MOST_CACHE = 32 * 10**6, 125 * 10**6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allotment:
-    """What a run may use.
-
-    total: bytes that it was made for.
-    cache_bytes: of decoded source blocks.
-    measure_threads, render_threads: tasks at once in either pass.
-    """
+    """What a run may use."""
 
     total: int
+    """Bytes that it was made for."""
     cache_bytes: int
+    """Of decoded source blocks."""
     measure_threads: int
     render_threads: int
+    """Tasks at once in either pass."""
 
 
 def find_total(setting: float | Literal["auto"], threads: int, *, task: int, least: int = FIXED + _LEAST_CACHE) -> int:

@@ -19,16 +19,14 @@ CHUNK_EDGE = 1024  # pixels of the finest grid measured; fixed, because partial 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """A rectangle of the canvas, measured as one task.
-
-    number: position in the plan; partial results are merged in this order.
-    bounds: CRS units; the chunks tile the canvas.
-    scenes: positions of the scenes whose bounds meet it, ascending.
-    """
+    """A rectangle of the canvas, measured as one task."""
 
     number: int
+    """Position in the plan; partial results are merged in this order."""
     bounds: Bounds
+    """CRS units; the chunks tile the canvas."""
     scenes: tuple[int, ...]
+    """Positions of the scenes whose bounds meet it, ascending."""
 
 
 class Chunks(Sequence[Chunk]):

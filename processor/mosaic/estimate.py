@@ -153,18 +153,16 @@ def _count_blocks(plan: Plan) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseEstimate:
-    """What a phase of a run by tasks takes.
-
-    amount: bytes that all its tasks read and write together, decoded.
-    memory: bytes of one process at most.
-    scratch: bytes of its scratch files at most.
-    seconds: of one process for what cannot be shared.
-    """
+    """What a phase of a run by tasks takes."""
 
     amount: int
+    """Bytes that all its tasks read and write together, decoded."""
     memory: int
+    """Bytes of one process at most."""
     scratch: int
+    """Bytes of its scratch files at most."""
     seconds: int
+    """Of one process for what cannot be shared."""
 
 
 def estimate_phases(plan: Plan, tile_blocks: int, *, kept_stages: int) -> dict[str, PhaseEstimate]:

@@ -49,21 +49,19 @@ _SAMPLES_A_RUN = 2_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScenePart:
-    """What a chunk says of one scene.
-
-    moments: of the pixels that count for the statistics.
-    valid: of all valid pixels.
-    sums: of the pixels that count for the blocks.
-    mask, mask_row, mask_col: cells of its footprint's mask and where they lie.
-    """
+    """What a chunk says of one scene."""
 
     scene: int
     moments: Moments
+    """Of the pixels that count for the statistics."""
     valid: Moments
+    """Of all valid pixels."""
     sums: BlockSums | None
+    """Of the pixels that count for the blocks."""
     mask: NDArray[np.bool_]
     mask_row: int
     mask_col: int
+    """Cells of its footprint's mask and where they lie."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,49 +76,44 @@ class PairPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChunkMeasures:
-    """The result of one measuring task.
-
-    union: pixels of the mosaic's grid in the chunk that some scene has; None where it cannot be counted exactly.
-    pixels: how many were read, of all scenes.
-    """
+    """The result of one measuring task."""
 
     number: int
     scenes: tuple[ScenePart, ...]
     pairs: tuple[PairPart, ...]
     union: int | None
+    """Pixels of the mosaic's grid in the chunk that some scene has; None where it cannot be counted exactly."""
     pixels: int
+    """How many were read, of all scenes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SceneMeasures:
-    """Everything measured of one scene.
-
-    moments: of the pixels that count for the statistics.
-    valid: of all its valid pixels.
-    sums: of its blocks, None where the local adjustment does not need them.
-    footprint: polygons of its valid pixels, CRS units.
-    """
+    """Everything measured of one scene."""
 
     name: str
     moments: Moments
+    """Of the pixels that count for the statistics."""
     valid: Moments
+    """Of all its valid pixels."""
     sums: BlockSums | None
+    """Of its blocks, None where the local adjustment does not need them."""
     footprint: Polygon | MultiPolygon
+    """Polygons of its valid pixels, CRS units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measures:
-    """The result of the first pass.
-
-    scenes: in plan order.
-    overlaps: pairs with at least one common valid pixel, in name order.
-    union: pixels of the mosaic's grid that some scene has and may give (within the area of interest, where there is one), or
-        None where that was not counted exactly (statistics from overviews, or scenes on other grids).
-    """
+    """The result of the first pass."""
 
     scenes: tuple[SceneMeasures, ...]
+    """In plan order."""
     overlaps: tuple[Overlap, ...]
+    """Pairs with at least one common valid pixel, in name order."""
     union: int | None
+    """Pixels of the mosaic's grid that some scene has and may give (within the area of interest, where there is one), or None
+    where that was not counted exactly (statistics from overviews, or scenes on other grids).
+    """
 
 
 def mask_factor(grid: Grid) -> int:
@@ -312,13 +305,11 @@ def _count_union(plan: Plan, chunk: Chunk, windows: dict[int, Window], pixels: d
 
 @dataclass(slots=True)
 class _SceneMerge:
-    """A scene while its chunks come in; of the masks, packed, an eighth is held until the scene is complete.
-
-    masks: row, column, shape and bits of each chunk's part.
-    """
+    """A scene while its chunks come in; of the masks, packed, an eighth is held until the scene is complete."""
 
     missing: int
     masks: list[tuple[int, int, tuple[int, int], NDArray[np.uint8]]] = field(default_factory=list)
+    """Row, column, shape and bits of each chunk's part."""
     moments: list[Moments] = field(default_factory=list)
     valid: list[Moments] = field(default_factory=list)
     sums: list[BlockSums] = field(default_factory=list)

@@ -45,24 +45,22 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rendered:
-    """The result of the second pass: compressed blocks, and what was counted on the way.
-
-    mosaic, index: blocks of the mosaic and of the scene index, wherever they are.
-    statistics: moments of the mosaic's valid pixels.
-    counts: int64 (scenes + 1,), pixels by scene index; 0 is nodata.
-    filled: pixels whose cell's owner has none there.
-    mask, mask_grid: where the mosaic has a value, at most 2048 cells wide or high; a cell is set where any of its pixels is.
-    resources: what the blocks are in; use the result as a context manager, which closes it.
-    """
+    """The result of the second pass: compressed blocks, and what was counted on the way."""
 
     mosaic: BlockSource
     index: BlockSource
+    """Blocks of the mosaic and of the scene index, wherever they are."""
     statistics: Moments
+    """Moments of the mosaic's valid pixels."""
     counts: NDArray[np.int64]
+    """int64 (scenes + 1,), pixels by scene index; 0 is nodata."""
     filled: int
+    """Pixels whose cell's owner has none there."""
     mask: NDArray[np.bool_]
     mask_grid: Grid
+    """Where the mosaic has a value, at most 2048 cells wide or high; a cell is set where any of its pixels is."""
     resources: ExitStack = field(default_factory=ExitStack, repr=False)
+    """What the blocks are in; use the result as a context manager, which closes it."""
 
     def __enter__(self) -> Self:
         """Give the result, whose blocks are closed at the end of the block."""

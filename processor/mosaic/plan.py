@@ -53,32 +53,30 @@ _MAX_EMPTINESS = 10_000  # times the pixels of all scenes together that a larger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything that is decided before a pixel is read.
-
-    given: what the user's own files say.
-    scenes: in name order.
-    grid: the mosaic's.
-    dtype, nodata: of the mosaic.
-    levels: for each scene the overview that is measured, None for full resolution.
-    blocks: canvas of the local adjustment; None when that is off, or its number of blocks hangs on the statistics.
-    pairs: positions (i, j), i < j, of scenes whose bounds share an area.
-    chunks: the measuring tasks.
-    window_edge: pixels, edge of the render windows.
-    findings: what planning brought to light.
-    """
+    """Everything that is decided before a pixel is read."""
 
     config: Config
     given: Given
+    """What the user's own files say."""
     scenes: tuple[Scene, ...]
+    """In name order."""
     grid: Grid
+    """The mosaic's."""
     dtype: str
     nodata: float
+    """Of the mosaic."""
     levels: tuple[int | None, ...]
+    """For each scene the overview that is measured, None for full resolution."""
     blocks: BlockGrid | None
+    """Canvas of the local adjustment; None when that is off, or its number of blocks hangs on the statistics."""
     pairs: tuple[tuple[int, int], ...]
+    """Positions (i, j), i < j, of scenes whose bounds share an area."""
     chunks: Chunks
+    """The measuring tasks."""
     window_edge: int
+    """Pixels, edge of the render windows."""
     findings: tuple[Finding, ...]
+    """What planning brought to light."""
 
     @property
     def bands(self) -> int:

@@ -27,25 +27,23 @@ __all__ = ["RenderedWindow", "Renderer"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RenderedWindow:
-    """A finished window of the mosaic.
-
-    values: (bands, height, width) in the mosaic's dtype, nodata where no scene has a pixel.
-    index: (height, width) uint8 or uint16: position of the pixel's scene in the plan plus 1, 0 where there is none.
-    mask, mask_row, mask_col: cells of the mosaic's mask (:func:`processor.mosaic.measure.mask_grid`) and where they lie.
-    moments: of the valid pixels, block by block in raster order of the blocks.
-    counts: int64 (scenes + 1,), pixels by index.
-    filled: pixels whose cell's owner has none there, taken from another scene.
-    """
+    """A finished window of the mosaic."""
 
     window: Window
     values: NDArray[np.generic]
+    """(bands, height, width) in the mosaic's dtype, nodata where no scene has a pixel."""
     index: NDArray[np.unsignedinteger]
+    """(height, width) uint8 or uint16: position of the pixel's scene in the plan plus 1, 0 where there is none."""
     mask: NDArray[np.bool_]
     mask_row: int
     mask_col: int
+    """Cells of the mosaic's mask (:func:`processor.mosaic.measure.mask_grid`) and where they lie."""
     moments: tuple[tuple[tuple[int, int], Moments], ...]
+    """Of the valid pixels, block by block in raster order of the blocks."""
     counts: NDArray[np.int64]
+    """int64 (scenes + 1,), pixels by index."""
     filled: int
+    """Pixels whose cell's owner has none there, taken from another scene."""
 
     def without_pixels(self) -> RenderedWindow:
         """The same without values and index, once these are stored."""

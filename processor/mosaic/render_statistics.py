@@ -19,21 +19,19 @@ __all__ = ["Tally", "TallyCount"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tally:
-    """Sums over a part of the mosaic; those of all parts together do not depend on how it was cut.
-
-    moments: of the valid pixels of each block, with the block's (row, column).
-    scenes, counts: int64 (n,): scene indexes that occur, ascending, 0 for nodata, and how many pixels have each.
-    filled: pixels whose cell's owner has none there.
-    mask, mask_row, mask_col: cells of the mosaic's mask (:func:`processor.mosaic.measure.mask_grid`) and where they lie.
-    """
+    """Sums over a part of the mosaic; those of all parts together do not depend on how it was cut."""
 
     moments: tuple[tuple[tuple[int, int], Moments], ...]
+    """Of the valid pixels of each block, with the block's (row, column)."""
     scenes: NDArray[np.int64]
     counts: NDArray[np.int64]
+    """int64 (n,): scene indexes that occur, ascending, 0 for nodata, and how many pixels have each."""
     filled: int
+    """Pixels whose cell's owner has none there."""
     mask: NDArray[np.bool_]
     mask_row: int
     mask_col: int
+    """Cells of the mosaic's mask (:func:`processor.mosaic.measure.mask_grid`) and where they lie."""
 
 
 class TallyCount:

@@ -24,35 +24,31 @@ _STRIP = 49_152  # values a step: the scratch arrays stay in the second-level ca
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layer:
-    """Finished pixels of one scene.
-
-    window: of the grid they lie on.
-    values: (bands, height, width) in the mosaic's dtype; invalid pixels hold anything.
-    valid: bool (height, width).
-    """
+    """Finished pixels of one scene."""
 
     window: Window
+    """Of the grid they lie on."""
     values: NDArray[np.generic]
+    """(bands, height, width) in the mosaic's dtype; invalid pixels hold anything."""
     valid: NDArray[np.bool_]
+    """bool (height, width)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScenePipeline:
-    """A scene with what is done to it; used from any thread.
-
-    adjustment: None where the scene's values are not adjusted.
-    correction: None where they are not corrected locally.
-    dtype, nodata: of what comes out.
-    calculation: type of the arithmetic.
-    """
+    """A scene with what is done to it; used from any thread."""
 
     scene: Scene
     reader: RasterReader
     adjustment: Adjustment | None
+    """None where the scene's values are not adjusted."""
     correction: LocalCorrection | None
+    """None where they are not corrected locally."""
     dtype: str
     nodata: float
+    """Of what comes out."""
     calculation: type[np.floating]
+    """Type of the arithmetic."""
     resampling: Resampling
 
     def read_native(self, window: Window) -> Layer:

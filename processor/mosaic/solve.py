@@ -28,23 +28,21 @@ __all__ = ["Solution", "find_block_grid", "join_statistics", "solve"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Solution:
-    """What is done to the pixels; all tuples in plan order.
-
-    adjustments: one a scene, the identity where the global stage is off.
-    others: adjustments of scenes that are only in the statistics given, by name.
-    local_maps, corrections: one a scene, empty where the local stage is off.
-    reference: the reference block map, None where the local stage is off.
-    seamlines: cells and cuts, None where the seamline stage is off.
-    findings: what solving brought to light.
-    """
+    """What is done to the pixels; all tuples in plan order."""
 
     adjustments: tuple[Adjustment, ...]
+    """One a scene, the identity where the global stage is off."""
     others: tuple[Adjustment, ...]
+    """Adjustments of scenes that are only in the statistics given, by name."""
     local_maps: tuple[BlockMap, ...]
     reference: BlockMap | None
+    """The reference block map, None where the local stage is off."""
     corrections: tuple[LocalCorrection, ...]
+    """One a scene, empty where the local stage is off."""
     seamlines: Seamlines | None
+    """Cells and cuts, None where the seamline stage is off."""
     findings: tuple[Finding, ...]
+    """What solving brought to light."""
 
 
 def find_block_grid(plan: Plan, measures: Measures) -> BlockGrid | None:

@@ -62,17 +62,16 @@ REPORT: Final = "report.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """What is published, and the local file that it is made of.
-
-    raster: what is in it, where it is a raster.
-    is_published: whether it is where it belongs already; then the file has only its head
-        (:func:`processor.geotiff.cog.writer.write_cog_head`).
-    """
+    """What is published, and the local file that it is made of."""
 
     artifact: Artifact
     file: Path
     raster: CogSpec | None = None
+    """What is in it, where it is a raster."""
     is_published: bool = False
+    """Whether it is where it belongs already; then the file has only its head
+    (:func:`processor.geotiff.cog.writer.write_cog_head`).
+    """
 
 
 def make_product(

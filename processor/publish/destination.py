@@ -37,16 +37,14 @@ _ADVICE: Final = "replace it with --overwrite or choose another --item-id"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """Where a run publishes.
-
-    folder: path or URL of everything that is published.
-    overwrite: whether what exists there may be replaced.
-    """
+    """Where a run publishes."""
 
     store: Store
     folder: str
+    """Path or URL of everything that is published."""
     item_id: str
     overwrite: bool
+    """Whether what exists there may be replaced."""
 
     @property
     def item_url(self) -> str:

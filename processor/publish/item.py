@@ -49,52 +49,46 @@ _SUMMARY = ("coverage", "residual_before", "residual_after", "contrast", "warnin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A planned run, before any pixel is read.
-
-    access: how storage is reached.
-    inputs: what INPUT turned out to be; None where nobody needs to know.
-    announcement: where else the Item is made known.
-    inputs_table: the Items of the inputs as STAC GeoParquet, where that is asked for.
-    """
+    """A planned run, before any pixel is read."""
 
     plan: Plan
     digest: str
     item_id: str
     findings: tuple[Finding, ...]
     access: Access = field(default_factory=Access)
+    """How storage is reached."""
     inputs: ResolvedInputs | None = None
+    """What INPUT turned out to be; None where nobody needs to know."""
     announcement: Announcement = field(default_factory=Announcement)
+    """Where else the Item is made known."""
     inputs_table: bytes | None = None
+    """The Items of the inputs as STAC GeoParquet, where that is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
-    """What an Item says of its making that does not follow from inputs and configuration.
-
-    created: RFC 3339 time.
-    self_href: absolute path or URL that the Item will have.
-    mosaic_url: absolute path or URL of the mosaic where it is not to be in the Item's folder.
-    """
+    """What an Item says of its making that does not follow from inputs and configuration."""
 
     created: str
+    """RFC 3339 time."""
     self_href: str
+    """Absolute path or URL that the Item will have."""
     mosaic_url: str | None = None
+    """Absolute path or URL of the mosaic where it is not to be in the Item's folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """Everything that is to be published.
-
-    products: the files, in scratch.
-    copies: files that are also wanted elsewhere.
-    item: the Item that names them.
-    findings: of all stages, warnings first.
-    """
+    """Everything that is to be published."""
 
     products: tuple[Product, ...]
+    """The files, in scratch."""
     copies: tuple[Copy, ...]
+    """Files that are also wanted elsewhere."""
     item: dict[str, Any]
+    """The Item that names them."""
     findings: tuple[Finding, ...]
+    """Of all stages, warnings first."""
 
 
 def describe_mosaic(

@@ -35,13 +35,11 @@ class Copy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptStage:
-    """A stage whose rasters are kept.
-
-    urls: where, by scene; None: in the Item's folder.
-    """
+    """A stage whose rasters are kept."""
 
     stage: Stage
     urls: Mapping[str, str] | None
+    """Where, by scene; None: in the Item's folder."""
 
 
 def find_kept_stages(config: Config, scenes: Sequence[Scene]) -> tuple[KeptStage, ...]:

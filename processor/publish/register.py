@@ -47,24 +47,22 @@ _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """Where an Item is made known besides its own folder; None: not there.
-
-    collection: path or URL of the Collection that it belongs to, absolute, and collection_id: its id.
-    catalog: path or URL of the catalogue that links to it, absolute.
-    root: path or URL of what is above the Collection, absolute.
-    api: landing page of the STAC API that gets it.
-    thresholds: what its mosaic has to meet before.
-    token, token_name: bearer token of that API, and the variable that it is from.
-    """
+    """Where an Item is made known besides its own folder; None: not there."""
 
     collection: str | None = None
+    """Path or URL of the Collection that it belongs to, absolute, and collection_id: its id."""
     collection_id: str | None = None
     catalog: str | None = None
+    """Path or URL of the catalogue that links to it, absolute."""
     root: str | None = None
+    """Path or URL of what is above the Collection, absolute."""
     api: str | None = None
+    """Landing page of the STAC API that gets it."""
     thresholds: tuple[Threshold, ...] = ()
+    """What its mosaic has to meet before."""
     token: str | None = field(default=None, repr=False)
     token_name: str = POST_TOKEN
+    """Bearer token of that API, and the variable that it is from."""
 
     @property
     def parent(self) -> Parent | None:

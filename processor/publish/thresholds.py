@@ -52,16 +52,14 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """A condition that a mosaic must not meet.
-
-    figure: name in the report's summary.
-    comparison: <, <=, > or >=.
-    limit: number, in the figure's unit.
-    """
+    """A condition that a mosaic must not meet."""
 
     figure: str
+    """Name in the report's summary."""
     comparison: str
+    """<, <=, > or >=."""
     limit: float
+    """Number, in the figure's unit."""
 
     def __str__(self) -> str:
         """As it is written."""

@@ -35,16 +35,14 @@ _MARGIN: Final = 0.04  # of the range, on either side of what is shown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """A linear scale.
-
-    low, high: values at its ends, low < high.
-    start, end: pixels there; start > end where values grow upwards.
-    """
+    """A linear scale."""
 
     low: float
     high: float
+    """Values at its ends, low < high."""
     start: float
     end: float
+    """Pixels there; start > end where values grow upwards."""
 
     def place(self, values: ArrayLike) -> NDArray[np.float64]:
         """Pixels of values."""

@@ -21,34 +21,30 @@ __all__ = ["Drawings", "ReportFiles", "draw_report", "make_report"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReportFiles:
-    """What a run publishes about its quality.
-
-    overview: ``overview.png``, at most 512 pixels on the longer side.
-    document: ``report.json``.
-    page: ``report.html``.
-    report: the content of ``report.json``.
-    findings: all of them, warnings first.
-    """
+    """What a run publishes about its quality."""
 
     overview: bytes
+    """``overview.png``, at most 512 pixels on the longer side."""
     document: bytes
+    """``report.json``."""
     page: bytes
+    """``report.html``."""
     report: Mapping[str, Any]
+    """The content of ``report.json``."""
     findings: tuple[Finding, ...]
+    """All of them, warnings first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Drawings:
-    """What can be made before the published files are known: most of a report's time.
-
-    overview: as in :class:`ReportFiles`.
-    pictures: in the order of the page.
-    residuals: differences in the overlaps, of which figures and pictures speak.
-    """
+    """What can be made before the published files are known: most of a report's time."""
 
     overview: bytes
+    """As in :class:`ReportFiles`."""
     pictures: tuple[Picture, ...]
+    """In the order of the page."""
     residuals: tuple[OverlapResidual, ...]
+    """Differences in the overlaps, of which figures and pictures speak."""
 
 
 def draw_report(facts: RunFacts, preview: Preview) -> Drawings:

@@ -54,72 +54,66 @@ F64 = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelCounts:
-    """Pixels of the mosaic's grid, counted in the render pass.
-
-    mosaic: valid pixels of the mosaic.
-    union: pixels where at least one scene is valid (within the area of interest, where there is one).
-    fallback: valid pixels whose cell belongs to a scene that has nothing there, so that another scene filled them.
-    owned: pixels that each scene contributed, by name.
-    """
+    """Pixels of the mosaic's grid, counted in the render pass."""
 
     mosaic: int
+    """Valid pixels of the mosaic."""
     union: int
+    """Pixels where at least one scene is valid (within the area of interest, where there is one)."""
     fallback: int
+    """Valid pixels whose cell belongs to a scene that has nothing there, so that another scene filled them."""
     owned: Mapping[str, int]
+    """Pixels that each scene contributed, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Preview:
-    """The mosaic at the size of a picture (about 1,000 pixels on the longer side is enough).
-
-    values: (bands, height, width), any real dtype, units of the mosaic.
-    valid: bool (height, width), True where the mosaic has a value.
-    bounds: outer bounds of the pixels, CRS units.
-    scene_index: integers (height, width): 1 + position in ``RunFacts.scenes``, 0 where there is none; or None.
-    """
+    """The mosaic at the size of a picture (about 1,000 pixels on the longer side is enough)."""
 
     values: NDArray[np.generic]
+    """(bands, height, width), any real dtype, units of the mosaic."""
     valid: NDArray[np.bool_]
+    """bool (height, width), True where the mosaic has a value."""
     bounds: Bounds
+    """Outer bounds of the pixels, CRS units."""
     scene_index: NDArray[np.integer] | None = None
+    """Integers (height, width): 1 + position in ``RunFacts.scenes``, 0 where there is none; or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RunFacts:
-    """All that a run knows about its mosaic when the pixels are done.
-
-    item_id: id of the Item that is published.
-    version: of this software.
-    digest: hex digest of inputs and configuration.
-    scenes: in input order.
-    whole: moments of each scene's own valid pixels, by name, source units.
-    overlaps: pairs of scenes with common pixels.
-    adjustments: global corrections; empty where the stage is off.
-    corrections: local corrections; empty where the stage is off.
-    cells: what each scene owns; empty where the stage is off.
-    grid: of the mosaic.
-    counts: of the mosaic's pixels.
-    statistics: moments of the mosaic's valid pixels, or None where unknown.
-    findings: of the other stages.
-    config: as run.
-    artifacts: what is published beside the report.
-    """
+    """All that a run knows about its mosaic when the pixels are done."""
 
     item_id: str
+    """Id of the Item that is published."""
     version: str
+    """Of this software."""
     digest: str
+    """Hex digest of inputs and configuration."""
     scenes: tuple[Scene, ...]
+    """In input order."""
     whole: Mapping[str, Moments]
+    """Moments of each scene's own valid pixels, by name, source units."""
     overlaps: tuple[Overlap, ...]
+    """Pairs of scenes with common pixels."""
     adjustments: tuple[Adjustment, ...]
+    """Global corrections; empty where the stage is off."""
     corrections: tuple[LocalCorrection, ...]
+    """Local corrections; empty where the stage is off."""
     cells: tuple[Cell, ...]
+    """What each scene owns; empty where the stage is off."""
     grid: Grid
+    """Of the mosaic."""
     counts: PixelCounts
+    """Of the mosaic's pixels."""
     statistics: Moments | None
+    """Moments of the mosaic's valid pixels, or None where unknown."""
     findings: tuple[Finding, ...]
+    """Of the other stages."""
     config: Config
+    """As run."""
     artifacts: tuple[Artifact, ...] = ()
+    """What is published beside the report."""
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -129,34 +123,30 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Residual:
-    """How far two scenes are apart in one state; float64 (bands,), source units, NaN where unknown.
-
-    bias: mean of first minus second over the samples; over all common pixels where there are no samples.
-    exact_bias: the same over all common pixels; NaN after a local correction, which moments cannot follow.
-    rms: root of the mean squared difference over the samples.
-    level: mean of both scenes.
-    spread: quadratic mean of the two standard deviations.
-    """
+    """How far two scenes are apart in one state; float64 (bands,), source units, NaN where unknown."""
 
     bias: F64
+    """Mean of first minus second over the samples; over all common pixels where there are no samples."""
     exact_bias: F64
+    """The same over all common pixels; NaN after a local correction, which moments cannot follow."""
     rms: F64
+    """Root of the mean squared difference over the samples."""
     level: F64
+    """Mean of both scenes."""
     spread: F64
+    """Quadratic mean of the two standard deviations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OverlapResidual:
-    """The residuals of a pair of scenes in the three states.
-
-    count: common pixels that were measured.
-    samples: how many of them were followed through the stages.
-    """
+    """The residuals of a pair of scenes in the three states."""
 
     first: str
     second: str
     count: int
+    """Common pixels that were measured."""
     samples: int
+    """How many of them were followed through the stages."""
     before: Residual
     after_global: Residual
     after_local: Residual
@@ -169,19 +159,17 @@ class OverlapResidual:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ResidualSummary:
-    """One state over all overlaps, each weighted by its pixels; float64 (bands,), source units, NaN where unknown.
-
-    rms, bias: root of the weighted mean of the pairs' squared RMS difference and squared bias.
-    level: weighted mean level.
-    spread: quadratic mean of the spreads.
-    worst: the pair of greatest RMS difference over all bands, or None.
-    """
+    """One state over all overlaps, each weighted by its pixels; float64 (bands,), source units, NaN where unknown."""
 
     rms: F64
     bias: F64
+    """Root of the weighted mean of the pairs' squared RMS difference and squared bias."""
     level: F64
+    """Weighted mean level."""
     spread: F64
+    """Quadratic mean of the spreads."""
     worst: OverlapResidual | None
+    """The pair of greatest RMS difference over all bands, or None."""
 
     def percent_of_level(self, values: F64) -> float:
         """Quadratic mean over the bands of ``values`` (bands,) in percent of the mean level; NaN where that has no meaning."""

@@ -53,15 +53,13 @@ _TOP: Final = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Map:
-    """Where a map lies in its picture.
-
-    x, y: scales of the coordinates, which show a little more than the bounds, so that outlines at the edge are whole.
-    bounds: CRS units.
-    """
+    """Where a map lies in its picture."""
 
     x: Scale
     y: Scale
+    """Scales of the coordinates, which show a little more than the bounds, so that outlines at the edge are whole."""
     bounds: Bounds
+    """CRS units."""
 
     @property
     def width(self) -> float:

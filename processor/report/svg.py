@@ -55,19 +55,17 @@ _LETTER: Final = 0.75  # in a name, at most
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A picture in the page.
-
-    name: short word, unique in a report.
-    markup: an ``svg`` element.
-    width, height: pixels.
-    alt: what it shows, for those who cannot see it.
-    """
+    """A picture in the page."""
 
     name: str
+    """Short word, unique in a report."""
     markup: str
+    """An ``svg`` element."""
     width: int
     height: int
+    """pixels."""
     alt: str
+    """What it shows, for those who cannot see it."""
 
 
 def assemble(name: str, alt: str, height: float, parts: Iterable[str], *, width: float = WIDTH) -> Picture:

@@ -12,16 +12,14 @@ __all__ = ["CrsLabel", "describe_crs"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrsLabel:
-    """Words for a coordinate reference system.
-
-    name: for people.
-    unit: of its axes, e.g. "m" or "°"; "CRS units" where unknown.
-    geographic: whether coordinates are longitude and latitude.
-    """
+    """Words for a coordinate reference system."""
 
     name: str
+    """For people."""
     unit: str
+    """Of its axes, e.g. "m" or "°"; "CRS units" where unknown."""
     geographic: bool
+    """Whether coordinates are longitude and latitude."""
 
 
 def describe_crs(wkt: str) -> CrsLabel:

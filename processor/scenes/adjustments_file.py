@@ -59,14 +59,12 @@ def _render_stats(moments: Moments) -> dict[str, dict[str, float | int]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KnownStatistics:
-    """What an adjustments file says of the scenes' statistics; their minima and maxima are not in it (NaN).
-
-    whole: moments of each scene, by name.
-    overlaps: of each pair, in name order.
-    """
+    """What an adjustments file says of the scenes' statistics; their minima and maxima are not in it (NaN)."""
 
     whole: Mapping[str, Moments]
+    """Moments of each scene, by name."""
     overlaps: tuple[Overlap, ...]
+    """Of each pair, in name order."""
 
 
 def parse_adjustments(text: str, *, source: str, bands: int) -> KnownStatistics:

@@ -40,23 +40,20 @@ _HELP: Final = "give an ItemCollection or a catalogue (.json), a folder, a quote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedInputs:
-    """What INPUT turned out to be.
-
-    refs: the scenes, in order of priority.
-    document: the decoded ItemCollection, of Items brought together from a catalogue or a search too; None where rasters were
-        given.
-    description: for people and logs; holds no credentials.
-    findings: what a user should know of the input.
-    is_remote: whether the document was read from a URL.
-    bases: URL or absolute path of the document that each Item stands in; empty where rasters were given.
-    """
+    """What INPUT turned out to be."""
 
     refs: tuple[SceneRef, ...]
+    """The scenes, in order of priority."""
     document: object | None
+    """The decoded ItemCollection, of Items brought together from a catalogue or a search too; None where rasters were given."""
     description: str
+    """For people and logs; holds no credentials."""
     findings: tuple[Finding, ...] = ()
+    """What a user should know of the input."""
     is_remote: bool = False
+    """Whether the document was read from a URL."""
     bases: tuple[str, ...] = ()
+    """URL or absolute path of the document that each Item stands in; empty where rasters were given."""
 
 
 def read_inputs(

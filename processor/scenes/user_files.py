@@ -31,27 +31,25 @@ _SAME = 1e-6  # of a block: maps whose corners are this near agree
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Given:
-    """Everything read from the user's own files.
-
-    statistics: of scenes that need not be measured again, or None.
-    statistics_region, blocks_region: pixels that count for the global and for the local statistics.
-    clip_region: pixels that are kept of each scene, instead of its cell.
-    footprints: by scene, instead of those of the valid pixels.
-    area: of interest, where the cells end.
-    reference: block map, or None.
-    local_maps: block maps by name: of input scenes under their names, of others under their files'.
-    fingerprints: SHA-256 of each file's bytes, by URL; files of stages that are off are neither read nor listed.
-    """
+    """Everything read from the user's own files."""
 
     statistics: KnownStatistics | None = None
+    """Of scenes that need not be measured again, or None."""
     statistics_region: Region | None = None
     blocks_region: Region | None = None
+    """Pixels that count for the global and for the local statistics."""
     clip_region: Region | None = None
+    """Pixels that are kept of each scene, instead of its cell."""
     footprints: Mapping[str, Geometry] | None = None
+    """By scene, instead of those of the valid pixels."""
     area: Geometry | None = None
+    """Of interest, where the cells end."""
     reference: BlockMap | None = None
+    """Block map, or None."""
     local_maps: Mapping[str, BlockMap] = field(default_factory=dict)
+    """Block maps by name: of input scenes under their names, of others under their files'."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of each file's bytes, by URL; files of stages that are off are neither read nor listed."""
 
     @property
     def blocks(self) -> BlockGrid | None:
@@ -67,16 +65,14 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Context:
-    """What the files are read for.
-
-    names: of the scenes, in input order.
-    crs: WKT of the scenes.
-    canvas: union of their bounds.
-    """
+    """What the files are read for."""
 
     names: tuple[str, ...]
+    """Of the scenes, in input order."""
     crs: str
+    """WKT of the scenes."""
     canvas: Bounds
+    """Union of their bounds."""
     bands: int
     store: Store
 

@@ -53,16 +53,14 @@ class Gs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Everything that is needed to reach storage; may hold credentials, which its representation leaves out.
-
-    backend: what reads rasters.
-    retries: of a request that failed for now.
-    timeout: seconds without a byte after which a request has failed.
-    """
+    """Everything that is needed to reach storage; may hold credentials, which its representation leaves out."""
 
     backend: Backend = "auto"
+    """What reads rasters."""
     retries: int = 5
+    """Of a request that failed for now."""
     timeout: float = 60.0
+    """Seconds without a byte after which a request has failed."""
     s3: S3 = S3()
     gs: Gs = Gs()
 

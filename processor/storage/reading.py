@@ -29,24 +29,20 @@ _REPEATING: Final = frozenset({"s3", "gs"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectInfo:
-    """What storage tells of an object without reading it.
-
-    size: bytes, or None.
-    version: entity tag, generation or time of change, whichever it tells; None where it tells none.
-    """
+    """What storage tells of an object without reading it."""
 
     size: int | None
+    """Bytes, or None."""
     version: str | None
+    """Entity tag, generation or time of change, whichever it tells; None where it tells none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadStore:
-    """Every object the program reads that is not read through GDAL.
-
-    access: how storage is reached; default: as the environment says.
-    """
+    """Every object the program reads that is not read through GDAL."""
 
     access: Access = field(default_factory=resolve_access)
+    """How storage is reached; default: as the environment says."""
 
     def exists(self, url: str) -> bool:
         """Whether an object (not a folder) has this name.

@@ -64,11 +64,11 @@ _UPLOADS_AT_ONCE: Final = 4  # parts in flight: bounds memory to 64 MiB for obje
 class Written:
     """What was written.
 
-    size: bytes.
     sha256: lower-case hex digest of the bytes.
     """
 
     size: int
+    """bytes."""
     sha256: str
 
 

@@ -49,16 +49,14 @@ _EXTENSIONS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Coding:
-    """How reflectance r becomes the truth's values: ``low + span * r / 0.5``, or of its root for a picture's tone.
-
-    low, span: source units; the truth lies between low and low + span, with room for gains, offsets and haze around it.
-    least, most: the extreme values of a valid pixel.
-    """
+    """How reflectance r becomes the truth's values: ``low + span * r / 0.5``, or of its root for a picture's tone."""
 
     low: float
     span: float
+    """Source units; the truth lies between low and low + span, with room for gains, offsets and haze around it."""
     least: float
     most: float
+    """The extreme values of a valid pixel."""
     root: bool = False
 
 
@@ -72,53 +70,51 @@ _CODINGS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneRecipe:
-    """What sample scenes are made like.
-
-    rows, cols: how many scenes down and across.
-    height, width: pixels of a scene.
-    overlap: share of a scene's height and width that it has in common with its neighbour, 0 to below 1.
-    bands: 1 to 6, named as ``BAND_NAMES``.
-    dtype: of the pixels; uint8 lies within about 20 to 230, uint16 and int16 within 300 to 6000, float32 is reflectance.
-    seed: everything random follows from it.
-    gain_spread: gains lie within about 1 ± this; their mean over the scenes is 1.
-    offset_spread: offsets lie within about ± this share of the truth's range; their mean over the scenes is 0.
-    haze: amplitude of a smooth multiplicative field, different in every scene and strongest in blue; 0 for none.
-    vignette: darkening of a scene's corners, as a share; 0 for none.
-    noise: standard deviation of each scene's own noise, as a share of the truth's range.
-    rotation: footprints are turned by up to this many degrees within their scene; what they miss is nodata.
-    ragged: pixels by which a footprint's edge wanders inward.
-    pixel_size, left, top, crs: where the scenes lie, CRS units.
-    nodata: value of invalid pixels, or None for no such pixels (then neither rotation nor ragged).
-    block_size: edge of the files' tiles, pixels, a multiple of 16.
-    compression: GDAL's name of the codec, or None.
-    overviews: whether the files have overviews (by averaging, down to one block).
-    keep_truth: whether truth.tif stays beside the scenes.
-    """
+    """What sample scenes are made like."""
 
     rows: int = 2
     cols: int = 3
+    """How many scenes down and across."""
     height: int = 512
     width: int = 512
+    """Pixels of a scene."""
     overlap: float = 0.25
+    """Share of a scene's height and width that it has in common with its neighbour, 0 to below 1."""
     bands: int = 4
+    """1 to 6, named as ``BAND_NAMES``."""
     dtype: Literal["uint8", "uint16", "int16", "float32"] = "uint16"
+    """Of the pixels; uint8 lies within about 20 to 230, uint16 and int16 within 300 to 6000, float32 is reflectance."""
     seed: int = 1
+    """Everything random follows from it."""
     gain_spread: float = 0.15
+    """Gains lie within about 1 ± this; their mean over the scenes is 1."""
     offset_spread: float = 0.03
+    """Offsets lie within about ± this share of the truth's range; their mean over the scenes is 0."""
     haze: float = 0.0
+    """Amplitude of a smooth multiplicative field, different in every scene and strongest in blue; 0 for none."""
     vignette: float = 0.0
+    """Darkening of a scene's corners, as a share; 0 for none."""
     noise: float = 0.0
+    """Standard deviation of each scene's own noise, as a share of the truth's range."""
     rotation: float = 0.0
+    """Footprints are turned by up to this many degrees within their scene; what they miss is nodata."""
     ragged: float = 0.0
+    """Pixels by which a footprint's edge wanders inward."""
     pixel_size: float = 2.0
     left: float = 500_000.0
     top: float = 5_300_000.0
     crs: str = "EPSG:32633"
+    """Where the scenes lie, CRS units."""
     nodata: float | None = 0.0
+    """Value of invalid pixels, or None for no such pixels (then neither rotation nor ragged)."""
     block_size: int = 512
+    """Edge of the files' tiles, pixels, a multiple of 16."""
     compression: str | None = "deflate"
+    """GDAL's name of the codec, or None."""
     overviews: bool = False
+    """Whether the files have overviews (by averaging, down to one block)."""
     keep_truth: bool = True
+    """Whether truth.tif stays beside the scenes."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be made."""
@@ -162,34 +158,30 @@ class SceneRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneTruth:
-    """How a scene departs from the truth: ``scene = gain * truth + offset``, before haze, vignette and noise.
-
-    name: of the scene; its file is ``name.tif``.
-    window: its place on the truth's grid.
-    gain: one a band, dimensionless.
-    offset: one a band, source units.
-    turn: degrees by which its footprint is turned.
-    """
+    """How a scene departs from the truth: ``scene = gain * truth + offset``, before haze, vignette and noise."""
 
     name: str
+    """Of the scene; its file is ``name.tif``."""
     window: Window
+    """Its place on the truth's grid."""
     gain: tuple[float, ...]
+    """One a band, dimensionless."""
     offset: tuple[float, ...]
+    """One a band, source units."""
     turn: float
+    """Degrees by which its footprint is turned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleSet:
-    """What :func:`make_scenes` wrote.
-
-    items: the ItemCollection.
-    truth: truth.tif, which may not have been kept.
-    scenes: row by row, as truth.json has them.
-    """
+    """What :func:`make_scenes` wrote."""
 
     items: Path
+    """The ItemCollection."""
     truth: Path
+    """truth.tif, which may not have been kept."""
     scenes: tuple[SceneTruth, ...]
+    """Row by row, as truth.json has them."""
 
 
 DEMO_RECIPE: Final = SceneRecipe(

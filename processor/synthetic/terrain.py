@@ -118,19 +118,17 @@ def _step(value: F32, start: float, end: float) -> F32:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Districts:
-    """Which district a pixel belongs to and how its fields lie; arrays (height, width).
-
-    border: pixels to the district's edge, roughly.
-    centre: pixels to the district's centre.
-    bits: random bits of the district.
-    u, v: pixels along and across the heading of its fields.
-    """
+    """Which district a pixel belongs to and how its fields lie; arrays (height, width)."""
 
     border: F32
+    """Pixels to the district's edge, roughly."""
     centre: F32
+    """Pixels to the district's centre."""
     bits: U32
+    """Random bits of the district."""
     u: F32
     v: F32
+    """Pixels along and across the heading of its fields."""
 
 
 def _make_districts(seed: int, window: Window) -> _Districts:
@@ -170,17 +168,15 @@ def _make_districts(seed: int, window: Window) -> _Districts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parcels:
-    """A brick pattern: which brick a pixel is in and where in it; arrays (height, width).
-
-    bits: random bits of the brick.
-    along, across: position within the brick, 0 to 1.
-    edge: pixels to the brick's edge.
-    """
+    """A brick pattern: which brick a pixel is in and where in it; arrays (height, width)."""
 
     bits: U32
+    """Random bits of the brick."""
     along: F32
     across: F32
+    """Position within the brick, 0 to 1."""
     edge: F32
+    """Pixels to the brick's edge."""
 
 
 def _make_parcels(seed: int, districts: _Districts, length: F32 | float, depth: F32 | float) -> _Parcels:
@@ -197,16 +193,14 @@ def _make_parcels(seed: int, districts: _Districts, length: F32 | float, depth: 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landscape:
-    """An endless invented landscape of fields, woods, villages, roads and a river, about 2 m a pixel.
-
-    bands: how many of ``BAND_NAMES`` it has.
-    seed: what it is invented from.
-    river_row: the row about which the river winds.
-    """
+    """An endless invented landscape of fields, woods, villages, roads and a river, about 2 m a pixel."""
 
     bands: int
+    """How many of ``BAND_NAMES`` it has."""
     seed: int
+    """What it is invented from."""
     river_row: int
+    """The row about which the river winds."""
 
     def __post_init__(self) -> None:
         """Refuse a number of bands that has no names."""

@@ -36,16 +36,14 @@ _PARSING: Final = (STACError, STACTypeError, ClientTypeError, APIError, KeyError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a search found.
-
-    document: an ItemCollection of the Items, each once, in order.
-    bases: URL of each Item, which its relative hrefs start from.
-    findings: what a user should know of the search.
-    """
+    """What a search found."""
 
     document: dict[str, Any]
+    """An ItemCollection of the Items, each once, in order."""
     bases: tuple[str, ...]
+    """URL of each Item, which its relative hrefs start from."""
     findings: tuple[Finding, ...] = ()
+    """What a user should know of the search."""
 
 
 def search_items(

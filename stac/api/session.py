@@ -32,23 +32,22 @@ _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long a request is tried.
-
-    retries: how often it is repeated.
-    timeout: seconds without a byte after which it has failed.
-    first_delay: seconds before the first repetition; each further one waits twice as long.
-    longest_delay: seconds, also where the API asks for more with Retry-After.
-    sleep: waits for seconds.
-    draw: gives a random number from 0 to 1, which half of a delay is multiplied by, so that runs that failed together do not
-        come back together.
-    """
+    """How long a request is tried."""
 
     retries: int = 5
+    """How often it is repeated."""
     timeout: float = 60.0
+    """Seconds without a byte after which it has failed."""
     first_delay: float = 0.5
+    """Seconds before the first repetition; each further one waits twice as long."""
     longest_delay: float = 60.0
+    """Seconds, also where the API asks for more with Retry-After."""
     sleep: Callable[[float], object] = time.sleep
+    """Waits for seconds."""
     draw: Callable[[], float] = random.random
+    """Gives a random number from 0 to 1, which half of a delay is multiplied by, so that runs that failed together do not come
+    back together.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,14 +28,12 @@ _DIGEST: Final = "mosaic:digest"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posted:
-    """What came of posting.
-
-    href: URL of the Item or Collection in the API.
-    outcome: "unchanged" where the API had it already.
-    """
+    """What came of posting."""
 
     href: str
+    """URL of the Item or Collection in the API."""
     outcome: Literal["created", "replaced", "unchanged"]
+    """"unchanged" where the API had it already."""
 
 
 def post_item(session: ApiSession, item: Mapping[str, Any], *, collection: str, overwrite: bool) -> Posted:

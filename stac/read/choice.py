@@ -28,30 +28,27 @@ _PICTURE_ROLES: Final = frozenset({"visual", "overview"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """An asset that is read.
-
-    bands: what the Item says of its bands, in file order; empty where it says nothing.
-    wanted: 1-based indexes of the bands that are read, or names to be found in the file; empty: all of them.
-    """
+    """An asset that is read."""
 
     asset: AssetFields
     bands: tuple[Band, ...]
+    """What the Item says of its bands, in file order; empty where it says nothing."""
     wanted: tuple[int | str, ...] = ()
+    """1-based indexes of the bands that are read, or names to be found in the file; empty: all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Match:
-    """A band that was asked for, where one asset has it; among several the one that sorts first is read.
-
-    index: 1-based.
-    rank: data before pictures, GeoTIFF before JPEG 2000, an asset with just this name before others, a band with this name
-        before one with this common name, an asset named as its band before others, small pixels before large ones.
-    """
+    """A band that was asked for, where one asset has it; among several the one that sorts first is read."""
 
     asset: AssetFields
     index: int
+    """1-based."""
     label: str
     rank: tuple[bool, bool, bool, bool, bool, float]
+    """Data before pictures, GeoTIFF before JPEG 2000, an asset with just this name before others, a band with this name before
+    one with this common name, an asset named as its band before others, small pixels before large ones.
+    """
 
 
 def check_choice(inputs: Inputs) -> None:

@@ -41,19 +41,17 @@ _MAX_DEPTH: Final = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """Where an Item was found.
-
-    base: URL or absolute path that its relative hrefs are resolved against.
-    own: the Item's own URL or path where it is known, else None.
-    is_remote, allow_local_files: whether it was read from a URL, and may name local files even so.
-    sign: makes hrefs readable.
-    """
+    """Where an Item was found."""
 
     base: str
+    """URL or absolute path that its relative hrefs are resolved against."""
     own: str | None
+    """The Item's own URL or path where it is known, else None."""
     is_remote: bool
     allow_local_files: bool
+    """Whether it was read from a URL, and may name local files even so."""
     sign: Callable[[str], str]
+    """Makes hrefs readable."""
 
     def resolve(self, href: object) -> str:
         """Make an href of the Item absolute."""

@@ -26,14 +26,12 @@ _FOLLOWED: Final = frozenset({"item", "child"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walked:
-    """What a catalogue holds.
-
-    document: an ItemCollection of the Items, each once, in the order in which the links stand, children where theirs stand.
-    bases: URL or absolute path of each Item's own document.
-    """
+    """What a catalogue holds."""
 
     document: dict[str, Any]
+    """An ItemCollection of the Items, each once, in the order in which the links stand, children where theirs stand."""
     bases: tuple[str, ...]
+    """URL or absolute path of each Item's own document."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

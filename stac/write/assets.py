@@ -28,56 +28,50 @@ _STORES: Final[Mapping[str, str]] = {"s3": "Object in S3", "gs": "Object in Goog
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MosaicBand:
-    """What an Item says of a band of a published raster; statistics are of the valid pixels, None where unknown.
-
-    name: unique within the raster.
-    dtype: numpy dtype name.
-    nodata: value of invalid pixels, maybe NaN; None where the raster has none.
-    common_name: STAC ``eo:common_name``; words that the extension does not know are left out.
-    unit: of the values, for example "m"; None where unknown.
-    scaling: what the inputs say that stored values mean; never the gain and offset of an adjustment.
-    minimum, maximum, mean, stddev: of the stored values.
-    valid_percent: share of valid pixels, 0 to 100.
-    """
+    """What an Item says of a band of a published raster; statistics are of the valid pixels, None where unknown."""
 
     name: str
+    """Unique within the raster."""
     dtype: str
+    """Numpy dtype name."""
     nodata: float | None = None
+    """Value of invalid pixels, maybe NaN; None where the raster has none."""
     common_name: str | None = None
+    """STAC ``eo:common_name``; words that the extension does not know are left out."""
     description: str | None = None
     unit: str | None = None
+    """Of the values, for example "m"; None where unknown."""
     scaling: Scaling | None = None
+    """What the inputs say that stored values mean; never the gain and offset of an adjustment."""
     minimum: float | None = None
     maximum: float | None = None
     mean: float | None = None
     stddev: float | None = None
+    """Of the stored values."""
     valid_percent: float | None = None
+    """Share of valid pixels, 0 to 100."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RasterMetadata:
-    """What an Item says of an artifact that is a raster.
-
-    bands: in file order.
-    grid: its pixels; None: those of the mosaic.
-    """
+    """What an Item says of an artifact that is a raster."""
 
     bands: tuple[MosaicBand, ...]
+    """In file order."""
     grid: Grid | None = None
+    """Its pixels; None: those of the mosaic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where the files of an Item can be read.
-
-    base: published URL of the Item, None where it is unknown.
-    absolute: whether hrefs are absolute.
-    public_folder: URL at which the Item's folder can be read over HTTP, or None.
-    """
+    """Where the files of an Item can be read."""
 
     base: str | None = None
+    """Published URL of the Item, None where it is unknown."""
     absolute: bool = False
+    """Whether hrefs are absolute."""
     public_folder: str | None = None
+    """URL at which the Item's folder can be read over HTTP, or None."""
 
 
 def describe_asset(artifact: Artifact, raster: RasterMetadata | None, grid: Grid, places: Places) -> dict[str, Any]:

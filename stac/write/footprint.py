@@ -32,14 +32,12 @@ ToLonLat = Callable[[Coordinates], Coordinates]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LonLatFootprint:
-    """A footprint in WGS 84, ready for JSON.
-
-    geometry: GeoJSON Polygon or MultiPolygon; degrees, 7 decimals; exteriors counter-clockwise; cut at the antimeridian.
-    bbox: (west, south, east, north), degrees; west > east where it crosses the antimeridian.
-    """
+    """A footprint in WGS 84, ready for JSON."""
 
     geometry: dict[str, Any]
+    """GeoJSON Polygon or MultiPolygon; degrees, 7 decimals; exteriors counter-clockwise; cut at the antimeridian."""
     bbox: tuple[float, float, float, float]
+    """(west, south, east, north), degrees; west > east where it crosses the antimeridian."""
 
 
 def compute_pixel_metres(grid: Grid) -> tuple[float, float] | None:

@@ -40,34 +40,30 @@ _NAMED: Final = 3  # platforms in a sentence
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """The Collection or Catalog that an Item belongs to.
-
-    href: absolute path or URL of its document.
-    collection: id where it is a Collection, None where it is a Catalog.
-    title: for people.
-    root_href: absolute path or URL of the topmost document; None: the parent itself.
-    """
+    """The Collection or Catalog that an Item belongs to."""
 
     href: str
+    """Absolute path or URL of its document."""
     collection: str | None = None
+    """Id where it is a Collection, None where it is a Catalog."""
     title: str | None = None
+    """For people."""
     root_href: str | None = None
+    """Absolute path or URL of the topmost document; None: the parent itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemPlaces:
-    """Where an Item is, what it belongs to, and how it names the files beside it.
-
-    self_href: absolute path or URL; no self link where it is None or relative.
-    hrefs: whether those of the files beside the Item are relative to it; absolute ones need ``self_href``.
-    public_folder: URL at which the Item's folder can be read over HTTP, so that every file has an alternate href there.
-    parent: what the Item belongs to.
-    """
+    """Where an Item is, what it belongs to, and how it names the files beside it."""
 
     self_href: str | None = None
+    """Absolute path or URL; no self link where it is None or relative."""
     hrefs: Literal["relative", "absolute"] = "relative"
+    """Whether those of the files beside the Item are relative to it; absolute ones need ``self_href``."""
     public_folder: str | None = None
+    """URL at which the Item's folder can be read over HTTP, so that every file has an alternate href there."""
     parent: Parent | None = None
+    """What the Item belongs to."""
 
 
 def create_item(

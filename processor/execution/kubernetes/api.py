@@ -31,25 +31,23 @@ _MOST_PODS: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How patient the executor is; all in seconds.
-
-    first, longest: of the pauses between repeated requests, which double.
-    patience: after which requests that keep failing are given up.
-    watch: length of one watch; also how long a dead connection can go unnoticed.
-    gone: for which a deleted Job may linger.
-    grace: for which a Job may outlive its own deadline.
-    queue: for which a Job may be suspended.
-    clock: time from any origin. sleep: waits. jitter: a number from 0 to 1.
-    """
+    """How patient the executor is; all in seconds."""
 
     first: float = 1.0
     longest: float = 30.0
+    """Of the pauses between repeated requests, which double."""
     patience: float = 900.0
+    """After which requests that keep failing are given up."""
     watch: float = 60.0
+    """Length of one watch; also how long a dead connection can go unnoticed."""
     gone: float = 180.0
+    """For which a deleted Job may linger."""
     grace: float = 180.0
+    """For which a Job may outlive its own deadline."""
     queue: float = 7 * 86400.0
+    """For which a Job may be suspended."""
     clock: Callable[[], float] = time.monotonic
+    """Time from any origin. sleep: waits. jitter: a number from 0 to 1."""
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
 

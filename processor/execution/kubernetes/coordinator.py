@@ -43,19 +43,17 @@ _LAST_WORDS: Final = 4.0  # seconds: to delete a Job in, when asked to stop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseProgress:
-    """How far a phase has come.
-
-    job: name of its Job.
-    done, failed: shards, of ``shards``.
-    active: pods.
-    """
+    """How far a phase has come."""
 
     phase: str
     job: str
+    """Name of its Job."""
     shards: int
     done: int
     failed: int
+    """Shards, of ``shards``."""
     active: int
+    """pods."""
 
 
 def run_phases(

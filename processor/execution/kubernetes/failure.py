@@ -28,20 +28,18 @@ _USAGE: Final = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a Job failed.
-
-    job: as it was at its end.
-    pod: the failed pod that tells most, or None where all are gone.
-    failed: indexes, such as "3,5-7", or "".
-    log: the last lines of that pod.
-    starved: what a pod was killed for lack of, memory or scratch space, where none failed for good; else None.
-    """
+    """Why a Job failed."""
 
     job: JobState
+    """As it was at its end."""
     pod: PodState | None
+    """The failed pod that tells most, or None where all are gone."""
     failed: str
+    """Indexes, such as "3,5-7", or ""."""
     log: tuple[str, ...]
+    """The last lines of that pod."""
     starved: str | None
+    """What a pod was killed for lack of, memory or scratch space, where none failed for good; else None."""
 
     @property
     def exit_code(self) -> int | None:

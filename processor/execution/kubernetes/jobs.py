@@ -56,22 +56,20 @@ _NEVER_COPIED: Final = ("emptyDir", "ephemeral", "hostPath")  # volumes that bel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseJob:
-    """A phase of a run, to be done by pods.
-
-    phase: name, as ``mosaic-processor task`` takes it.
-    tasks: how many there are; none: the phase is skipped.
-    shards: pods that share the tasks, each tasks[i::shards].
-    memory_bytes: of one pod, by the plan's estimate.
-    scratch_bytes: of one pod's scratch volume, likewise.
-    deadline_seconds: after which the phase has failed.
-    """
+    """A phase of a run, to be done by pods."""
 
     phase: str
+    """Name, as ``mosaic-processor task`` takes it."""
     tasks: int
+    """How many there are; none: the phase is skipped."""
     shards: int
+    """Pods that share the tasks, each tasks[i::shards]."""
     memory_bytes: int
+    """Of one pod, by the plan's estimate."""
     scratch_bytes: int
+    """Of one pod's scratch volume, likewise."""
     deadline_seconds: int
+    """After which the phase has failed."""
 
     def __post_init__(self) -> None:
         """Check the figures."""
@@ -82,27 +80,25 @@ class PhaseJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """What the pods of all phases have in common, in the API's own form.
-
-    image: reference.
-    pod: fields of the pod's spec, such as tolerations.
-    env, env_from, mounts: of the container; secrets are references, never values.
-    volumes: those that are mounted.
-    identity: user and groups.
-    labels, annotations: of the pods.
-    owner: ownerReference of the Jobs, or None.
-    """
+    """What the pods of all phases have in common, in the API's own form."""
 
     image: str
+    """reference."""
     pod: Manifest
+    """Fields of the pod's spec, such as tolerations."""
     env: tuple[Manifest, ...] = ()
     env_from: tuple[Manifest, ...] = ()
     mounts: tuple[Manifest, ...] = ()
+    """Of the container; secrets are references, never values."""
     volumes: tuple[Manifest, ...] = ()
+    """Those that are mounted."""
     identity: Manifest
+    """User and groups."""
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
+    """Of the pods."""
     owner: Manifest | None = None
+    """OwnerReference of the Jobs, or None."""
 
 
 def name_job(run_url: str, phase: str) -> str:

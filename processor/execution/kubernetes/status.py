@@ -15,53 +15,49 @@ _INDEX: Final = "batch.kubernetes.io/job-completion-index"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
-    """What a Job says of itself.
-
-    run_url, digest: as :func:`build_job` noted them, or None.
-    factor: by which the estimate of memory and scratch was raised.
-    finished: how, or None.
-    reason, message: of the condition that ended it.
-    completed, failed: indexes, such as "0,3-5".
-    active, ready: pods.
-    begun: whether there ever was a pod.
-    """
+    """What a Job says of itself."""
 
     name: str
     uid: str
     version: str
     run_url: str | None
     digest: str | None
+    """As :func:`build_job` noted them, or None."""
     factor: int
+    """By which the estimate of memory and scratch was raised."""
     finished: Literal["complete", "failed"] | None
+    """How, or None."""
     reason: str
     message: str
+    """Of the condition that ended it."""
     completed: str
     failed: str
+    """Indexes, such as "0,3-5"."""
     active: int
     ready: int
+    """pods."""
     begun: bool
+    """Whether there ever was a pod."""
     suspended: bool
     deleting: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodState:
-    """What a pod says of its one container.
-
-    exit_code: None while it runs or waits.
-    reason: why it ended or waits, such as OOMKilled, Evicted, ImagePullBackOff, Unschedulable.
-    ended: time, ISO 8601, or "".
-    disrupted: whether the cluster, not the program, ended it.
-    """
+    """What a pod says of its one container."""
 
     name: str
     index: int | None
     owners: tuple[str, ...]
     exit_code: int | None
+    """None while it runs or waits."""
     reason: str
+    """Why it ended or waits, such as OOMKilled, Evicted, ImagePullBackOff, Unschedulable."""
     message: str
     ended: str
+    """Time, ISO 8601, or ""."""
     disrupted: bool
+    """Whether the cluster, not the program, ended it."""
 
 
 def read_state(job: Manifest) -> JobState:

@@ -47,20 +47,18 @@ _LEVELS: Final[Mapping[str, tuple[int, int, int]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CogProfile:
-    """How a Cloud-Optimized GeoTIFF is encoded.
-
-    blocksize: edge of the blocks, pixels, a multiple of 16.
-    compression: "deflate" (every reader has it), "zstd" (fastest), "lzw" or "none".
-    level: effort of deflate (1 to 12) or zstd (1 to 22); None is the measured default.
-    predictor: whether differences of neighbours are compressed (TIFF predictor 2 for integers, 3 for floats).
-    overview_resampling: "average" for pictures, "nearest" for labels (the first of 2 x 2 that is not the fill value).
-    """
+    """How a Cloud-Optimized GeoTIFF is encoded."""
 
     blocksize: int = 512
+    """Edge of the blocks, pixels, a multiple of 16."""
     compression: Literal["deflate", "zstd", "lzw", "none"] = "deflate"
+    """"deflate" (every reader has it), "zstd" (fastest), "lzw" or "none"."""
     level: int | None = None
+    """Effort of deflate (1 to 12) or zstd (1 to 22); None is the measured default."""
     predictor: bool = True
+    """Whether differences of neighbours are compressed (TIFF predictor 2 for integers, 3 for floats)."""
     overview_resampling: Literal["average", "nearest"] = "average"
+    """"average" for pictures, "nearest" for labels (the first of 2 x 2 that is not the fill value)."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be encoded."""

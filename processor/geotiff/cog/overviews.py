@@ -100,17 +100,15 @@ def iter_windows_z_order(levels: tuple[Level, ...], window_blocks: int) -> Itera
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reduced:
-    """Pixels of an overview that wait for their neighbours: half a block wide and high, or less at the edge.
-
-    level: index of the overview they belong to.
-    row, col: position in half blocks of that level, which is the position in blocks of the level below.
-    pixels: (bands, height, width), or None where all are nodata.
-    """
+    """Pixels of an overview that wait for their neighbours: half a block wide and high, or less at the edge."""
 
     level: int
+    """Index of the overview they belong to."""
     row: int
     col: int
+    """Position in half blocks of that level, which is the position in blocks of the level below."""
     pixels: NDArray[Any] | None
+    """(bands, height, width), or None where all are nodata."""
 
 
 class Pyramid:

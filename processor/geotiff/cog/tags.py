@@ -35,18 +35,16 @@ _FLAVORS: Final = ("STANDARD", "ESRI_PE")
 
 
 class Tag(NamedTuple):
-    """An entry of an image file directory.
-
-    code: number of the tag.
-    kind: TIFF type of its values.
-    length: number of values.
-    data: the values, little-endian.
-    """
+    """An entry of an image file directory."""
 
     code: int
+    """Number of the tag."""
     kind: int
+    """TIFF type of its values."""
     length: int
+    """Number of values."""
     data: bytes
+    """The values, little-endian."""
 
 
 def make_tags(spec: CogSpec) -> tuple[tuple[Tag, ...], tuple[Tag, ...]]:

@@ -26,17 +26,15 @@ _LARGEST: Final = 2**32 - 16  # bytes of a block: its size is stored in four byt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """One image of a pyramid: the full resolution (index 0) or an overview.
-
-    index: number of halvings.
-    width, height: pixels.
-    blocksize: edge of a block, pixels.
-    """
+    """One image of a pyramid: the full resolution (index 0) or an overview."""
 
     index: int
+    """Number of halvings."""
     width: int
     height: int
+    """pixels."""
     blocksize: int
+    """Edge of a block, pixels."""
 
     @property
     def rows(self) -> int:
@@ -71,29 +69,27 @@ def plan_levels(width: int, height: int, blocksize: int) -> tuple[Level, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CogSpec:
-    """Everything about a Cloud-Optimized GeoTIFF but its pixels.
-
-    grid: pixels of the full resolution and the CRS (WKT; empty for none).
-    bands: number of bands.
-    dtype: numpy dtype name, one of ``codecs.DTYPES``.
-    nodata: value of invalid samples (maybe NaN), or None.
-    descriptions: one a band, None where there is nothing to say; or empty.
-    statistics: of the full resolution's valid pixels, written as STATISTICS_* for each band; or None.
-    tags: other metadata items of the dataset.
-    overviews: whether there are any.
-    photometric: "rgb" where the first three bands are red, green, blue to look at, else "minisblack".
-    """
+    """Everything about a Cloud-Optimized GeoTIFF but its pixels."""
 
     grid: Grid
+    """Pixels of the full resolution and the CRS (WKT; empty for none)."""
     bands: int
+    """Number of bands."""
     dtype: str
+    """Numpy dtype name, one of ``codecs.DTYPES``."""
     nodata: float | None = None
+    """Value of invalid samples (maybe NaN), or None."""
     profile: CogProfile = field(default_factory=CogProfile)
     overviews: bool = True
+    """Whether there are any."""
     descriptions: tuple[str | None, ...] = ()
+    """One a band, None where there is nothing to say; or empty."""
     statistics: Moments | None = None
+    """Of the full resolution's valid pixels, written as STATISTICS_* for each band; or None."""
     tags: Mapping[str, str] = field(default_factory=dict)
+    """Other metadata items of the dataset."""
     photometric: Literal["minisblack", "rgb"] = "minisblack"
+    """"rgb" where the first three bands are red, green, blue to look at, else "minisblack"."""
 
     def __post_init__(self) -> None:
         """Refuse what a GeoTIFF cannot hold."""
@@ -280,16 +276,14 @@ class _DrainedBlocks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShiftedBlocks:
-    """A store of a part of an image: takes blocks by their places in the whole one.
-
-    level: the first one that the store has.
-    row, col: of the part's first block at the full resolution; a multiple of what a block of the part's last level spans.
-    """
+    """A store of a part of an image: takes blocks by their places in the whole one."""
 
     store: BlockStore
     level: int = 0
+    """The first one that the store has."""
     row: int = 0
     col: int = 0
+    """Of the part's first block at the full resolution; a multiple of what a block of the part's last level spans."""
 
     def put(self, level: int, row: int, col: int, data: bytes) -> None:
         """Take a block, once."""

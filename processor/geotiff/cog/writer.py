@@ -68,16 +68,14 @@ _LARGEST_CLASSIC: Final = 2**32 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CogLayout:
-    """Where everything lies in a file.
-
-    header: all bytes before the first block.
-    size: bytes of the whole file.
-    bigtiff: whether offsets have eight bytes.
-    """
+    """Where everything lies in a file."""
 
     header: bytes
+    """All bytes before the first block."""
     size: int
+    """Bytes of the whole file."""
     bigtiff: bool
+    """Whether offsets have eight bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,14 +74,12 @@ def compute_owners(polygons: dict[int, Geometry], grid: Grid, window: Window) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Region:
-    """The pixels that a vector mask allows.
-
-    is_included: whether they are those inside the geometries, or those outside.
-    geometries: in CRS units, by scene; a scene without one has nothing inside.
-    """
+    """The pixels that a vector mask allows."""
 
     is_included: bool
+    """Whether they are those inside the geometries, or those outside."""
     geometries: Mapping[str, Geometry]
+    """In CRS units, by scene; a scene without one has nothing inside."""
 
 
 def compute_region_mask(

@@ -37,17 +37,15 @@ _REFERENCE_CONTRAST = 45 / 125  # the published rule's coefficient of variation,
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BlockSums:
-    """Area-weighted sums of raw pixels in the blocks that a window touches.
-
-    row, col: the upper left of those blocks in the block grid.
-    area: float64 (rows, cols), valid pixels in each block, fractions of pixels counted.
-    total: float64 (bands, rows, cols), sum of the pixels, source units.
-    """
+    """Area-weighted sums of raw pixels in the blocks that a window touches."""
 
     row: int
     col: int
+    """The upper left of those blocks in the block grid."""
     area: NDArray[np.float64]
+    """float64 (rows, cols), valid pixels in each block, fractions of pixels counted."""
     total: NDArray[np.float64]
+    """float64 (bands, rows, cols), sum of the pixels, source units."""
 
 
 def compute_contrast_ratio(moments: Sequence[Moments]) -> float:
@@ -270,18 +268,16 @@ def _take_blocks(correction: LocalCorrection, rows: NDArray[np.intp], cols: NDAr
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Surface:
-    """P - 1 on the pixels of a window, interpolated along rows already; columns are interpolated strip by strip.
-
-    weighted: (bands, height, columns), P - 1 times the weight of the blocks that are present, at the block columns involved.
-    weight: the same shape, or None where no block is missing.
-    segments: (first pixel, end pixel, left column) of runs of pixels between the same two block columns.
-    fraction: (width,), distance of each pixel from the left column, in blocks.
-    """
+    """P - 1 on the pixels of a window, interpolated along rows already; columns are interpolated strip by strip."""
 
     weighted: NDArray[np.floating]
+    """(bands, height, columns), P - 1 times the weight of the blocks that are present, at the block columns involved."""
     weight: NDArray[np.floating] | None
+    """The same shape, or None where no block is missing."""
     segments: tuple[tuple[int, int, int], ...]
+    """(first pixel, end pixel, left column) of runs of pixels between the same two block columns."""
     fraction: NDArray[np.floating]
+    """(width,), distance of each pixel from the left column, in blocks."""
 
     def read_rows(
         self, band: int, rows: slice, out: NDArray[np.floating], scratch: NDArray[np.floating] | None = None

@@ -42,48 +42,42 @@ Problem = Literal["min-cut-length-ignored", "straight-seamline", "no-seamline"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitRule:
-    """How intersections are cut.
-
-    min_point_spacing: distance between seeds, CRS units.
-    min_cut_length: Voronoi edges shorter than this are left out, CRS units.
-    grid_size: working grid that the polygons and the cuts lie on, CRS units.
-    """
+    """How intersections are cut."""
 
     min_point_spacing: float
+    """Distance between seeds, CRS units."""
     min_cut_length: float
+    """Voronoi edges shorter than this are left out, CRS units."""
     grid_size: float
+    """Working grid that the polygons and the cuts lie on, CRS units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CentreLine:
-    """A cut and what it was found from.
-
-    line: in CRS units, None where there is none.
-    seeds: float64 (n, 2), CRS units.
-    voronoi_edges: float64 (m, 4), x and y of both ends, CRS units: the graph inside the area.
-    problem: why the line is not the centre line that the rule asks for, or None.
-    """
+    """A cut and what it was found from."""
 
     line: LineString | None
+    """In CRS units, None where there is none."""
     seeds: NDArray[np.float64]
+    """float64 (n, 2), CRS units."""
     voronoi_edges: NDArray[np.float64]
+    """float64 (m, 4), x and y of both ends, CRS units: the graph inside the area."""
     problem: Problem | None = None
+    """Why the line is not the centre line that the rule asks for, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Graph:
-    """The Voronoi diagram inside an area.
-
-    nodes: float64 (n, 2), CRS units.
-    clearance: float64 (n,), distance from a node to the seeds nearest to it, CRS units.
-    edges: intp (m, 2), indexes of nodes.
-    lengths: float64 (m,), of the edges, CRS units.
-    """
+    """The Voronoi diagram inside an area."""
 
     nodes: NDArray[np.float64]
+    """float64 (n, 2), CRS units."""
     clearance: NDArray[np.float64]
+    """float64 (n,), distance from a node to the seeds nearest to it, CRS units."""
     edges: NDArray[np.intp]
+    """Intp (m, 2), indexes of nodes."""
     lengths: NDArray[np.float64]
+    """float64 (m,), of the edges, CRS units."""
 
     def without(self, unwanted: NDArray[np.bool_]) -> _Graph:
         """Drop edges."""

@@ -33,37 +33,35 @@ SEPARATION_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PartSplit:
-    """One part of the intersection of two polygons, and how it is shared.
-
-    intersection: the part, without its holes.
-    line: the cut in CRS units, or None where the part goes whole to one polygon.
-    second_piece: what the second polygon wins; the first wins the rest. Maybe empty.
-    seeds: float64 (n, 2), CRS units.
-    voronoi_edges: float64 (m, 4), x and y of both ends, CRS units: the graph inside the intersection.
-    problem: why the line is not the centre line that the rule asks for, or None.
-    """
+    """One part of the intersection of two polygons, and how it is shared."""
 
     intersection: Polygon
+    """The part, without its holes."""
     line: LineString | None
+    """The cut in CRS units, or None where the part goes whole to one polygon."""
     second_piece: Polygon | MultiPolygon
+    """What the second polygon wins; the first wins the rest. Maybe empty."""
     seeds: NDArray[np.float64]
+    """float64 (n, 2), CRS units."""
     voronoi_edges: NDArray[np.float64]
+    """float64 (m, 4), x and y of both ends, CRS units: the graph inside the intersection."""
     problem: Problem | None = None
+    """Why the line is not the centre line that the rule asks for, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Outline:
     """The outline of a part of an intersection, and whose outline it follows.
 
-    ring: float64 (n + 1, 2), closed, CRS units.
-    position: float64 (n + 1,), length along the ring up to each vertex, CRS units.
-    side: int8 (n,), one an edge: +1 where it follows the second polygon's outline (beyond it there is only the first), -1
     where it follows the first's, 0 where it follows both.
     """
 
     ring: NDArray[np.float64]
+    """float64 (n + 1, 2), closed, CRS units."""
     position: NDArray[np.float64]
+    """float64 (n + 1,), length along the ring up to each vertex, CRS units."""
     side: NDArray[np.int8]
+    """int8 (n,), one an edge: +1 where it follows the second polygon's outline (beyond it there is only the first), -1."""
 
     @property
     def balance(self) -> NDArray[np.float64]:
