@@ -27,7 +27,7 @@ from typing import Any
 
 from make_scenes import parse_pair
 
-from processor.config import OPERATIONAL, load_config
+from processor.config import iter_parameters, load_config
 from processor.execution.executors import plan_tasks
 from processor.execution.phases import list_phases, open_run
 from processor.execution.run import Request, prepare
@@ -121,7 +121,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         url = plan_tasks(request, prepared)
         run = open_run(url, config)
         phases: dict[str, dict[str, float]] = {}
-        own = {name: value for name, value in flags.items() if name in OPERATIONAL}
+        own = {p.path: flags[p.path] for p in iter_parameters() if p.path in flags and not p.is_decisive}
         for phase in list_phases(run):
             words = ["--phase", phase, "--run", url, "--flags", json.dumps(own)]
             done = subprocess.run([sys.executable, __file__, *words], check=True, capture_output=True, text=True)

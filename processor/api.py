@@ -33,9 +33,6 @@ from stac.read.items import safe_name
 
 __all__ = ["pipeline"]
 
-_FLAT = {flat_name(parameter): parameter.path for parameter in iter_parameters()}
-_KEYWORDS = {path: flat for flat, path in _FLAT.items()}
-_PATH = re.compile(rf"(?<![\w.-])(?:--)?({'|'.join(re.escape(path) for path in sorted(_KEYWORDS, reverse=True))})(?!\w)")
 _LONGEST_ID = 200
 
 
@@ -122,13 +119,20 @@ def pipeline(
     }
 
 
+def _list_keywords() -> dict[str, str]:
+    """Every parameter as ``section.name``, by its keyword."""
+    return {flat_name(parameter): parameter.path for parameter in iter_parameters()}
+
+
 @contextmanager
 def _naming_keywords() -> Iterator[None]:
     """Let errors name parameters as they are named here."""
     try:
         yield
     except PermanentError as error:
-        message = _PATH.sub(lambda found: _KEYWORDS[found[1]], str(error))
+        keywords = {path: flat for flat, path in _list_keywords().items()}
+        paths = "|".join(re.escape(path) for path in sorted(keywords, reverse=True))
+        message = re.sub(rf"(?<![\w.-])(?:--)?({paths})(?!\w)", lambda found: keywords[found[1]], str(error))
         message = re.sub(r"^--output ", "shared_output_image_path in ", message)
         if message == str(error):
             raise
@@ -169,13 +173,14 @@ def _make_signature() -> inspect.Signature:
 
 def _name_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Values by ``section.name``; an unknown keyword is an error that suggests the nearest one."""
+    known = _list_keywords()
     for name in parameters:
-        if name not in _FLAT:
-            near = get_close_matches(name, _FLAT, n=1)
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             msg = f"pipeline() has no keyword {name} = {parameters[name]!r}{hint}"
             raise ConfigError(msg)
-    return {_FLAT[name]: _as_plain(value) for name, value in parameters.items()}
+    return {known[name]: _as_plain(value) for name, value in parameters.items()}
 
 
 def _as_plain(value: Any) -> Any:

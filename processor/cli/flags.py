@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn, Union, get_args, ge
 from pydantic import BaseModel
 
 from processor.cli.search_flags import SEARCH_FLAGS
-from processor.config import Config, Parameter, iter_parameters, load_config, parse_document, parse_value
+from processor.config import Config, Parameter, iter_parameters, list_sections, load_config, parse_document, parse_value
 from processor.errors import ConfigError, InputError
 from processor.storage.options import Access, resolve_access
 from processor.storage.store import Store
@@ -67,7 +67,7 @@ def add_parameters(parser: argparse.ArgumentParser) -> None:
     groups: dict[str, Any] = {}
     for parameter in iter_parameters():
         if parameter.section not in groups:
-            model = Config.model_fields[parameter.section].annotation
+            model = list_sections()[parameter.section]
             groups[parameter.section] = parser.add_argument_group(parameter.section, textwrap.fill(model.__doc__ or "", 76))
         unit = f", in {parameter.unit}" if parameter.unit else ""
         default = parameter.field.default

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from processor.cli.flags import add_parameters, read_config
-from processor.config import OPERATIONAL, iter_parameters
-from processor.config.sections import SECRETS
+from processor.config import iter_parameters
 from processor.errors import ConfigError
 from processor.process.logs import configure_logging
 
@@ -85,7 +84,7 @@ def run_task(options: argparse.Namespace, environ: Mapping[str, str] = os.enviro
     """
     index = _find_index(options, environ)
     for parameter in iter_parameters():
-        if vars(options).get(f"parameter:{parameter.path}") is not None and parameter.path not in OPERATIONAL:
+        if vars(options).get(f"parameter:{parameter.path}") is not None and parameter.is_decisive:
             msg = f"--{parameter.path} decides about the result, so it is for `plan`, not for a task"
             raise ConfigError(msg)
     config = read_config(options)
@@ -126,7 +125,9 @@ def choose_executor(options: argparse.Namespace) -> Callable[[Request, Prepared,
 
         return execute_tasks
     if options.executor == "kubernetes":
-        secret = next((path for path in sorted(SECRETS) if vars(options).get(f"parameter:{path}") is not None), None)
+        secret = next(
+            (p.path for p in iter_parameters() if p.is_secret and vars(options).get(f"parameter:{p.path}") is not None), None
+        )
         if secret is not None:
             msg = f"--{secret} would not reach the pods, which take secrets from the environment of the coordinator's pod alone"
             raise ConfigError(msg)

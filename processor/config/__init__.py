@@ -1,7 +1,6 @@
 """The configuration: one frozen model, and how it is read, written and documented."""
 
 from processor.config.load import (
-    OPERATIONAL,
     Config,
     Inputs,
     Parameter,
@@ -11,7 +10,9 @@ from processor.config.load import (
     find_example,
     flat_name,
     iter_parameters,
+    list_sections,
     load_config,
+    local_settings,
     parse_document,
     parse_value,
     render_parameters_page,
@@ -20,7 +21,6 @@ from processor.config.load import (
 )
 
 __all__ = [
-    "OPERATIONAL",
     "Config",
     "Inputs",
     "Parameter",
@@ -30,7 +30,9 @@ __all__ = [
     "find_example",
     "flat_name",
     "iter_parameters",
+    "list_sections",
     "load_config",
+    "local_settings",
     "parse_document",
     "parse_value",
     "render_parameters_page",

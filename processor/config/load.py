@@ -20,20 +20,17 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from processor.config.sections import (
-    OPERATIONAL,
-    PLACES,
-    SECRETS,
     Config,
     Inputs,
     MaskSetting,
     Parameter,
     VectorMask,
     iter_parameters,
+    list_sections,
 )
 from processor.errors import ConfigError
 
 __all__ = [
-    "OPERATIONAL",
     "Config",
     "Inputs",
     "Parameter",
@@ -43,7 +40,9 @@ __all__ = [
     "find_example",
     "flat_name",
     "iter_parameters",
+    "list_sections",
     "load_config",
+    "local_settings",
     "parse_document",
     "parse_value",
     "render_parameters_page",
@@ -53,6 +52,9 @@ __all__ = [
 
 _SURROUNDINGS = frozenset({"io", "kubernetes"})
 """Sections that are of the machine and the user, never of the data."""
+
+_PREFIX, _DELIMITER = "MOSAIC_", "__"
+"""Of the variables of the environment: ``MOSAIC_SECTION__NAME``."""
 
 
 def parse_document(text: str, *, source: str) -> dict[str, Any]:
@@ -106,7 +108,7 @@ def load_config(
 
 
 def _validate(merged: Mapping[str, Any]) -> Config:
-    unknown = [section for section in merged if section not in Config.model_fields]
+    unknown = [section for section in merged if section not in list_sections()]
     if unknown:
         msg = "; ".join(f"{section}: {_name_unknown(section)}" for section in unknown)
         raise ConfigError(msg)
@@ -134,10 +136,11 @@ def apply_options(config: Config, options: Mapping[str, Any], *, is_remote: bool
         Naming the option.
     """
     merged: dict[str, Any] = {
-        section: getattr(config, section).model_dump(exclude_unset=True)
-        for section in Config.model_fields
+        section: config.section(section).model_dump(exclude_unset=True)
+        for section in list_sections()
         if section in config.model_fields_set
     }
+    places = {parameter.path for parameter in iter_parameters() if parameter.is_path} | {"inputs.allow_local_files"}
     for section, values in _unflatten(options).items():
         for name, value in values.items():
             if is_remote and section in _SURROUNDINGS:
@@ -146,7 +149,7 @@ def apply_options(config: Config, options: Mapping[str, Any], *, is_remote: bool
                     "give it on the command line, in the environment or in the file of --config"
                 )
                 raise ConfigError(msg)
-            if is_remote and not config.inputs.allow_local_files and (name in PLACES or name == "allow_local_files") and value:
+            if is_remote and not config.inputs.allow_local_files and f"{section}.{name}" in places and value:
                 msg = (
                     f"process option {section}.{name} = {value!r}: a document from a URL may not name files; give it on the "
                     "command line, or allow it with --inputs.allow_local_files"
@@ -167,8 +170,9 @@ def _unflatten(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Options by section, however they were named."""
     flat = {flat_name(parameter): parameter.path for parameter in iter_parameters()}
     nested: dict[str, Any] = {}
+    sections = list_sections()
     for name, value in options.items():
-        _overlay(nested, {name: value} if name in Config.model_fields else _nest({flat.get(name, name): value}))
+        _overlay(nested, {name: value} if name in sections else _nest({flat.get(name, name): value}))
     return nested
 
 
@@ -177,7 +181,7 @@ def _overlay(base: dict[str, Any], over: Mapping[Any, Any]) -> None:
         if values is None:  # a section whose every line is commented out
             continue
         if not isinstance(values, Mapping):
-            reason = _describe_section(section) if section in Config.model_fields else _name_unknown(str(section))
+            reason = _describe_section(section) if section in list_sections() else _name_unknown(str(section))
             msg = f"{section} = {values!r}: {reason}"
             raise ConfigError(msg)
         base.setdefault(str(section), {}).update({str(name): value for name, value in values.items()})
@@ -198,12 +202,11 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parse_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    prefix, delimiter = Config.model_config.get("env_prefix", ""), Config.model_config.get("env_nested_delimiter") or "__"
-    sections = {name.upper(): name for name in Config.model_fields}
+    sections = {name.upper(): name for name in list_sections()}
     flat: dict[str, Any] = {}
     for variable, text in environment.items():
-        section, found, name = variable.removeprefix(prefix).partition(delimiter)
-        if variable.startswith(prefix) and found:
+        section, found, name = variable.removeprefix(_PREFIX).partition(_DELIMITER)
+        if variable.startswith(_PREFIX) and found:
             path = f"{sections.get(section, section.lower())}.{name.lower()}"
             flat[path] = parse_value(text)
             if isinstance(flat[path], bool | int | float | date) and _takes_text(path):
@@ -214,7 +217,7 @@ def _parse_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 def _takes_text(path: str) -> bool:
     parameter = next((parameter for parameter in iter_parameters() if parameter.path == path), None)
     return parameter is not None and not {"text", "path"}.isdisjoint(
-        _list_values(_read_schemas(parameter.section)[parameter.name])
+        _list_values(_read_schemas(list_sections()[parameter.section])[parameter.name])
     )
 
 
@@ -241,7 +244,7 @@ def _describe(error: ValidationError, merged: Mapping[str, Any]) -> str:
 
 
 def _find_value(merged: Mapping[str, Any], path: str) -> Any:
-    if path in SECRETS:
+    if any(parameter.path == path and parameter.is_secret for parameter in iter_parameters()):
         return "…"
     section, _, name = path.partition(".")
     values = merged.get(section)
@@ -252,7 +255,7 @@ def _name_unknown(path: str) -> str:
     """Say that there is no such parameter or section, and which one may have been meant."""
     paths = [parameter.path for parameter in iter_parameters()]
     namesakes = [known for known in paths if known.partition(".")[2] == path.rpartition(".")[2]]
-    matches = namesakes or get_close_matches(path, [*paths, *Config.model_fields], n=1)
+    matches = namesakes or get_close_matches(path, [*paths, *list_sections()], n=1)
     guess = f" (did you mean {' or '.join(matches)}?)" if matches else ""
     return f"no such parameter; `mosaic-processor config` lists them{guess}"
 
@@ -260,11 +263,19 @@ def _name_unknown(path: str) -> str:
 def decisive_settings(config: Config) -> dict[str, dict[str, Any]]:
     """Every parameter that decides the result, by section, as JSON values."""
     dumped = config.model_dump(mode="json")
-    kept = {
-        section: {name: value for name, value in values.items() if f"{section}.{name}" not in OPERATIONAL}
-        for section, values in dumped.items()
+    return _nest(
+        {p.path: dumped[p.section][p.name] for p in iter_parameters(config) if p.is_decisive},
+    )
+
+
+def local_settings(config: Config) -> dict[Parameter, Any]:
+    """What was set on purpose and changes no byte of the result, as JSON values."""
+    dumped = config.model_dump(mode="json", exclude_unset=True)
+    return {
+        parameter: dumped[parameter.section][parameter.name]
+        for parameter in iter_parameters(config)
+        if not parameter.is_decisive and parameter.name in dumped.get(parameter.section, {})
     }
-    return {section: values for section, values in kept.items() if values}
 
 
 def render_yaml(config: Config) -> str:
@@ -282,11 +293,14 @@ def render_sample() -> str:
     for parameter in iter_parameters():
         if parameter.section != section:
             section = parameter.section
-            model = Config.model_fields[section].annotation
-            lines += ["", f"# {(getattr(model, '__doc__', '') or '').strip()}", f"{section}:"]
+            lines += ["", f"# {_describe_model(list_sections()[section])}", f"{section}:"]
         unit = f" [{parameter.unit}]" if parameter.unit else ""
         lines += [f"  # {parameter.field.description}{unit}", f"  {parameter.name}: {_to_yaml(parameter.field.default)}"]
     return "\n".join(lines) + "\n"
+
+
+def _describe_model(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip()
 
 
 def _to_yaml(value: Any) -> str:
@@ -329,12 +343,11 @@ STAC API ([STAC](stac.md)).
 def render_parameters_page() -> str:
     """``docs/parameters.md``: every parameter with its values, unit, default and an example for each door, from the model."""
     parts = [_PAGE_HEAD]
-    for section in Config.model_fields:
+    for section, model in list_sections().items():
         parameters = [parameter for parameter in iter_parameters() if parameter.section == section]
-        model = Config.model_fields[section].annotation
         rows = [_describe_row(parameter) for parameter in parameters]
         parts += [
-            f"\n## {section}\n\n{(getattr(model, '__doc__', '') or '').strip()}\n",
+            f"\n## {section}\n\n{_describe_model(model)}\n",
             "\n| parameter | default | values | unit | what it is |\n|---|---|---|---|---|\n",
             *rows,
             "\nAn example of each, as flags, variables, lines of the file, and keywords:\n",
@@ -344,9 +357,9 @@ def render_parameters_page() -> str:
 
 
 def _describe_row(parameter: Parameter) -> str:
-    mark = "°" if parameter.path in OPERATIONAL else ""
+    mark = "" if parameter.is_decisive else "°"
     default = f"`{_to_yaml(parameter.field.default)}`"
-    values = _join_words(_list_values(_read_schemas(parameter.section)[parameter.name]))
+    values = _join_words(_list_values(_read_schemas(list_sections()[parameter.section])[parameter.name]))
     cells = (f"`{parameter.name}`{mark}", default, values, parameter.unit or "-", str(parameter.field.description))
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
 
@@ -354,7 +367,7 @@ def _describe_row(parameter: Parameter) -> str:
 def _render_examples(section: str, parameters: Sequence[Parameter]) -> list[str]:
     """A block of code for each door."""
     examples = {parameter: find_example(parameter) for parameter in parameters}
-    prefix = f"{Config.model_config.get('env_prefix', '')}{section}__".upper()
+    prefix = f"{_PREFIX}{section}{_DELIMITER}".upper()
     flags = [f"--{parameter.path} {shlex.quote(_to_yaml(value))}" for parameter, value in examples.items()]
     variables = [f"{prefix}{parameter.name.upper()}={shlex.quote(_to_yaml(value))}" for parameter, value in examples.items()]
     lines = [f"{section}:", *(f"  {parameter.name}: {_to_yaml(value)}" for parameter, value in examples.items())]
@@ -378,11 +391,8 @@ def _to_python(value: Any) -> str:
 
 
 @cache
-def _read_schemas(section: str) -> Mapping[str, Any]:
+def _read_schemas(model: type[BaseModel]) -> Mapping[str, Any]:
     """JSON schemas of a section's values, by parameter."""
-    model = Config.model_fields[section].annotation
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        return {}
     schemas: dict[str, Any] = model.model_json_schema()["properties"]
     return schemas
 

@@ -1,31 +1,28 @@
-"""The parameters: one frozen model of everything that can be configured, with unit, default and an example each."""
+"""The configuration's model: sections of fixed options, and one for every registered method of a stage."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from processor.config.general import Inputs, MaskSetting, Output, Shared
 from processor.config.machine import Io, Kubernetes
-from processor.config.stages import (
-    AlignRasters,
-    GlobalRegression,
-    LocalBlockAdjustment,
-    MaskRasters,
-    MergeRasters,
-    Methods,
-    VoronoiCenterSeamline,
-)
-from processor.model.options import VectorMask
+from processor.model.options import Section, VectorMask, option
+from processor.stages import STAGES
+
+if TYPE_CHECKING:
+    from processor.stages.align.options import AlignRastersOptions
+    from processor.stages.clip.options import MaskRastersOptions
+    from processor.stages.matching.options import GlobalRegressionOptions, LocalBlockAdjustmentOptions
+    from processor.stages.merge.options import MergeRastersOptions
+    from processor.stages.seamlines.options import VoronoiCenterSeamlineOptions
 
 __all__ = [
-    "OPERATIONAL",
-    "PLACES",
-    "SECRETS",
     "Config",
     "Inputs",
     "Io",
@@ -34,104 +31,91 @@ __all__ = [
     "Parameter",
     "VectorMask",
     "iter_parameters",
+    "list_sections",
 ]
 
-#: Parameters that change time, memory or place but never a byte of the result.
-OPERATIONAL = frozenset(
-    {
-        "inputs.allow_local_files",
-        "inputs.max_scenes",
-        "inputs.sign",
-        "shared.temp_dir",
-        "shared.delete_temp_dir",
-        "shared.debug_logs",
-        "shared.memory",
-        "shared.cache",
-        "shared.window_size",
-        "shared.image_threads",
-        "shared.io_threads",
-        "shared.tile_threads",
-        "shared.save_as_cog",
-        "io.raster_backend",
-        "io.retries",
-        "io.timeout",
-        "io.s3_endpoint",
-        "io.s3_region",
-        "io.s3_profile",
-        "io.s3_access_key_id",
-        "io.s3_secret_access_key",
-        "io.s3_session_token",
-        "io.s3_anonymous",
-        "io.s3_requester_pays",
-        "io.s3_path_style",
-        "io.gs_endpoint",
-        "io.gs_credentials",
-        "io.gs_anonymous",
-        "io.gs_user_project",
-        "kubernetes.namespace",
-        "kubernetes.image",
-        "kubernetes.service_account",
-        "kubernetes.shards",
-        "kubernetes.cpu",
-        "kubernetes.retries_per_index",
-        "kubernetes.deadline",
-        "kubernetes.keep_finished",
-        "kubernetes.on_interrupt",
-        "kubernetes.queue",
+_Options = TypeVar("_Options", bound=Section)
+
+
+class Config(BaseModel):
+    """Everything that can be configured, by section.
+
+    ``Config(...)`` makes one of the model that the registries of the stages call for at that time: a section of fixed options
+    is an attribute, that of a method is given by :meth:`of`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    if TYPE_CHECKING:
+        inputs: Inputs
+        shared: Shared
+        methods: Any
+        global_regression: GlobalRegressionOptions
+        local_block_adjustment: LocalBlockAdjustmentOptions
+        align_rasters: AlignRastersOptions
+        voronoi_center_seamline: VoronoiCenterSeamlineOptions
+        mask_rasters: MaskRastersOptions
+        merge_rasters: MergeRastersOptions
+        output: Output
+        io: Io
+        kubernetes: Kubernetes
+
+    def __new__(cls, *_: object, **__: object) -> Self:
+        """Make the object, with the sections of all methods that are registered now."""
+        return cast("Self", super().__new__(_make_model(_list_registered()) if cls is Config else cls))
+
+    def of(self, options: type[_Options]) -> _Options:
+        """The section of a method, by the model of its options."""
+        name = next(name for name, field in type(self).model_fields.items() if field.annotation is options)
+        return cast("_Options", self.section(name))
+
+    def section(self, name: str) -> Section:
+        """A section by its name."""
+        return cast("Section", self.__dict__[name])
+
+    def find_method(self, switch: str) -> str | None:
+        """Name of the method that a switch of the section ``methods`` chooses, or None: the stage is off."""
+        return cast("str | None", self.methods.__dict__[switch])
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Names of the methods of the stages that are on, in their order."""
+        return tuple(name for name in (self.find_method(stage.switch) for stage in STAGES) if name is not None)
+
+
+def list_sections() -> dict[str, type[Section]]:
+    """Models of all sections by name, in order, as the registries are now."""
+    methods = {name: method.options for stage in STAGES for name, method in stage.methods.items()}
+    return {
+        "inputs": Inputs,
+        "shared": Shared,
+        "methods": _make_switches(tuple((stage.switch, tuple(stage.methods)) for stage in STAGES)),
+        **methods,
+        "output": Output,
+        "io": Io,
+        "kubernetes": Kubernetes,
     }
-)
 
-#: Parameters whose value is never shown: not in messages, logs, documents.
-SECRETS = frozenset({"io.s3_access_key_id", "io.s3_secret_access_key", "io.s3_session_token"})
 
-#: Names of parameters whose value is a place in storage: a document from elsewhere may not set them.
-PLACES = frozenset(
-    {
-        "temp_dir",
-        "output_images",
-        "vector_mask",
-        "save_adjustments",
-        "load_adjustments",
-        "save_block_maps",
-        "load_block_maps",
-        "output_mask",
-        "aoi_path",
-        "debug_vectors_path",
-        "gs_credentials",
+def _list_registered() -> tuple[tuple[str, type[Section]], ...]:
+    return tuple(list_sections().items())
+
+
+@cache
+def _make_switches(registered: tuple[tuple[str, tuple[str, ...]], ...]) -> type[Section]:
+    """Model of the section ``methods``: a switch a stage, with the names of its methods."""
+    names = dict(registered)
+    switches: dict[str, Any] = {
+        stage.switch: (Literal[names[stage.switch]] | None, option(stage.default, stage.description, example="null"))
+        for stage in STAGES
     }
-)
+    return create_model("Methods", __base__=Section, __doc__="Which stages run; null switches one off.", **switches)
 
 
-class Config(BaseSettings):
-    """Everything that can be configured, by section."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="MOSAIC_", env_nested_delimiter="__")
-
-    inputs: Inputs = Inputs()
-    shared: Shared = Shared()
-    methods: Methods = Methods()
-    global_regression: GlobalRegression = GlobalRegression()
-    local_block_adjustment: LocalBlockAdjustment = LocalBlockAdjustment()
-    align_rasters: AlignRasters = AlignRasters()
-    voronoi_center_seamline: VoronoiCenterSeamline = VoronoiCenterSeamline()
-    mask_rasters: MaskRasters = MaskRasters()
-    merge_rasters: MergeRasters = MergeRasters()
-    output: Output = Output()
-    io: Io = Io()
-    kubernetes: Kubernetes = Kubernetes()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Nothing but what the caller passes: :func:`load_config` merges the sources, so building a Config reads nothing."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)
+@cache
+def _make_model(sections: tuple[tuple[str, type[Section]], ...]) -> type[Config]:
+    fields: dict[str, Any] = {name: (model, model()) for name, model in sections}
+    return create_model("Config", __base__=Config, __doc__=Config.__doc__, **fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,14 +134,31 @@ class Parameter:
     @property
     def unit(self) -> str | None:
         """Unit of the value, or None."""
-        extra = self.field.json_schema_extra
-        return str(extra["unit"]) if isinstance(extra, dict) and "unit" in extra else None
+        return cast("str | None", self._about["unit"])
+
+    @property
+    def is_decisive(self) -> bool:
+        """Whether it decides a byte of the result; otherwise it changes time, memory or place alone."""
+        return bool(self._about["decisive"])
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value is never shown: not in messages, logs, documents."""
+        return bool(self._about["secret"])
+
+    @property
+    def is_path(self) -> bool:
+        """Whether its value names something in storage: a document from elsewhere may not set it."""
+        return bool(self._about["path"])
+
+    @property
+    def _about(self) -> Mapping[str, Any]:
+        return cast("Mapping[str, Any]", self.field.json_schema_extra)
 
 
-def iter_parameters() -> Iterator[Parameter]:
-    """Every parameter, in the order of the model."""
-    for section, info in Config.model_fields.items():
-        model = info.annotation
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            for name, parameter in model.model_fields.items():
-                yield Parameter(section=section, name=name, field=parameter)
+def iter_parameters(config: Config | None = None) -> Iterator[Parameter]:
+    """Every parameter in order: those that a configuration was made with, by default those that there are now."""
+    sections = list_sections() if config is None else {name: type(config.section(name)) for name in type(config).model_fields}
+    for section, model in sections.items():
+        for name, field in model.model_fields.items():
+            yield Parameter(section=section, name=name, field=field)

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from processor.config import OPERATIONAL, Config, decisive_settings, load_config
+from processor.config import Config, decisive_settings, load_config, local_settings
 from processor.errors import ConfigError, InputError, MosaicError
 from processor.execution.tasks import CHUNKS_PER_TASK, TILE_BLOCKS
 from processor.model import Finding, Mask, Part, Scene
@@ -310,8 +310,6 @@ def prepare_run(document: RunDocument, place: RunPlace, surroundings: Config) ->
 def _join_config(decisive: Mapping[str, Mapping[str, Any]], surroundings: Config) -> Config:
     """The document's settings, and of this process what changes no byte."""
     merged = {section: dict(values) for section, values in decisive.items()}
-    for section, values in surroundings.model_dump(mode="json", exclude_unset=True).items():
-        for name, value in values.items():
-            if f"{section}.{name}" in OPERATIONAL:
-                merged.setdefault(section, {})[name] = value
+    for parameter, value in local_settings(surroundings).items():
+        merged.setdefault(parameter.section, {})[parameter.name] = value
     return load_config(document=merged, environment={})

@@ -44,7 +44,7 @@ def _split_words(value: Any) -> Any:
 
 
 Words = Annotated[tuple[Word, ...], Field(min_length=1, max_length=256), BeforeValidator(_split_words)]
-Secret = Annotated[str, StringConstraints(min_length=1, max_length=8192)]  # see SECRETS
+Secret = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
 Endpoint = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+/?$", max_length=2048)]
 Paths = Place | tuple[Place, ...]
 Choice = Literal["include", "exclude"]

@@ -33,7 +33,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.config import OPERATIONAL, Config, iter_parameters
+from processor.config import Config, iter_parameters
 from processor.model import Finding, Moments, Scene
 from processor.report.figures import (
     STATES,
@@ -276,9 +276,8 @@ def _parameters(config: Config) -> dict[str, Any]:
     values = config.model_dump(mode="json")
     return {
         parameter.path: _plain(values[parameter.section][parameter.name])
-        for parameter in iter_parameters()
-        if parameter.path not in OPERATIONAL
-        and getattr(getattr(config, parameter.section), parameter.name) != parameter.field.default
+        for parameter in iter_parameters(config)
+        if parameter.is_decisive and getattr(config.section(parameter.section), parameter.name) != parameter.field.default
     }
 
 

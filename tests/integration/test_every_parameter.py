@@ -34,7 +34,7 @@ from rasterio.transform import Affine
 from scenes import gradient_truth, write_items, write_scene
 from shapely import affinity, box
 
-from processor.config import OPERATIONAL, iter_parameters
+from processor.config import iter_parameters
 from processor.config.sections import Io, Kubernetes
 from processor.errors import PermanentError
 from processor.execution.kubernetes.api import Pace, connect
@@ -464,7 +464,7 @@ def test_a_parameter_changes_what_it_says_and_nothing_else(row: Row, bench: Benc
     after = bench.run(row.scenes, {**row.base, row.path: row.value})
     assert find_changes(find_facets(before), find_facets(after)) == row.changes
     assert find_changed_files(before, after) <= {file for facet in row.changes for file in FILES.get(facet, ())}
-    is_decisive = row.path not in OPERATIONAL
+    is_decisive = next(parameter.is_decisive for parameter in iter_parameters() if parameter.path == row.path)
     assert find_changes(find_settings(before), find_settings(after)) == ({row.path} if is_decisive else set())
     if not is_decisive:
         assert find_changes(before.texts, after.texts) == set()

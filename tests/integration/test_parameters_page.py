@@ -17,6 +17,7 @@ from processor.config import (
     find_example,
     flat_name,
     iter_parameters,
+    list_sections,
     load_config,
     parse_document,
     parse_value,
@@ -25,7 +26,7 @@ from processor.config import (
 
 PAGE = Path(__file__).parents[2] / "docs" / "parameters.md"
 PARAMETERS = tuple(iter_parameters())
-SECTIONS = tuple(Config.model_fields)
+SECTIONS = tuple(list_sections())
 
 
 def test_the_page_is_what_the_model_gives() -> None:

@@ -185,7 +185,7 @@ def test_nothing_is_read_from_the_environment(config: list[Config], monkeypatch:
     ],
 )
 def test_values_come_as_python_has_them(config: list[Config], keyword: str, value: Any, expected: Any) -> None:
-    section, name = next((p.section, p.name) for p in iter_parameters() if api._KEYWORDS[p.path] == keyword)
+    section, name = next((p.section, p.name) for p in iter_parameters() if flat_name(p) == keyword)
     assert getattr(getattr(accept(config, **{keyword: value}), section), name) == expected
 
 
@@ -304,5 +304,5 @@ def test_every_name_is_translated_as_a_whole(parameter: Any) -> None:
     given = f"{parameter.path} and --{parameter.path}=1 and {parameter.path}_x"
     with pytest.raises(ConfigError) as caught, api._naming_keywords():
         raise ConfigError(given)
-    flat = api._KEYWORDS[parameter.path]
+    flat = flat_name(parameter)
     assert str(caught.value) == f"{flat} and {flat}=1 and {parameter.path}_x"

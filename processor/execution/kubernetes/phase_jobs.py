@@ -11,8 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from processor.config import OPERATIONAL, Config
-from processor.config.sections import SECRETS
+from processor.config import Config, local_settings
 from processor.errors import ConfigError
 from processor.execution.executors import conclude_tasks, plan_tasks
 from processor.execution.kubernetes.coordinator import JobsApi, Pace, PhaseJob, PhaseProgress, run_phases
@@ -30,7 +29,7 @@ _MOST_SHARDS: Final = 1000
 _SLOWEST: Final = 10 * 10**6  # decoded bytes that a pod gets done in a second, at the least: far away, on a busy network
 _PATIENCE: Final = 1800  # seconds: for pods to be placed, to fetch the image and to be repeated
 _SINGLE: Final = frozenset({"solve", "assemble"})
-_OWN: Final = frozenset({"shared.temp_dir"}) | SECRETS
+_OWN: Final = "shared.temp_dir"
 
 
 def execute_kubernetes(
@@ -119,12 +118,11 @@ def _threads(config: Config) -> int:
 
 def list_options(config: Config) -> tuple[str, ...]:
     """What pods are told besides the run: settings of this process that are not the usual ones, no secret among them."""
-    flags: dict[str, Any] = {}
-    for section, values in config.model_dump(mode="json", exclude_unset=True).items():
-        for name, value in values.items():
-            path = f"{section}.{name}"
-            if path in OPERATIONAL and path not in _OWN and section != "kubernetes":
-                flags[path] = value
+    flags = {
+        parameter.path: value
+        for parameter, value in local_settings(config).items()
+        if not parameter.is_secret and parameter.path != _OWN and parameter.section != "kubernetes"
+    }
     flags["shared.tile_threads"] = _threads(config)
     return tuple(f"--{path}={_spell(value)}" for path, value in sorted(flags.items()))
 

@@ -1,1 +1,22 @@
-"""Radiometric matching: global methods and local ones."""
+"""Radiometric matching: global methods, which find a gain and an offset a scene, and local ones, which vary within a scene."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from processor.stages.matching.options import GlobalRegressionOptions, LocalBlockAdjustmentOptions
+from processor.stages.registry import Method
+
+__all__ = ["GLOBAL_METHODS", "LOCAL_METHODS"]
+
+GLOBAL_METHODS: Final = {
+    "global_regression": Method(
+        options=GlobalRegressionOptions, implementation="processor.stages.matching.global_regression:GlobalRegression"
+    ),
+}
+LOCAL_METHODS: Final = {
+    "local_block_adjustment": Method(
+        options=LocalBlockAdjustmentOptions,
+        implementation="processor.stages.matching.local_block_adjustment:LocalBlockAdjustment",
+    ),
+}

@@ -1,1 +1,17 @@
-"""Which scene owns which part of the mosaic."""
+"""Seamlines: which part of the mosaic each scene owns."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from processor.stages.registry import Method
+from processor.stages.seamlines.options import VoronoiCenterSeamlineOptions
+
+__all__ = ["SEAMLINE_METHODS"]
+
+SEAMLINE_METHODS: Final = {
+    "voronoi_center_seamline": Method(
+        options=VoronoiCenterSeamlineOptions,
+        implementation="processor.stages.seamlines.voronoi_center_seamline:VoronoiCenterSeamline",
+    ),
+}

@@ -12,20 +12,19 @@ import yaml
 from pydantic import ValidationError
 
 from processor.config import (
-    OPERATIONAL,
     Config,
     Parameter,
     apply_options,
     decisive_settings,
     flat_name,
     iter_parameters,
+    list_sections,
     load_config,
     parse_document,
     parse_value,
     render_sample,
     render_yaml,
 )
-from processor.config.sections import PLACES, SECRETS
 from processor.errors import ConfigError
 
 NOTHING: Mapping[str, str] = {}
@@ -127,7 +126,7 @@ def test_parameters_come_in_the_order_of_the_model_without_repetition() -> None:
     paths = [parameter.path for parameter in PARAMETERS]
     assert len(set(paths)) == len(paths)
     sections = list(dict.fromkeys(parameter.section for parameter in PARAMETERS))
-    assert sections == list(Config.model_fields)
+    assert sections == list(list_sections())
 
 
 def test_units_are_told() -> None:
@@ -298,7 +297,7 @@ def test_true_is_a_value_of_switches_only(parameter: Parameter) -> None:
     if annotation is bool or any(kind is bool or kind is True for kind in get_args(annotation)):
         assert read(load({parameter.path: True}), parameter.path) is True
     else:
-        shown = "'…'" if parameter.path in SECRETS else "True"
+        shown = "'…'" if parameter.is_secret else "True"
         assert complain({parameter.path: True}).startswith(f"{parameter.path} = {shown}: ")
 
 
@@ -436,7 +435,6 @@ def test_the_sample_is_the_defaults_and_names_everything() -> None:
 
 
 def test_what_only_changes_time_memory_or_place_decides_nothing() -> None:
-    assert {parameter.path for parameter in PARAMETERS} >= OPERATIONAL
     flags = {"shared.window_size": 4096, "shared.tile_threads": 7, "shared.temp_dir": "/scratch", "shared.cache": 2.0}
     assert decisive_settings(load(flags)) == decisive_settings(Config())
     assert decisive_settings(load({"align_rasters.tap": False})) != decisive_settings(Config())
@@ -446,7 +444,7 @@ def test_settings_that_decide_are_json_and_complete() -> None:
     settings = decisive_settings(load({"local_block_adjustment.number_of_blocks": [3, 4]}))
     assert json.loads(json.dumps(settings, allow_nan=False)) == settings
     paths = {f"{section}.{name}" for section, values in settings.items() for name in values}
-    assert paths == {parameter.path for parameter in PARAMETERS} - OPERATIONAL
+    assert paths == {parameter.path for parameter in PARAMETERS if parameter.is_decisive}
 
 
 def test_the_configuration_as_run_can_be_given_again() -> None:
@@ -523,12 +521,12 @@ def test_a_document_from_a_url_may_not_name_places(path: str, value: Any) -> Non
 
 
 def test_every_parameter_that_takes_a_path_is_a_place() -> None:
-    """A new parameter with a path in its example must be added, or documents from URLs could use it."""
+    """Or else documents from URLs could use it."""
     surroundings = {"io.s3_endpoint", "io.gs_endpoint", "kubernetes.image", "output.public_url"}  # URLs and names, not places
     text = {p.path: str(p.field.examples) for p in PARAMETERS if p.section not in {"inputs", "methods"}}
     text = {path: example for path, example in text.items() if path not in surroundings}
     paths = {path for path, example in text.items() if any(word in example for word in ("/", ".tif", ".gpkg", ".json"))}
-    assert paths == {path for path in text if path.partition(".")[2] in PLACES}
+    assert paths == {parameter.path for parameter in PARAMETERS if parameter.is_path}
 
 
 @pytest.mark.parametrize("options", [{"shared_window_sise": 3}, {"shard": {"window_size": 3}}, {"shared": 3}, {"x.y": 1}])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.crs import CRS
 
-from processor.config import OPERATIONAL, load_config
+from processor.config import Parameter, find_example, iter_parameters, load_config
 from processor.errors import ConfigError, InputError
 from processor.geotiff.reader import level_grid
 from processor.model import Band, Bounds, Grid, Scene, Source, Window
@@ -339,24 +338,10 @@ def test_the_digest_follows_from_inputs_configuration_and_version() -> None:
     assert digest(ROW, local_block_adjustment__alpha=0.9) != first
 
 
-def test_the_digest_does_not_follow_from_what_changes_no_byte() -> None:
-    values = {
-        "inputs.allow_local_files": True,
-        "inputs.max_scenes": 10,
-        "shared.temp_dir": "/scratch",
-        "shared.delete_temp_dir": False,
-        "shared.debug_logs": True,
-        "shared.cache": 0.5,
-        "shared.window_size": 2048,
-        "shared.image_threads": 3,
-        "shared.io_threads": 3,
-        "shared.tile_threads": 3,
-    }
-    changed = {name: value for name, value in values.items() if name in OPERATIONAL}
-    assert json.dumps(changed)
-    assert len(changed) == len(values)
-    for name, value in changed.items():
-        assert digest(ROW, **{name.replace(".", "__"): value}) == digest(ROW), name
+@pytest.mark.parametrize("parameter", list(iter_parameters()), ids=lambda parameter: parameter.path)
+def test_the_digest_follows_from_what_decides_the_result_and_from_nothing_else(parameter: Parameter) -> None:
+    changed = digest(ROW, **{parameter.path.replace(".", "__"): find_example(parameter)})
+    assert (changed != digest(ROW)) == parameter.is_decisive
 
 
 def test_the_order_of_the_input_counts_only_where_scenes_still_overlap() -> None:

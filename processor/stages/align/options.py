@@ -1,0 +1,28 @@
+"""Options of the methods of alignment."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from processor.model.options import Paths, Resolution, Section, Word, option
+from processor.stages.options import OUTPUT_IMAGES
+
+__all__ = ["AlignRastersOptions"]
+
+
+class AlignRastersOptions(Section):
+    """Stage 3: one pixel grid for all scenes."""
+
+    output_images: Paths | None = option(None, OUTPUT_IMAGES, example="aligned/$.tif", path=True)
+    resampling_method: Literal["nearest", "bilinear", "cubic"] = option(
+        "bilinear", "How a scene whose grid does not agree is resampled.", example="cubic"
+    )
+    tap: bool = option(True, "Snap the bounds outward to whole multiples of the pixel size.", example=False)
+    resolution: Resolution = option(
+        "highest", "Pixel size: the smallest, the mean or the largest of the scenes'.", example="lowest"
+    )
+    crs: Word | None = option(
+        None,
+        "CRS of the mosaic, an authority's code; null: the scenes', the commonest where they differ.",
+        example="EPSG:32632",
+    )

@@ -1,0 +1,40 @@
+"""Options of the seamline methods."""
+
+from __future__ import annotations
+
+from processor.model.options import Place, Section, Word, option
+
+__all__ = ["VoronoiCenterSeamlineOptions"]
+
+
+class VoronoiCenterSeamlineOptions(Section):
+    """Stage 4: the cells of the scenes."""
+
+    output_mask: Place | None = option(None, "Write the cells to this vector file too.", example="seamlines.gpkg", path=True)
+    aoi_path: Place | None = option(
+        None, "Area of interest, a vector file: the cells end there.", example="aoi.gpkg", path=True
+    )
+    vector_mask: tuple[Place, Word] | None = option(
+        None,
+        "Footprints to use instead of the valid pixels': (vector file, field whose value names the scene).",
+        example="[footprints.gpkg, scene]",
+        path=True,
+    )
+    debug_vectors_path: Place | None = option(
+        None,
+        "Write a GeoPackage with the layers emp_outline, intersections, voronoi_seeds, voronoi_cells and cutlines.",
+        example="debug.gpkg",
+        path=True,
+    )
+    min_point_spacing: float = option(
+        10.0,
+        "Distance between the seeds along an overlap's outline, which has 64 to 2048 of them in any case.",
+        example=50.0,
+        unit="CRS units",
+        gt=0,
+        allow_inf_nan=False,
+    )
+    min_cut_length: float = option(
+        0.0, "Shortest Voronoi edge that a cut may follow.", example=5.0, unit="CRS units", ge=0, allow_inf_nan=False
+    )
+    image_field_name: Word = option("image", "Field of the seamlines that holds the scene's name.", example="scene")
