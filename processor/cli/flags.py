@@ -8,58 +8,21 @@ import textwrap
 import types
 from collections.abc import Mapping, Sequence
 from datetime import date
-from difflib import get_close_matches
-from typing import Annotated, Any, Final, Literal, NoReturn, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
 from processor.cli.search_flags import SEARCH_FLAGS
 from processor.config import Config, Parameter, iter_parameters, list_sections, load_config, parse_document, parse_value
 from processor.errors import ConfigError, InputError
-from processor.storage.options import Access, resolve_access
-from processor.storage.store import Store
 
-__all__ = ["OptionParser", "add_parameters", "read_config", "spell_out"]
+__all__ = ["add_parameters", "list_flags_given", "read_config", "spell_out"]
 
 _PREFIX: Final = "parameter:"
 _SHORT: Final = {"shared.memory": ("--memory",)}  # what people type by hand
 _MAX_CONFIG_BYTES: Final = 2**20
 _BOOLEANS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null"})
 _KINDS: Final[Mapping[object, str]] = {bool: "BOOL", int: "INT", float: "NUMBER", str: "TEXT", type(None): "null"}
-
-
-class OptionParser(argparse.ArgumentParser):
-    """A parser whose complaints are errors of this project, and name what was probably meant."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse the arguments.
-
-        Raises
-        ------
-        ConfigError
-            Always.
-        """
-        msg = f"{message}; `{self.prog} --help` lists what can be given"
-        raise ConfigError(msg)
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, and word the complaint about an unknown option.
-
-        Raises
-        ------
-        ConfigError
-            If the arguments make no sense.
-        """
-        options, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            known = [f"--{parameter.path}" for parameter in iter_parameters()]
-            known += ["--output", "--item-id", "--config", "--overwrite", "--dry-run", "--created", "--collection", "--post"]
-            known += ["--executor", "--run", "--shards", "--index"]
-            known += SEARCH_FLAGS
-            matches = get_close_matches(unknown[0].partition("=")[0], known, n=1)
-            hint = f" (did you mean {matches[0]}?)" if matches else ""
-            self.error(f"{unknown[0]} is not an option{hint}")
-        return options
 
 
 def add_parameters(parser: argparse.ArgumentParser) -> None:
@@ -149,15 +112,17 @@ def read_config(options: argparse.Namespace, environment: Mapping[str, str] | No
     StorageError
         Storage or the network failed.
     """
-    given = vars(options)
-    flags = {
-        parameter.path: _parse(parameter, given[f"{_PREFIX}{parameter.path}"])
-        for parameter in iter_parameters()
-        if given.get(f"{_PREFIX}{parameter.path}") is not None
-    }
-    place = given.get("config")
-    document = {} if place is None else _read_document(place, flags, environment)
+    texts = vars(options)
+    flags = {parameter.path: _parse(parameter, texts[f"{_PREFIX}{parameter.path}"]) for parameter in list_flags_given(options)}
+    url = texts.get("config")
+    document = {} if url is None else _read_document(url, flags, environment)
     return load_config(flags=flags, document=document, environment=environment)
+
+
+def list_flags_given(options: argparse.Namespace) -> list[Parameter]:
+    """The parameters that were set by a flag."""
+    texts = vars(options)
+    return [parameter for parameter in iter_parameters() if texts.get(f"{_PREFIX}{parameter.path}") is not None]
 
 
 def _parse(parameter: Parameter, text: str) -> Any:
@@ -167,16 +132,19 @@ def _parse(parameter: Parameter, text: str) -> Any:
     return text if takes_text and isinstance(value, bool | int | float | date) else value
 
 
-def _read_document(place: str, flags: Mapping[str, Any], environment: Mapping[str, str] | None) -> dict[str, Any]:
-    """The file that ``--config`` names; where it is in storage, reached as flags and environment say."""
+def _read_document(url: str, flags: Mapping[str, Any], environment: Mapping[str, str] | None) -> dict[str, Any]:
+    """The file that ``--config`` names; an object in storage is reached as flags and environment say."""
+    from processor.storage.options import Access, resolve_access  # noqa: PLC0415 - loads fsspec, which only a file needs
+    from processor.storage.store import Store  # noqa: PLC0415
+
     access = Access()
-    if "://" in place:
+    if "://" in url:
         reached = {path: value for path, value in flags.items() if path.startswith("io.")}
         access = resolve_access(load_config(flags=reached, environment=environment).io, environment)
     store = Store(access=access)
     try:
-        text = store.read_bytes(place, max_bytes=_MAX_CONFIG_BYTES).decode("utf-8")
+        text = store.read_bytes(url, max_bytes=_MAX_CONFIG_BYTES).decode("utf-8")
     except (InputError, UnicodeDecodeError) as error:
-        msg = f"--config {place} cannot be used: {error}"
+        msg = f"--config {url} cannot be used: {error}"
         raise ConfigError(msg) from error
-    return parse_document(text, source=place)
+    return parse_document(text, source=url)

@@ -11,7 +11,6 @@ from datetime import date, datetime
 from typing import Any, Final, NoReturn
 
 from processor.errors import ConfigError, InputError
-from processor.storage.store import Store
 from stac.api.request import SearchRequest
 
 __all__ = ["SEARCH_FLAGS", "add_search_options", "read_search"]
@@ -136,6 +135,8 @@ def _read_geometry(text: str) -> Mapping[str, Any]:
     """Read a GeoJSON geometry, that of a Feature, or that of the only Feature of a collection, from text or a file."""
     data: str | bytes = text
     if not text.lstrip().startswith("{"):
+        from processor.storage.store import Store  # noqa: PLC0415 - loads fsspec, which only a file needs
+
         try:
             data = Store().read_bytes(text, max_bytes=_MAX_GEOMETRY)
         except InputError as error:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from processor.model.grid import Bounds
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from shapely import MultiPolygon, Polygon
 
@@ -35,6 +34,8 @@ class Moments:
     @property
     def std(self) -> NDArray[np.float64]:
         """Population standard deviation, float64 (bands,); NaN where count is 0."""
+        import numpy as np  # noqa: PLC0415 - the command line reads records before it needs arrays
+
         if self.count == 0:
             return np.full_like(self.mean, np.nan)
         return np.sqrt(self.m2 / self.count)
@@ -114,6 +115,8 @@ class BlockMap:
 
     def expand(self) -> NDArray[np.float64]:
         """Values on the whole canvas, float64 (bands, grid.rows, grid.cols); NaN where missing."""
+        import numpy as np  # noqa: PLC0415 - as above
+
         whole = np.full((self.values.shape[0], self.grid.rows, self.grid.cols), np.nan)
         whole[:, *self.slices] = self.values
         return whole

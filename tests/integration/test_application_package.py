@@ -13,7 +13,7 @@ from commands import call_command, make_items, run_command
 from outcomes import leaving_out_drawings
 
 from processor.cli import commands as cli
-from processor.cli.flags import read_config, spell_out
+from processor.cli.flags import read_config
 from processor.version import read_version
 
 PACKAGE = Path(__file__).parents[2] / "docs" / "cwl" / "mosaic.cwl"
@@ -76,7 +76,7 @@ def test_every_argument_is_one_of_the_command() -> None:
     tool = load_graph()["mosaic-processor"]
     mask = "{asset: SCL, invalid: [0, 1, 3, 8, 9, 10]}"
     command = build_command(tool, {"scenes": ["a", "b"], **CHOICES, "mask": mask})
-    options = cli._build_parser().parse_args(spell_out(command[1:]))
+    options = cli.build_parser().parse_args(command[1:])
     config = read_config(options, environment={})
     assert (options.input, options.output, options.item_id) == (["a", "b"], ".", "june")
     assert config.output.catalog

@@ -15,8 +15,7 @@ from kubernetes_fake import NAMESPACE, Cluster, Fails, PodRun, Works
 from kubernetes_server import Server, serve, write_kubeconfig
 
 from processor.cli import commands as cli
-from processor.cli.flags import spell_out
-from processor.cli.task_commands import run_task
+from processor.cli import task
 from processor.config import load_config
 from processor.errors import ConfigError, InputError, MosaicError, TransientError
 from processor.execution.executors import plan_tasks
@@ -31,9 +30,9 @@ CODES: tuple[tuple[type[MosaicError], int], ...] = ((ConfigError, 2), (Transient
 def do_task(run: PodRun) -> Works | Fails:
     """What the container of a pod does, and its exit code."""
     container = run.job["spec"]["template"]["spec"]["containers"][0]
-    options = cli._build_parser().parse_args(spell_out(container["args"]))
+    options = cli.build_parser().parse_args(container["args"])
     try:
-        run_task(options, {"JOB_COMPLETION_INDEX": str(run.index)})
+        task.execute(options, {"JOB_COMPLETION_INDEX": str(run.index)})
     except MosaicError as error:
         code = next(code for kind, code in CODES if isinstance(error, kind))
         return Fails(code=code, log=json.dumps({"level": "error", "message": str(error)}) + "\n")

@@ -17,15 +17,16 @@ from kubernetes_server import Fault, serve, write_kubeconfig
 COORDINATOR = """
 import sys
 from processor.cli import commands as cli
+from processor.cli import run as command
 from processor.execution.kubernetes.coordinator import PhaseJob, run_phases
 from processor.config.sections import Kubernetes
 
 def run(options):
     job = PhaseJob(phase="render", tasks=4, shards=4, memory_bytes=2**29, scratch_bytes=2**30, deadline_seconds=10**8)
     run_phases([job], run_url="s3://bucket/run", settings=Kubernetes(image="mosaic:1", on_interrupt=sys.argv[1]))
-    return 0
+    return ""
 
-cli._run = run
+command.execute = run
 sys.exit(cli.main(["run", "items.json", "--output", "out"]))
 """
 

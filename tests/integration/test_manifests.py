@@ -13,7 +13,6 @@ from kubernetes_fake import NEEDED_RIGHTS
 from manifests import K8S, OVERLAYS, PodTemplate, expand, find, iter_pods, read_env, render, render_text, render_with
 
 from processor.cli import commands as cli
-from processor.cli.flags import spell_out
 from processor.config import load_config
 from processor.config.sections import Kubernetes
 from processor.execution.kubernetes.jobs import CONTAINER, FINAL_CODES, USER, PhaseJob, build_job, read_worker
@@ -200,7 +199,7 @@ def test_what_is_called_is_the_command_as_it_is(overlay: str) -> None:
     for found in pods_of(overlay):
         variables = read_env(manifests, found.container)
         arguments = expand(found.container["args"], variables)
-        options = cli._build_parser().parse_args(spell_out(arguments))
+        options = cli.build_parser().parse_args(arguments)
         assert options.output == variables["OUTPUT"]
         load_config(environment=_settings_of(manifests, found))
 
@@ -316,7 +315,7 @@ def test_the_workflow_has_the_phases_in_order_and_calls_each_as_it_is() -> None:
         "assemble",
     ]
     for words in called:
-        cli._build_parser().parse_args(spell_out(words))
+        cli.build_parser().parse_args(words)
 
 
 def fill(text: str, values: dict[str, str]) -> str:

@@ -15,7 +15,7 @@ from commands import Finished, call_command, make_items
 from outcomes import leaving_out_drawings
 
 from processor.cli import commands as cli
-from processor.cli.flags import read_config, spell_out
+from processor.cli.flags import read_config
 from processor.cli.search_flags import read_search
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ def parse(line: str) -> tuple[list[str], str | None, str | None]:
 def test_every_command_is_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.environ", {})
     arguments, _, _ = parse(line)
-    options = cli._build_parser().parse_args(spell_out(arguments))
+    options = cli.build_parser().parse_args(arguments)
     read_config(options, environment={})
     assert (read_search(options) is not None) == ("--api" in arguments)
     assert bool(options.input) == ("--api" not in arguments)

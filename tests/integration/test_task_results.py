@@ -15,7 +15,7 @@ import pytest
 from commands import CREATED, call_command, make_items, read_files
 from outcomes import leaving_out_drawings, make_plain
 
-from processor.cli import task_commands as task_options
+from processor.cli import task as task_options
 from processor.config import Config, load_config
 from processor.errors import ConfigError, ExistsError, InputError, StorageError
 from processor.execution.executors import execute_tasks, plan_tasks

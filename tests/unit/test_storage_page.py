@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from processor.cli import commands as cli
-from processor.cli.flags import read_config, spell_out
+from processor.cli.flags import read_config
 from processor.config import iter_parameters, load_config
 from processor.storage.options import Access, resolve_access
 
@@ -27,7 +27,7 @@ def test_there_is_something_to_test() -> None:
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("mosaic-processor ")])
 def test_every_command_is_one(line: str) -> None:
     _, *words = shlex.split(line)
-    options = cli._build_parser().parse_args(spell_out(words))
+    options = cli.build_parser().parse_args(words)
     read_config(options, environment={})
     assert options.output
 

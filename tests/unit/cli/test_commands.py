@@ -16,8 +16,10 @@ import yaml
 from commands import keeping_process_state
 
 from processor.cli import commands as cli
+from processor.cli import config as config_command
 from processor.cli.commands import main
 from processor.cli.flags import read_config, spell_out
+from processor.cli.run import find_created
 from processor.config import Config, Parameter, iter_parameters, load_config, parse_value
 from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError
 from processor.version import read_version
@@ -34,7 +36,7 @@ def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def read_flags(*flags: str, environment: dict[str, str] | None = None) -> Config:
-    options = cli._build_parser().parse_args(spell_out(["run", "in.json", "--output", "out", *flags]))
+    options = cli.build_parser().parse_args(["run", "in.json", "--output", "out", *flags])
     assert options.input == ["in.json"]
     return read_config(options, environment=environment or {})
 
@@ -114,7 +116,7 @@ def test_a_boolean_flag_without_a_value_means_true(word: str) -> None:
 
 
 def test_a_boolean_flag_takes_no_input_for_its_value() -> None:
-    options = cli._build_parser().parse_args(spell_out(["run", "--output", "out", "--shared.debug_logs", "a.tif", "b.tif"]))
+    options = cli.build_parser().parse_args(["run", "--output", "out", "--shared.debug_logs", "a.tif", "b.tif"])
     assert options.input == ["a.tif", "b.tif"]
     assert read_config(options, environment={}).shared.debug_logs
     assert not read_flags("--shared.debug_logs", "False").shared.debug_logs
@@ -122,7 +124,7 @@ def test_a_boolean_flag_takes_no_input_for_its_value() -> None:
 
 @pytest.mark.parametrize("words", [("--memory", "2"), ("--memory=2",), ("--shared.memory", "2")])
 def test_memory_may_be_set_by_its_short_name(words: tuple[str, ...]) -> None:
-    options = cli._build_parser().parse_args(spell_out(["run", "in.json", "--output", "out", *words]))
+    options = cli.build_parser().parse_args(["run", "in.json", "--output", "out", *words])
     assert read_config(options, {}).shared.memory == 2
 
 
@@ -191,11 +193,11 @@ def test_what_makes_no_sense_is_refused_with_code_2_and_one_line_that_says_why(
 def test_each_kind_of_error_has_its_exit_code(
     error: BaseException, code: int, event: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(options: object) -> int:
+    def fail(options: object) -> str:
         del options
         raise error
 
-    monkeypatch.setattr(cli, "_print_config", fail)
+    monkeypatch.setattr(config_command, "execute", fail)
     assert main(["config"]) == code
     (line,) = read_errors(capsys)
     assert (line["event"], line["exit_code"]) == (event, code)
@@ -207,12 +209,12 @@ def test_each_kind_of_error_has_its_exit_code(
 def test_an_error_that_nobody_expected_keeps_its_traceback_and_is_one_json_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(options: object) -> int:
+    def fail(options: object) -> str:
         del options
         msg = "a bug"
         raise ZeroDivisionError(msg)
 
-    monkeypatch.setattr(cli, "_print_config", fail)
+    monkeypatch.setattr(config_command, "execute", fail)
     with pytest.raises(ZeroDivisionError) as raised:
         main(["config"])
     sys.excepthook(raised.type, raised.value, raised.tb)
@@ -227,16 +229,16 @@ def test_a_signal_ends_a_command_and_those_that_follow_do_not_disturb_cleaning_u
 ) -> None:
     cleaned = []
 
-    def command(options: object) -> int:
+    def command(options: object) -> str:
         del options
         try:
             signal.raise_signal(number)
         finally:
             signal.raise_signal(signal.SIGTERM)
             cleaned.append(True)
-        return 0
+        return ""
 
-    monkeypatch.setattr(cli, "_print_config", command)
+    monkeypatch.setattr(config_command, "execute", command)
     inherited = signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(number, inherited))  # a signal that was ignored would stay so
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
@@ -247,12 +249,12 @@ def test_a_signal_ends_a_command_and_those_that_follow_do_not_disturb_cleaning_u
 
 
 def test_a_signal_that_was_ignored_before_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    def command(options: object) -> int:
+    def command(options: object) -> str:
         del options
         signal.raise_signal(signal.SIGHUP)
-        return 0
+        return ""
 
-    monkeypatch.setattr(cli, "_print_config", command)
+    monkeypatch.setattr(config_command, "execute", command)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert main(["config"]) == 0
@@ -274,19 +276,19 @@ def test_the_time_of_creation_is_the_flag_or_the_environment_in_utc(
 ) -> None:
     if epoch is not None:
         monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
-    assert cli._find_created(given) == expected
+    assert find_created(given) == expected
 
 
 @pytest.mark.parametrize("epoch", ["soon", "1e3", "99999999999999999999"])
 def test_an_epoch_that_is_no_time_is_refused(epoch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
     with pytest.raises(ConfigError, match="SOURCE_DATE_EPOCH"):
-        cli._find_created(None)
+        find_created(None)
 
 
 def test_an_empty_epoch_means_now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "")
-    assert cli._find_created(None) > "2020"
+    assert find_created(None) > "2020"
 
 
 def test_a_reader_that_has_gone_is_no_crash(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from processor.cli import commands as cli
 from processor.cli.commands import main
-from processor.cli.flags import spell_out
 from processor.cli.search_flags import read_search
 from processor.errors import ConfigError
 from stac.api.request import SearchRequest
@@ -20,7 +19,7 @@ POLYGON = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}
 
 
 def parse(*flags: str) -> SearchRequest | None:
-    return read_search(cli._build_parser().parse_args(spell_out(["run", "--output", "o", *flags])))
+    return read_search(cli.build_parser().parse_args(["run", "--output", "o", *flags]))
 
 
 def search(*flags: str) -> SearchRequest:

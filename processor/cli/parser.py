@@ -1,0 +1,66 @@
+"""A parser of options whose complaints are errors of this project, and which costs nothing until its command is called."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from processor.errors import ConfigError
+
+__all__ = ["OptionParser", "format_raw"]
+
+
+class OptionParser(argparse.ArgumentParser):
+    """Parser of the program or of one command.
+
+    Parameters
+    ----------
+    add_options
+        Adds the options of a command. It is called once, when the command is parsed: the parsers of all other commands stay
+        empty, and the libraries behind their options are not loaded.
+    settings
+        Those of :class:`argparse.ArgumentParser`.
+    """
+
+    def __init__(self, *, add_options: Callable[[OptionParser], None] | None = None, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+        self._add_options = add_options
+        self.spell: Callable[[Sequence[str]], list[str]] = list
+        """Rewrites the arguments before they are parsed, where a command allows more than one spelling."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; nothing stays unknown.
+
+        Raises
+        ------
+        ConfigError
+            If the arguments make no sense; an unknown option comes with the nearest known one.
+        """
+        if self._add_options is not None:
+            add_options, self._add_options = self._add_options, None
+            add_options(self)
+        options, unknown = super().parse_known_args(self.spell(args), namespace)
+        if unknown:
+            known = [flag for flag in self._option_string_actions if flag.startswith("--")]
+            matches = get_close_matches(unknown[0].partition("=")[0], known, n=1)
+            hint = f" (did you mean {matches[0]}?)" if matches else ""
+            self.error(f"{unknown[0]} is not an option{hint}")
+        return options, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments.
+
+        Raises
+        ------
+        ConfigError
+            Always.
+        """
+        msg = f"{message}; `{self.prog} --help` lists what can be given"
+        raise ConfigError(msg)
+
+
+def format_raw(prog: str) -> argparse.HelpFormatter:
+    """Formatter of a help page whose texts are laid out by hand."""
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=30)

@@ -1,0 +1,238 @@
+"""The command `run`: one mosaic from overlapping scenes; and what `plan` shares with it."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from processor.cli.flags import add_parameters, list_flags_given, read_config, spell_out
+from processor.cli.parser import OptionParser, format_raw
+from processor.cli.search_flags import add_search_options, read_search
+from processor.errors import ConfigError
+from processor.process.logs import configure_logging
+from processor.publish.thresholds import parse_threshold
+from stac.api.request import SearchRequest
+
+if TYPE_CHECKING:
+    from processor.execution.run import Outcome, Request
+    from processor.process.progress import Tracker
+    from processor.publish.item import Prepared
+
+__all__ = ["add_options", "add_run_options", "describe_plan", "execute", "find_created", "list_files", "prepare_run"]
+
+_EXECUTORS: Final = ("local", "tasks", "kubernetes")
+_USAGE: Final = "%(prog)s (INPUT ... | --api URL) --output DEST [options]"
+_DESCRIPTION: Final = """\
+Make a mosaic of overlapping scenes: DEST/ID/mosaic.tif, a STAC Item and a
+quality report beside it, and all that it can be made again from. The
+ItemCollection of the result goes to standard output (on a terminal: where the
+files are), all else to standard error."""
+_EPILOG: Final = """\
+Every parameter in a section may also stand in the file of --config
+(`mosaic-processor config` prints a sample) or in the environment:
+MOSAIC_SHARED__CACHE=0.5 is --shared.cache 0.5. Flags win over the environment,
+that over the file. Values are YAML: 3, true, null, [20, 30]. Hyphens may stand
+for underscores.
+
+examples:
+  mosaic-processor run items.json --output s3://bucket/mosaics --item-id summer
+  mosaic-processor run 'scenes/*.tif' --output out --shared.tile_threads 4
+  mosaic-processor run - --output out --dry-run < items.json
+  mosaic-processor run --api https://earth-search.aws.element84.com/v1 \\
+      --collections naip --bbox -77.1,38.8,-77,38.9 --datetime 2021 \\
+      --output out
+
+exit codes:
+  0         done, or done before
+  1         storage or the network failed: try again
+  2         usage or configuration
+  13        bad input: trying again is useless
+  130, 143  interrupted by Ctrl-C or SIGTERM: the same command does it again"""
+
+
+def add_options(parser: OptionParser) -> None:
+    """Add the options."""
+    parser.description, parser.epilog = _DESCRIPTION, _EPILOG
+    add_run_options(parser)
+    parser.add_argument(
+        "--executor",
+        choices=_EXECUTORS,
+        default="local",
+        help="who does the work: local, this process with scratch files on this machine; tasks, this process with results in "
+        "DEST/.work, so that the same command goes on where it was interrupted; kubernetes, Jobs (default: %(default)s)",
+    )
+
+
+def add_run_options(parser: OptionParser) -> None:
+    """Add the options that `run` and `plan` have in common."""
+    parser.usage, parser.formatter_class, parser.spell = _USAGE, format_raw, spell_out
+    parser.add_argument(
+        "input",
+        nargs="*",
+        metavar="INPUT",
+        help="an ItemCollection, Catalog or Collection (path, URL, or - for standard input), a folder, a quoted pattern, or "
+        "GeoTIFFs",
+    )
+    parser.add_argument("--output", required=True, metavar="DEST", help="folder path or URL; the mosaic goes to DEST/ID/")
+    parser.add_argument("--item-id", metavar="ID", help="id of the Item (default: made from the inputs and the configuration)")
+    parser.add_argument("--config", metavar="FILE", help="configuration, a YAML file (path or URL)")
+    parser.add_argument("--overwrite", action="store_true", help="replace what exists under this id")
+    parser.add_argument(
+        "--collection",
+        metavar="FILE|ID",
+        help="Collection that gets the Item: a .json (path or URL), or the id of DEST/collection.json, made if need be",
+    )
+    parser.add_argument(
+        "--post", metavar="URL", help="STAC API that gets the Item, and the Collection if it has none (token: STAC_POST_TOKEN)"
+    )
+    parser.add_argument(
+        "--fail-on",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="exit code 13, and no Collection or API gets the Item, where the report's summary meets this, such as "
+        "'coverage<1'; repeatable",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost, and stop")
+    parser.add_argument(
+        "--created",
+        metavar="TIME",
+        help="RFC 3339 time for the Item's 'created' (default: SOURCE_DATE_EPOCH, else now)",
+    )
+    add_search_options(parser)
+    add_parameters(parser)
+
+
+def find_created(text: str | None) -> str:
+    """The time of creation, RFC 3339 in UTC: that of ``--created``, else of SOURCE_DATE_EPOCH, else now.
+
+    Raises
+    ------
+    ConfigError
+        If that is no time.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        if text is not None:
+            created = datetime.fromisoformat(text)
+        elif epoch:
+            created = datetime.fromtimestamp(int(epoch), UTC)
+        else:
+            created = datetime.now(UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        source = f"--created {text!r}" if text is not None else f"SOURCE_DATE_EPOCH {epoch!r}"
+        msg = f"{source} is not a time: {error}; write --created 2026-01-31T12:00:00Z or SOURCE_DATE_EPOCH=1769860800"
+        raise ConfigError(msg) from error
+    if created.tzinfo is None:
+        created = created.replace(tzinfo=UTC)
+    return created.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _find_inputs(options: argparse.Namespace) -> tuple[str, ...] | SearchRequest:
+    """What to read: the arguments, or a search."""
+    search = read_search(options)
+    if (search is None) == (not options.input):
+        found = "both are given" if options.input else "the following arguments are required: INPUT"
+        msg = f"{found}: name scenes, or a STAC API with --api URL"
+        raise ConfigError(msg)
+    return tuple(options.input) if search is None else search
+
+
+def prepare_run(options: argparse.Namespace) -> tuple[Request, Prepared, Tracker]:
+    """Read the input, open the scenes, and plan.
+
+    Raises
+    ------
+    MosaicError
+        An option, the configuration or the input cannot be used, or storage failed.
+    """
+    config, created, inputs = read_config(options), find_created(options.created), _find_inputs(options)
+    thresholds = tuple(parse_threshold(text) for text in options.fail_on)
+    configure_logging(debug=config.shared.debug_logs)
+
+    from processor.execution.run import Request, prepare  # noqa: PLC0415 - the engine takes seconds: not for a mistyped option
+    from processor.process.progress import choose_tracker  # noqa: PLC0415
+
+    gc.freeze()  # what was loaded stays: no collection need look through it
+    request = Request(
+        inputs=inputs,
+        destination=options.output,
+        item_id=options.item_id,
+        overwrite=options.overwrite,
+        created=created,
+        stdin=sys.stdin.buffer,
+        collection=options.collection,
+        post=options.post,
+        thresholds=thresholds,
+    )
+    tracker = choose_tracker()
+    prepared = prepare(request, config, tracker)
+    configure_logging(debug=prepared.plan.config.shared.debug_logs, run=prepared.item_id)
+    return request, prepared, tracker
+
+
+def describe_plan(request: Request, prepared: Prepared) -> str:
+    """The plan and what it will cost, for ``--dry-run``."""
+    from processor.mosaic.estimate import render_plan  # noqa: PLC0415 - as above
+
+    item = request.place(prepared.item_id, prepared.access).absolute_item_url
+    return render_plan(prepared.plan, item=item, digest=prepared.digest)
+
+
+def execute(options: argparse.Namespace) -> str:
+    """Make the mosaic; the ItemCollection of the result, or on a terminal where its main files are.
+
+    Raises
+    ------
+    MosaicError
+        As preparing and running.
+    """
+    request, prepared, tracker = prepare_run(options)
+    if options.dry_run:
+        return describe_plan(request, prepared)
+    outcome = _choose_executor(options)(request, prepared, tracker)
+    if sys.stdout.isatty():
+        return list_files(outcome)
+    return json.dumps(outcome.item_collection, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _choose_executor(options: argparse.Namespace) -> Callable[[Request, Prepared, Tracker], Outcome]:
+    """What does the work.
+
+    Raises
+    ------
+    ConfigError
+        Where pods would lack a secret.
+    """
+    if options.executor == "tasks":
+        from processor.execution.executors import execute_tasks  # noqa: PLC0415 - as above
+
+        return execute_tasks
+    if options.executor == "kubernetes":
+        secret = next((parameter.path for parameter in list_flags_given(options) if parameter.is_secret), None)
+        if secret is not None:
+            msg = f"--{secret} would not reach the pods, which take secrets from the environment of the coordinator's pod alone"
+            raise ConfigError(msg)
+        from processor.execution.kubernetes.phase_jobs import execute_kubernetes  # noqa: PLC0415
+
+        return execute_kubernetes
+    from processor.execution.run import execute  # noqa: PLC0415
+
+    return execute
+
+
+def list_files(outcome: Outcome) -> str:
+    """Where the main files of a mosaic are, one line each."""
+    base = outcome.folder if "://" in outcome.folder else str(Path(outcome.folder).absolute())
+    wanted = {"mosaic": "mosaic", "preview": "overview", "report": "report_page"}
+    assets = outcome.item["assets"]
+    lines = [("item", f"{outcome.item['id']}.json")]
+    lines += [(title, assets[key]["href"].removeprefix("./")) for title, key in wanted.items() if key in assets]
+    return "".join(f"{title:<8} {base.rstrip('/')}/{name}\n" for title, name in lines)
