@@ -29,7 +29,7 @@ from processor.process.progress import LogProgress, Silent
 from processor.process.threads import resolve_threads
 from processor.publish.output_paths import check_places, find_kept_stages
 from stac.api.request import SearchRequest
-from stac.read.items import safe_name
+from stac.documents import safe_name
 
 __all__ = ["pipeline"]
 

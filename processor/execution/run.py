@@ -41,9 +41,8 @@ from processor.storage.scratch import ending_passes, find_room, scratch_folder, 
 from processor.storage.store import Store, join_url
 from processor.version import read_version
 from stac.api.request import SearchRequest
-from stac.documents import parse_features
+from stac.documents import parse_features, process_options
 from stac.links import make_absolute
-from stac.read.items import process_options
 from stac.read.payload import is_payload, update_payload
 from stac.write.geoparquet import render_geoparquet
 from stac.write.item import create_item_collection

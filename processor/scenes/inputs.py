@@ -18,12 +18,14 @@ from processor.storage.store import Store
 from processor.storage.url import join_url, parse_url, redact_url, storage_errors
 from stac.api.request import SearchRequest
 from stac.api.session import Patience
+from stac.documents import check_names, find_page
 from stac.hrefs import href_name, href_suffix, show_href
-from stac.read.items import check_names, find_page, parse_item_collection
+from stac.read.choice import MaskSelection, Selection
+from stac.read.items import parse_item_collection
 from stac.read.walk import MAX_LINKED_BYTES, is_catalog, walk_catalog
 from stac.write.catalog import CATALOG
 
-__all__ = ["MAX_DOCUMENT_BYTES", "ResolvedInputs", "read_inputs"]
+__all__ = ["MAX_DOCUMENT_BYTES", "ResolvedInputs", "read_inputs", "select_assets"]
 
 MAX_DOCUMENT_BYTES: Final = 512 << 20
 """Largest ItemCollection that is read."""
@@ -314,7 +316,7 @@ def _describe_items(
     """Describe the scenes of Items; ``bases`` where they come from several documents."""
     is_remote = not base.startswith("/")
     try:
-        refs = parse_item_collection(document, base=base, is_remote=is_remote, inputs=inputs, bases=bases)
+        refs = parse_item_collection(document, base=base, is_remote=is_remote, selection=select_assets(inputs), bases=bases)
     except InputError as error:
         msg = f"{shown}: {error}"
         raise InputError(msg) from error
@@ -326,4 +328,24 @@ def _describe_items(
         findings=() if page is None else (page,),
         is_remote=is_remote,
         bases=bases if bases is not None else (base,) * len(refs),
+    )
+
+
+def select_assets(inputs: Inputs) -> Selection:
+    """What is read of each Item, as the configuration has it.
+
+    Raises
+    ------
+    ConfigError
+        If the options contradict each other.
+    """
+    mask = inputs.mask
+    return Selection(
+        asset=inputs.asset,
+        assets=inputs.assets,
+        bands=inputs.bands,
+        mask=None if mask is None else MaskSelection(asset=mask.asset, invalid=mask.invalid, bits=mask.bits),
+        sign=inputs.sign,
+        allow_local_files=inputs.allow_local_files,
+        max_scenes=inputs.max_scenes,
     )

@@ -1,4 +1,4 @@
-"""Which assets of an Item are read, and which of their bands: ``inputs.asset``, ``assets``, ``bands`` and ``mask``."""
+"""Which assets of an Item are read, and which of their bands."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import groupby
-from typing import Final
+from typing import Final, Literal
 
-from processor.config import Inputs
 from processor.errors import ConfigError, InputError
 from processor.model import Band
 from stac.documents import clean_text, list_words
@@ -16,7 +15,7 @@ from stac.fields import AssetFields, ItemFields, parse_bands
 from stac.hrefs import href_suffix
 from stac.read.declared import find_resolution
 
-__all__ = ["Choice", "check_choice", "choose_mask", "choose_rasters"]
+__all__ = ["Choice", "MaskSelection", "Selection", "choose_mask", "choose_rasters"]
 
 _GEOTIFF_TYPES: Final = frozenset({"image/tiff", "image/vnd.stac.geotiff", "application/geotiff"})
 _JPEG2000_TYPES: Final = frozenset({"image/jp2", "image/jpx", "image/jpeg2000"})
@@ -24,6 +23,56 @@ _GEOTIFF_SUFFIXES: Final = frozenset({".tif", ".tiff"})
 _JPEG2000_SUFFIXES: Final = frozenset({".jp2", ".j2k", ".jpx"})
 _SIDE_ROLES: Final = frozenset({"thumbnail", "metadata", "data-mask"})
 _PICTURE_ROLES: Final = frozenset({"visual", "overview"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskSelection:
+    """The asset of each Item that marks invalid pixels."""
+
+    asset: str
+    """Its key."""
+    invalid: tuple[int, ...]
+    """Values of invalid pixels."""
+    bits: tuple[int, ...]
+    """Bits of which any marks an invalid pixel, 0 the lowest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What is read of each Item, and of how many.
+
+    Raises
+    ------
+    ConfigError
+        If one asset and several are asked for, or the same one twice.
+    """
+
+    asset: str | None
+    """Key of the one asset that is read, with all its bands."""
+    assets: tuple[str, ...] | None
+    """Keys of the assets that are stacked in this order."""
+    bands: tuple[str, ...] | None
+    """Names or common names of the bands that are read in this order, wherever they are."""
+    mask: MaskSelection | None
+    sign: Literal["planetary-computer"] | None
+    """Catalogue whose hrefs are signed."""
+    allow_local_files: bool
+    """Whether a document from a URL may name files of this machine."""
+    max_scenes: int
+    """Largest number of Items."""
+
+    def __post_init__(self) -> None:
+        """Check that the choice does not contradict itself."""
+        if self.asset is not None and self.assets is not None:
+            msg = (
+                f"inputs.asset {self.asset!r} and inputs.assets {list_words(self.assets)} exclude each other: give one of them"
+            )
+            raise ConfigError(msg)
+        for option, words in (("assets", self.assets or ()), ("bands", self.bands or ())):
+            twice = [word for position, word in enumerate(words) if word in words[:position]]
+            if twice:
+                msg = f"inputs.{option} names {twice[0]!r} twice: give every one once"
+                raise ConfigError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,32 +100,12 @@ class _Match:
     """
 
 
-def check_choice(inputs: Inputs) -> None:
-    """Check that what is asked for makes sense at all.
-
-    Raises
-    ------
-    ConfigError
-        If one asset and several are asked for, or the same one twice.
-    """
-    if inputs.asset is not None and inputs.assets is not None:
-        msg = (
-            f"inputs.asset {inputs.asset!r} and inputs.assets {list_words(inputs.assets)} exclude each other: give one of them"
-        )
-        raise ConfigError(msg)
-    for option, words in (("assets", inputs.assets), ("bands", inputs.bands)):
-        twice = [word for position, word in enumerate(words or ()) if word in (words or ())[:position]]
-        if twice:
-            msg = f"inputs.{option} names {twice[0]!r} twice: give every one once"
-            raise ConfigError(msg)
-
-
-def choose_rasters(item: ItemFields, inputs: Inputs) -> tuple[Choice, ...]:
+def choose_rasters(item: ItemFields, selection: Selection) -> tuple[Choice, ...]:
     """Choose the assets, and their bands, that make the scene of an Item.
 
-    - ``inputs.asset``: this one, with all its bands; ``inputs.assets``: these, stacked in this order.
-    - ``inputs.bands``: these bands, by name or common name, in this order, wherever they are; neighbours in the order that are
-      of one asset are read together. An asset that lists no bands counts as a band named by its key.
+    - ``asset``: this one, with all its bands; ``assets``: these, stacked in this order.
+    - ``bands``: these bands, by name or common name, in this order, wherever they are; neighbours in the order that are of one
+      asset are read together. An asset that lists no bands counts as a band named by its key.
     - Nothing: the only raster; data before pictures, never a thumbnail.
 
     Raises
@@ -84,11 +113,13 @@ def choose_rasters(item: ItemFields, inputs: Inputs) -> tuple[Choice, ...]:
     InputError
         Naming the Item, what it has, and what to do.
     """
-    named = inputs.assets if inputs.assets is not None else None if inputs.asset is None else (inputs.asset,)
-    option = "--inputs.assets" if inputs.assets is not None else "--inputs.asset"
+    named = selection.assets if selection.assets is not None else None if selection.asset is None else (selection.asset,)
+    option = "--inputs.assets" if selection.assets is not None else "--inputs.asset"
     assets = None if named is None else [_find_asset(item, key, option) for key in named]
-    if inputs.bands is not None:
-        return _choose_bands(item, inputs.bands, _list_rasters(item) if assets is None else assets, is_named=assets is not None)
+    if selection.bands is not None:
+        return _choose_bands(
+            item, selection.bands, _list_rasters(item) if assets is None else assets, is_named=assets is not None
+        )
     if assets is None:
         assets = [_choose_only(item)]
     return tuple(_read_whole(asset) for asset in assets)

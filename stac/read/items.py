@@ -14,27 +14,16 @@ from urllib.parse import quote
 
 from pystac.utils import datetime_to_str, str_to_datetime
 
-from processor.config import Inputs
 from processor.errors import InputError
 from processor.model import MaskRef, Provenance, RasterRef, SceneRef
-from stac.documents import (
-    check_names,
-    clean_text,
-    find_page,
-    is_safe_name,
-    json_type,
-    parse_features,
-    parse_names,
-    process_options,
-    safe_name,
-)
+from stac.documents import clean_text, json_type, parse_features, parse_names
 from stac.fields import AssetFields, ItemFields
 from stac.hrefs import resolve_href
-from stac.read.choice import Choice, check_choice, choose_mask, choose_rasters
+from stac.read.choice import Choice, Selection, choose_mask, choose_rasters
 from stac.read.declared import parse_declared, parse_storage
 from stac.read.sign import make_signer
 
-__all__ = ["check_names", "find_page", "is_safe_name", "parse_item_collection", "process_options", "safe_name"]
+__all__ = ["parse_item_collection"]
 
 _MAX_DEPTH: Final = 32
 
@@ -59,7 +48,7 @@ class _Place:
 
 
 def parse_item_collection(
-    document: object, *, base: str, is_remote: bool, inputs: Inputs, bases: Sequence[str] | None = None
+    document: object, *, base: str, is_remote: bool, selection: Selection, bases: Sequence[str] | None = None
 ) -> tuple[SceneRef, ...]:
     """Parse an ItemCollection, a single Item or the payload of a task into scenes, in the order of the document.
 
@@ -71,8 +60,8 @@ def parse_item_collection(
         URL or absolute path of the document, which relative hrefs are resolved against; a folder ends with ``/``.
     is_remote
         Whether the document was read from a URL: then it may not name files of this machine, unless
-        ``inputs.allow_local_files`` is set.
-    inputs
+        ``selection.allow_local_files`` is set.
+    selection
         What is read of each Item, how hrefs are signed, and how many scenes are allowed.
     bases
         URL or absolute path of each Item's own document, where the Items were brought together from several.
@@ -82,7 +71,7 @@ def parse_item_collection(
     InputError
         Naming the Item, the asset and what to do.
     ConfigError
-        If the choice of assets contradicts itself, or signing needs a package that is not installed.
+        If signing needs a package that is not installed.
     StorageError
         If the service that gives tokens for signed hrefs failed.
     """
@@ -90,32 +79,30 @@ def parse_item_collection(
     if not features:
         msg = "the ItemCollection has no features: nothing to mosaic; widen the search that made it"
         raise InputError(msg)
-    if len(features) > inputs.max_scenes:
-        msg = (
-            f"the ItemCollection has {len(features)} Items, more than --inputs.max_scenes {inputs.max_scenes}: raise the limit"
-        )
+    if len(features) > selection.max_scenes:
+        most = selection.max_scenes
+        msg = f"the ItemCollection has {len(features)} Items, more than --inputs.max_scenes {most}: raise the limit"
         raise InputError(msg)
-    check_choice(inputs)
     names = parse_names(features)
-    sign = make_signer(inputs.sign)
+    sign = make_signer(selection.sign)
     own = bases if bases is not None else [None] * len(features)
     places = [
         _Place(
             base=base if place is None else place,
             own=place,
             is_remote=is_remote if place is None else not place.startswith("/"),
-            allow_local_files=inputs.allow_local_files,
+            allow_local_files=selection.allow_local_files,
             sign=sign,
         )
         for place in own
     ]
     return tuple(
-        _parse_item(feature, name=name, priority=priority, place=place, inputs=inputs)
+        _parse_item(feature, name=name, priority=priority, place=place, selection=selection)
         for priority, (name, feature, place) in enumerate(zip(names, features, places, strict=True))
     )
 
 
-def _parse_item(feature: Mapping[str, Any], *, name: str, priority: int, place: _Place, inputs: Inputs) -> SceneRef:
+def _parse_item(feature: Mapping[str, Any], *, name: str, priority: int, place: _Place, selection: Selection) -> SceneRef:
     properties = feature.get("properties")
     properties = {} if properties is None else properties
     if not isinstance(properties, Mapping):
@@ -124,11 +111,11 @@ def _parse_item(feature: Mapping[str, Any], *, name: str, priority: int, place: 
     collection = feature.get("collection")
     collection = collection if isinstance(collection, str) else None
     item = ItemFields(name=name, assets=feature["assets"], properties=properties, collection=collection)
-    mask = inputs.mask
+    mask = selection.mask
     return SceneRef(
         name=name,
         priority=priority,
-        rasters=tuple(_parse_raster(choice, place) for choice in choose_rasters(item, inputs)),
+        rasters=tuple(_parse_raster(choice, place) for choice in choose_rasters(item, selection)),
         mask=None
         if mask is None
         else MaskRef(raster=_parse_raster(choose_mask(item, mask.asset), place), invalid=mask.invalid, bits=mask.bits),

@@ -27,6 +27,7 @@ from shapely import MultiPolygon, Polygon, box
 
 from processor.config import Inputs
 from processor.model import Artifact, Band, Grid, Provenance, Scene, Source
+from processor.scenes.inputs import select_assets
 from stac.read.items import parse_item_collection
 from stac.write.collection import extend_collection, make_collection
 from stac.write.item import EXTENSIONS, ItemPlaces, MosaicBand, Parent, RasterMetadata, create_item, create_item_collection
@@ -275,7 +276,7 @@ def test_pystac_reads_the_item_as_it_is(item: dict[str, Any]) -> None:
 
 def test_mosaics_can_be_inputs_of_mosaics() -> None:
     collection = create_item_collection(make_item())
-    (ref,) = parse_item_collection(collection, base="s3://elsewhere/", is_remote=True, inputs=Inputs())
+    (ref,) = parse_item_collection(collection, base="s3://elsewhere/", is_remote=True, selection=select_assets(Inputs()))
     assert ref.name == "mosaic-1"
     assert ref.rasters[0].href == "s3://out/mosaic-1/mosaic.tif"
     assert ref.rasters[0].asset == "mosaic"

@@ -8,8 +8,9 @@ import pytest
 
 from processor.config import Inputs
 from processor.errors import ConfigError, InputError
+from processor.scenes.inputs import select_assets
 from stac.fields import ItemFields
-from stac.read.choice import Choice, check_choice, choose_mask, choose_rasters
+from stac.read.choice import Choice, choose_mask, choose_rasters
 
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
@@ -33,7 +34,7 @@ SENTINEL = {
 
 def choose(rasters: dict[str, Any], /, **inputs: Any) -> list[tuple[str, tuple[int | str, ...]]]:
     item = ItemFields(name="a", assets=rasters, properties={}, collection=None)
-    return [(choice.asset.key, choice.wanted) for choice in choose_rasters(item, Inputs(**inputs))]
+    return [(choice.asset.key, choice.wanted) for choice in choose_rasters(item, select_assets(Inputs(**inputs)))]
 
 
 def test_assets_are_stacked_in_the_order_asked() -> None:
@@ -96,8 +97,8 @@ def test_what_an_item_does_not_have_is_named(inputs: dict[str, str], said: str) 
 )
 def test_what_contradicts_itself_is_refused(inputs: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        check_choice(Inputs(**inputs))
-    check_choice(Inputs(assets="x,y", bands="a,b"))
+        select_assets(Inputs(**inputs))
+    select_assets(Inputs(assets="x,y", bands="a,b"))
 
 
 def test_a_mask_is_an_asset_of_the_item() -> None:

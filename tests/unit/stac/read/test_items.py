@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from processor.config import Inputs
 from processor.errors import InputError
 from processor.model import Band, SceneRef
-from stac.read.items import check_names, find_page, is_safe_name, parse_item_collection, process_options, safe_name
+from processor.scenes.inputs import select_assets
+from stac.documents import check_names, find_page, is_safe_name, process_options, safe_name
+from stac.read.items import parse_item_collection
 
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
@@ -39,7 +41,7 @@ def collect(*items: object) -> dict[str, Any]:
 
 
 def parse(document: object, *, base: str = "s3://bucket/in/items.json", **inputs: Any) -> tuple[SceneRef, ...]:
-    return parse_item_collection(document, base=base, is_remote="://" in base, inputs=Inputs(**inputs))
+    return parse_item_collection(document, base=base, is_remote="://" in base, selection=select_assets(Inputs(**inputs)))
 
 
 def parse_one(item: dict[str, Any], **inputs: Any) -> SceneRef:

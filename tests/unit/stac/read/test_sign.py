@@ -13,6 +13,7 @@ from stac_api import serving
 
 from processor.config import Inputs
 from processor.errors import ConfigError, InputError, StorageError
+from processor.scenes.inputs import select_assets
 from stac.hrefs import publish_href, show_href
 from stac.read.items import parse_item_collection
 from stac.read.sign import make_signer
@@ -121,8 +122,8 @@ def test_scenes_of_a_signed_catalogue_are_read_signed_and_known_unsigned(service
         "assets": {"image": {"href": BLOB, "type": "image/tiff"}},
     }
     document = {"type": "FeatureCollection", "features": [item]}
-    inputs = Inputs(sign="planetary-computer")
-    (ref,) = parse_item_collection(document, base="https://pc/search", is_remote=True, inputs=inputs)
+    selection = select_assets(Inputs(sign="planetary-computer"))
+    (ref,) = parse_item_collection(document, base="https://pc/search", is_remote=True, selection=selection)
     assert ref.rasters[0].href.endswith("sig=SECRET")
     assert ref.provenance.self_href == "https://pc/items/a"
     assert service.asked == [("/account/container", "key")]
