@@ -31,7 +31,7 @@ _MAX_TEXT: Final = 200
 _LISTED: Final = 20  # words in one message
 
 
-def process_options(document: object, *, task: str = "mosaic") -> dict[str, Any]:
+def process_options(document: object) -> dict[str, Any]:
     """Give the options of this task in the payload of a workflow: ``process[0].tasks.mosaic``; empty where there are none.
 
     Both forms in use are read: ``tasks`` as a mapping of names to options and as a list of ``{"name", "parameters"}``.
@@ -49,9 +49,9 @@ def process_options(document: object, *, task: str = "mosaic") -> dict[str, Any]
     tasks = process.get("tasks", {}) if isinstance(process, Mapping) else None
     if isinstance(tasks, list) and all(isinstance(entry, Mapping) for entry in tasks):
         tasks = {entry.get("name"): entry.get("parameters", {}) for entry in tasks}
-    options = tasks.get(task, {}) if isinstance(tasks, Mapping) else None
+    options = tasks.get("mosaic", {}) if isinstance(tasks, Mapping) else None
     if not isinstance(options, Mapping):
-        msg = f'the payload\'s "process" must be a list whose first entry holds {{"tasks": {{"{task}": {{…}}}}}}'
+        msg = 'the payload\'s "process" must be a list whose first entry holds {"tasks": {"mosaic": {…}}}'
         raise InputError(msg)
     section = options.get("inputs")
     if "inputs.allow_local_files" in options or (isinstance(section, Mapping) and "allow_local_files" in section):

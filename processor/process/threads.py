@@ -7,10 +7,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Literal, TypeVar, cast
+from typing import Final, Literal, TypeVar, cast
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_AHEAD: Final = 2  # items
 
 __all__ = ["count_processors", "map_ordered", "read_ahead", "resolve_threads"]
 
@@ -50,12 +52,12 @@ def map_ordered(function: Callable[[T], R], items: Iterable[T], *, threads: int)
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def read_ahead(items: Iterable[T], *, count: int = 2) -> Iterator[T]:
-    """Yield items while another thread makes those that come next, at most ``count`` of them."""
+def read_ahead(items: Iterable[T]) -> Iterator[T]:
+    """Yield items while another thread makes those that come next, at most two of them."""
     iterator, end = iter(items), object()
     pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
     try:
-        pending = deque(pool.submit(next, iterator, cast("T", end)) for _ in range(count))
+        pending = deque(pool.submit(next, iterator, cast("T", end)) for _ in range(_AHEAD))
         while (item := pending.popleft().result()) is not end:
             pending.append(pool.submit(next, iterator, cast("T", end)))
             yield item

@@ -36,7 +36,9 @@ from processor.stages.seamlines.voronoi_center_seamline import compute_footprint
 from processor.storage.options import Access
 from processor.storage.url import join_url
 from processor.version import read_version
-from stac.write.item import ItemPlaces, MosaicBand, RasterMetadata, create_item, merge_bands
+from stac.write.assets import MosaicBand, RasterMetadata
+from stac.write.item import ItemPlaces, create_item
+from stac.write.sensors import merge_bands
 
 if TYPE_CHECKING:
     from processor.report.bundle import Drawings, ReportFiles

@@ -13,7 +13,7 @@ from typing import Literal
 
 from processor.errors import ConfigError, InputError
 
-__all__ = ["SceneNames", "choose_scenes", "find_scene", "is_named", "match_scenes"]
+__all__ = ["SceneNames", "choose_scenes", "is_named", "match_scenes"]
 
 
 class SceneNames:
@@ -63,11 +63,6 @@ def is_named(text: str, scene: str) -> bool:
     (True, False)
     """
     return SceneNames((scene,)).find(text) is not None
-
-
-def find_scene(text: str, scenes: Iterable[str]) -> str | None:
-    """The scene that a text names: the longest of those contained, or None."""
-    return SceneNames(scenes).find(text)
 
 
 def match_scenes(texts: Collection[str], scenes: Collection[str], *, what: str) -> Mapping[str, str]:

@@ -35,7 +35,6 @@ __all__ = [
     "SceneTruth",
     "make_demo_scenes",
     "make_scenes",
-    "make_truth",
 ]
 
 _FIRST_SCENE: Final = datetime(2024, 6, 15, 9, 30, tzinfo=UTC)
@@ -199,15 +198,6 @@ DEMO_RECIPE: Final = SceneRecipe(
     noise=0.004,
 )
 """Six scenes of 700 x 700 pixels, red, green and blue, whose seams are plain to see."""
-
-
-def make_truth(height: int, width: int, bands: int, seed: int) -> NDArray[np.float32]:
-    """The landscape of a seed as one array: reflectance, float32 (bands, height, width).
-
-    For what does not fit in memory use :class:`processor.synthetic.terrain.Landscape`, window by window.
-    """
-    landscape = Landscape(bands=bands, seed=seed, river_row=round(0.53 * height))
-    return landscape.compute_reflectance(Window(row=0, col=0, height=height, width=width))
 
 
 def make_demo_scenes(folder: Path) -> Path:

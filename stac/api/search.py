@@ -42,7 +42,7 @@ class Found:
     """An ItemCollection of the Items, each once, in order."""
     bases: tuple[str, ...]
     """URL of each Item, which its relative hrefs start from."""
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...]
     """What a user should know of the search."""
 
 
@@ -50,8 +50,8 @@ def search_items(
     request: SearchRequest,
     *,
     max_scenes: int,
-    patience: Patience | None = None,
-    allow_local_files: bool = False,
+    patience: Patience,
+    allow_local_files: bool,
 ) -> Found:
     """Search a STAC API for Items, to the last page.
 

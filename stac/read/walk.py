@@ -19,6 +19,7 @@ MAX_LINKED_BYTES: Final = 32 << 20
 
 MAX_WALK_BYTES: Final = 512 << 20
 _MAX_DEPTH: Final = 32
+_READ_AT_ONCE: Final = 8  # documents; the result does not depend on it
 _MAX_CATALOGS: Final = 20_000
 _CATALOGS: Final = frozenset({"Catalog", "Collection"})
 _FOLLOWED: Final = frozenset({"item", "child"})
@@ -61,8 +62,7 @@ def walk_catalog(
     base: str,
     read: Callable[[str], bytes],
     max_scenes: int,
-    allow_local_files: bool = False,
-    threads: int = 8,
+    allow_local_files: bool,
 ) -> Walked:
     """Follow the links ``child`` and ``item`` of a catalogue down to its Items.
 
@@ -80,8 +80,6 @@ def walk_catalog(
         How many Items there may be.
     allow_local_files
         Whether a document from a URL may link to files of this machine.
-    threads
-        Documents read at once; the result does not depend on it.
 
     Raises
     ------
@@ -94,7 +92,7 @@ def walk_catalog(
     level = [_Node(order=(), href=base, document=document)]
     found: list[_Node] = []
     catalogs, size = 1, 0
-    pool = ThreadPoolExecutor(max_workers=threads)
+    pool = ThreadPoolExecutor(max_workers=_READ_AT_ONCE)
     try:
         for _ in range(_MAX_DEPTH):
             links = [link for node in level for link in _list_links(node, seen, allow_local_files=allow_local_files)]

@@ -39,8 +39,6 @@ class MosaicBand:
     common_name: str | None = None
     """STAC ``eo:common_name``; words that the extension does not know are left out."""
     description: str | None = None
-    unit: str | None = None
-    """Of the values, for example "m"; None where unknown."""
     scaling: Scaling | None = None
     """What the inputs say that stored values mean; never the gain and offset of an adjustment."""
     minimum: float | None = None
@@ -66,11 +64,11 @@ class RasterMetadata:
 class Places:
     """Where the files of an Item can be read."""
 
-    base: str | None = None
+    base: str | None
     """Published URL of the Item, None where it is unknown."""
-    absolute: bool = False
+    absolute: bool
     """Whether hrefs are absolute."""
-    public_folder: str | None = None
+    public_folder: str | None
     """URL at which the Item's folder can be read over HTTP, or None."""
 
 
@@ -175,8 +173,6 @@ def _describe_band(band: MosaicBand) -> dict[str, Any]:
         fields["eo:common_name"] = band.common_name
     if band.nodata is not None:
         fields["nodata"] = number(band.nodata) if math.isfinite(band.nodata) else str(float(band.nodata))
-    if band.unit:
-        fields["unit"] = band.unit
     if band.scaling is not None:
         fields |= {"raster:scale": band.scaling.scale, "raster:offset": band.scaling.offset}
     figures = {

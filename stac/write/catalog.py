@@ -23,7 +23,6 @@ def make_catalog(
     *,
     href: str,
     catalog: Mapping[str, Any] | None = None,
-    catalog_id: str = "mosaics",
     item_title: str | None = None,
     collection_href: str | None = None,
 ) -> dict[str, Any]:
@@ -39,8 +38,6 @@ def make_catalog(
         Absolute path or URL of the Catalog.
     catalog
         What is there, decoded; not changed. None: nothing.
-    catalog_id
-        Id of a new Catalog.
     item_title
         For people.
     collection_href
@@ -60,7 +57,7 @@ def make_catalog(
         catalog = {
             "type": "Catalog",
             "stac_version": STAC_VERSION,
-            "id": catalog_id,
+            "id": "mosaics",
             "title": "Mosaics",
             "description": _DESCRIPTION,
             "links": [make_link("root", relative_href(base, base=base))],

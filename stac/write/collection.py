@@ -46,10 +46,6 @@ def make_collection(
     collection_id: str,
     *,
     href: str,
-    title: str | None = None,
-    description: str = _DESCRIPTION,
-    license_id: str = "other",
-    providers: Sequence[Mapping[str, Any]] = (),
     root_href: str | None = None,
 ) -> dict[str, Any]:
     """Make the Collection of a first Item.
@@ -62,12 +58,6 @@ def make_collection(
         Id of the Collection.
     href
         Absolute path or URL that it will have.
-    title, description
-        For people.
-    license_id
-        SPDX identifier, or "other".
-    providers
-        STAC Provider objects.
     root_href
         Absolute path or URL of the Catalog above it; None: the Collection is the topmost document.
 
@@ -92,11 +82,10 @@ def make_collection(
         "stac_version": STAC_VERSION,
         "stac_extensions": [],
         "id": collection_id,
-        "title": title or collection_id,
-        "description": description,
+        "title": collection_id,
+        "description": _DESCRIPTION,
         "keywords": ["mosaic"],
-        "license": license_id,
-        **({"providers": [dict(provider) for provider in providers]} if providers else {}),
+        "license": "other",
         "extent": {"spatial": {"bbox": [item.get("bbox") or WORLD]}, "temporal": {"interval": [taken]}},
         "links": links,
     }

@@ -14,23 +14,18 @@ from pystac.utils import datetime_to_str, str_to_datetime
 from shapely import MultiPolygon, Polygon
 
 from processor.model import Artifact, Grid, Scene
-from stac.extensions import EXTENSIONS, STAC_VERSION, list_extensions
+from stac.extensions import STAC_VERSION, list_extensions
 from stac.hrefs import is_absolute, publish_href
 from stac.links import make_absolute, relative_href
-from stac.write.assets import MosaicBand, Places, RasterMetadata, compute_resolution, describe_asset, describe_grid, make_href
+from stac.write.assets import Places, RasterMetadata, compute_resolution, describe_asset, describe_grid, make_href
 from stac.write.footprint import compute_footprint
-from stac.write.sensors import merge_bands, merge_properties
+from stac.write.sensors import merge_properties
 
 __all__ = [
-    "EXTENSIONS",
-    "STAC_VERSION",
     "ItemPlaces",
-    "MosaicBand",
     "Parent",
-    "RasterMetadata",
     "create_item",
     "create_item_collection",
-    "merge_bands",
 ]
 
 _SOFTWARE: Final = "mosaic-processor"
@@ -46,8 +41,6 @@ class Parent:
     """Absolute path or URL of its document."""
     collection: str | None = None
     """Id where it is a Collection, None where it is a Catalog."""
-    title: str | None = None
-    """For people."""
     root_href: str | None = None
     """Absolute path or URL of the topmost document; None: the parent itself."""
 
@@ -77,7 +70,7 @@ def create_item(
     created: str,
     digest: str,
     version: str,
-    stages: Sequence[str] = (),
+    stages: Sequence[str],
     properties: Mapping[str, object] | None = None,
     owned: Mapping[str, int] | None = None,
     places: ItemPlaces | None = None,
@@ -212,10 +205,7 @@ def _list_parents(parent: Parent, base: str | None, *, relative: bool) -> list[p
     own = place(parent.href)
     hrefs = {"root": own if parent.root_href is None else place(parent.root_href), "parent": own}
     hrefs |= {"collection": own} if parent.collection is not None else {}
-    return [
-        pystac.Link(rel, href, media_type=pystac.MediaType.JSON, title=parent.title if href == own else None)
-        for rel, href in hrefs.items()
-    ]
+    return [pystac.Link(rel, href, media_type=pystac.MediaType.JSON) for rel, href in hrefs.items()]
 
 
 def _add_assets(

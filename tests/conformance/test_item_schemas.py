@@ -28,9 +28,11 @@ from shapely import MultiPolygon, Polygon, box
 from processor.config import Inputs
 from processor.model import Artifact, Band, Grid, Provenance, Scene, Source
 from processor.scenes.inputs import select_assets
+from stac.extensions import EXTENSIONS
 from stac.read.items import parse_item_collection
+from stac.write.assets import MosaicBand, RasterMetadata
 from stac.write.collection import extend_collection, make_collection
-from stac.write.item import EXTENSIONS, ItemPlaces, MosaicBand, Parent, RasterMetadata, create_item, create_item_collection
+from stac.write.item import ItemPlaces, Parent, create_item, create_item_collection
 
 SCHEMAS = Path(__file__).parents[2].parent / "shared" / "schemas"
 CORE = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
@@ -161,7 +163,7 @@ def parts_with_holes() -> dict[str, Any]:
 
 def make_announced() -> dict[str, Any]:
     """An Item of a Collection, with absolute hrefs and others where it can be read too."""
-    parent = Parent(href="s3://out/collection.json", collection="mosaics", title="Mosaics", root_href="s3://out/catalog.json")
+    parent = Parent(href="s3://out/collection.json", collection="mosaics", root_href="s3://out/catalog.json")
     return make_item(parent=parent, hrefs="absolute", public_folder="https://data.example.org/mosaic-1")
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.errors import ConfigError, InputError
-from processor.scenes.names import SceneNames, choose_scenes, find_scene, is_named, match_scenes
+from processor.scenes.names import SceneNames, choose_scenes, is_named, match_scenes
 
 TEXTS = st.text(alphabet="ab1_- é", max_size=12)
 Setting = tuple[Literal["include", "exclude"], list[str]]
@@ -39,7 +39,7 @@ NAMES = st.text(alphabet="ab1_-", min_size=1, max_size=5)
 )
 def test_a_name_counts_where_no_letter_or_digit_is_beside_it(text: str, scene: str, expected: bool) -> None:
     assert is_named(text, scene) is expected
-    assert find_scene(text, [scene]) == (scene if expected else None)
+    assert SceneNames([scene]).find(text) == (scene if expected else None)
 
 
 @given(TEXTS, NAMES)
@@ -61,7 +61,7 @@ def test_one_name_is_found_exactly_where_the_rule_as_a_pattern_finds_it(text: st
 )
 def test_the_longer_name_is_meant_where_one_is_part_of_another(text: str, expected: tuple[str, ...]) -> None:
     assert SceneNames(["s_1", "s_1_2", "s_3"]).find_all(text) == expected
-    assert find_scene(text, ["s_3", "s_1_2", "s_1"]) == max(expected, key=len, default=None)
+    assert SceneNames(["s_3", "s_1_2", "s_1"]).find(text) == max(expected, key=len, default=None)
 
 
 @given(TEXTS, st.sets(NAMES, min_size=1, max_size=5))

@@ -38,7 +38,7 @@ def search(api: FakeApi | str, *, max_scenes: int = 100, retries: int = 2, **con
     PAUSES.clear()
     patience = Patience(retries=retries, timeout=5, sleep=PAUSES.append, draw=lambda: 0.5)
     request = SearchRequest(api=api if isinstance(api, str) else api.url, **conditions)
-    return search_items(request, max_scenes=max_scenes, patience=patience)
+    return search_items(request, max_scenes=max_scenes, patience=patience, allow_local_files=False)
 
 
 def list_names(found: Found) -> list[str]:

@@ -34,7 +34,7 @@ def walk(
     *,
     base: str = ROOT,
     max_scenes: int = 100,
-    **options: Any,
+    allow_local_files: bool = False,
 ) -> Walked:
     """Walk documents of a bucket that is a mapping; what is not in it is not there."""
     files = others or {}
@@ -48,7 +48,7 @@ def walk(
         content = files[href]
         return content if isinstance(content, bytes) else json.dumps(content).encode()
 
-    walked = walk_catalog(document, base=base, read=read_bytes, max_scenes=max_scenes, **options)
+    walked = walk_catalog(document, base=base, read=read_bytes, max_scenes=max_scenes, allow_local_files=allow_local_files)
     assert len(read) == len(set(read)), "a document was read twice"
     return walked
 
@@ -57,7 +57,7 @@ def list_names(walked: Walked) -> list[str]:
     return [feature["id"] for feature in walked.document["features"]]
 
 
-def test_items_are_found_in_the_order_of_the_links_children_where_theirs_stand() -> None:
+def test_items_are_found_in_the_order_of_the_links_children_where_theirs_stand(monkeypatch: pytest.MonkeyPatch) -> None:
     document = catalog(link("item", "./a.json"), link("child", "x/catalog.json"), link("item", "b.json"), link("self", ROOT))
     files = {
         "s3://bucket/c/a.json": item("a"),
@@ -75,7 +75,8 @@ def test_items_are_found_in_the_order_of_the_links_children_where_theirs_stand()
         "https://elsewhere.example.org/z.json",
         "s3://bucket/c/b.json",
     )
-    assert walk(document, files, threads=1) == walked
+    monkeypatch.setattr(module, "_READ_AT_ONCE", 1)
+    assert walk(document, files) == walked
 
 
 def test_documents_are_read_at_once() -> None:
@@ -86,7 +87,8 @@ def test_documents_are_read_at_once() -> None:
         meeting.wait()
         return json.dumps(item(href[-6])).encode()
 
-    walked = walk_catalog(catalog(*(link("item", name) for name in names)), base=ROOT, read=read, max_scenes=9, threads=4)
+    document = catalog(*(link("item", name) for name in names))
+    walked = walk_catalog(document, base=ROOT, read=read, max_scenes=9, allow_local_files=False)
     assert list_names(walked) == ["0", "1", "2", "3"]
 
 

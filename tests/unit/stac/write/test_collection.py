@@ -41,7 +41,7 @@ def list_links(collection: dict[str, Any], rel: str = "item") -> list[str]:
 
 
 def test_a_collection_is_made_of_its_first_item() -> None:
-    collection = make_collection(make_item(), "mosaics", href=HREF, providers=[{"name": "us"}])
+    collection = make_collection(make_item(), "mosaics", href=HREF)
     assert collection["extent"] == {
         "spatial": {"bbox": [[10.0, 50.0, 11.0, 51.0]]},
         "temporal": {"interval": [["2024-06-01T00:00:00Z", "2024-06-02T00:00:00Z"]]},

@@ -14,7 +14,9 @@ from pyproj import CRS
 from shapely import Polygon, box
 
 from processor.model import Artifact, Band, Grid, Provenance, Scaling, Scene, Source
-from stac.write.item import EXTENSIONS, ItemPlaces, MosaicBand, Parent, RasterMetadata, create_item, create_item_collection
+from stac.extensions import EXTENSIONS
+from stac.write.assets import MosaicBand, RasterMetadata
+from stac.write.item import ItemPlaces, Parent, create_item, create_item_collection
 
 CREATED = "2024-05-06T07:08:09Z"
 GRID = Grid(
@@ -70,6 +72,7 @@ def make_item(**changes: Any) -> dict[str, Any]:
         "rasters": {"mosaic": RasterMetadata(bands=(BAND,))},
         "created": CREATED,
         "digest": "d1",
+        "stages": (),
         "version": "1.2.3",
     }
     merged = arguments | changes
@@ -178,11 +181,9 @@ def test_bands_have_type_nodata_and_statistics() -> None:
 
 @pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf")])
 def test_nodata_that_json_cannot_hold_is_a_word(value: float, text: str) -> None:
-    band = MosaicBand(name="x", dtype="float32", nodata=value, minimum=math.nan, maximum=math.inf, unit="m", description="d")
+    band = MosaicBand(name="x", dtype="float32", nodata=value, minimum=math.nan, maximum=math.inf, description="d")
     item = make_item(rasters={"mosaic": RasterMetadata(bands=(band,))})
-    assert item["assets"]["mosaic"]["bands"] == [
-        {"name": "x", "data_type": "float32", "description": "d", "nodata": text, "unit": "m"}
-    ]
+    assert item["assets"]["mosaic"]["bands"] == [{"name": "x", "data_type": "float32", "description": "d", "nodata": text}]
 
 
 def test_common_names_that_the_extension_does_not_know_are_left_out() -> None:
@@ -406,7 +407,7 @@ def test_alternates_name_every_other_place(changes: dict[str, Any], expected: di
 
 
 def test_an_item_of_a_collection_leads_to_it() -> None:
-    parent = Parent(href="s3://out/mosaics/collection.json", collection="mosaics", title="Mosaics")
+    parent = Parent(href="s3://out/mosaics/collection.json", collection="mosaics")
     item = make_item(self_href=S3, parent=parent)
     assert item["collection"] == "mosaics"
     links = {link["rel"]: link["href"] for link in item["links"] if link["rel"] != "via"}
@@ -426,10 +427,10 @@ def test_an_item_of_a_catalog_has_no_collection() -> None:
 
 
 def test_root_may_be_above_the_collection() -> None:
-    parent = Parent(href="s3://out/c/collection.json", collection="c", title="C", root_href="s3://out/catalog.json")
+    parent = Parent(href="s3://out/c/collection.json", collection="c", root_href="s3://out/catalog.json")
     links = make_item(self_href="s3://out/c/m/m.json", parent=parent)["links"]
     assert {"rel": "root", "href": "../../catalog.json", "type": "application/json"} in links
-    assert {"rel": "parent", "href": "../collection.json", "type": "application/json", "title": "C"} in links
+    assert {"rel": "parent", "href": "../collection.json", "type": "application/json"} in links
 
 
 def test_links_on_standard_output_are_absolute() -> None:
