@@ -36,7 +36,7 @@ from processor.mosaic.passes import measure_and_solve, render_mosaic
 from processor.mosaic.plan import Plan, plan_run
 from processor.process.memory import tune_process
 from processor.process.progress import Silent
-from processor.scenes.unify import harmonise
+from processor.scenes.unify import unify_scenes
 from processor.synthetic.scenes import SceneRecipe, make_scenes
 
 ROUNDS = 3
@@ -73,7 +73,7 @@ def open_plan(folder: Path) -> Plan:
         SceneRef(name=path.stem, priority=position, rasters=(RasterRef(href=str(path)),))
         for position, path in enumerate(sorted(folder.glob("scene_*.tif")))
     ]
-    return plan_run(harmonise([open_scene(ref) for ref in refs], config).scenes, config)
+    return plan_run(unify_scenes([open_scene(ref) for ref in refs], config).scenes, config)
 
 
 def run_passes(plan: Plan, scratch: Path) -> int:

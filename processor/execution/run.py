@@ -34,7 +34,7 @@ from processor.publish.register import announce, check_belonging, plan_announcem
 from processor.publish.thresholds import Threshold
 from processor.report.traffic import TRAFFIC_NAME, PassTraffic
 from processor.scenes.inputs import ResolvedInputs, read_inputs
-from processor.scenes.unify import harmonise
+from processor.scenes.unify import unify_scenes
 from processor.scenes.user_files import read_given
 from processor.storage.options import Access, resolve_access
 from processor.storage.scratch import ending_passes, find_room, scratch_folder, warn_of_space
@@ -157,15 +157,15 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
     opening = map_ordered(lambda ref: open_scene(ref, nodata=nodata, access=access), resolved.refs, threads=threads)
     watch = Silent() if tracker is None else tracker
     opened = list(watch.track(opening, name="open", total=len(resolved.refs), amount=lambda _: 1.0, unit="scenes"))
-    harmonised = harmonise(opened, config)
-    scenes = harmonised.scenes
+    unified = unify_scenes(opened, config)
+    scenes = unified.scenes
     given = read_given(scenes, config, Store(access=access))
     plan = plan_run(scenes, config, given)
     find_kept_stages(config, plan.scenes)  # a setting that does not fit is refused before a pixel is read
     _check_crs(scenes[0])
     digest = compute_digest(scenes, config, read_version(), given.fingerprints)
     described = (finding for scene in opened for finding in scene.findings)
-    findings = (*resolved.findings, *described, *harmonised.findings, *plan.findings)
+    findings = (*resolved.findings, *described, *unified.findings, *plan.findings)
     for finding in findings:
         log_finding(finding)
     log_event(

@@ -1,7 +1,7 @@
-"""Scenes on common terms: one CRS, one unit, the bands of several files stacked; decided from their descriptions alone.
+"""Unify scenes: one CRS, one unit for each band, the bands of several files stacked. No pixel is read here.
 
-A scene that is on these terms already stays as its file stores it. Any other becomes a composed scene, whose pixels are made
-while they are read, so that nothing behind this module knows the difference.
+A scene that needs none of this stays as its file stores it. Any other becomes a composed scene: the reader warps, converts and
+stacks its pixels, so that the stages see no difference.
 """
 
 from __future__ import annotations
@@ -24,35 +24,37 @@ from processor.model import Band, Bounds, Finding, Grid, Part, Scaling, Scene, S
 from processor.stages.align.align_rasters import compute_pixel_size, snap_grid
 from processor.stages.align.warp import compute_pixel_ratio, project_bounds
 
-__all__ = ["Harmonised", "harmonise"]
+__all__ = ["UnifiedScenes", "unify_scenes"]
 
 _WHOLE_TURN = 360.0  # degrees
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Harmonised:
-    """The scenes as the engine sees them, in the order given, and what was found."""
+class UnifiedScenes:
+    """The scenes as the stages see them."""
 
     scenes: tuple[Scene, ...]
+    """In the order of the input."""
     findings: tuple[Finding, ...]
+    """Which scenes are warped or converted, and which declare no scaling."""
 
 
-def harmonise(opened: Sequence[OpenedScene], config: Config) -> Harmonised:
-    """Bring scenes on common terms.
+def unify_scenes(opened: Sequence[OpenedScene], config: Config) -> UnifiedScenes:
+    """Unify scenes.
 
-    - CRS: ``align_rasters.crs``, or the one that most scenes have (of several as common, the first scene's in name order).
-      A scene in another is warped onto the grid of the mosaic while it is read.
-    - Bands: stacked in the order asked for, on the grid of the scene's finest file.
-    - Units: where ``raster:scale`` and ``raster:offset`` differ between scenes, values are converted to those that most scenes
-      have. Where none of them declares any, values are taken as comparable.
-    - Longitudes: where scenes lie on both sides of the antimeridian, the western ones move by a whole turn.
+    - CRS: ``align_rasters.crs``, else the CRS of most scenes; in a tie, that of the first scene by name. A scene in another CRS
+      is warped onto the grid of the mosaic while it is read.
+    - Bands: stacked in the configured order, on the grid of the scene's finest file.
+    - Units: where ``raster:scale`` and ``raster:offset`` differ between scenes, values are converted to the scaling of most
+      scenes. Where no scene declares a scaling, values are taken to be comparable.
+    - Longitudes: where scenes lie on both sides of the antimeridian, those west of it are shifted by 360°.
 
     Raises
     ------
     InputError
-        If a scene has no place in the CRS, or the files of one scene differ in CRS.
+        If a scene cannot be projected to the CRS, or the files of one scene differ in CRS.
     ConfigError
-        If there is no such CRS.
+        If ``align_rasters.crs`` is no CRS.
     """
     opened = _unwrap(opened)
     crs = _choose_crs(opened, config.align_rasters.crs)
@@ -70,7 +72,7 @@ def harmonise(opened: Sequence[OpenedScene], config: Config) -> Harmonised:
         if any(conversion is not None for conversion in conversions):
             findings.append(_tell_converted(scene))
         scenes.append(_compose(scene, own, units, conversions, resampling))
-    return Harmonised(scenes=tuple(scenes), findings=(*findings, *units.findings))
+    return UnifiedScenes(scenes=tuple(scenes), findings=(*findings, *units.findings))
 
 
 def _name(scene: OpenedScene) -> str:
@@ -109,7 +111,7 @@ def _is_same(crs: str, other: str) -> bool:
 
 
 def _find_base(scene: OpenedScene, crs: str) -> Grid | Bounds:
-    """The grid of the scene's finest file, or the bounds that it has in another CRS."""
+    """Grid of the scene's finest file; its bounds in the mosaic's CRS where the file is in another."""
     finest = min(scene.rasters, key=lambda raster: raster.grid.pixel_width * raster.grid.pixel_height)
     other = next((raster for raster in scene.rasters if not _is_same(raster.grid.crs, finest.grid.crs)), None)
     if other is not None:
@@ -128,7 +130,7 @@ def _find_base(scene: OpenedScene, crs: str) -> Grid | Bounds:
 def _plan_grid(
     grids: Sequence[Grid], bases: Sequence[Grid | Bounds], opened: Sequence[OpenedScene], crs: str, config: Config
 ) -> Grid:
-    """The grid that warped scenes are put on: that of the mosaic, as far as it is known yet."""
+    """Grid of the mosaic, as far as it is known yet; warped scenes are put on it."""
     sizes = list(grids)
     for scene, base in zip(opened, bases, strict=True):
         if isinstance(base, Bounds):
@@ -147,9 +149,10 @@ def _plan_grid(
 
 
 def _size_warped(scene: OpenedScene, bounds: Bounds, crs: str) -> Grid:
-    """A grid of one pixel over a scene's bounds in another CRS, with the pixel size that the scene has there.
+    """Pixel size of a warped scene, as a grid of one pixel at the upper left of its bounds in the mosaic's CRS.
 
-    Where both CRSs count in one unit it is the size in its own, so that neighbouring zones agree on it exactly.
+    Two projected CRSs with the same linear unit keep the scene's own pixel size, so that neighbouring UTM zones get exactly the
+    same. Otherwise it follows from the ratio of pixel sizes at the scene, to 6 significant digits.
     """
     own = min((raster.grid for raster in scene.rasters), key=lambda grid: grid.pixel_width * grid.pixel_height)
     width, height = own.pixel_width, own.pixel_height
@@ -171,7 +174,7 @@ def _size_warped(scene: OpenedScene, bounds: Bounds, crs: str) -> Grid:
 
 
 def _unwrap(opened: Sequence[OpenedScene]) -> list[OpenedScene]:
-    """Move scenes at the western end of a geographic CRS by a whole turn where that brings all of them together."""
+    """Shift scenes with negative longitudes by 360° where that brings all scenes together."""
     grids = [raster.grid for scene in opened for raster in scene.rasters]
     if not all(CRS.from_wkt(crs).is_geographic for crs in {grid.crs for grid in grids}):
         return list(opened)
@@ -194,7 +197,7 @@ def _unwrap(opened: Sequence[OpenedScene]) -> list[OpenedScene]:
 
 
 def _is_split(bounds: Sequence[Bounds]) -> bool:
-    """Whether bounds in degrees lie at both ends of the map, and near each other on the earth."""
+    """Whether bounds in degrees lie on both sides of the antimeridian, close to one another on the Earth."""
     left, right = min(b.left for b in bounds), max(b.right for b in bounds)
     moved = [b.left + _WHOLE_TURN if b.left < 0 else b.left for b in bounds]
     ends = [start + b.width for start, b in zip(moved, bounds, strict=True)]
@@ -202,15 +205,15 @@ def _is_split(bounds: Sequence[Bounds]) -> bool:
 
 
 def _unwrap_bases(bases: Sequence[Grid | Bounds], crs: str) -> list[Grid | Bounds]:
-    """Where scenes are warped to a CRS of degrees: move those at its western end by a whole turn, as :func:`_unwrap` does."""
-    places = [base.bounds if isinstance(base, Grid) else base for base in bases]
+    """The same as :func:`_unwrap` for scenes that are warped to a geographic CRS."""
+    bounds = [base.bounds if isinstance(base, Grid) else base for base in bases]
     warps = any(isinstance(base, Bounds) for base in bases)
-    if not warps or not CRS.from_wkt(crs).is_geographic or not _is_split(places):
+    if not warps or not CRS.from_wkt(crs).is_geographic or not _is_split(bounds):
         return list(bases)
-    return [_move_west(base) for base in bases]
+    return [_shift_east(base) for base in bases]
 
 
-def _move_west(base: Grid | Bounds) -> Grid | Bounds:
+def _shift_east(base: Grid | Bounds) -> Grid | Bounds:
     if base.bounds.left >= 0 if isinstance(base, Grid) else base.left >= 0:
         return base
     if isinstance(base, Grid):
@@ -223,14 +226,16 @@ def _move_west(base: Grid | Bounds) -> Grid | Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Units:
-    """What the values of each band are to mean: one a band; None where nothing is converted."""
+    """The common unit of each band."""
 
     scalings: tuple[Scaling | None, ...]
+    """One a band; None where no scene declares one, and nothing is converted."""
     dtypes: tuple[str | None, ...]
-    findings: tuple[Finding, ...] = ()
+    """One a band: dtype of a scene that stores the band with this scaling."""
+    findings: tuple[Finding, ...]
 
     def convert(self, band: Band, position: int) -> Scaling | None:
-        """What turns a band's values into the common unit, or None where they are in it."""
+        """Scaling from a band's stored values to the common unit; None where they are in it already."""
         target = self.scalings[position] if position < len(self.scalings) else None
         own = band.scaling
         if target is None or own is None or own == target:
@@ -239,7 +244,7 @@ class _Units:
 
 
 def _choose_units(opened: Sequence[OpenedScene]) -> _Units:
-    """For each band the scaling that most scenes have, of several as common the first scene's in name order."""
+    """Scaling of each band that most scenes have; in a tie, that of the first scene by name."""
     ordered = sorted(opened, key=_name)
     count = min(len(_list_bands(scene)) for scene in ordered)
     scalings: list[Scaling | None] = []
@@ -284,7 +289,7 @@ def _crs_name(wkt: str) -> str:
     return ":".join(authority) if authority else wkt.split('"')[1]
 
 
-# What comes of it
+# The unified scene
 
 
 def _compose(
@@ -294,7 +299,7 @@ def _compose(
     conversions: Sequence[Scaling | None],
     resampling: str,
 ) -> Scene:
-    """The scene on common terms: as its one file stores it where nothing has to be done."""
+    """The unified scene; as its one file stores it where nothing has to be done."""
     first = scene.scene
     bands = tuple(
         replace(band, scaling=units.scalings[position] if position < len(units.scalings) else band.scaling)
@@ -326,14 +331,14 @@ def _compose(
 
 
 def _as_part(raster: Scene, grid: Grid) -> Scene:
-    """A file of a composed scene; one text for one CRS, so that texts can be compared."""
+    """A file of a composed scene. Equal CRSs get the same WKT, so that texts can be compared."""
     name = raster.name if "/" in raster.name else f"{raster.name}/{raster.source.asset or 'file'}"
     crs = grid.crs if _is_same(raster.grid.crs, grid.crs) else raster.grid.crs
     return replace(raster, name=name, grid=replace(raster.grid, crs=crs))
 
 
 def _describe_source(scene: OpenedScene, grid: Grid) -> Source:
-    """The first file, for all of them: levels that its overviews can serve, and what tells whether any was replaced."""
+    """Source of a composed scene: that of its first file, with usable overviews and a fingerprint of all files."""
     first = scene.scene
     rasters = [*scene.rasters, *([] if scene.mask is None else [scene.mask.raster])]
     sizes = [raster.source.size for raster in rasters]

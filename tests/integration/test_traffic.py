@@ -22,7 +22,7 @@ from processor.model import RasterRef, Scene, SceneRef, Window
 from processor.mosaic.passes import measure_and_solve, render_mosaic
 from processor.mosaic.plan import plan_run
 from processor.process.progress import Silent
-from processor.scenes.unify import harmonise
+from processor.scenes.unify import unify_scenes
 from processor.scenes.user_files import read_given
 from processor.storage.options import Access
 from processor.storage.store import Store
@@ -106,7 +106,7 @@ def test_each_pass_reads_what_it_needs_in_large_requests(
         refs = [RasterRef(href=f"{s3_server.base}/traffic/{name}.tif") for name in CORNERS]
         scene_refs = [SceneRef(name=name, priority=0, rasters=(ref,)) for name, ref in zip(CORNERS, refs, strict=True)]
         opened = [open_scene(ref, access=access) for ref in scene_refs]
-        scenes = harmonise(opened, config).scenes
+        scenes = unify_scenes(opened, config).scenes
         plan = plan_run(scenes, config, read_given(scenes, config, Store()))
         assert all((level is not None) == estimate for level in plan.levels)
         proxy.take_counts()
@@ -131,7 +131,7 @@ def test_what_the_first_pass_read_is_not_fetched_again(
 
     def render(base: str, access: Access, kept: KeptRanges | None, scratch: Path) -> tuple[list[list[int]], list[bytes]]:
         refs = [SceneRef(name=name, priority=0, rasters=(RasterRef(href=f"{base}/{name}.tif"),)) for name in CORNERS]
-        scenes = harmonise([open_scene(ref, access=access) for ref in refs], config).scenes
+        scenes = unify_scenes([open_scene(ref, access=access) for ref in refs], config).scenes
         plan = plan_run(scenes, config, read_given(scenes, config, Store()))
         sizes = []
         with RasterReader(cache_bytes=CACHE, access=access, kept=kept) as reader:
