@@ -1,6 +1,6 @@
-"""Documents in: ItemCollections, single Items and payloads of tasks, checked before anything in them is used.
+"""Checks of ItemCollections, single Items and workflow payloads, before anything in them is used.
 
-They may come from strangers: identity, names, counts and types are told by name where they cannot be used.
+They may come from strangers: errors name the id, field or type that cannot be used.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ __all__ = [
 ]
 
 _SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
-_RESERVED_NAMES: Final = frozenset({"reference"})  # the map that all scenes are drawn to is stored beside the scenes' own
+_RESERVED_NAMES: Final = frozenset({"reference"})  # the reference block map is stored beside the maps of the scenes
 _MAX_TEXT: Final = 200
 _LISTED: Final = 20  # words in one message
 
 
 def process_options(document: object) -> dict[str, Any]:
-    """Give the options of this task in the payload of a workflow: ``process[0].tasks.mosaic``; empty where there are none.
+    """Options of this task in a workflow payload, ``process[0].tasks.mosaic``; empty where there are none.
 
     Both forms in use are read: ``tasks`` as a mapping of names to options and as a list of ``{"name", "parameters"}``.
 
     Raises
     ------
     InputError
-        If the process list is malformed, or grants itself access to this machine's files.
+        If the process list is malformed, or allows itself the files of this machine.
     """
     process = document.get("process") if isinstance(document, Mapping) else None
     if isinstance(process, list):
@@ -61,7 +61,7 @@ def process_options(document: object) -> dict[str, Any]:
 
 
 def find_page(document: object) -> Finding | None:
-    """Find out whether the document is one page of a longer answer, so that a mosaic does not silently miss scenes."""
+    """A warning where the document is one page of a longer answer: the mosaic would silently miss scenes."""
     if not isinstance(document, Mapping) or document.get("type") != "FeatureCollection":
         return None
     links = document.get("links")
@@ -78,12 +78,12 @@ def find_page(document: object) -> Finding | None:
 
 
 def is_safe_name(name: str) -> bool:
-    """Tell whether a name can be a file name on any storage: letters, digits, ``.``, ``_``, ``-``, but no ``.`` first."""
+    """Whether a name is a safe file name on any storage: letters, digits, ``.``, ``_``, ``-``, and no ``.`` first."""
     return _SAFE_NAME.fullmatch(name) is not None and name.lower() not in _RESERVED_NAMES
 
 
 def safe_name(name: str) -> str:
-    """Make a safe name close to the given one, to propose in messages.
+    """A safe name close to the given one, to propose in messages.
 
     Examples
     --------
@@ -97,16 +97,16 @@ def safe_name(name: str) -> str:
 
 
 def check_names(names: Sequence[str], *, what: str, origins: Sequence[str] | None = None) -> None:
-    """Check that names can be file names and that no two are equal, not even on storage that ignores case.
+    """Check that names are safe file names and unique, also on storage that ignores case.
 
     Parameters
     ----------
     names
         One a scene.
     what
-        What carries the names, for messages: "Item" or "file".
+        "Item" or "file", for messages.
     origins
-        Where each name comes from, if that says more than the name.
+        Href of each, where messages should show it instead of the name.
 
     Raises
     ------
@@ -135,12 +135,12 @@ def check_names(names: Sequence[str], *, what: str, origins: Sequence[str] | Non
 
 
 def parse_features(document: object) -> list[Any]:
-    """Give the features of an ItemCollection, or a single Item as the only one.
+    """Features of an ItemCollection; a single Item counts as a collection of one.
 
     Raises
     ------
     InputError
-        If the document is neither; says what it is instead.
+        If the document is neither; the message says what it is.
     """
     if isinstance(document, Mapping):
         features = document.get("features")
@@ -153,7 +153,7 @@ def parse_features(document: object) -> list[Any]:
 
 
 def _describe(document: object) -> str:
-    """Say what a document is instead, and what to do."""
+    """What a document is if it is no ItemCollection, and what to do."""
     if isinstance(document, Mapping):
         return _describe_object(document)
     if isinstance(document, list):
@@ -177,13 +177,13 @@ def _describe_object(document: Mapping[str, Any]) -> str:
 
 
 def json_type(value: object) -> str:
-    """Name the JSON type of a value, for messages."""
+    """JSON type of a value, for messages."""
     kinds: Mapping[type, str] = {type(None): "null", bool: "boolean", str: "string", list: "array", dict: "object"}
     return kinds.get(type(value), "number")
 
 
 def parse_names(features: Sequence[object]) -> tuple[str, ...]:
-    """Give the ids of Items, once it is clear that they are Items of a known version and their ids are safe and unique.
+    """Ids of the Items, after checking that they are STAC Items of version 1 with safe and unique ids.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def parse_names(features: Sequence[object]) -> tuple[str, ...]:
 
 
 def _parse_name(feature: object, position: int) -> str:
-    """Give the id of an Item, once it is clear that the feature is one."""
+    """Id of a feature, after checking that it is a STAC Item."""
     if not isinstance(feature, Mapping):
         msg = f"feature number {position + 1} of the ItemCollection is a JSON {json_type(feature)}, not a STAC Item"
         raise InputError(msg)
@@ -217,14 +217,14 @@ def _parse_name(feature: object, position: int) -> str:
 
 
 def list_words(words: Iterable[str]) -> str:
-    """List words in quotation marks, not too many; empty where there are none."""
+    """Up to 20 words, quoted, with commas between them; empty where there are none."""
     listed = [repr(clean_text(key)) for key in words]
     more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
     return ", ".join(listed[:_LISTED]) + more
 
 
 def clean_text(value: object) -> str:
-    """Bring text onto one printable line of a readable length; empty for None."""
+    """Text on one printable line of at most 200 characters; empty for None."""
     if value is None:
         return ""
     text = " ".join("".join(c if c.isprintable() else " " for c in str(value)[: 2 * _MAX_TEXT]).split())

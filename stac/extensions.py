@@ -1,4 +1,4 @@
-"""The STAC extensions whose fields are written, and which of them a document uses."""
+"""STAC extensions whose fields are written, and which of them a document uses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXTENSIONS: Final[Mapping[str, str]] = {
         ("alternate-assets", "1.2.0"),
     )
 }
-"""URIs of the extensions by their names."""
+"""Schema URIs by name."""
 
 COMMON_NAMES: Final = frozenset(
     {
@@ -47,7 +47,7 @@ COMMON_NAMES: Final = frozenset(
         "lwir12",
     }
 )
-"""The common names of bands of eo v2.0.0; its schema refuses others."""
+"""Common names of bands in eo v2.0.0, whose schema refuses others."""
 
 _PREFIXES: Final[Mapping[str, str]] = {
     "projection": "proj:",
@@ -62,13 +62,13 @@ _PREFIXES: Final[Mapping[str, str]] = {
 
 
 def list_extensions(document: Mapping[str, Any]) -> list[str]:
-    """List the extensions whose fields an Item or a Collection uses; a schema refuses what names it and uses none."""
+    """Extensions that an Item or Collection uses; a schema refuses a document that lists it without using any of its fields."""
     used = set(_iter_fields(document))
     return [uri for name, uri in EXTENSIONS.items() if any(field.startswith(_PREFIXES[name]) for field in used)]
 
 
 def _iter_fields(document: Mapping[str, Any]) -> Iterator[str]:
-    """Iterate over the names of the fields at which extensions are found."""
+    """Names of all fields that may be of an extension."""
     holders = [document.get("properties"), document.get("summaries")]
     for group in (document.get("assets"), document.get("item_assets")):
         holders += group.values() if isinstance(group, Mapping) else ()

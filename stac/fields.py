@@ -1,6 +1,6 @@
-"""What an asset of an Item says of its bands and of what their values mean, in STAC 1.0 and 1.1.
+"""Bands of an asset and their scale and offset, as an Item of STAC 1.0 or 1.1 has them.
 
-Items come from strangers: what has another type than STAC gives it is refused by name, never guessed at.
+Items come from strangers: a field of the wrong type is an error that names it, never a guess.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from processor.errors import InputError
 from processor.model import Band, Scaling
 from stac.documents import clean_text, json_type
 
-__all__ = ["AssetFields", "ItemFields", "is_finite", "merge_entries", "parse_bands", "parse_number"]
+__all__ = ["AssetFields", "ItemFields", "is_finite", "is_number", "merge_entries", "parse_bands", "parse_number"]
 
 _BAND_LISTS: Final = ("bands", "eo:bands", "raster:bands")
 _SCALES: Final = ("raster:scale", "scale")  # the second only in raster:bands of STAC 1.0
@@ -29,56 +29,54 @@ _OFFSET_APPLIED: Final = ("earthsearch:boa_offset_applied", "sentinel:boa_offset
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetFields:
-    """An asset as its Item has it."""
+    """An asset, with the Item that it is from."""
 
     key: str
-    """Of the asset."""
     fields: Mapping[str, Any]
-    """The asset, as given (JSON values)."""
+    """JSON values of the asset."""
     item: ItemFields
-    """The Item that has it."""
 
     @property
     def where(self) -> str:
-        """Name the asset in a message."""
+        """The asset's name in messages."""
         return f"Item {self.item.name!r}, asset {clean_text(self.key)!r}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemFields:
-    """An Item, as far as its assets depend on it."""
+    """The fields of an Item that its assets depend on."""
 
     name: str
-    """id."""
+    """Its id."""
     assets: Mapping[str, Any]
-    """As given (JSON values)."""
+    """JSON values by key, not checked."""
     properties: Mapping[str, Any]
-    """As given (JSON values)."""
+    """JSON values by name, not checked."""
     collection: str | None
-    """Id of its collection, or None."""
+    """Id of its Collection, or None."""
 
     def find(self, key: str) -> AssetFields | None:
-        """Find an asset; None where there is none, or it is no object."""
+        """Asset by its key; None where there is none, or it is no object."""
         fields = self.assets.get(key)
         return AssetFields(key=key, fields=fields, item=self) if isinstance(fields, Mapping) else None
 
 
 def parse_bands(asset: AssetFields, *, names_only: bool = False) -> tuple[Band, ...]:
-    """Parse what an asset says of its bands: STAC 1.1 ``bands``, 1.0 ``eo:bands`` and ``raster:bands``, or all of them.
+    """Bands of an asset, from ``bands`` (STAC 1.1) or ``eo:bands`` and ``raster:bands`` (1.0), or all three.
 
-    An asset of one band may leave the list out and say what it has to say itself.
+    An asset of one band may have the fields of a band itself, without a list.
 
     Parameters
     ----------
     asset
         Whose bands.
     names_only
-        Leave the scaling out, so that an asset that is not going to be read need not be right.
+        Leave scale and offset out: those of an asset that is not read need not be valid.
 
     Returns
     -------
     tuple of Band
-        In file order; empty where the asset says nothing of bands.
+        In file order; empty where the asset lists none.
 
     Raises
     ------
@@ -91,7 +89,7 @@ def parse_bands(asset: AssetFields, *, names_only: bool = False) -> tuple[Band, 
 
 
 def merge_entries(asset: AssetFields) -> list[Mapping[str, Any]]:
-    """Merge the lists of bands of an asset into one, the newer before the older; empty where it says nothing of bands.
+    """Merge an asset's lists of bands into one; the newer list wins. Empty where the asset lists no bands.
 
     Raises
     ------
@@ -141,7 +139,7 @@ def _parse_band(position: int, entry: Mapping[str, Any], asset: AssetFields, *, 
 
 
 def _parse_scaling(entry: Mapping[str, Any], name: str, asset: AssetFields) -> Scaling | None:
-    """Parse scale and offset of a band, corrected where it is known that they do not tell what the pixels hold."""
+    """Scale and offset of a band, corrected for Sentinel-2 Items whose offset is known to be wrong."""
     where = f"{asset.where}, band {name!r}"
     scale, offset = parse_number(entry, _SCALES, where), parse_number(entry, _OFFSETS, where)
     if scale is None and offset is None:
@@ -160,11 +158,11 @@ def _is_sentinel(scaling: Scaling) -> bool:
 
 
 def _is_offset_gone(item: ItemFields) -> bool:
-    """Tell whether the pixels of a Sentinel-2 Item hold no offset although its metadata declare one.
+    """Whether the pixels of a Sentinel-2 Item hold no offset although its metadata declare one.
 
     Earth Search declares the offset of the product it was made from, -0.1, in every reflectance band, and has subtracted it
     from the pixels where ``earthsearch:boa_offset_applied`` is true (github.com/Element84/earth-search, issues 23 and 24):
-    who applies it again makes dark pixels negative. And products of baselines before 04.00 never had one.
+    applied again, it makes dark pixels negative. Products of baselines before 04.00 never had an offset.
     """
     flags = [(key, item.properties[key]) for key in _OFFSET_APPLIED if item.properties.get(key) is not None]
     for key, flag in flags:
@@ -176,10 +174,10 @@ def _is_offset_gone(item: ItemFields) -> bool:
 
 
 def _implied_scaling(asset: AssetFields) -> Scaling | None:
-    """Scaling of a Sentinel-2 L2A Item that declares none, as those of the Planetary Computer.
+    """Scaling of a Sentinel-2 L2A Item that declares none, such as the Items of the Planetary Computer.
 
     Their pixels are those of the product: since processing baseline 04.00 (25 January 2022) they hold an offset of 1000,
-    which is told nowhere but in the product's own XML (github.com/microsoft/PlanetaryComputer, issue 134). Without it,
+    which only the product's XML mentions (github.com/microsoft/PlanetaryComputer, issue 134). Without it,
     scenes before and after do not compare.
     """
     item = asset.item
@@ -204,25 +202,30 @@ def _parse_baseline(item: ItemFields) -> float | None:
 
 
 def parse_number(fields: Mapping[str, Any], keys: tuple[str, ...], where: str) -> float | None:
-    """Give the first number that one of the keys names; None where none does.
+    """The first number found under the keys; None where there is none.
 
     Raises
     ------
     InputError
-        If what it names is no finite number.
+        If the value is no finite number.
     """
     for key in keys:
         value = fields.get(key)
         if value is not None:
-            if isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value):
+            if not is_number(value):
                 msg = f"{where}: its {key} is {clean_text(value)!r}, not a finite number; correct the Item"
                 raise InputError(msg)
             return float(value)
     return None
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a JSON value is a finite number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and is_finite(value)
+
+
 def is_finite(value: float) -> bool:
-    """Tell whether a number of a document is finite as a float64."""
+    """Whether a JSON number is finite as float64."""
     try:
         return math.isfinite(value)
     except OverflowError:  # an integer that no float64 holds

@@ -1,4 +1,4 @@
-"""Hrefs in documents that strangers wrote: which are followed, and where relative ones lead.
+"""Hrefs in documents from strangers: which ones are read, and how relative ones are resolved.
 
 A resolved href begins with ``/`` or with an allowed ``scheme://``. GDAL therefore never reads a driver's prefix
 (``GTIFF_DIR:…``), inline XML (``<VRT…``) or a virtual file system (``/vsi…``) out of one.
@@ -50,7 +50,7 @@ _CREDENTIAL: Final = re.compile(
 
 
 def resolve_href(href: object, *, base: str, is_remote: bool, allow_local_files: bool) -> str:
-    """Make an href absolute, and refuse what a document has no business to name.
+    """Make an href absolute, and refuse one that its document may not use.
 
     Relative hrefs may climb (``../``), as those of static catalogs do, but a relative href in a remote document stays on the
     document's host or in its bucket. A path that begins with ``/`` is a file of this machine.
@@ -74,7 +74,7 @@ def resolve_href(href: object, *, base: str, is_remote: bool, allow_local_files:
     Raises
     ------
     ValueError
-        A clause that shows the href without its secrets and says what is allowed.
+        The end of a sentence: the href without its secrets, and what is allowed.
 
     Examples
     --------
@@ -110,18 +110,18 @@ def resolve_href(href: object, *, base: str, is_remote: bool, allow_local_files:
 
 
 def is_absolute(href: str) -> bool:
-    """Tell whether an href is a URL or a path from the root."""
+    """Whether an href is a URL or an absolute path."""
     return href.startswith("/") or "://" in href
 
 
 def show_href(href: str) -> str:
-    """Make an href fit for a message: printable, without what may hold credentials, cut to a readable length."""
+    """An href for messages: printable, without credentials, at most 200 characters."""
     href = "".join(character if character.isprintable() else "?" for character in redact_url(href))
     return href if len(href) <= _SHOWN_LENGTH else f"{href[:_SHOWN_LENGTH]}…"
 
 
 def href_suffix(href: str) -> str:
-    """Give the lower-case suffix of an href's last segment, whatever query follows it; empty where there is none.
+    """Lower-case file suffix of an href, without its query; empty where there is none.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def href_suffix(href: str) -> str:
 
 
 def href_name(href: str) -> str:
-    """Give the last segment of an href's path; of a member of an archive, ``zip://member::archive``, that of the member."""
+    """Last segment of an href's path; for ``zip://member::archive`` that of the member."""
     if href.startswith("zip://"):
         href = href.partition("::")[0]
     is_http = href.lower().startswith(("http://", "https://"))
@@ -141,7 +141,7 @@ def href_name(href: str) -> str:
 
 
 def holds_credentials(url: str) -> bool:
-    """Tell whether a URL names a user or a password before its host; ``container@account`` is neither."""
+    """Whether a URL has a user name or password before its host; ``container@account`` is neither."""
     scheme, _, rest = url.partition("://")
     authority = rest.partition("/")[0]
     if scheme.lower() in _CONTAINERS:
@@ -150,7 +150,7 @@ def holds_credentials(url: str) -> bool:
 
 
 def publish_href(href: str) -> str:
-    """Make an href fit for publishing: an absolute URI without userinfo, fragment and the parameters of a signature or token.
+    """An href for publishing: an absolute URI without user name, fragment, signature and token.
 
     Examples
     --------
@@ -182,7 +182,7 @@ def _check_characters(href: str) -> None:
 
 
 def _parse_url(scheme: str, rest: str, href: str, *, in_memory: bool) -> str:
-    """Check a URL; of a ``file:`` URL give the path."""
+    """Check a URL; the path of a ``file:`` URL."""
     authority, _, path = rest.partition("/")
     if scheme not in SCHEMES and not (in_memory and scheme == _MEMORY):
         msg = f"href {show_href(href)} has the scheme {scheme!r}: use one of {_listed_schemes()}"
@@ -203,8 +203,8 @@ def _parse_url(scheme: str, rest: str, href: str, *, in_memory: bool) -> str:
 
 
 def _parse_local(path: str) -> str:
-    """Bring an absolute path into its shortest form, and refuse GDAL's virtual file systems."""
-    _check_characters(path)  # again: a file: URL may have hidden some behind percent signs
+    """Normalise an absolute path, and refuse GDAL's virtual file systems."""
+    _check_characters(path)  # again: percent-encoding in a file: URL may have hidden some
     path = "/" + posixpath.normpath(path).lstrip("/")
     if path.lower().startswith("/vsi"):
         msg = f"href {show_href(path)} is a virtual file system of GDAL: use the plain path or one of {_listed_schemes()}"
@@ -213,7 +213,7 @@ def _parse_local(path: str) -> str:
 
 
 def _join(base: str, href: str) -> str:
-    """Resolve a relative href against its document."""
+    """Resolve a relative href against the URL or path of its document."""
     scheme, is_url, rest = base.partition("://")
     if not is_url or scheme.lower() == "file":
         folder = (unquote(rest) if is_url else base).rpartition("/")[0]
@@ -240,7 +240,7 @@ def _remove_dot_segments(scheme: str, path: str) -> str:
 
 
 def _split_query(path: str) -> tuple[str, str]:
-    """Split into the path and the rest, query and fragment with their marks."""
+    """Split a path from its query and fragment, which keep their ``?`` and ``#``."""
     end = min((position for position in (path.find("?"), path.find("#")) if position >= 0), default=len(path))
     return path[:end], path[end:]
 

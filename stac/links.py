@@ -1,4 +1,4 @@
-"""Hrefs between documents that belong together: made absolute, or relative to one of them."""
+"""Links between STAC documents: absolute hrefs and relative ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DOCUMENTS: Final[Mapping[str, str]] = {"item": "application/geo+json", "derived
 
 
 def absolute_href(href: str, *, base: str) -> str:
-    """Make an href of a document absolute.
+    """An href of a document, made absolute.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def absolute_href(href: str, *, base: str) -> str:
 
 
 def relative_href(target: str, *, base: str) -> str:
-    """Give the href that leads from one document to another; absolute where they are on different hosts or in other buckets.
+    """Relative href from one document to another; absolute where host or bucket differ.
 
     Parameters
     ----------
@@ -66,35 +66,35 @@ def relative_href(target: str, *, base: str) -> str:
 
 
 def find_self(document: Mapping[str, Any]) -> str | None:
-    """Give the absolute href of a document's self link; None where it has none."""
+    """Absolute href of a document's self link; None where it has none."""
     hrefs = (link.get("href") for link in list_links(document) if link.get("rel") == "self")
     return next((href for href in hrefs if isinstance(href, str) and is_absolute(href)), None)
 
 
 def list_links(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Copy the links of a document; what is none is left out."""
+    """Copies of a document's links; entries that are no objects are left out."""
     links = document.get("links")
     return [dict(link) for link in links if isinstance(link, Mapping)] if isinstance(links, list) else []
 
 
 def make_link(rel: str, href: str, title: str | None = None) -> dict[str, Any]:
-    """Make a link to a STAC document."""
+    """A link to a STAC document."""
     link: dict[str, Any] = {"rel": rel, "href": href, "type": _DOCUMENTS.get(rel, "application/json")}
     return {**link, "title": title} if title else link
 
 
 def is_link_to(link: Mapping[str, Any], rel: str, href: str, *, base: str | None) -> bool:
-    """Tell whether a link of a document at ``base`` leads to an href, however either is written."""
-    given = link.get("href")
-    if link.get("rel") != rel or not isinstance(given, str):
+    """Whether a link of the document at ``base`` leads to an href; relative and absolute forms compare equal."""
+    own = link.get("href")
+    if link.get("rel") != rel or not isinstance(own, str):
         return False
     if base is None:
-        return given.removeprefix("./") == href.removeprefix("./")
-    return absolute_href(given, base=base) == absolute_href(href, base=base)
+        return own.removeprefix("./") == href.removeprefix("./")
+    return absolute_href(own, base=base) == absolute_href(href, base=base)
 
 
 def make_absolute(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy a document with absolute hrefs of assets and links; those of one without a self link stay as they are."""
+    """Copy of a document with absolute hrefs of links and assets; unchanged where it has no self link."""
     base = find_self(document)
     if base is None:
         return dict(document)
@@ -111,7 +111,7 @@ def _lift(holder: Mapping[str, Any], base: str) -> dict[str, Any]:
 
 
 def _split(url: str) -> tuple[str, list[str]]:
-    """Split a URL into scheme with host or bucket, and the segments of its path."""
+    """Scheme with host or bucket of a URL, and the segments of its path."""
     scheme, _, rest = url.partition("://")
     authority, _, path = rest.partition("/")
     return f"{scheme}://{authority}", path.split("/")

@@ -36,7 +36,7 @@ from stac.links import absolute_href, list_links
 from stac.write.catalog import CATALOG, make_catalog
 from stac.write.collection import check_collection, extend_collection, make_collection
 from stac.write.item import Parent
-from stac.write.update import amend
+from stac.write.update import update_document
 
 __all__ = ["Announcement", "announce", "check_belonging", "plan_announcement"]
 
@@ -213,11 +213,11 @@ def announce(announcement: Announcement, item: Mapping[str, Any], *, folder: str
         _check_quality(announcement, item, folder, store)
     extended: dict[str, Any] | None = None
     if announcement.collection is not None and announcement.collection_id is not None:
-        extended = _amend(store, announcement.collection, partial(_extend, announcement, item))
+        extended = _update(store, announcement.collection, partial(_extend, announcement, item))
         _log("collection-extended", f"{redact_url(announcement.collection)} has the Item", announcement.collection)
     if announcement.catalog is not None:
         change = partial(_list_item, announcement, item)
-        _amend(store, announcement.catalog, change)
+        _update(store, announcement.catalog, change)
         _log("catalog-extended", f"{redact_url(announcement.catalog)} leads to the Item", announcement.catalog)
     if announcement.api is not None and extended is not None:
         _post(announcement, item, extended, store, overwrite=overwrite)
@@ -278,14 +278,14 @@ def _session(announcement: Announcement, store: Store) -> Iterator[ApiSession]:
         session.close()
 
 
-def _amend(store: Store, url: str, change: Callable[[dict[str, Any] | None], dict[str, Any]]) -> dict[str, Any]:
+def _update(store: Store, url: str, change: Callable[[dict[str, Any] | None], dict[str, Any]]) -> dict[str, Any]:
     """Change a document in storage without losing what another run writes into it at the same time."""
 
     def write(document: dict[str, Any], version: str | None) -> bool:
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         return swap_bytes(store, url, text.encode(), version, content_type="application/json")
 
-    return amend(
+    return update_document(
         partial(_read, store, url),
         write,
         change,

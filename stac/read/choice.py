@@ -81,37 +81,37 @@ class Choice:
 
     asset: AssetFields
     bands: tuple[Band, ...]
-    """What the Item says of its bands, in file order; empty where it says nothing."""
+    """As the Item describes them, in file order; empty where it describes none."""
     wanted: tuple[int | str, ...] = ()
-    """1-based indexes of the bands that are read, or names to be found in the file; empty: all of them."""
+    """1-based indexes of the bands to read, or names to be looked up in the file; empty: all bands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Match:
-    """A band that was asked for, where one asset has it; among several the one that sorts first is read."""
+    """A band that matches a name, with its rank: of several matches the lowest rank is read."""
 
     asset: AssetFields
     index: int
     """1-based."""
     label: str
     rank: tuple[bool, bool, bool, bool, bool, float]
-    """Data before pictures, GeoTIFF before JPEG 2000, an asset with just this name before others, a band with this name before
-    one with this common name, an asset named as its band before others, small pixels before large ones.
+    """In this order: data before pictures, GeoTIFF before JPEG 2000, an asset of exactly this name, a band of this name
+    before one of this common name, an asset named after its band, small pixels before large ones.
     """
 
 
 def choose_rasters(item: ItemFields, selection: Selection) -> tuple[Choice, ...]:
-    """Choose the assets, and their bands, that make the scene of an Item.
+    """Choose the assets and bands of an Item that make up its scene.
 
-    - ``asset``: this one, with all its bands; ``assets``: these, stacked in this order.
-    - ``bands``: these bands, by name or common name, in this order, wherever they are; neighbours in the order that are of one
-      asset are read together. An asset that lists no bands counts as a band named by its key.
-    - Nothing: the only raster; data before pictures, never a thumbnail.
+    - ``asset``: this asset with all its bands; ``assets``: these assets, stacked in this order.
+    - ``bands``: these bands in this order, by name or common name, from whichever asset has them. Consecutive bands of one
+      asset are read together. An asset that lists no bands counts as one band named after its key.
+    - Neither: the only raster asset; data before pictures, never a thumbnail.
 
     Raises
     ------
     InputError
-        Naming the Item, what it has, and what to do.
+        Naming the Item, the assets or bands that it has, and what to do.
     """
     named = selection.assets if selection.assets is not None else None if selection.asset is None else (selection.asset,)
     option = "--inputs.assets" if selection.assets is not None else "--inputs.asset"
@@ -126,7 +126,7 @@ def choose_rasters(item: ItemFields, selection: Selection) -> tuple[Choice, ...]
 
 
 def choose_mask(item: ItemFields, key: str) -> Choice:
-    """Find the asset that marks invalid pixels.
+    """The asset that marks invalid pixels.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def _read_whole(asset: AssetFields) -> Choice:
 
 
 def _find_asset(item: ItemFields, key: str, option: str) -> AssetFields:
-    """Find an asset by its key; one without a media type may be called anything."""
+    """Asset by its key; one without a media type may have any file name."""
     asset = item.find(key)
     if asset is None:
         near = {other.casefold(): other for other in item.assets}
@@ -159,7 +159,7 @@ def _find_asset(item: ItemFields, key: str, option: str) -> AssetFields:
 
 
 def _list_rasters(item: ItemFields) -> list[AssetFields]:
-    """List the assets that may hold data: no thumbnails, no metadata, no masks."""
+    """The raster assets that may hold data: no thumbnails, metadata or masks."""
     assets = [asset for asset in map(item.find, item.assets) if asset is not None]
     return [asset for asset in assets if (_is_geotiff(asset) or _is_jpeg2000(asset)) and not _roles(asset) & _SIDE_ROLES]
 
@@ -189,7 +189,7 @@ def _choose_bands(item: ItemFields, wanted: Sequence[str], assets: list[AssetFie
     silent = [asset for asset in assets if not names[asset.key]]
     if len(assets) == 1 and silent and (is_named or wanted != (assets[0].key,)):
         _refuse_jpeg2000(assets[0])
-        return (Choice(asset=assets[0], bands=(), wanted=tuple(wanted)),)  # the file itself may know them
+        return (Choice(asset=assets[0], bands=(), wanted=tuple(wanted)),)  # the file itself may name them
     matches = [_choose_band(item, name, assets, names) for name in wanted]
     choices = []
     for _, group in groupby(matches, key=lambda match: match.asset.key):
@@ -202,7 +202,7 @@ def _choose_bands(item: ItemFields, wanted: Sequence[str], assets: list[AssetFie
 
 
 def _choose_band(item: ItemFields, name: str, assets: Iterable[AssetFields], names: dict[str, tuple[Band, ...]]) -> _Match:
-    """Find the one asset and band that a name means."""
+    """The one asset and band that a name means."""
     matches = [match for asset in assets for match in _match_band(name, asset, names[asset.key])]
     if not matches:
         known = dict.fromkeys(_describe_band(band) for bands in names.values() for band in bands)
@@ -227,7 +227,7 @@ def _describe_band(band: Band) -> str:
 
 
 def _match_band(name: str, asset: AssetFields, bands: tuple[Band, ...]) -> list[_Match]:
-    """List the bands of an asset that a name may mean."""
+    """The bands of an asset that a name may mean."""
     if not bands and asset.key == name:
         bands = (Band(name=name),)
     found = [(index, band) for index, band in enumerate(bands, start=1) if name in {band.name, band.common_name}]
@@ -251,7 +251,7 @@ def _match_band(name: str, asset: AssetFields, bands: tuple[Band, ...]) -> list[
 
 
 def _refuse_jpeg2000(asset: AssetFields) -> None:
-    """Refuse an asset that is JPEG 2000, and name the asset that holds the same as GeoTIFF, if there is one."""
+    """Refuse a JPEG 2000 asset, and name the asset with the same data as GeoTIFF if there is one."""
     if not _is_jpeg2000(asset):
         return
     twin = _find_twin(asset)
@@ -278,7 +278,7 @@ def _is_jpeg2000(asset: AssetFields) -> bool:
 
 
 def _is_kind(asset: AssetFields, types: frozenset[str], suffixes: frozenset[str]) -> bool:
-    """Tell by an asset's media type or, without one, by its name, whether it is of a kind."""
+    """Whether an asset is of a format, by its media type, or without one by its file name."""
     kind = asset.fields.get("type")
     if isinstance(kind, str) and kind:
         return kind.partition(";")[0].strip().lower() in types

@@ -1,6 +1,6 @@
-"""What an Item says of the file behind an asset: pixel size, grid, CRS, nodata, and the bucket it is in.
+"""Grid, CRS, nodata and bucket of an asset's file, as its Item declares them.
 
-Items come from strangers: what has another type than STAC gives it is refused by name, never guessed at.
+Items come from strangers: a field of the wrong type is an error that names it, never a guess.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pyproj.exceptions import CRSError
 from processor.errors import InputError
 from processor.model import Declared
 from stac.documents import clean_text, json_type
-from stac.fields import AssetFields, is_finite, merge_entries, parse_number
+from stac.fields import AssetFields, is_finite, is_number, merge_entries, parse_number
 
 __all__ = ["find_resolution", "parse_declared", "parse_storage"]
 
@@ -31,9 +31,9 @@ _MAX_SIDE: Final = 2**31 - 1  # pixels; GDAL has no more
 
 
 def find_resolution(asset: AssetFields) -> float:
-    """Find out how large the pixels of an asset are said to be, to compare it with others of its Item; inf if unknown.
+    """Declared pixel size of an asset, to compare it with other assets of its Item; inf if unknown.
 
-    By ``gsd``, ``raster:spatial_resolution`` or ``proj:transform`` of the asset or its first band.
+    From ``gsd``, ``raster:spatial_resolution`` or ``proj:transform`` of the asset or its first band.
     """
     entries = merge_entries(asset)
     places = [asset.fields, *entries[:1]]
@@ -47,7 +47,7 @@ def find_resolution(asset: AssetFields) -> float:
 
 
 def parse_declared(asset: AssetFields) -> Declared:
-    """Parse what an Item says of an asset's file; what the asset says goes before what the Item says of all.
+    """Grid, CRS and nodata that an Item declares for an asset; the asset's own fields win over the Item's properties.
 
     Raises
     ------
@@ -79,23 +79,19 @@ def _parse_shape(place: Mapping[str, Any], asset: AssetFields) -> tuple[int, int
 
 
 def _integers(value: object) -> list[int] | None:
-    """Give whole numbers as integers (some writers make them 10980.0); None for anything else."""
-    if not isinstance(value, list):
-        return None
-    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in value):
-        return None
-    if not all(is_finite(number) and number == int(number) for number in value):
+    """A list of whole numbers as integers (some writers write 10980.0); None for anything else."""
+    if not isinstance(value, list) or not all(is_number(number) and number == int(number) for number in value):
         return None
     return [int(number) for number in value]
 
 
 def _parse_transform(place: Mapping[str, Any], asset: AssetFields) -> tuple[float, float, float, float, float, float] | None:
-    """Parse an affine transform of six coefficients, or of nine with the last row that all have."""
+    """Affine transform of 6 coefficients, or of 9 whose last row is [0, 0, 1]."""
     value = place.get("proj:transform")
     if value is None:
         return None
     is_list = isinstance(value, list) and len(value) in {6, 9}
-    if not is_list or not all(isinstance(n, int | float) and not isinstance(n, bool) and is_finite(n) for n in value):
+    if not is_list or not all(map(is_number, value)):
         msg = f"{asset.where}: its proj:transform is {clean_text(value)!r}, not 6 or 9 finite numbers; correct the Item"
         raise InputError(msg)
     a, b, c, d, e, f = (float(number) for number in value[:6])
@@ -106,7 +102,7 @@ def _parse_transform(place: Mapping[str, Any], asset: AssetFields) -> tuple[floa
 
 
 def _parse_crs(place: Mapping[str, Any], asset: AssetFields) -> str | None:
-    """Give the CRS as authority code or WKT2; null for one key means that another may tell."""
+    """CRS as authority code or WKT2, from the first key that is not null."""
     code, epsg = place.get("proj:code"), place.get("proj:epsg")
     if code is not None:
         if not isinstance(code, str) or not _AUTHORITY_CODE.fullmatch(code):
@@ -134,13 +130,13 @@ def _parse_crs(place: Mapping[str, Any], asset: AssetFields) -> str | None:
 
 @lru_cache(maxsize=256)
 def _to_wkt(text: str, key: str) -> str:
-    """Write a CRS as WKT2; many Items share one."""
+    """A CRS as WKT2; cached, because many Items share one."""
     crs = CRS.from_wkt(text) if key == "proj:wkt2" else CRS.from_json(text)
     return str(crs.to_wkt())
 
 
 def _parse_nodata(asset: AssetFields) -> float | None:
-    """Give the nodata value of all bands; None where the Item says nothing, or the bands have different ones."""
+    """Nodata value of all bands; None where none is declared, or bands differ."""
     values = [_parse_nodata_of(entry, asset) for entry in merge_entries(asset)] or [None]
     whole = _parse_nodata_of(asset.fields, asset)
     values = [whole if value is None else value for value in values]
@@ -166,19 +162,17 @@ def _parse_nodata_of(place: Mapping[str, Any], asset: AssetFields) -> float | No
 
 
 def parse_storage(asset: AssetFields, followed: Mapping[str, Any]) -> tuple[bool, str | None]:
-    """Parse what the storage extension says of the bucket that an href leads to.
+    """Requester pays and region of the bucket that an href leads to, from the storage extension.
 
     Parameters
     ----------
-    asset
-        The asset.
     followed
-        Whose href is read: the asset itself or one of its alternates, which may be in another bucket.
+        Fields of the asset or of the alternate whose href is read; the alternate may be in another bucket.
 
     Returns
     -------
     tuple
-        Whether those who read pay, and the region or None. Version 2.0.0 has ``storage:schemes`` in the Item and
+        Whether the requester pays, and the region or None. Version 2.0.0 has ``storage:schemes`` in the Item and
         ``storage:refs`` to them; 1.0.0 has ``storage:requester_pays`` and ``storage:region`` in the asset or the Item.
 
     Raises

@@ -1,6 +1,6 @@
-"""STAC in: an ItemCollection, parsed once into records; nothing behind this module knows STAC.
+"""Parse an ItemCollection into scene references, once; the rest of the program sees no STAC.
 
-STAC 1.0 and 1.1 are read. Documents may come from strangers, so everything is checked here: identity, hrefs, sizes, types.
+STAC 1.0 and 1.1 are read. Documents may come from strangers, so ids, hrefs, sizes and types are all checked here.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _MAX_DEPTH: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """Where an Item was found."""
+class _Origin:
+    """The document that an Item was found in, and how its hrefs are resolved."""
 
     base: str
     """URL or absolute path that its relative hrefs are resolved against."""
@@ -38,12 +38,12 @@ class _Place:
     """The Item's own URL or path where it is known, else None."""
     is_remote: bool
     allow_local_files: bool
-    """Whether it was read from a URL, and may name local files even so."""
+    """Whether it was read from a URL, and whether it may name local files even then."""
     sign: Callable[[str], str]
-    """Makes hrefs readable."""
+    """Signs an absolute href."""
 
     def resolve(self, href: object) -> str:
-        """Make an href of the Item absolute."""
+        """An href of the Item, absolute."""
         return resolve_href(href, base=self.base, is_remote=self.is_remote, allow_local_files=self.allow_local_files)
 
 
@@ -62,9 +62,9 @@ def parse_item_collection(
         Whether the document was read from a URL: then it may not name files of this machine, unless
         ``selection.allow_local_files`` is set.
     selection
-        What is read of each Item, how hrefs are signed, and how many scenes are allowed.
+        Which assets and bands are read, how hrefs are signed, and how many Items are allowed.
     bases
-        URL or absolute path of each Item's own document, where the Items were brought together from several.
+        URL or absolute path of each Item's own document, where the Items come from several documents.
 
     Raises
     ------
@@ -86,23 +86,23 @@ def parse_item_collection(
     names = parse_names(features)
     sign = make_signer(selection.sign)
     own = bases if bases is not None else [None] * len(features)
-    places = [
-        _Place(
-            base=base if place is None else place,
-            own=place,
-            is_remote=is_remote if place is None else not place.startswith("/"),
+    origins = [
+        _Origin(
+            base=base if origin is None else origin,
+            own=origin,
+            is_remote=is_remote if origin is None else not origin.startswith("/"),
             allow_local_files=selection.allow_local_files,
             sign=sign,
         )
-        for place in own
+        for origin in own
     ]
     return tuple(
-        _parse_item(feature, name=name, priority=priority, place=place, selection=selection)
-        for priority, (name, feature, place) in enumerate(zip(names, features, places, strict=True))
+        _parse_item(feature, name=name, priority=priority, origin=origin, selection=selection)
+        for priority, (name, feature, origin) in enumerate(zip(names, features, origins, strict=True))
     )
 
 
-def _parse_item(feature: Mapping[str, Any], *, name: str, priority: int, place: _Place, selection: Selection) -> SceneRef:
+def _parse_item(feature: Mapping[str, Any], *, name: str, priority: int, origin: _Origin, selection: Selection) -> SceneRef:
     properties = feature.get("properties")
     properties = {} if properties is None else properties
     if not isinstance(properties, Mapping):
@@ -115,19 +115,19 @@ def _parse_item(feature: Mapping[str, Any], *, name: str, priority: int, place: 
     return SceneRef(
         name=name,
         priority=priority,
-        rasters=tuple(_parse_raster(choice, place) for choice in choose_rasters(item, selection)),
+        rasters=tuple(_parse_raster(choice, origin) for choice in choose_rasters(item, selection)),
         mask=None
         if mask is None
-        else MaskRef(raster=_parse_raster(choose_mask(item, mask.asset), place), invalid=mask.invalid, bits=mask.bits),
-        provenance=_parse_provenance(item, feature.get("links"), place),
+        else MaskRef(raster=_parse_raster(choose_mask(item, mask.asset), origin), invalid=mask.invalid, bits=mask.bits),
+        provenance=_parse_provenance(item, feature.get("links"), origin),
     )
 
 
-def _parse_raster(choice: Choice, place: _Place) -> RasterRef:
-    href, followed = _resolve_asset(choice.asset, place)
+def _parse_raster(choice: Choice, origin: _Origin) -> RasterRef:
+    href, followed = _resolve_asset(choice.asset, origin)
     requester_pays, region = parse_storage(choice.asset, followed)
     return RasterRef(
-        href=place.sign(href),
+        href=origin.sign(href),
         asset=choice.asset.key,
         bands=choice.bands,
         wanted=choice.wanted,
@@ -137,29 +137,29 @@ def _parse_raster(choice: Choice, place: _Place) -> RasterRef:
     )
 
 
-def _resolve_asset(asset: AssetFields, place: _Place) -> tuple[str, Mapping[str, Any]]:
-    """Resolve the asset's href or, where that cannot be followed, the first of its alternates that can, ``s3://`` first.
+def _resolve_asset(asset: AssetFields, origin: _Origin) -> tuple[str, Mapping[str, Any]]:
+    """Resolve the asset's href; where that is no href that is read, the first alternate that is, ``s3://`` first.
 
     Returns
     -------
     tuple
-        The href, absolute, and what has it: the asset, or its alternate.
+        The absolute href, and the fields that it is from: those of the asset or of the alternate.
     """
-    given = asset.fields.get("alternate")
-    alternates = [other for other in given.values() if isinstance(other, Mapping)] if isinstance(given, Mapping) else []
+    listed = asset.fields.get("alternate")
+    alternates = [other for other in listed.values() if isinstance(other, Mapping)] if isinstance(listed, Mapping) else []
     alternates.sort(key=lambda other: not str(other.get("href")).lower().startswith("s3://"))
     problem: ValueError | None = None
     for fields in (asset.fields, *alternates):
         try:
-            return place.resolve(fields.get("href")), fields
+            return origin.resolve(fields.get("href")), fields
         except ValueError as error:
             problem = problem or error
     msg = f"{asset.where}: {problem}"
     raise InputError(msg) from problem
 
 
-def _parse_provenance(item: ItemFields, links: object, place: _Place) -> Provenance:
-    """An Item without a self link is known by its own document or, in one with others, by that and its id."""
+def _parse_provenance(item: ItemFields, links: object, origin: _Origin) -> Provenance:
+    """Provenance of an Item; without a self link it is identified by its document, and by its id where that holds several."""
     name, properties = item.name, item.properties
     moment = properties.get("datetime")
     start = _parse_datetime(properties.get("start_datetime") or moment, name=name)
@@ -167,9 +167,9 @@ def _parse_provenance(item: ItemFields, links: object, place: _Place) -> Provena
     if start and end and str_to_datetime(start) > str_to_datetime(end):
         msg = f"Item {name!r} starts at {start} and ends before that, at {end}: correct the Item"
         raise InputError(msg)
-    known = place.own or (None if place.base.endswith("/") else f"{place.base}#{quote(name)}")
+    known = origin.own or (None if origin.base.endswith("/") else f"{origin.base}#{quote(name)}")
     return Provenance(
-        self_href=_find_self(links, place.resolve) or known,
+        self_href=_find_self(links, origin.resolve) or known,
         collection=item.collection,
         start=start,
         end=end,
@@ -178,7 +178,7 @@ def _parse_provenance(item: ItemFields, links: object, place: _Place) -> Provena
 
 
 def _find_self(links: object, resolve: Callable[[object], str]) -> str | None:
-    """Find the Item's own href, absolute; None where it has none that could be followed."""
+    """Absolute href of the Item's self link; None where it has none, or none that is read."""
     for link in links if isinstance(links, list) else ():
         if isinstance(link, Mapping) and link.get("rel") == "self":
             try:
@@ -189,7 +189,7 @@ def _find_self(links: object, resolve: Callable[[object], str]) -> str | None:
 
 
 def _parse_datetime(value: object, *, name: str) -> str | None:
-    """Normalise to RFC 3339 in UTC; a time without a zone is taken as UTC, which is what STAC asks for."""
+    """A time as RFC 3339 in UTC; one without a time zone is UTC, as STAC says."""
     if value is None:
         return None
     try:
@@ -202,7 +202,7 @@ def _parse_datetime(value: object, *, name: str) -> str | None:
 
 
 def _finite(value: Any, *, depth: int) -> Any:
-    """Replace numbers that JSON cannot hold, and what is nested too deep, by null."""
+    """A JSON value with NaN, infinity and anything nested deeper than 32 levels replaced by null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if not isinstance(value, Mapping | list):

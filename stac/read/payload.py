@@ -1,4 +1,4 @@
-"""The payload of a workflow (stac-task, Cirrus): an ItemCollection with a process list, handed from task to task."""
+"""Workflow payloads (stac-task, Cirrus): an ItemCollection with a process list, passed from task to task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OF_FEATURES: Final = frozenset({"bbox", "context", "numberMatched", "numberRetu
 
 
 def is_payload(document: object) -> bool:
-    """Tell whether a document is the payload of a workflow: an ItemCollection that says how it is processed."""
+    """Whether a document is a workflow payload: an ItemCollection with a ``process`` list."""
     return (
         isinstance(document, Mapping)
         and document.get("type", "FeatureCollection") == "FeatureCollection"
@@ -20,17 +20,17 @@ def is_payload(document: object) -> bool:
 
 
 def update_payload(document: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Give the payload that goes to the next task: the same but for its Items.
+    """The payload for the next task, with the Items that this task made.
 
-    Id and process list stay as they came, all entries of a chain included: taking the first off is the business of what runs
-    the workflow. What an API said of the Items that came in (how many there are, where the next page is) goes with them.
+    Id and process list stay, also the first entry of a chain: the workflow engine removes it. Fields about the input Items
+    (their number, the link to the next page) are dropped.
 
     Parameters
     ----------
     document
         Decoded JSON, for which :func:`is_payload` holds; not changed.
     items
-        What the task made, with absolute hrefs (:func:`stac.links.make_absolute`).
+        Items that the task made, with absolute hrefs (:func:`stac.links.make_absolute`).
     """
     kept = {key: value for key, value in document.items() if key not in _OF_FEATURES}
     return {**kept, "type": "FeatureCollection", "features": [dict(item) for item in items]}

@@ -1,4 +1,4 @@
-"""Static catalogues: the Items that a Catalog or Collection links to, near or far."""
+"""Items of a static catalogue, found by following its links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stac.hrefs import resolve_href, show_href
 __all__ = ["MAX_LINKED_BYTES", "Walked", "is_catalog", "walk_catalog"]
 
 MAX_LINKED_BYTES: Final = 32 << 20
-"""Largest document that a link leads to."""
+"""Largest document that is read."""
 
 MAX_WALK_BYTES: Final = 512 << 20
 _MAX_DEPTH: Final = 32
@@ -27,19 +27,20 @@ _FOLLOWED: Final = frozenset({"item", "child"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walked:
-    """What a catalogue holds."""
+    """The Items of a catalogue."""
 
     document: dict[str, Any]
-    """An ItemCollection of the Items, each once, in the order in which the links stand, children where theirs stand."""
+    """ItemCollection of the Items, each once, in the order of the links; a child's Items stand where its link does."""
     bases: tuple[str, ...]
     """URL or absolute path of each Item's own document."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Node:
-    """A document of the catalogue; ``order`` has the position of every link on the way to it."""
+    """A document of the catalogue."""
 
     order: tuple[int, ...]
+    """Position of every link on the way to it."""
     href: str
     document: Mapping[str, Any]
 
@@ -52,7 +53,7 @@ class _Link:
 
 
 def is_catalog(document: object) -> bool:
-    """Tell whether a document is a STAC Catalog or Collection."""
+    """Whether a document is a STAC Catalog or Collection."""
     return isinstance(document, Mapping) and document.get("type") in _CATALOGS
 
 
@@ -64,9 +65,9 @@ def walk_catalog(
     max_scenes: int,
     allow_local_files: bool,
 ) -> Walked:
-    """Follow the links ``child`` and ``item`` of a catalogue down to its Items.
+    """Follow the ``child`` and ``item`` links of a catalogue to its Items.
 
-    A document that several links lead to is read once, so cycles end. Hrefs are resolved, and refused, like those of assets.
+    Each document is read once, so cycles end. Hrefs are resolved and refused like those of assets.
 
     Parameters
     ----------
@@ -75,9 +76,9 @@ def walk_catalog(
     base
         Its URL or absolute path; a folder ends with ``/``.
     read
-        Gives the bytes of what an absolute path or URL names, at most :data:`MAX_LINKED_BYTES`; called from threads.
+        Reads an absolute path or URL, at most :data:`MAX_LINKED_BYTES`; called from several threads.
     max_scenes
-        How many Items there may be.
+        Largest number of Items.
     allow_local_files
         Whether a document from a URL may link to files of this machine.
 
@@ -130,7 +131,7 @@ def walk_catalog(
 
 
 def _list_links(node: _Node, seen: set[str], *, allow_local_files: bool) -> list[_Link]:
-    """List the links of a catalogue that lead to documents not seen before, and note them as seen."""
+    """Links of a catalogue to documents not seen before, which are added to ``seen``."""
     given = node.document.get("links")
     links = [link for link in given if isinstance(link, Mapping)] if isinstance(given, list) else []
     followed = [(position, link) for position, link in enumerate(links) if link.get("rel") in _FOLLOWED]
@@ -154,7 +155,7 @@ def _list_links(node: _Node, seen: set[str], *, allow_local_files: bool) -> list
 
 
 def _refuse_api(node: _Node, links: Sequence[Mapping[str, Any]], *, has_followed: bool) -> None:
-    """An API does not link to its Items one by one, so a walk would find none, or take very long."""
+    """Refuse a STAC API: it does not link to its Items one by one, so a walk would find none or take very long."""
     conforms = node.document.get("conformsTo")
     is_landing_page = isinstance(conforms, list) and any("item-search" in str(uri) for uri in conforms)
     if is_landing_page or (not has_followed and any(link.get("rel") == "items" for link in links)):

@@ -50,7 +50,7 @@ def make_catalog(
 
     Notes
     -----
-    Two runs that extend one Catalog must not overwrite each other: see :func:`stac.write.update.amend`.
+    Two runs that extend one Catalog must not overwrite each other: see :func:`stac.write.update.update_document`.
     """
     base = publish_href(href)
     if catalog is None:

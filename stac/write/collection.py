@@ -11,7 +11,7 @@ from pystac.utils import str_to_datetime
 from processor.errors import InputError
 from stac.documents import json_type
 from stac.extensions import EXTENSIONS, STAC_VERSION, list_extensions
-from stac.fields import is_finite
+from stac.fields import is_number
 from stac.hrefs import publish_href
 from stac.links import find_self, is_link_to, list_links, make_link, relative_href
 from stac.write.extent import WORLD, union_extent
@@ -99,7 +99,7 @@ def extend_collection(collection: Mapping[str, Any], item: Mapping[str, Any], *,
     Collection does not have is only added for its first Item, because nothing is known of the others. All else, and every link,
     stays as it is.
 
-    Two runs that extend one Collection must not overwrite each other: see :func:`stac.write.update.amend`.
+    Two runs that extend one Collection must not overwrite each other: see :func:`stac.write.update.update_document`.
 
     Parameters
     ----------
@@ -176,11 +176,7 @@ def check_collection(collection: Mapping[str, Any]) -> None:
 
 
 def _is_bbox(value: object) -> bool:
-    return isinstance(value, list) and len(value) in {4, 6} and all(_is_number(number) for number in value)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and is_finite(value)
+    return isinstance(value, list) and len(value) in {4, 6} and all(is_number(number) for number in value)
 
 
 def _is_interval(value: object) -> bool:
@@ -220,7 +216,7 @@ def _widen(known: Any, values: Sequence[Any], *, is_range: bool) -> Any:
         return {"minimum": min(values), "maximum": max(values)} if is_range else sorted(set(values))
     if isinstance(known, list):
         return [*known, *sorted({value for value in values if value not in known})]
-    if is_range and isinstance(known, Mapping) and all(_is_number(known.get(end)) for end in ("minimum", "maximum")):
+    if is_range and isinstance(known, Mapping) and all(is_number(known.get(end)) for end in ("minimum", "maximum")):
         return {**known, "minimum": min(known["minimum"], *values), "maximum": max(known["maximum"], *values)}
     return known
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from processor.model import Band, Scene
+from stac.fields import is_number
 
 __all__ = ["merge_bands", "merge_properties"]
 
@@ -86,7 +87,7 @@ def _spell_out(properties: Mapping[str, Any]) -> Mapping[str, Any]:
     """Add what the Sentinel-2 Items of some catalogues say in words of their own."""
     spelled = dict(properties)
     zenith, tile = properties.get("s2:mean_solar_zenith"), properties.get("s2:mgrs_tile")
-    elevation = 90 - zenith if isinstance(zenith, int | float) and _is_number(zenith) else None
+    elevation = 90 - zenith if is_number(zenith) else None
     spelled.setdefault("view:sun_azimuth", properties.get("s2:mean_solar_azimuth"))
     spelled.setdefault("view:sun_elevation", elevation)
     spelled.setdefault("grid:code", f"MGRS-{tile}" if isinstance(tile, str) else None)
@@ -95,7 +96,7 @@ def _spell_out(properties: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _is_valid(key: str, value: object) -> bool:
     if key == "gsd":
-        return isinstance(value, int | float) and _is_number(value) and value > 0
+        return is_number(value) and value > 0
     if key == "instruments":
         return isinstance(value, list) and bool(value) and all(isinstance(word, str) for word in value)
     if key == "grid:code":
@@ -103,13 +104,9 @@ def _is_valid(key: str, value: object) -> bool:
     return isinstance(value, str)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _compute_mean(key: str, pairs: Sequence[tuple[Any, int]], *, same: bool) -> float | None:
     low, high = _RANGES[key]
-    if not pairs or not all(_is_number(value) and low <= value <= high for value, _ in pairs):
+    if not pairs or not all(is_number(value) and low <= value <= high for value, _ in pairs):
         return None
     if all(value == pairs[0][0] for value, _ in pairs):
         return float(pairs[0][0])

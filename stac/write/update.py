@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 from processor.errors import StorageError
 
-__all__ = ["amend"]
+__all__ = ["update_document"]
 
 Version = TypeVar("Version")
 
 
-def amend(
+def update_document(
     read: Callable[[], tuple[dict[str, Any] | None, Version]],
     write: Callable[[dict[str, Any], Version], bool],
     change: Callable[[dict[str, Any] | None], dict[str, Any]],
@@ -21,35 +21,34 @@ def amend(
     attempts: int = 10,
     wait: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
-    """Read a document, change it, and write it unless somebody else wrote it in between; else begin again.
+    """Read a document, change it, and write it back; start again if another process wrote it in between.
 
-    Nothing is lost as long as ``write`` compares and swaps: S3 takes ``If-Match`` with the entity tag (``If-None-Match: *``
-    where there was no document), GCS a generation (0 where there was none), a file system a lock that is held from reading to
-    writing. Where none of these holds, write, read again and repeat while the change is missing.
+    No change is lost as long as ``write`` compares and swaps: on S3 by ``If-Match`` with the entity tag (``If-None-Match: *``
+    for a new document), on GCS by generation (0 for a new one), on a file system by a lock held from reading to writing.
 
     Parameters
     ----------
     read
-        Gives the document, None where there is none, and what tells its version.
+        Returns the document, None where there is none, and its version.
     write
-        Writes a document if its place still has this version, and tells whether it has.
+        Writes the document if the stored one still has this version; whether it did.
     change
-        Gives the changed document; may be called several times, and gives the same document where nothing is to change.
+        Returns the changed document, or an equal one if there is nothing to change. May be called several times.
     name
         Path or URL, for messages.
     attempts
-        How often it is tried.
+        Largest number of tries.
     wait
-        Called with the number of the attempt, from 0, before the next one: to wait a little, with jitter.
+        Called between two attempts with the number of the first, from 0; waits a little, with jitter.
 
     Returns
     -------
-    The document as it is now stored.
+    The document as stored now.
 
     Raises
     ------
     StorageError
-        Somebody else was faster every time.
+        Another process was faster at every attempt.
     """
     for attempt in range(attempts):
         document, version = read()

@@ -19,7 +19,7 @@ from processor.errors import ConfigError, StorageError
 from processor.storage import conditional as swap
 from processor.storage.conditional import read_version, swap_bytes
 from processor.storage.store import Store
-from stac.write.update import amend
+from stac.write.update import update_document
 
 KIND = "application/json"
 
@@ -68,7 +68,7 @@ def extend(store: Store, url: str, words: list[str]) -> None:
         return (None if data is None else json.loads(data)), version
 
     for word in words:
-        amend(
+        update_document(
             read,
             lambda document, version: swap_bytes(store, url, json.dumps(document).encode(), version, content_type=KIND),
             partial(add, word),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from processor.errors import StorageError
-from stac.write.update import amend
+from stac.write.update import update_document
 
 
 class Shelf:
@@ -37,23 +37,23 @@ def add_own(document: dict[str, Any] | None) -> dict[str, Any]:
 
 def test_what_others_write_meanwhile_stays() -> None:
     shelf, waits = Shelf({"first": True}, rivals=2), []
-    result = amend(shelf.read, shelf.write, add_own, name="x", wait=waits.append)
+    result = update_document(shelf.read, shelf.write, add_own, name="x", wait=waits.append)
     assert result == shelf.document == {"first": True, "rival 1": True, "rival 0": True, "own": True}
     assert waits == [0, 1]
 
 
 def test_what_is_there_already_is_not_written() -> None:
     shelf = Shelf({"own": True})
-    assert amend(shelf.read, shelf.write, add_own, name="x") == {"own": True}
+    assert update_document(shelf.read, shelf.write, add_own, name="x") == {"own": True}
     assert shelf.writes == 0
 
 
 def test_what_is_not_there_is_made() -> None:
     shelf = Shelf(None)
-    assert amend(shelf.read, shelf.write, add_own, name="x") == {"own": True} == shelf.document
+    assert update_document(shelf.read, shelf.write, add_own, name="x") == {"own": True} == shelf.document
 
 
 def test_who_is_always_too_slow_gives_up_for_now() -> None:
     shelf = Shelf({}, rivals=99)
     with pytest.raises(StorageError, match="s3://x was changed by another run at each of 3 attempts"):
-        amend(shelf.read, shelf.write, add_own, name="s3://x", attempts=3)
+        update_document(shelf.read, shelf.write, add_own, name="s3://x", attempts=3)
