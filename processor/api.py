@@ -1,4 +1,4 @@
-"""The Python function that users of the well-known pipeline call: its keywords, defaults and results, mapped onto a run."""
+"""The Python function: keywords, defaults and results of ``pipeline()`` in spectralmatch 1.2.1, mapped onto a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Protocol
+from typing import IO, Any, Final, Protocol
 
 import numpy as np
 
@@ -33,14 +33,14 @@ from stac.documents import safe_name
 
 __all__ = ["pipeline"]
 
-_LONGEST_ID = 200
+_LONGEST_ID: Final = 200  # characters
 
 
 class Document(Protocol):
-    """An ItemCollection as a library holds it, such as pystac's."""
+    """An ItemCollection as an object of a library, such as pystac."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the decoded JSON."""
+        """Return the decoded JSON."""
         ...
 
 
@@ -51,15 +51,15 @@ def pipeline(
 ) -> dict[str, Any]:
     """Make a mosaic.
 
-    Beside the mosaic a folder with its name, without extension, holds the STAC Item, the report and everything that the
-    mosaic was made with. Nothing is read from the environment, and what exists under these names is replaced.
+    A folder beside the mosaic, named after it without the extension, gets the STAC Item, the report and all artifacts. Existing
+    files of these names are replaced. No parameter is read from the environment.
 
     Parameters
     ----------
     shared_input_images
-        A folder, a glob, a list of paths, the path or URL of an ItemCollection, or an ItemCollection itself: decoded, or an
-        object with ``to_dict``, such as pystac's. Relative hrefs of such a one start from the working folder. Or a search on
-        a STAC API, ``stac.api.request.SearchRequest``.
+        A folder, a glob, a list of paths, the path or URL of an ItemCollection, or an ItemCollection itself: decoded JSON, or
+        an object with ``to_dict``, such as pystac's; its relative hrefs start from the working folder. Or a search on a STAC
+        API, ``stac.api.request.SearchRequest``.
     shared_output_image_path
         Path or URL of the mosaic, a .tif.
     **parameters
@@ -67,8 +67,8 @@ def pipeline(
 
     Returns
     -------
-    output: path or URL of the mosaic; with merging off the list of the last stage's rasters, in input order.
-    temp_dir: the folder given for scratch files, or None.
+    output: path or URL of the mosaic; with merging off, the list of the last stage's rasters in input order.
+    temp_dir: the folder for scratch files that was asked for, or None.
     num_input_images: number of scenes.
     start_time, end_time: ISO 8601, seconds. duration_seconds: float.
     resolved_shared_cache: GB, or None. resolved_shared_image_threads, resolved_shared_io_threads,
@@ -78,10 +78,12 @@ def pipeline(
     Raises
     ------
     ConfigError
-        Before any pixel is read: an unknown keyword, a wrong type, a value out of range, stages that make no sense together;
-        the message names the parameter, the value and what is allowed.
-    InputError, StorageError
-        As the command line.
+        An unknown keyword, a wrong type, a value out of range, or stages that cannot be combined. Raised before any pixel is
+        read; the message names the parameter, the value and what is allowed.
+    InputError
+        A scene, an Item or the ItemCollection cannot be used.
+    StorageError
+        Storage or the network failed; trying again may help.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     with _naming_keywords():
@@ -126,7 +128,7 @@ def _list_keywords() -> dict[str, str]:
 
 @contextmanager
 def _naming_keywords() -> Iterator[None]:
-    """Let errors name parameters as they are named here."""
+    """Name parameters in error messages by their keywords."""
     try:
         yield
     except PermanentError as error:
@@ -141,7 +143,7 @@ def _naming_keywords() -> Iterator[None]:
 
 @contextmanager
 def _showing_tasks(*, wanted: bool) -> Iterator[None]:
-    """Let events of single tasks through, to standard error where the caller has set up no logging."""
+    """Log single tasks where wanted: to the caller's handlers, or to standard error where there are none."""
     logger = logging.getLogger("processor")
     level, handler = logger.level, logging.StreamHandler()
     is_silent = not logger.hasHandlers()
@@ -157,7 +159,7 @@ def _showing_tasks(*, wanted: bool) -> Iterator[None]:
 
 
 def _make_signature() -> inspect.Signature:
-    """The keywords and defaults as the model has them, for help() and editors."""
+    """Signature with every parameter as a keyword and its default, for help() and editors."""
     known = list(inspect.signature(pipeline).parameters.values())[:2]
     keywords = [
         inspect.Parameter(
@@ -172,7 +174,13 @@ def _make_signature() -> inspect.Signature:
 
 
 def _name_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by ``section.name``; an unknown keyword is an error that suggests the nearest one."""
+    """Values by ``section.name``.
+
+    Raises
+    ------
+    ConfigError
+        An unknown keyword; the message suggests the nearest one.
+    """
     known = _list_keywords()
     for name in parameters:
         if name not in known:
@@ -184,7 +192,7 @@ def _name_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_plain(value: Any) -> Any:
-    """Paths as text and numpy's numbers as Python's, also within tuples and lists."""
+    """Paths as text, and numbers of numpy as those of Python, also in tuples and lists."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, np.generic | np.ndarray):
@@ -192,31 +200,31 @@ def _as_plain(value: Any) -> Any:
     return [_as_plain(member) for member in value] if isinstance(value, list | tuple) else value
 
 
-def _split_output(place: object) -> tuple[str, str, str]:
-    """Where the mosaic goes, the folder that it lies in, and the id of its Item.
+def _split_output(path: object) -> tuple[str, str, str]:
+    """Path or URL of the mosaic, its folder, and the id of its Item.
 
     Raises
     ------
     ConfigError
-        If that is no name of a GeoTIFF.
+        If the path does not end in .tif.
     """
-    mosaic = os.fspath(place) if isinstance(place, str | os.PathLike) else ""
+    mosaic = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
     folder, _, name = mosaic.rpartition("/")
-    path = PurePosixPath(name)
-    if path.suffix.lower() not in {".tif", ".tiff"}:
-        msg = f"shared_output_image_path = {place!r}: path or URL of the mosaic, which must end in .tif"
+    stem, suffix = PurePosixPath(name).stem, PurePosixPath(name).suffix
+    if suffix.lower() not in {".tif", ".tiff"}:
+        msg = f"shared_output_image_path = {path!r}: path or URL of the mosaic, which must end in .tif"
         raise ConfigError(msg)
-    item_id = safe_name(path.stem).lstrip("._-")[:_LONGEST_ID]
+    item_id = safe_name(stem).lstrip("._-")[:_LONGEST_ID]
     return mosaic, folder or ("/" if mosaic.startswith("/") else "."), item_id or "mosaic"
 
 
 def _find_inputs(images: object) -> tuple[tuple[str, ...] | SearchRequest, IO[bytes] | None]:
-    """Arguments of a run, and a stream of the ItemCollection where it is given as such.
+    """Arguments of a run, and a stream of the ItemCollection where the caller passed the document itself.
 
     Raises
     ------
     ConfigError
-        If it is something else.
+        If the images are none of what :func:`pipeline` takes.
     """
     if isinstance(images, SearchRequest):
         return images, None
@@ -227,21 +235,21 @@ def _find_inputs(images: object) -> tuple[tuple[str, ...] | SearchRequest, IO[by
         except (TypeError, ValueError) as error:
             msg = f"shared_input_images = {reprlib.repr(images)}: an ItemCollection must hold JSON values only ({error})"
             raise ConfigError(msg) from error
-    several = [images] if isinstance(images, str | os.PathLike) else images
-    if isinstance(several, list | tuple) and several and all(isinstance(image, str | os.PathLike) for image in several):
-        return tuple(os.fspath(image) for image in several), None
+    paths = [images] if isinstance(images, str | os.PathLike) else images
+    if isinstance(paths, list | tuple) and paths and all(isinstance(path, str | os.PathLike) for path in paths):
+        return tuple(os.fspath(path) for path in paths), None
     msg = f"shared_input_images = {reprlib.repr(images)}: a folder, a glob, a list of paths, or an ItemCollection"
     raise ConfigError(msg)
 
 
 def _list_rasters(plan: Plan, folder: str) -> list[str]:
-    """Where the last stage's rasters are, in input order; nothing where no stage makes any."""
+    """Paths or URLs of the last stage's rasters, in input order; empty where no stage writes any."""
     last = find_last_stage(plan.config)
-    kept = next((kept for kept in find_kept_stages(plan.config, plan.scenes) if kept.stage == last), None)
-    if kept is None:
+    output = next((output for output in find_kept_stages(plan.config, plan.scenes) if output.stage == last), None)
+    if output is None:
         return []
     names = [scene.name for scene in sorted(plan.scenes, key=lambda scene: scene.priority)]
-    return [f"{folder}/{kept.stage}/{name}.tif" if kept.urls is None else kept.urls[name] for name in names]
+    return [f"{folder}/{output.stage}/{name}.tif" if output.urls is None else output.urls[name] for name in names]
 
 
 setattr(pipeline, "__signature__", _make_signature())  # noqa: B010 - functions have no such attribute for type checkers

@@ -1,7 +1,8 @@
-"""The errors of the project: one root and the two branches that mean something to Kubernetes.
+"""Errors of the project: one root, and two branches that decide whether Kubernetes tries again.
 
-A permanent error cannot be mended by trying again (bad input, bad configuration); a transient one can (storage, network).
-Foreign errors are wrapped once, where they enter, with ``raise … from``. Only :mod:`processor.cli.commands` knows exit codes.
+A permanent error (bad input, bad configuration) comes back at every attempt; a transient one (storage, network) may not.
+Errors of other libraries are wrapped once, where they are first met, with ``raise … from``. Only :mod:`processor.cli.commands`
+knows exit codes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ class PermanentError(MosaicError):
 
 
 class ConfigError(PermanentError):
-    """A parameter, an option or a configuration file that cannot be used; names it, the value and what is allowed."""
+    """A parameter, option or configuration file that cannot be used; names it, its value and what is allowed."""
 
 
 class InputError(PermanentError):
@@ -24,11 +25,11 @@ class InputError(PermanentError):
 
 
 class ExistsError(PermanentError):
-    """The destination already holds something else under this name."""
+    """The destination holds something else under this name already."""
 
 
 class QualityError(PermanentError):
-    """The mosaic was published and does not meet the thresholds that were asked for; trying again gives the same."""
+    """The mosaic was published but fails a threshold of ``--fail-on``; another attempt gives the same mosaic."""
 
 
 class TransientError(MosaicError):

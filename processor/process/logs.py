@@ -1,4 +1,4 @@
-"""Logging: few, wide events in the past tense on stderr; readable on a terminal, one JSON object a line elsewhere."""
+"""Logging to standard error: few events with many fields. Readable text on a terminal, else one JSON object a line."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ def log_event(logger: logging.Logger, event: str, message: str, *, level: int = 
     event
         Short kebab-case word, stable across versions.
     message
-        A sentence for people, in the past tense.
+        A sentence in the past tense, for people.
     fields
-        JSON values for machines.
+        JSON values, for machines.
     """
     logger.log(level, message, extra={"event": event, "fields": fields})
 
 
 def log_crash(error: BaseException) -> None:
-    """Log an error that nobody expected, with its traceback."""
+    """Log an unexpected error with its traceback."""
     message = f"crashed ({type(error).__name__}: {error}): this is a bug; please report it with this message"
     extra = {"event": "crashed", "fields": {"kind": type(error).__name__}}
     _LOGGER.critical(message, exc_info=error, extra=extra)
 
 
 class _JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, event, message, what is bound, then the event's fields."""
+    """One JSON object a line: time, level, event, message, bound fields, then the event's own fields."""
 
     def __init__(self, bound: dict[str, Any]) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 class _TextFormatter(logging.Formatter):
-    """The message, with its level where that is not the usual one."""
+    """The message, after its level where that is not info."""
 
     def format(self, record: logging.LogRecord) -> str:
         prefix = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
@@ -69,27 +69,27 @@ class _TextFormatter(logging.Formatter):
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to what ``sys.stderr`` is at the time: under a live display, that prints above it."""
+    """Writes to the current ``sys.stderr``: a live progress display replaces it, to print above itself."""
 
     @property
     def stream(self) -> TextIO:
-        """Standard error, now."""
+        """The current standard error."""
         return sys.stderr
 
     @stream.setter
     def stream(self, value: TextIO) -> None:
-        """Ignore what the base class sets."""
+        """Ignore the stream that the base class sets."""
 
 
 def configure_logging(*, debug: bool = False, stream: TextIO | None = None, **bound: Any) -> None:
-    """Send this project's events, and other libraries' warnings, to a stream (default stderr).
+    """Log this project's events and other libraries' warnings to a stream (default stderr).
 
     Parameters
     ----------
     debug
-        Whether events of single tasks are logged too.
+        Whether single tasks are logged too.
     stream
-        Readable text if it is a terminal, JSON elsewhere.
+        A terminal gets readable text, any other stream JSON.
     bound
         Fields of every JSON line, such as the run.
     """
@@ -105,6 +105,6 @@ def configure_logging(*, debug: bool = False, stream: TextIO | None = None, **bo
 
 
 def _replace_handlers(logger: logging.Logger, handler: logging.Handler) -> None:
-    """Put a handler in the place of those that this module set before; others stay."""
-    kept = [other for other in logger.handlers if not isinstance(other.formatter, _JsonFormatter | _TextFormatter)]
-    logger.handlers[:] = [*kept, handler]
+    """Replace the handlers that this module set before; others stay."""
+    others = [other for other in logger.handlers if not isinstance(other.formatter, _JsonFormatter | _TextFormatter)]
+    logger.handlers[:] = [*others, handler]

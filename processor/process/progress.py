@@ -1,4 +1,4 @@
-"""Progress of the passes: a live display on a terminal, an event now and then elsewhere."""
+"""Progress of a pass: bars on a terminal, else an event every ten seconds."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _PERIOD = 10.0  # seconds between events
 
 
 class Tracker(Protocol):
-    """Watches the results of a pass go by."""
+    """Shows the progress of a pass while its results go by."""
 
     def track(
         self, results: Iterable[R], *, name: str, total: float, amount: Callable[[R], float], unit: Unit = "pixels"
     ) -> Iterator[R]:
-        """Yield the results unchanged; ``amount`` gives the units of one, ``total`` those of all."""
+        """Yield the results unchanged; ``amount`` counts the units of one result, ``total`` is the sum over all."""
         ...
 
 
@@ -42,7 +42,7 @@ class Silent:
 
 @dataclass(slots=True)
 class _Pass:
-    """How far a pass has come."""
+    """State of a pass."""
 
     name: str
     total: float
@@ -54,37 +54,37 @@ class _Pass:
 
     @property
     def seconds(self) -> float:
-        """Time since it began."""
+        """Elapsed time."""
         return self.clock() - self.start
 
     @property
     def rate(self) -> float:
-        """Units a second, since it began."""
+        """Units a second, on average."""
         seconds = self.seconds
         return self.done / seconds if seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """Time to the end at that rate, None where nothing is done."""
+        """Remaining time at this rate; None before the first result."""
         rate = self.rate
         return max(0.0, self.total - self.done) / rate if rate > 0 else None
 
     def show(self, amount: float) -> str:
-        """An amount in words."""
+        """An amount with its unit."""
         return f"{amount / 1e6:.1f} million pixels" if self.unit == "pixels" else f"{amount:.0f} {self.unit}"
 
     def show_rate(self) -> str:
-        """The rate in words, short."""
+        """The rate with its unit."""
         return f"{self.rate / 1e6:.1f} Mpx/s" if self.unit == "pixels" else f"{self.rate:.1f} {self.unit}/s"
 
     def add(self, amount: float) -> None:
-        """Count a task's result in."""
+        """Count a task's result."""
         self.done += amount
         self.tasks += 1
         self.log("task-finished", f"{self.name}: task {self.tasks} was done", level=logging.DEBUG, task=self.tasks)
 
     def log(self, event: str, message: str, *, level: int = logging.INFO, **fields: float) -> None:
-        """Log an event of this pass, with its figures."""
+        """Log an event with the figures of this pass."""
         left = self.seconds_left
         figures = {
             self.unit: round(self.done),
@@ -102,7 +102,7 @@ class LogProgress:
     Parameters
     ----------
     clock
-        Seconds from any origin.
+        Seconds since any fixed time.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -111,7 +111,7 @@ class LogProgress:
     def track(
         self, results: Iterable[R], *, name: str, total: float, amount: Callable[[R], float], unit: Unit = "pixels"
     ) -> Iterator[R]:
-        """Yield the results unchanged and log how far the pass has come."""
+        """Yield the results unchanged and log the progress."""
         watched = _Pass(name=name, total=total, unit=unit, clock=self._clock, start=self._clock())
         last = watched.start
         for result in results:
@@ -172,6 +172,6 @@ class TerminalProgress:
 
 
 def choose_tracker(stream: TextIO | None = None) -> Tracker:
-    """A live display where the stream (default stderr) is a terminal, events elsewhere."""
+    """Bars where the stream (default stderr) is a terminal, else events."""
     target = sys.stderr if stream is None else stream
     return TerminalProgress(target) if target.isatty() else LogProgress()

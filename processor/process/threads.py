@@ -1,4 +1,4 @@
-"""Tasks on this machine: a pool of threads, results in the order of the tasks, and a bounded number in flight."""
+"""Thread pools: results in the order of the items, and a bounded number of items in flight."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def count_processors() -> int:
 
 
 def resolve_threads(setting: int | Literal["cpu", "auto"] | None, *, auto: int | None = None) -> int:
-    """Number of threads that a setting means: "cpu" one a processor, "auto" the given number (default as "cpu"), null 1."""
+    """Number of threads: "cpu" is one a processor, "auto" the given number (default: as "cpu"), None one."""
     if setting is None:
         return 1
     if setting == "auto" and auto is not None:
@@ -34,8 +34,8 @@ def resolve_threads(setting: int | Literal["cpu", "auto"] | None, *, auto: int |
 def map_ordered(function: Callable[[T], R], items: Iterable[T], *, threads: int) -> Iterator[R]:
     """Apply a function to every item, several at once, and yield the results in the order of the items.
 
-    No more than twice as many items as threads are in flight, so that memory stays bounded. The first error ends it: tasks
-    that have not begun are dropped, those under way are waited for, and the error is raised.
+    At most two items a thread are in flight, which bounds memory. The first error stops the pool: items that have not started
+    are dropped, running ones are waited for, and the error is raised.
     """
     if threads == 1:
         yield from map(function, items)
@@ -53,7 +53,7 @@ def map_ordered(function: Callable[[T], R], items: Iterable[T], *, threads: int)
 
 
 def read_ahead(items: Iterable[T]) -> Iterator[T]:
-    """Yield items while another thread makes those that come next, at most two of them."""
+    """Yield items while another thread computes the next two."""
     iterator, end = iter(items), object()
     pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
     try:
