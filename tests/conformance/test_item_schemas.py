@@ -17,16 +17,17 @@ from typing import Any
 
 import pystac
 import pytest
+import records
 import shapely
 from jsonschema import Draft7Validator
-from pyproj import CRS
 from pyproj.datadir import get_data_dir
 from pystac.validation.local_validator import get_local_schema_cache
+from records import make_artifact, make_grid
 from referencing import Registry, Resource
 from shapely import MultiPolygon, Polygon, box
 
 from processor.config import Inputs
-from processor.model import Artifact, Band, Grid, Provenance, Scene, Source
+from processor.model import Band, Grid, Provenance, Scene
 from processor.scenes.inputs import select_assets
 from stac.extensions import EXTENSIONS
 from stac.read.items import parse_item_collection
@@ -68,36 +69,19 @@ def find_problems(item: dict[str, Any]) -> list[str]:
     return [f"{uri}: {error.json_path}: {error.message}" for uri in uris for error in make_validator(uri).iter_errors(item)]
 
 
-def make_grid(crs: Any, left: float, top: float, *, pixel: float = 5.0, size: int = 200) -> Grid:
-    wkt = CRS.from_user_input(crs).to_wkt("WKT2_2019")
-    return Grid(crs=wkt, left=left, top=top, pixel_width=pixel, pixel_height=pixel, width=size, height=size)
+UTM = make_grid(32735, 254_815, 6_274_785, pixel=5, size=200)
 
 
-UTM = make_grid(32735, 254_815, 6_274_785)
-
-
-def make_scene(name: str, provenance: Provenance) -> Scene:
-    source = Source(
-        href=f"/data/{name}.tif",
-        asset=None,
-        band_indexes=(1,),
-        validity="nodata",
-        nodata=0,
-        block_height=1,
-        block_width=1,
-        overviews=(),
-    )
-    return Scene(
-        name=name, priority=0, grid=UTM, bands=(Band(name="red"),), dtype="uint16", source=source, provenance=provenance
-    )
+def make_scene(name: str, **provenance: Any) -> Scene:
+    return records.make_scene(name, grid=UTM, provenance=Provenance(**provenance))
 
 
 def make_item(grid: Grid = UTM, footprint: Polygon | MultiPolygon | None = None, **changes: Any) -> dict[str, Any]:
     """An Item with everything in it."""
     properties = {"platform": "aerial", "instruments": ["camera"], "constellation": "one", "gsd": 5}
     scenes = (
-        make_scene("a", Provenance(start="2020-01-01T00:00:00Z", end="2020-01-01T00:00:00Z", properties=properties)),
-        make_scene("b", Provenance(self_href="s3://in/b.json", start="2020-01-02T00:00:00.25Z", properties=properties)),
+        make_scene("a", start="2020-01-01T00:00:00Z", end="2020-01-01T00:00:00Z", properties=properties),
+        make_scene("b", self_href="s3://in/b.json", start="2020-01-02T00:00:00.25Z", properties=properties),
     )
     bands = tuple(
         MosaicBand(
@@ -120,9 +104,9 @@ def make_item(grid: Grid = UTM, footprint: Polygon | MultiPolygon | None = None,
         "grid": grid,
         "footprint": footprint if footprint is not None else box(*grid.bounds.as_tuple()),
         "artifacts": (
-            make_artifact("mosaic", "mosaic.tif", COG, "data"),
-            make_artifact("block_map_reference", "block_maps/reference.tif", COG, "metadata"),
-            make_artifact("seamlines", "seamlines.gpkg", "application/geopackage+sqlite3", "metadata"),
+            make_artifact(),
+            make_artifact("block_map_reference", "block_maps/reference.tif", role="metadata"),
+            make_artifact("seamlines", "seamlines.gpkg", role="metadata", media_type="application/geopackage+sqlite3"),
         ),
         "rasters": {
             "mosaic": RasterMetadata(bands=bands),
@@ -142,16 +126,12 @@ def make_item(grid: Grid = UTM, footprint: Polygon | MultiPolygon | None = None,
     return create_item(**merged, places=ItemPlaces(**places))
 
 
-def make_artifact(key: str, path: str, media_type: str, role: str) -> Artifact:
-    return Artifact(key=key, path=path, media_type=media_type, title=key, roles=(role,), size=10, sha256="0a" * 32)
-
-
 def unknown_times() -> dict[str, Any]:
-    return make_item(scenes=(make_scene("a", Provenance()),), self_href=None)
+    return make_item(scenes=(make_scene("a"),), self_href=None)
 
 
 def across_the_antimeridian() -> dict[str, Any]:
-    grid = make_grid(32660, 700_000, 5_500_000, pixel=500)
+    grid = make_grid(32660, 700_000, 5_500_000, pixel=500, size=200)
     return make_item(grid, box(*grid.bounds.as_tuple()).difference(box(710_000, 5_430_000, 730_000, 5_480_000)))
 
 
@@ -172,7 +152,7 @@ def make_sensed() -> dict[str, Any]:
     told = {"eo:cloud_cover": 12.5, "view:off_nadir": 3, "view:sun_azimuth": 350.0, "view:sun_elevation": 40.5}
     other = {**told, "eo:cloud_cover": 80, "view:sun_azimuth": 20.0}
     scenes = tuple(
-        make_scene(name, Provenance(start="2020-01-01T00:00:00Z", properties={**properties, "grid:code": "MGRS-33UVP"}))
+        make_scene(name, start="2020-01-01T00:00:00Z", properties={**properties, "grid:code": "MGRS-33UVP"})
         for name, properties in (("a", told), ("b", other))
     )
     item = make_item(scenes=scenes, owned={"a": 3, "b": 1})
@@ -189,7 +169,7 @@ ITEMS: dict[str, Callable[[], dict[str, Any]]] = {
     "local CRS": lambda: make_item(make_grid('LOCAL_CS["plane",UNIT["metre",1]]', 0, 1000)),
     "no CRS": lambda: make_item(Grid(crs="", left=0, top=9, pixel_width=1, pixel_height=1, width=9, height=9)),
     "antimeridian": across_the_antimeridian,
-    "pole": lambda: make_item(make_grid(3031, -1e6, 1e6, pixel=10_000)),
+    "pole": lambda: make_item(make_grid(3031, -1e6, 1e6, pixel=10_000, size=200)),
     "parts with holes": parts_with_holes,
     "float with NaN": lambda: make_item(
         rasters={"mosaic": RasterMetadata(bands=(MosaicBand(name="x", dtype="float32", nodata=math.nan, mean=math.nan),))}

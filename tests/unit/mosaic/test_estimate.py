@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import records
 import yaml
-from pyproj import CRS
 
 from processor.config import load_config
-from processor.model import Band, Grid, Scene, Source
+from processor.model import Band, Scene
 from processor.mosaic.budget import SPARE
 from processor.mosaic.estimate import (
     allot_memory,
@@ -22,23 +22,11 @@ from processor.mosaic.estimate import (
 )
 from processor.mosaic.plan import Plan, plan_run
 
-UTM = CRS.from_epsg(32633).to_wkt("WKT2_2019")
-
 
 def make_scene(name: str, *, left: float = 0, edge: int = 4096, pixel: float = 1.0, size: int | None = 1000) -> Scene:
-    grid = Grid(crs=UTM, left=left, top=0, pixel_width=pixel, pixel_height=pixel, width=edge, height=edge)
-    source = Source(
-        href=f"/data/{name}.tif",
-        asset=None,
-        band_indexes=(1, 2),
-        validity="nodata",
-        nodata=0,
-        block_height=512,
-        block_width=512,
-        overviews=(2, 4),
-        size=size,
-    )
-    return Scene(name=name, priority=0, grid=grid, bands=(Band(name="x"), Band(name="y")), dtype="uint16", source=source)
+    place = {"left": left, "top": 0, "pixel_width": pixel, "pixel_height": pixel, "width": edge, "height": edge}
+    file = {"block_height": 512, "block_width": 512, "overviews": (2, 4), "size": size}
+    return records.make_scene(name, bands=("x", "y"), **place, **file)
 
 
 def make_plan(*scenes: Scene, **flags: Any) -> Plan:

@@ -10,9 +10,9 @@ from typing import Any
 
 import fsspec
 import pytest
+from records import make_artifact
 
 from processor.errors import ConfigError, ExistsError
-from processor.model import Artifact
 from processor.publish.artifacts import CLAIM, Product
 from processor.publish.destination import Destination, check_claim, check_destination, find_published, publish
 from processor.storage.store import Store, Written
@@ -54,15 +54,8 @@ def make_destination(*, overwrite: bool = False) -> Destination:
 
 def make_product(path: str, content: str = "") -> Product:
     data = content or f"content of {path}"
-    artifact = Artifact(
-        key=path.replace("/", "_"),
-        path=path,
-        media_type="text/plain",
-        title=path,
-        roles=(),
-        size=len(data),
-        sha256=hashlib.sha256(data.encode()).hexdigest(),
-    )
+    checksum = hashlib.sha256(data.encode()).hexdigest()
+    artifact = make_artifact(path.replace("/", "_"), path, media_type="text/plain", size=len(data), sha256=checksum)
     return Product(artifact=artifact, file=Path(data))
 
 

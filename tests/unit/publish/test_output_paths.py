@@ -6,40 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rasterio.crs import CRS
+from records import make_artifact, make_scene
 
 from processor.config import Config, load_config
 from processor.errors import ConfigError
-from processor.model import Artifact, Band, Grid, Scene, Source
 from processor.publish.artifacts import Product
 from processor.publish.output_paths import Copy, check_places, find_kept_stages, make_copies, place_images
 
-UTM = CRS.from_epsg(32633).to_wkt()
 HERE = Path.cwd()
 
 
-def make_scene(name: str, priority: int) -> Scene:
-    return Scene(
-        name=name,
-        priority=priority,
-        grid=Grid(crs=UTM, left=0, top=0, pixel_width=1, pixel_height=1, width=10, height=10),
-        bands=(Band(name="a"),),
-        dtype="uint8",
-        source=Source(
-            href=f"/data/scenes/{name}.tif",
-            asset=None,
-            band_indexes=(1,),
-            validity="all",
-            nodata=None,
-            block_height=10,
-            block_width=10,
-            overviews=(),
-        ),
-    )
-
-
 #: In name order, as everywhere; the input order is b, a.
-SCENES = (make_scene("a", 1), make_scene("b", 0))
+SCENES = tuple(make_scene(name, priority=1 - i, href=f"/data/scenes/{name}.tif") for i, name in enumerate("ab"))
 
 
 def load(flags: dict[str, Any]) -> Config:
@@ -196,7 +174,7 @@ def test_places_of_stages_that_are_off_do_not_count() -> None:
 
 
 def make_product(key: str) -> Product:
-    artifact = Artifact(key=key, path=f"{key}.x", media_type="x", title="x", roles=("x",), size=1, sha256="0" * 64)
+    artifact = make_artifact(key, f"{key}.x")
     return Product(artifact=artifact, file=Path(f"{key}.x"))
 
 

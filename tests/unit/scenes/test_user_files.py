@@ -13,43 +13,21 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
-from rasterio.crs import CRS
 from rasterio.transform import Affine
+from records import make_scene
 from shapely import Geometry, box
 
 from processor.config import load_config
 from processor.errors import ConfigError, InputError
-from processor.model import Band, Grid, Scene, Source
+from processor.model import Scene
 from processor.mosaic.plan import Plan, compute_digest, plan_run
 from processor.scenes.user_files import Given, read_given
 from processor.storage.store import Store
 
-UTM = CRS.from_epsg(32633).to_wkt(version="WKT2_2019")
 STATS = {"mean": 100.0, "std": 10.0, "size": 50}
 
 
-def make_scene(name: str, left: float, priority: int = 0) -> Scene:
-    """100 x 100 pixels of 1 CRS unit at (left, 100), one band."""
-    return Scene(
-        name=name,
-        priority=priority,
-        grid=Grid(crs=UTM, left=left, top=100.0, pixel_width=1.0, pixel_height=1.0, width=100, height=100),
-        bands=(Band(name="red"),),
-        dtype="uint16",
-        source=Source(
-            href=f"/data/{name}.tif",
-            asset=None,
-            band_indexes=(1,),
-            validity="nodata",
-            nodata=0.0,
-            block_height=64,
-            block_width=64,
-            overviews=(),
-        ),
-    )
-
-
-SCENES = [make_scene("s_1", 0.0, 0), make_scene("s_1_b", 80.0, 1), make_scene("s_2", 160.0, 2)]
+SCENES = [make_scene(name, left=80.0 * i, priority=i) for i, name in enumerate(("s_1", "s_1_b", "s_2"))]
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import CRS, Geod, Transformer
+from records import make_grid
 from shapely import MultiPolygon, Point, Polygon, box
 from shapely.geometry.base import BaseGeometry
 
@@ -17,11 +16,6 @@ from processor.model import Grid
 from stac.write.footprint import LonLatFootprint, compute_footprint, compute_pixel_metres
 
 UTM_35S, UTM_60N = 32735, 32660
-
-
-def make_grid(crs: Any, left: float, top: float, *, pixel: float = 10.0, size: int = 100) -> Grid:
-    wkt = CRS.from_user_input(crs).to_wkt("WKT2_2019")
-    return Grid(crs=wkt, left=left, top=top, pixel_width=pixel, pixel_height=pixel, width=size, height=size)
 
 
 def outline(grid: Grid) -> Polygon:

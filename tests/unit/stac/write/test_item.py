@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pystac
 import pytest
+import records
 from pyproj import CRS
 from shapely import Polygon, box
 
-from processor.model import Artifact, Band, Grid, Provenance, Scaling, Scene, Source
+from processor.model import Grid, Provenance, Scaling, Scene
 from stac.extensions import EXTENSIONS
 from stac.write.assets import MosaicBand, RasterMetadata
 from stac.write.item import ItemPlaces, Parent, create_item, create_item_collection
@@ -28,38 +29,13 @@ GRID = Grid(
     width=40,
     height=30,
 )
-MOSAIC = Artifact(
-    key="mosaic",
-    path="mosaic.tif",
-    media_type="image/tiff; application=geotiff; profile=cloud-optimized",
-    title="Mosaic",
-    roles=("data",),
-    size=123,
-    sha256="ab" * 32,
-)
+MOSAIC = records.make_artifact(title="Mosaic", size=123, sha256="ab" * 32)
 BAND = MosaicBand(name="red", dtype="uint8", nodata=0, common_name="red", minimum=1, maximum=9, mean=5.5, stddev=1.5)
 
 
 def make_scene(name: str = "a", *, href: str | None = None, **provenance: Any) -> Scene:
-    source = Source(
-        href=href or f"s3://in/{name}.tif",
-        asset=None,
-        band_indexes=(1,),
-        validity="nodata",
-        nodata=0,
-        block_height=1,
-        block_width=1,
-        overviews=(),
-    )
-    return Scene(
-        name=name,
-        priority=0,
-        grid=GRID,
-        bands=(Band(name="red"),),
-        dtype="uint8",
-        source=source,
-        provenance=Provenance(**provenance),
-    )
+    href = href or f"s3://in/{name}.tif"
+    return records.make_scene(name, grid=GRID, href=href, dtype="uint8", provenance=Provenance(**provenance))
 
 
 def make_item(**changes: Any) -> dict[str, Any]:
@@ -210,15 +186,8 @@ def test_meaning_of_values_is_told_where_the_inputs_tell_it() -> None:
 
 
 def test_assets_have_relative_hrefs_sizes_and_multihashes() -> None:
-    report = Artifact(
-        key="report",
-        path="report/a b.html",
-        media_type="text/html",
-        title="Report",
-        roles=("metadata",),
-        size=5,
-        sha256="00" * 32,
-    )
+    about = {"role": "metadata", "media_type": "text/html", "title": "Report"}
+    report = records.make_artifact("report", "report/a b.html", **about, size=5, sha256="00" * 32)
     assets = make_item(artifacts=(MOSAIC, report))["assets"]
     assert list(assets) == ["mosaic", "report"]
     assert assets["mosaic"]["href"] == "./mosaic.tif"
@@ -362,14 +331,8 @@ S3 = "s3://out/mosaics/m/m.json"
 
 
 def test_absolute_hrefs_lead_to_the_files_beside_the_item() -> None:
-    elsewhere = Artifact(
-        key="cells",
-        path="https://host/cells.gpkg?sig=1",
-        media_type="application/geopackage+sqlite3",
-        title="Cells",
-        roles=("metadata",),
-        size=1,
-        sha256="0b" * 32,
+    elsewhere = records.make_artifact(
+        "cells", "https://host/cells.gpkg?sig=1", role="metadata", media_type="application/geopackage+sqlite3"
     )
     assets = make_item(self_href=S3, hrefs="absolute", artifacts=(MOSAIC, elsewhere))["assets"]
     assert assets["mosaic"]["href"] == "s3://out/mosaics/m/mosaic.tif"

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from processor.model import Band, Grid, Scaling, Scene, Source
+from records import make_scene
+
+from processor.model import Band, Scaling
 from stac.write.sensors import merge_bands
-
-GRID = Grid(crs="", left=0, top=1, pixel_width=1, pixel_height=1, width=1, height=1)
-SOURCE = Source(
-    href="/a.tif",
-    asset=None,
-    band_indexes=(1,),
-    validity="all",
-    nodata=None,
-    block_height=1,
-    block_width=1,
-    overviews=(),
-)
-
-
-def make_scene(band: Band) -> Scene:
-    return Scene(name="a", priority=0, grid=GRID, bands=(band,), dtype="uint8", source=SOURCE)
 
 
 def merge(*bands: Band) -> Band:
-    (merged,) = merge_bands([make_scene(band) for band in bands])
+    (merged,) = merge_bands([make_scene(bands=(band,)) for band in bands])
     return merged
 
 
