@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 from scenes import LEFT, TOP, gradient_truth, write_scene
+from small_runs import check_moments, make_plan, sum_shares
 
-from processor.config import load_config
 from processor.errors import InputError
-from processor.geotiff.reader import RasterReader, open_scene
-from processor.model import BlockGrid, Moments, RasterRef, SceneRef
+from processor.geotiff.reader import RasterReader
+from processor.model import BlockGrid
 from processor.mosaic.measure import Measures, mask_factor, measure_chunk, merge_chunks
 from processor.mosaic.passes import measure_and_solve
-from processor.mosaic.plan import Plan, plan_run
+from processor.mosaic.plan import Plan
 from processor.mosaic.solve import Solution
 from processor.process.progress import Silent
 from processor.stages.matching.local_block_adjustment import BlockSums
@@ -166,12 +166,6 @@ def read_known(path: Path) -> Known:
     return Known(pixels=pixels, valid=valid, left=transform.c, top=transform.f, pixel=transform.a)
 
 
-def make_plan(paths: list[Path], **flags: Any) -> Plan:
-    options = {"global_regression.estimate_stats": False, **{key.replace("__", "."): value for key, value in flags.items()}}
-    refs = [SceneRef(name=path.stem, priority=i, rasters=(RasterRef(href=str(path)),)) for i, path in enumerate(paths)]
-    return plan_run([open_scene(ref).scene for ref in refs], load_config(flags=options, environment={}))
-
-
 def measure(plan: Plan) -> tuple[Measures, Solution]:
     with RasterReader(cache_bytes=50_000_000) as reader:
         return measure_and_solve(plan, reader, Silent())
@@ -196,17 +190,6 @@ def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         patch.setattr("processor.mosaic.chunks.CHUNK_EDGE", edge)
         plan = make_plan(paths, local_block_adjustment__number_of_blocks=30)
     return {path.stem: read_known(path) for path in paths}, plan, measure_only(plan)
-
-
-def check_moments(found: Moments, pixels: F64) -> None:
-    """Compare with the pixels (bands, n) that should have been counted."""
-    assert found.count == pixels.shape[1]
-    if not found.count:
-        return
-    np.testing.assert_allclose(found.mean, pixels.mean(axis=1), rtol=1e-12)
-    np.testing.assert_allclose(found.std, pixels.std(axis=1), rtol=1e-9, atol=1e-9)
-    np.testing.assert_array_equal(found.minimum, pixels.min(axis=1))
-    np.testing.assert_array_equal(found.maximum, pixels.max(axis=1))
 
 
 def find_common(first: Known, second: Known) -> tuple[F64, F64, Bool]:
@@ -254,20 +237,13 @@ def test_overlap_samples_are_common_pixels_spread_over_the_overlap(measured: Cas
         assert len(row) >= min(int(common.sum()), 4096) * 0.2  # the lattice's step is a whole number of pixels
 
 
-def overlap_lengths(edges: F64, blocks: F64) -> F64:
-    """Share of each pixel that lies in each block along an axis: (blocks, pixels)."""
-    low = np.maximum(edges[None, :-1], blocks[:-1, None])
-    high = np.minimum(edges[None, 1:], blocks[1:, None])
-    return np.maximum(high - low, 0) / np.diff(edges)[None, :]
-
-
 def sum_blocks(known: Known, blocks: BlockGrid) -> tuple[F64, F64]:
     """Area (rows, cols) and total (bands, rows, cols) on the whole canvas."""
     height, width = known.valid.shape
-    rows = overlap_lengths(
+    rows = sum_shares(
         -known.top + np.arange(height + 1) * known.pixel, -blocks.bounds.top + np.arange(blocks.rows + 1) * blocks.block_height
     )
-    cols = overlap_lengths(
+    cols = sum_shares(
         known.left + np.arange(width + 1) * known.pixel, blocks.bounds.left + np.arange(blocks.cols + 1) * blocks.block_width
     )
     values = np.where(known.valid, np.nan_to_num(known.pixels), 0.0)

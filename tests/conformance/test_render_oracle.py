@@ -14,14 +14,14 @@ import rasterio
 import shapely
 from numpy.typing import NDArray
 from scenes import LEFT, TOP, gradient_truth, write_scene
+from small_runs import make_plan
 
-from processor.config import load_config
 from processor.geotiff.cog.writer import write_cog
-from processor.geotiff.reader import RasterReader, open_scene
-from processor.model import LocalCorrection, RasterRef, SceneRef
+from processor.geotiff.reader import RasterReader
+from processor.model import LocalCorrection
 from processor.mosaic.measure import Measures
 from processor.mosaic.passes import Rendered, measure_and_solve, render_mosaic
-from processor.mosaic.plan import Plan, plan_run
+from processor.mosaic.plan import Plan
 from processor.mosaic.solve import Solution
 from processor.mosaic.stage_outputs import find_last_stage, write_stage_raster
 from processor.process.progress import Silent
@@ -48,13 +48,6 @@ class Mosaic:
     def valid(self) -> Bool:
         """Where it has a value."""
         return self.index > 0
-
-
-def make_plan(paths: list[Path], **flags: Any) -> Plan:
-    options = {"global_regression.estimate_stats": False, **{key.replace("__", "."): value for key, value in flags.items()}}
-    config = load_config(flags=options, environment={})
-    refs = [SceneRef(name=path.stem, priority=i, rasters=(RasterRef(href=str(path)),)) for i, path in enumerate(paths)]
-    return plan_run([open_scene(ref, nodata=config.shared.custom_nodata_value).scene for ref in refs], config)
 
 
 def render(paths: list[Path], folder: Path, *, cache_bytes: int = 10**8, **flags: Any) -> Mosaic:

@@ -18,21 +18,25 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
-from four_scenes import (
+from scenes import LEFT, TOP, gradient_truth, write_scene
+from shapely import box
+from small_runs import (
     F64,
     GLOBAL_ONLY,
     NAMES,
     PIXEL,
     Known,
+    Made,
     find_block_means,
+    make,
+    make_plan,
     place_scenes,
+    read_adjustments,
     read_raster,
     write_four,
+    write_map,
     write_vectors,
 )
-from scenes import LEFT, TOP, gradient_truth, write_scene
-from shapely import box
-from small_runs import Made, make, make_plan, read_adjustments, write_map
 
 from processor import pipeline
 from processor.errors import ConfigError, InputError

@@ -11,23 +11,24 @@ import geopandas
 import numpy as np
 import pytest
 import shapely
-from four_scenes import (
+from scenes import LEFT, TOP, gradient_truth, write_scene
+from shapely import Geometry, Polygon, box
+from shapely.affinity import translate
+from small_runs import (
     HOLED,
     NAMES,
     PIXEL,
     Bool,
     Known,
+    Made,
     check_moments,
     find_block_means,
     find_inside,
+    make,
     place_scenes,
     write_four,
     write_vectors,
 )
-from scenes import LEFT, TOP, gradient_truth, write_scene
-from shapely import Geometry, Polygon, box
-from shapely.affinity import translate
-from small_runs import Made, make
 
 from processor.geotiff.reader import RasterReader
 from processor.mosaic.stage_outputs import write_stage_raster
