@@ -69,17 +69,6 @@ def collect(document: dict[str, Any], section: str, key: str) -> NDArray[Any]:
     return np.array([[document[name][section][f"band_{band}"][key] for band in range(3)] for name in NAMES])
 
 
-def test_scales_and_offsets_are_those_of_the_reference(made: Made) -> None:
-    """Measured: scales within 2.5e-8, offsets within 2e-6 DN."""
-    ours, theirs = read_adjustments(made.folder / "adjustments.json"), read_adjustments(REFERENCE / "adjustments.json")
-    np.testing.assert_allclose(
-        collect(ours, "adjustments", "scale"), collect(theirs, "adjustments", "scale"), atol=1e-6, rtol=0
-    )
-    np.testing.assert_allclose(
-        collect(ours, "adjustments", "offset"), collect(theirs, "adjustments", "offset"), atol=1e-4, rtol=0
-    )
-
-
 def test_statistics_are_those_of_the_reference(made: Made) -> None:
     ours, theirs = read_adjustments(made.folder / "adjustments.json"), read_adjustments(REFERENCE / "adjustments.json")
     np.testing.assert_array_equal(collect(ours, "whole_stats", "size"), collect(theirs, "whole_stats", "size"))
@@ -92,26 +81,6 @@ def test_statistics_are_those_of_the_reference(made: Made) -> None:
                 found = ours[name]["overlap_stats"][other][band]
                 assert found["size"] == expected["size"]
                 assert (found["mean"], found["std"]) == pytest.approx((expected["mean"], expected["std"]), rel=1e-6)
-
-
-def read_block_map(path: Path) -> NDArray[Any]:
-    with rasterio.open(path) as raster:
-        values = raster.read().astype(np.float64)
-        nodata = raster.nodata
-    values[~np.isfinite(values) | (values == nodata)] = np.nan
-    return values
-
-
-def test_block_maps_are_those_of_the_reference(made: Made) -> None:
-    """Measured: 0.01 to 0.23 DN RMS, most of it in bright blocks of scene 3 that the reference cuts at 255 between stages."""
-    pairs = {"reference": "block_map_reference.tif"} | {f"local_{n}": f"block_map_local_{n}_Global.tif" for n in NAMES}
-    for ours, theirs in pairs.items():
-        found, expected = read_block_map(made.folder / "block_maps" / f"{ours}.tif"), read_block_map(REFERENCE / theirs)
-        assert found.shape == expected.shape == (3, 26, 15)
-        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
-        difference = (found - expected)[np.isfinite(expected)]
-        assert np.sqrt(np.mean(difference**2)) < 0.25, ours
-        assert (np.abs(difference) < 0.15).mean() > 0.95, ours
 
 
 @dataclass(frozen=True, kw_only=True)
