@@ -25,7 +25,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-hea
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-fast e2e lint format types contracts docs lock lock-check bench build image clean distclean
+.PHONY: help setup demo test test-fast test-all e2e lint format types contracts docs lock lock-check bench build image clean distclean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,11 +45,14 @@ $(STAMP): requirements-dev.lock pyproject.toml
 demo: $(STAMP) ## Make a mosaic of a small sample whose truth is known, in ./demo-output.
 	@$(BIN)/mosaic-processor demo
 
-test: $(STAMP) ## Run all tests, the slow ones too.
-	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+test: $(STAMP) ## Run the tests: every behaviour, in a few minutes.
+	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not exhaustive" $(PYTEST_ARGS)
 
 test-fast: $(STAMP) ## Run the tests that take seconds and start no server.
-	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not slow and not server" $(PYTEST_ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not exhaustive and not slow and not server" $(PYTEST_ARGS)
+
+test-all: $(STAMP) ## Run every case of every test, with all random examples.
+	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup --hypothesis-profile all $(PYTEST_ARGS)
 
 e2e: $(STAMP) ## Post a mosaic's Item to a real STAC API and find it; installs PostgreSQL, PostGIS and the API where it can.
 	@.ci/e2e

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from effort import EXAMPLES
 from servers import ObjectServer, run_gcs, run_s3
 
 import processor
 
 # Random examples that differ from run to run make failures that nobody can repeat; a slow machine is not a failure.
-hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None, database=None)
-hypothesis.settings.load_profile("deterministic")
+for name, count in EXAMPLES.items():
+    hypothesis.settings.register_profile(name, derandomize=True, deadline=None, database=None, max_examples=count)
+hypothesis.settings.load_profile("usual")
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from commands import Finished, call_command, make_items
+from effort import crossed, exhaustive
 from loopback import Fault
 from servers import BUCKET, Counting, ObjectServer, run_proxy, s3_access, s3_options
 from store_contract import PART
@@ -160,8 +161,7 @@ def test_credentials_that_expired_are_not_tried_again(
     assert proxy.count_faults() == 1
 
 
-@pytest.mark.parametrize("backend", ["gdal", "fsspec"])
-@pytest.mark.parametrize("name", PASSING)
+@crossed("name backend", list(PASSING), ["gdal", "fsspec"])
 def test_a_run_outlasts(proxy: Counting, s3_server: ObjectServer, runs: Runs, mosaic: bytes, name: str, backend: str) -> None:
     folder = f"{backend}-{name.replace(' ', '-')}"
     proxy.set_faults(
@@ -177,7 +177,13 @@ def test_a_run_outlasts(proxy: Counting, s3_server: ObjectServer, runs: Runs, mo
 
 @pytest.mark.parametrize(
     ("name", "where"),
-    [(name, "/b.tif") for name in LASTING] + [(name, "scene_index.tif") for name in LASTING if not name.startswith("a body")],
+    [
+        *(("throttling", "/b.tif"), ("expired credentials", "scene_index.tif")),
+        *exhaustive(*((name, "/b.tif") for name in LASTING if name != "throttling")),
+        *exhaustive(
+            *((name, "scene_index.tif") for name in ("throttling", "a connection that is reset", "a bucket that vanishes"))
+        ),
+    ],
 )
 def test_a_run_that_fails_publishes_no_item_and_succeeds_when_run_again(
     proxy: Counting, s3_server: ObjectServer, runs: Runs, name: str, where: str

@@ -125,6 +125,7 @@ def world(items: Path, nursery: Nursery, tmp_path: Path, monkeypatch: pytest.Mon
         yield made
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_pods_make_the_bytes_of_one_process_though_some_are_killed(
     world: World, expected: dict[str, bytes], caplog: pytest.LogCaptureFixture
@@ -141,6 +142,7 @@ def test_pods_make_the_bytes_of_one_process_though_some_are_killed(
     assert world.run().already_done
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("phase", ["measure", "solve", "render", "assemble"])
 def test_a_coordinator_that_is_started_again_goes_on(phase: str, world: World, expected: dict[str, bytes]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from commands import CREATED, Finished, call_command, make_items, read_files, run_command, start_command, wait_until
+from effort import exhaustive
 
 OPTIONS = ("--output", "out", "--item-id", "m", "--created", CREATED)
 
@@ -128,7 +129,7 @@ def test_a_run_killed_before_it_publishes_leaves_nothing_there(stage: str, refer
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mosaic.tif", "local_b.tif", "m.json"])
+@pytest.mark.parametrize("name", ["mosaic.tif", *exhaustive("local_b.tif", "m.json")])
 def test_a_run_killed_while_it_publishes_leaves_whole_files_and_is_resumed_to_the_same_bytes(
     name: str, reference: Reference, tmp_path: Path
 ) -> None:
@@ -235,6 +236,7 @@ def test_a_run_killed_while_it_overwrites_leaves_no_item_that_names_files_of_ano
     assert_same(tmp_path, reference)  # what the killed run left is gone too
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_two_processes_that_do_the_same_at_once_both_end_well_with_one_result(reference: Reference, tmp_path: Path) -> None:
     times = ("2026-02-01T00:00:00Z", "2026-02-02T00:00:00Z")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from commands import CREATED, call_command, make_items, read_files
+from effort import crossed, exhaustive
 from outcomes import leaving_out_drawings, make_plain
 
 from processor.cli import task as task_options
@@ -104,15 +105,16 @@ def do_until(run: Run, last: Phase) -> None:
 @pytest.mark.parametrize(
     "flags",
     [
-        {"local_block_adjustment.number_of_blocks": "coefficient_of_variation"},
-        {"methods.merge_method": None},
-        {"methods.matching_global_method": None, "methods.matching_local_method": None, "methods.seamline_method": None,
-         "methods.clip_method": None, "methods.align_method": None},
-        {"merge_rasters.build_overviews": False},
-        {"shared.output_dtype": "float32", "shared.custom_nodata_value": float("nan")},
+        {"local_block_adjustment.number_of_blocks": "coefficient_of_variation"},  # a phase more
+        {f"methods.{stage}_method": None for stage in ("matching_global", "matching_local", "seamline", "clip", "align")},
+        *exhaustive(
+            {"methods.merge_method": None},
+            {"merge_rasters.build_overviews": False},
+            {"shared.output_dtype": "float32", "shared.custom_nodata_value": float("nan")},
+        ),
     ],
-    ids=["blocks by statistics", "no mosaic", "nothing but merging", "no overviews", "NaN"],
-)  # fmt: skip
+    ids=["blocks by statistics", "nothing but merging", "no mosaic", "no overviews", "NaN"],
+)
 def test_tasks_give_the_bytes_of_a_run(flags: dict[str, Any], bench: Bench) -> None:
     expected = bench.run(flags)
     outcome = bench.run_tasks(flags)
@@ -212,14 +214,13 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [cut_short, change_last, change_first, empty])
-@pytest.mark.parametrize(
-    ("pattern", "maker", "reader"),
+@crossed(
+    "made damage",
     [("measure/*.bin", "measure", "solve"), ("solved.json", "solve", "render"), ("render/*/*.part", "render", "assemble")],
+    [cut_short, change_last, change_first, empty],
 )
-def test_a_damaged_result_is_refused_removed_and_made_anew(
-    damage: Any, pattern: str, maker: Phase, reader: Phase, bench: Bench
-) -> None:
+def test_a_damaged_result_is_refused_removed_and_made_anew(made: tuple[str, Phase, Phase], damage: Any, bench: Bench) -> None:
+    pattern, maker, reader = made
     expected = bench.run()
     run = bench.open()
     do_until(run, maker)

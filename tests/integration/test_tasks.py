@@ -138,6 +138,7 @@ def run_in_chaos(place: Place, *, seed: int) -> Chaos:
     return chaos
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_one_process_one_shard_and_seven_in_chaos_give_the_same_bytes(here: Place) -> None:
     here.flags = {"output.artifacts": "full"}
@@ -149,6 +150,7 @@ def test_one_process_one_shard_and_seven_in_chaos_give_the_same_bytes(here: Plac
     assert_same(here.take(), expected)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.server
 def test_on_s3_too(items: Path, nursery: Nursery, s3_server: ObjectServer, tmp_path: Path) -> None:

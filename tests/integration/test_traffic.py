@@ -12,6 +12,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 from commands import Finished, call_command, make_items
+from effort import exhaustive
 from scenes import LEFT, TOP, write_scene
 from servers import ObjectServer, run_proxy, s3_access
 
@@ -93,8 +94,9 @@ def check(sizes: list[int], needed: Needed, folder: Path) -> None:
     needed.blocks.clear()
 
 
-@pytest.mark.parametrize("backend", ["gdal", "fsspec"])
-@pytest.mark.parametrize("estimate", [True, False])
+@pytest.mark.parametrize(
+    ("estimate", "backend"), [(True, "gdal"), *exhaustive((True, "fsspec"), (False, "gdal"), (False, "fsspec"))]
+)
 def test_each_pass_reads_what_it_needs_in_large_requests(
     s3_server: ObjectServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, estimate: bool
 ) -> None:
@@ -121,6 +123,7 @@ def test_each_pass_reads_what_it_needs_in_large_requests(
                 check(proxy.take_sizes(), needed, folder)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("backend", ["gdal", "fsspec"])
 @pytest.mark.parametrize("room", [10**9, 4 << 20])
 def test_what_the_first_pass_read_is_not_fetched_again(
@@ -177,6 +180,7 @@ def test_every_task_that_reads_scenes_logs_what_that_took(s3_server: ObjectServe
         assert all(event["requests"] > 0 and event["bytes"] > 0 for event in events)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("options", "stages"), [((), ["measure"]), (("--shared.disk_cache", "null"), ["measure", "render"])])
 def test_a_run_reads_the_network_once_unless_nothing_may_be_kept(
     s3_server: ObjectServer, folder: Path, tmp_path: Path, options: tuple[str, ...], stages: list[str]

@@ -6,7 +6,8 @@ from random import Random
 
 import numpy as np
 import shapely
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from partitions import assert_partition
 from shapely import MultiPolygon, Polygon, box
@@ -91,7 +92,7 @@ def spacing_of(footprints: dict[str, BaseGeometry], share: float) -> float:
 
 
 @given(footprints=scenes(most=10), share=st.sampled_from([0.005, 0.02, 0.5]))
-@settings(max_examples=40)
+@examples(40)
 def test_cells_partition_the_union_of_any_footprints(footprints: dict[str, BaseGeometry], share: float) -> None:
     seamlines = solve_cells(footprints, min_point_spacing=spacing_of(footprints, share), min_cut_length=0.0)
 
@@ -99,7 +100,7 @@ def test_cells_partition_the_union_of_any_footprints(footprints: dict[str, BaseG
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=3)
+@examples(3)
 def test_cells_partition_the_union_of_forty_scenes(seed: int) -> None:
     rng = np.random.default_rng(seed)
     footprints = {f"s{index:02d}": star(rng, vertices=40, raggedness=0.1) for index in range(40)}
@@ -110,7 +111,7 @@ def test_cells_partition_the_union_of_forty_scenes(seed: int) -> None:
 
 
 @given(footprints=scenes(most=5), order=st.randoms())
-@settings(max_examples=15)
+@examples(15)
 def test_the_order_of_the_scenes_changes_no_byte(footprints: dict[str, BaseGeometry], order: Random) -> None:
     names = list(footprints)
     order.shuffle(names)
@@ -123,7 +124,7 @@ def test_the_order_of_the_scenes_changes_no_byte(footprints: dict[str, BaseGeome
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=10)
+@examples(10)
 def test_every_valid_pixel_lies_in_a_cell(seed: int) -> None:
     rng = np.random.default_rng(seed)
     footprints: dict[str, BaseGeometry] = {}

@@ -7,7 +7,8 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -60,7 +61,7 @@ def convert(values: NDArray[Any], dtype: str, nodata: float) -> NDArray[Any]:
 
 
 @given(conversions(INTEGERS))
-@settings(max_examples=120)
+@examples(120)
 def test_integers_are_rounded_half_to_even_clipped_and_moved_off_nodata(drawn: tuple[NDArray[Any], str, float]) -> None:
     values, dtype, nodata = drawn
     low, high = limits(dtype)
@@ -81,7 +82,7 @@ def test_integers_are_rounded_half_to_even_clipped_and_moved_off_nodata(drawn: t
 
 
 @given(conversions(FLOATS))
-@settings(max_examples=100)
+@examples(100)
 def test_floats_are_rounded_once_and_moved_to_the_nearest_number_off_nodata(drawn: tuple[NDArray[Any], str, float]) -> None:
     values, dtype, nodata = drawn
     kind = np.dtype(dtype).type
@@ -99,7 +100,7 @@ def test_floats_are_rounded_once_and_moved_to_the_nearest_number_off_nodata(draw
 
 
 @given(conversions((*INTEGERS, *FLOATS)))
-@settings(max_examples=100)
+@examples(100)
 def test_conversion_keeps_the_order_of_the_values(drawn: tuple[NDArray[Any], str, float]) -> None:
     """Nothing wraps: what is brighter in the source is never darker in the mosaic."""
     values, dtype, nodata = drawn

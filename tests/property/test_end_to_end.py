@@ -13,8 +13,8 @@ from typing import Any
 
 import geopandas
 import numpy as np
-import pytest
-from hypothesis import given, settings
+from effort import crossed, examples
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scenes import LEFT, TOP, write_scene
@@ -117,7 +117,7 @@ def scene_sets(draw: st.DrawFn, dtypes: Sequence[str] = ("uint16", "int16", "flo
 
 
 @given(SEEDS, st.sampled_from(sorted(NODATA)), st.sampled_from(METHODS), st.integers(2, 4))
-@settings(max_examples=10)
+@examples(10)
 def test_scenes_that_are_identical_are_their_mosaic(seed: int, dtype: str, method: str, count: int) -> None:
     """All stages on; a float may move by its rounding, an integer not at all."""
     rng = np.random.default_rng(seed)
@@ -136,7 +136,7 @@ def test_scenes_that_are_identical_are_their_mosaic(seed: int, dtype: str, metho
 
 
 @given(SEEDS, st.sampled_from(["uint16", "int16", "float32"]))
-@settings(max_examples=4)
+@examples(4)
 def test_scenes_cut_from_one_truth_are_left_as_they_are_by_the_global_stage(seed: int, dtype: str) -> None:
     rng = np.random.default_rng(seed)
     truth = draw_truth(rng, 80, 80, 2, 300, 3000)
@@ -155,7 +155,7 @@ def test_scenes_cut_from_one_truth_are_left_as_they_are_by_the_global_stage(seed
 
 
 @given(scene_sets(), st.randoms(use_true_random=False))
-@settings(max_examples=4)
+@examples(4)
 def test_the_order_of_the_scenes_changes_no_byte(scenes: dict[str, Drawn], random: Any) -> None:
     order = list(scenes)
     random.shuffle(order)
@@ -168,7 +168,7 @@ def test_the_order_of_the_scenes_changes_no_byte(scenes: dict[str, Drawn], rando
 
 
 @given(scene_sets(), st.randoms(use_true_random=False))
-@settings(max_examples=4)
+@examples(4)
 def test_scenes_that_change_their_names_keep_their_parameters(scenes: dict[str, Drawn], random: Any) -> None:
     names = list(scenes)
     random.shuffle(names)
@@ -188,7 +188,7 @@ def test_scenes_that_change_their_names_keep_their_parameters(scenes: dict[str, 
 
 
 @given(scene_sets(), st.booleans(), st.tuples(*[st.floats(0, 80)] * 4))
-@settings(max_examples=4)
+@examples(4)
 def test_clipping_makes_no_pixel_valid_and_loses_none(
     scenes: dict[str, Drawn], touched: bool, corners: tuple[float, float, float, float]
 ) -> None:
@@ -214,7 +214,7 @@ def test_clipping_makes_no_pixel_valid_and_loses_none(
 
 
 @given(scene_sets(["float64"]), st.floats(0.05, 20), st.floats(-3000, 3000))
-@settings(max_examples=4)
+@examples(4)
 def test_a_gain_and_an_offset_of_all_scenes_pass_through(scenes: dict[str, Drawn], gain: float, offset: float) -> None:
     flags: dict[str, Any] = {**GLOBAL_ONLY, "shared.calculation_dtype": "float64"}
     changed = {name: change(scene, gain, offset) for name, scene in scenes.items()}
@@ -227,7 +227,7 @@ def test_a_gain_and_an_offset_of_all_scenes_pass_through(scenes: dict[str, Drawn
 
 
 @given(scene_sets(["float64"]), st.floats(0.05, 20))
-@settings(max_examples=4)
+@examples(4)
 def test_a_gain_of_all_scenes_passes_through_linear_correction(scenes: dict[str, Drawn], gain: float) -> None:
     flags: dict[str, Any] = {"local_block_adjustment.correction_method": "linear", "shared.calculation_dtype": "float64"}
     first, second = run(scenes, flags), run({name: change(scene, gain, 0) for name, scene in scenes.items()}, flags)
@@ -273,9 +273,7 @@ def compute_expected(made: Made, scene: str, drawn: Drawn) -> F64:
     return np.where(base > 0, raised, 0.0) - correction.c
 
 
-@pytest.mark.parametrize("push", ["none", "up", "down"])
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dtype", RANGES)
+@crossed("dtype method push", list(RANGES), METHODS, ["none", "up", "down"])
 def test_corrections_follow_their_formulas_are_cut_and_never_become_nodata(dtype: str, method: str, push: str) -> None:
     """Negative values, zeros and both ends of every dtype; a reference far above or below drives values out of the range."""
     for number, (low, high) in enumerate(RANGES[dtype]):
@@ -331,9 +329,7 @@ def check_mosaic(made: Made, scenes: Mapping[str, Drawn], dtype: str) -> None:
         assert exact.mean() > 0.99 if exact.size else True
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("level", [0.01, 0.74, 1.26, 50.0])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@crossed("level method dtype", [0.01, 0.74, 1.26, 50.0], METHODS, ["float32", "float64"])
 def test_powers_that_leave_the_range_of_floats_are_cut_too(dtype: str, level: float, method: str) -> None:
     """Reflectance about 1: the logarithm of a block's mean is nearly 0, so P is large; infinity would be no pixel."""
     rng = np.random.default_rng(5)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import shapely
-from hypothesis import assume, given, settings
+from effort import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shapely import MultiPoint, Polygon, box
@@ -26,7 +27,7 @@ from processor.stages.align.align_rasters import (
 from processor.stages.clip.mask_rasters import Region, compute_cell_mask, compute_owners, compute_region_mask
 
 SEEDS = st.integers(0, 2**32 - 1)
-FEW = settings(max_examples=40)  # where an example takes milliseconds and holds many cases
+FEW = examples(40)  # where an example takes milliseconds and holds many cases
 SIZES = st.sampled_from([0.1, 0.3, 0.5, 1.0, 1.25, 10.0, 30.0, 1 / 3, 8.983152841195215e-05])
 METHODS = st.sampled_from(["nearest", "bilinear", "cubic"])
 DTYPES = st.sampled_from([np.float32, np.float64])

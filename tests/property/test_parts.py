@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -135,7 +136,7 @@ def assemble(
 
 
 @pytest.mark.parametrize("limits", [(1 << 24, 1 << 22), (400, 300), (1, 1)], ids=["strips", "short strips", "single blocks"])
-@settings(derandomize=True, deadline=None, max_examples=20)
+@examples(20)
 @given(
     width=st.integers(1, 150),
     height=st.integers(1, 150),

@@ -7,7 +7,8 @@ import math
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -27,7 +28,7 @@ from processor.stages.matching.local_block_adjustment import (
 from processor.stages.statistics import compute_moments, merge_moments
 
 SEEDS = st.integers(0, 2**32 - 1)
-FEW = settings(max_examples=40)  # where an example takes milliseconds and holds many cases
+FEW = examples(40)  # where an example takes milliseconds and holds many cases
 DTYPES = st.sampled_from(["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"])
 EXACT = st.sampled_from(["uint8", "int8", "uint16", "int16"])
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from shapely.geometry.base import BaseGeometry
@@ -80,7 +81,7 @@ def is_same(one: Any, other: Any) -> bool:
     return bool(one == other) or (one != one and other != other)  # noqa: PLR0124 - NaN
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@examples(200)
 @given(value=VALUES)
 def test_what_comes_back_is_what_was_put_in(value: Any) -> None:
     data = CODEC.encode(Leaf(value=value))
@@ -89,7 +90,7 @@ def test_what_comes_back_is_what_was_put_in(value: Any) -> None:
     assert CODEC.encode(CODEC.decode(data, Leaf)) == CODEC.encode(Leaf(value=value))
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@examples(100)
 @given(value=VALUES, data=st.data())
 def test_what_was_cut_short_or_changed_is_refused(value: Any, data: st.DataObject) -> None:
     good = CODEC.encode(Leaf(value=value))

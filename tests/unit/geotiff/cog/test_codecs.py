@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -46,7 +47,7 @@ def test_a_block_comes_back(dtype: str, compression: Any, predictor: bool, bands
     np.testing.assert_array_equal(decode_block(data, profile, bands=bands, dtype=dtype), block)
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
+@examples(60)
 @given(
     height=st.integers(1, 32),
     width=st.integers(1, 32),

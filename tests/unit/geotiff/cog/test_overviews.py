@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -42,7 +43,7 @@ def exact_means(pixels: NDArray[Any], nodata: float | None) -> tuple[NDArray[np.
 
 
 class TestAverage:
-    @settings(derandomize=True, deadline=None, max_examples=120)
+    @examples(120)
     @given(
         dtype=st.sampled_from(DTYPES),
         height=st.integers(1, 9),
@@ -152,7 +153,7 @@ class TestNearest:
 
 
 class TestZOrder:
-    @settings(derandomize=True, deadline=None, max_examples=60)
+    @examples(60)
     @given(
         width=st.integers(1, 400),
         height=st.integers(1, 400),
@@ -213,7 +214,7 @@ def all_blocks(store: BlockStore, spec: CogSpec) -> list[bytes]:
 
 
 class TestPyramid:
-    @settings(derandomize=True, deadline=None, max_examples=40)
+    @examples(40)
     @given(
         width=st.integers(1, 150),
         height=st.integers(1, 150),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS, Geod, Transformer
 from records import make_grid
@@ -224,7 +225,7 @@ def test_bow_tie_is_made_valid() -> None:
     assert len(result.geometry["coordinates"]) == 2
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.floats(-170, 170), st.floats(-70, 70), st.integers(1, 1000))
 def test_points_of_the_footprint_lie_in_its_geometry(lon: float, lat: float, size: int) -> None:
     crs = f"+proj=laea +lon_0={lon} +lat_0={lat} +datum=WGS84"
