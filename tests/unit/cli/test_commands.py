@@ -49,27 +49,28 @@ def example_of(parameter: Parameter) -> str:
     return str((parameter.field.examples or [None])[0])
 
 
-@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.path)
-def test_every_parameter_is_a_flag_in_both_spellings_and_as_two_words_or_one(parameter: Parameter) -> None:
-    text = example_of(parameter)
-    expected = load_config(flags={parameter.path: parse_value(text)}, environment={})
-    flags = {f"--{parameter.path}", f"--{parameter.path.replace('_', '-')}"}
-    for flag in sorted(flags):
-        assert read_flags(flag, text) == expected
-        assert read_flags(f"{flag}={text}") == expected
+SECTIONS = list(dict.fromkeys(parameter.section for parameter in PARAMETERS))
 
 
-@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.path)
-def test_every_parameter_can_come_from_the_environment_and_a_flag_wins(parameter: Parameter) -> None:
-    variable = f"MOSAIC_{parameter.section.upper()}__{parameter.name.upper()}"
-    value = parse_value(example_of(parameter))
-    expected = load_config(flags={parameter.path: value}, environment={})
-    assert read_flags(environment={variable: example_of(parameter)}) == expected
-    default = yaml.safe_dump(parameter.field.default, default_flow_style=True).removesuffix("\n...\n").strip()
-    if parameter.field.default is not None:  # null means "not given here" in a file and in the environment
-        assert read_flags(f"--{parameter.path}={default}", environment={variable: example_of(parameter)}) == load_config(
-            flags={parameter.path: parameter.field.default}, environment={}
-        )
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_parameter_is_a_flag_in_both_spellings_and_as_two_words_or_one(section: str) -> None:
+    texts = {parameter.path: example_of(parameter) for parameter in PARAMETERS if parameter.section == section}
+    expected = load_config(flags={path: parse_value(text) for path, text in texts.items()}, environment={})
+    for spelled in (texts, {path.replace("_", "-"): text for path, text in texts.items()}):
+        assert read_flags(*(word for path, text in spelled.items() for word in (f"--{path}", text))) == expected
+        assert read_flags(*(f"--{path}={text}" for path, text in spelled.items())) == expected
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_parameter_can_come_from_the_environment_and_a_flag_wins(section: str) -> None:
+    parameters = [parameter for parameter in PARAMETERS if parameter.section == section]
+    environment = {f"MOSAIC_{section.upper()}__{parameter.name.upper()}": example_of(parameter) for parameter in parameters}
+    expected = {parameter.path: parse_value(example_of(parameter)) for parameter in parameters}
+    assert read_flags(environment=environment) == load_config(flags=expected, environment={})
+    # null means "not given here" in a file and in the environment
+    defaults = {parameter.path: parameter.field.default for parameter in parameters if parameter.field.default is not None}
+    flags = (f"--{path}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}" for path, value in defaults.items())
+    assert read_flags(*flags, environment=environment) == load_config(flags={**expected, **defaults}, environment={})
 
 
 def test_help_names_every_parameter_with_its_description(capsys: pytest.CaptureFixture[str]) -> None:
