@@ -1,4 +1,4 @@
-"""`run --executor kubernetes` against the fake cluster, with pods that really do their tasks."""
+"""`run --executor kubernetes` against the fake cluster, with pods that really do their tasks, and what its Jobs are given."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from typing import Any
 
 import pytest
 from commands import CREATED, call_command, keeping_process_state, make_items, read_files
+from effort import exhaustive
 from kubernetes_fake import NAMESPACE, Cluster, Fails, PodRun, Works
 from kubernetes_server import Server, serve, write_kubeconfig
 
 from processor.cli import commands as cli
 from processor.cli import task
-from processor.config import load_config
+from processor.config import Config, load_config
 from processor.errors import ConfigError, InputError, MosaicError, TransientError
 from processor.execution.executors import plan_tasks
 from processor.execution.kubernetes import phase_jobs as jobs
 from processor.execution.kubernetes.coordinator import connect
+from processor.execution.phases import open_run
 from processor.execution.run import Outcome, Request, prepare
-from processor.process.progress import Silent
+from processor.process.progress import LogProgress, Silent, Tracker
 
+PHASES = ["measure", "solve", "render", "assemble"]
 CODES: tuple[tuple[type[MosaicError], int], ...] = ((ConfigError, 2), (TransientError, 1), (MosaicError, 13))
 
 
@@ -37,6 +40,14 @@ def do_task(run: PodRun) -> Works | Fails:
         code = next(code for kind, code in CODES if isinstance(error, kind))
         return Fails(code=code, log=json.dumps({"level": "error", "message": str(error)}) + "\n")
     return Works()
+
+
+def make_request(items: Path, folder: Path | str) -> Request:
+    return Request(inputs=(str(items),), destination=str(folder), item_id="summer", overwrite=False, created=CREATED)
+
+
+def load(flags: dict[str, Any]) -> Config:
+    return load_config(flags={"kubernetes.image": "mosaic:1", "kubernetes.cpu": 1, **flags}, environment={})
 
 
 @dataclass(kw_only=True)
@@ -53,20 +64,13 @@ class Place:
     def cluster(self) -> Cluster:
         return self.server.cluster
 
-    def run(self, **settings: Any) -> Outcome:
+    def run(self, tracker: Tracker | None = None) -> Outcome:
         """Be a coordinator."""
-        flags = {"kubernetes.image": "mosaic:1", **settings}
-        request = Request(
-            inputs=(str(self.items),),
-            destination=f"file://{self.folder / 'jobs'}",
-            item_id="summer",
-            overwrite=False,
-            created=CREATED,
-        )
-        prepared = prepare(request, load_config(flags=flags), Silent())
+        request = make_request(self.items, f"file://{self.folder / 'jobs'}")
+        prepared = prepare(request, load({}), Silent())
         api = connect(None, {"KUBECONFIG": str(self.kubeconfig)}, self.cluster.pace)
         try:
-            return jobs.execute_kubernetes(request, prepared, Silent(), api=api, environ={})
+            return jobs.execute_kubernetes(request, prepared, tracker or Silent(), api=api, environ={})
         finally:
             api.close()
 
@@ -105,10 +109,12 @@ def check_same(place: Place) -> None:
     assert differing <= {"summer.json"}, "the Item names its place; nothing else does"
 
 
-def test_pods_make_the_bytes_of_one_process(place: Place) -> None:
-    outcome = place.run()
+def test_pods_make_the_bytes_of_one_process(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = place.run(LogProgress())
     assert outcome.item["id"] == "summer"
-    assert place.phases() == ["measure", "solve", "render", "assemble"]
+    assert place.phases() == PHASES
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [event["stage"] for event in events if event["event"] == "pass-finished" and "shards" in event] == PHASES
     assert max(run.index for run in place.cluster.runs) > 0, "phases had several shards"
     check_same(place)
 
@@ -133,15 +139,16 @@ def test_a_run_that_is_done_makes_no_job(place: Place) -> None:
     assert len(place.cluster.created) == made
 
 
-def test_a_phase_that_failed_is_resumed_by_the_same_command(place: Place) -> None:
-    place.cluster.program = lambda run: Fails(code=1, log="no route\n") if run.phase == "render" else do_task(run)
-    with pytest.raises(TransientError, match=rf"(?s)render failed: Job {NAMESPACE}/mosaic-.*\| no route.*to resume: "):
+@pytest.mark.parametrize("phase", ["render", *exhaustive("measure", "solve", "assemble")])
+def test_a_phase_that_failed_is_resumed_by_the_same_command(phase: str, place: Place) -> None:
+    place.cluster.program = lambda run: Fails(code=1, log="no route\n") if run.phase == phase else do_task(run)
+    with pytest.raises(TransientError, match=rf"(?s){phase} failed: Job {NAMESPACE}/mosaic-.*\| no route.*to resume: "):
         place.run()
     first = [run.phase for run in place.cluster.runs]
     place.cluster.program = do_task
     place.run()
     later = [run.phase for run in place.cluster.runs[len(first) :]]
-    assert {"measure", "solve"} & set(later) == set(), "what is in the store is not done again"
+    assert list(dict.fromkeys(later)) == PHASES[PHASES.index(phase) :], "what is in the store is not done again"
     check_same(place)
 
 
@@ -161,3 +168,53 @@ def test_a_scene_that_a_pod_cannot_read_ends_the_run_and_is_named(place: Place) 
         place.run()
     assert place.phases() == ["measure"]
     assert not place.read()
+
+
+def test_a_folder_of_this_machine_is_refused_outside_of_a_cluster(
+    one_process: tuple[Path, dict[str, bytes]], tmp_path: Path
+) -> None:
+    request = make_request(one_process[0], tmp_path / "out")
+    with pytest.raises(ConfigError, match="name a bucket"):
+        jobs.execute_kubernetes(request, prepare(request, load({})), Silent(), environ={})
+    assert not (tmp_path / "out").exists()
+
+
+def test_jobs_are_sized_by_the_plan(one_process: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
+    request = make_request(one_process[0], tmp_path / "out")
+
+    def plan(**flags: Any) -> dict[str, Any]:
+        run = open_run(plan_tasks(request, prepare(request, load(flags)), chunks_per_task=1, tile_blocks=2), load(flags))
+        return {job.phase: job for job in jobs.plan_jobs(run)}
+
+    usual = plan()
+    assert list(usual) == ["measure", "solve", "render", "assemble"]
+    assert [job.tasks for job in usual.values()] == [4, 1, 4, 1]
+    assert [job.shards for job in usual.values()] == [1, 1, 1, 1]  # little work: one pod each
+    assert [job.shards for job in plan(**{"kubernetes.shards": 3}).values()] == [3, 1, 3, 1]
+    more = plan(**{"kubernetes.cpu": 8})
+    assert more["render"].memory_bytes > usual["render"].memory_bytes
+    assert all(job.memory_bytes < 2e9 and job.scratch_bytes < 2e9 for job in usual.values())
+    kept = plan(**{"output.artifacts": "full"})
+    assert kept["assemble"].scratch_bytes > usual["assemble"].scratch_bytes
+
+
+def test_pods_are_told_what_changes_no_byte_and_no_secret() -> None:
+    config = load(
+        {
+            "shared.cache": 0.5,
+            "shared.temp_dir": "/here",
+            "io.s3_endpoint": "http://127.0.0.1:8333",
+            "io.s3_access_key_id": "KEY",
+            "io.s3_secret_access_key": "SECRET",
+            "io.s3_path_style": True,
+            "local_block_adjustment.alpha": 0.5,
+        }
+    )
+    assert jobs.list_options(config) == (
+        "--io.s3_endpoint=http://127.0.0.1:8333",
+        "--io.s3_path_style=true",
+        "--shared.cache=0.5",
+        "--shared.tile_threads=1",
+    )
+    assert "--shared.tile_threads=3" in jobs.list_options(load({"kubernetes.cpu": 2.5}))
+    assert "--shared.tile_threads=7" in jobs.list_options(load({"shared.tile_threads": 7}))
