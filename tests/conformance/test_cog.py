@@ -11,6 +11,7 @@ import numpy as np
 import pyproj
 import pytest
 import rasterio
+from effort import crossed
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Compression, Resampling
@@ -82,9 +83,7 @@ def check(path: Path, spec: CogSpec, pixels: NDArray[Any]) -> None:
             np.testing.assert_array_equal(dataset.read(), halve(pixels, level.index, spec.nodata))
 
 
-@pytest.mark.parametrize("predictor", [True, False])
-@pytest.mark.parametrize("compression", ["deflate", "zstd", "lzw", "none"])
-@pytest.mark.parametrize("dtype", DTYPES)
+@crossed("dtype compression predictor", DTYPES, ["deflate", "zstd", "lzw", "none"], [True, False])
 def test_every_dtype_and_compression_is_read_back(tmp_path: Path, dtype: str, compression: Any, predictor: bool) -> None:
     profile = CogProfile(blocksize=64, compression=compression, predictor=predictor)
     spec = CogSpec(grid=make_grid(150, 97), bands=3, dtype=dtype, nodata=7, profile=profile)
@@ -97,12 +96,16 @@ def test_every_dtype_and_compression_is_read_back(tmp_path: Path, dtype: str, co
         assert dataset.tags(ns="IMAGE_STRUCTURE").get("PREDICTOR") == expected
 
 
-@pytest.mark.parametrize("bands", [1, 3, 4, 7])
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (63, 63), (64, 64), (65, 65), (190, 91), (3, 130)])
-@pytest.mark.parametrize(("dtype", "nodata"), [("uint8", None), ("int16", -1), ("float32", np.nan)])
+@crossed(
+    "size bands stored",
+    [(1, 1), (63, 63), (64, 64), (65, 65), (190, 91), (3, 130)],
+    [1, 3, 4, 7],
+    [("uint8", None), ("int16", -1), ("float32", np.nan)],
+)
 def test_every_size_and_number_of_bands_is_read_back(
-    tmp_path: Path, width: int, height: int, bands: int, dtype: str, nodata: float | None
+    tmp_path: Path, size: tuple[int, int], bands: int, stored: tuple[str, float | None]
 ) -> None:
+    (width, height), (dtype, nodata) = size, stored
     spec = CogSpec(grid=make_grid(width, height), bands=bands, dtype=dtype, nodata=nodata, profile=CogProfile(blocksize=64))
     pixels = make_pixels(dtype, (bands, height, width), nodata)
     write_cog_array(tmp_path / "a.tif", pixels, spec)

@@ -9,6 +9,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+from effort import crossed
 from kubernetes_fake import NEEDED_RIGHTS
 from manifests import K8S, OVERLAYS, PodTemplate, expand, find, iter_pods, read_env, render, render_text, render_with
 
@@ -218,12 +219,13 @@ def test_keys_come_from_a_secret_by_reference(overlay: str, tmp_path: Path) -> N
         assert found.container["envFrom"][-1] == {"secretRef": {"name": "mosaic-storage"}}
 
 
-@each_of_jobs
-@pytest.mark.parametrize(
-    ("component", "annotation"),
+@crossed(
+    "overlay identity",
+    JOBS,
     [("identity-eks", "eks.amazonaws.com/role-arn"), ("identity-gke", "iam.gke.io/gcp-service-account")],
 )
-def test_workload_identity_is_given_to_every_account(overlay: str, component: str, annotation: str, tmp_path: Path) -> None:
+def test_workload_identity_is_given_to_every_account(overlay: str, identity: tuple[str, str], tmp_path: Path) -> None:
+    component, annotation = identity
     manifests = render_with(tmp_path, overlay, component)
     accounts = find(manifests, "ServiceAccount")
     assert {pod.pod["serviceAccountName"] for pod in iter_pods(manifests)} <= {a["metadata"]["name"] for a in accounts}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -36,15 +37,14 @@ def random_block(dtype: str, shape: tuple[int, int, int], seed: int = 0) -> NDAr
     return block
 
 
-@pytest.mark.parametrize("predictor", [True, False])
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("bands", [1, 3, 4, 7])
-def test_a_block_comes_back(dtype: str, compression: Any, predictor: bool, bands: int) -> None:
-    profile = CogProfile(blocksize=32, compression=compression, predictor=predictor)
-    block = random_block(dtype, (32, 32, bands))
-    data = encode_block(block, profile)
-    np.testing.assert_array_equal(decode_block(data, profile, bands=bands, dtype=dtype), block)
+def test_a_block_comes_back(dtype: str, compression: Any) -> None:
+    for predictor, bands in itertools.product((True, False), (1, 3, 4, 7)):
+        profile = CogProfile(blocksize=32, compression=compression, predictor=predictor)
+        block = random_block(dtype, (32, 32, bands))
+        data = encode_block(block, profile)
+        np.testing.assert_array_equal(decode_block(data, profile, bands=bands, dtype=dtype), block)
 
 
 @examples(60)
