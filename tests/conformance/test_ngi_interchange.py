@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from small_runs import GLOBAL_ONLY, Made, make, make_plan
 
 from processor.publish.artifacts import make_data_products
+from processor.scenes.adjustments_file import parse_adjustments, render_adjustments
+from processor.stages.matching.global_regression import solve_adjustments
 
 NGI = Path(__file__).parents[2].parent / "shared" / "data" / "ngi"
 REFERENCE = NGI / "reference"
@@ -142,6 +144,30 @@ def list_keys(document: Any, place: str = "") -> list[str]:
     if not isinstance(document, dict):
         return [f"{place}: {type(document).__name__}"]
     return sorted(key for name, value in document.items() for key in list_keys(value, f"{place}/{name}"))
+
+
+def test_statistics_survive_the_file(published: dict[str, Any]) -> None:
+    text = (REFERENCE / "adjustments.json").read_text(encoding="utf-8")
+    known = parse_adjustments(text, source="theirs", bands=3)
+    solved = solve_adjustments(known.whole, known.overlaps)
+    written = render_adjustments(solved, known.whole, known.overlaps)
+    document = json.loads(written)
+    assert set(document) == set(published)
+    for scene, entry in published.items():
+        for part in ("whole_stats", "overlap_stats"):
+            _assert_alike(document[scene][part], entry[part])
+    again = parse_adjustments(written, source="again", bands=3)
+    for one, other in zip(solve_adjustments(again.whole, again.overlaps), solved, strict=True):
+        np.testing.assert_allclose(one.scale, other.scale, rtol=1e-13)
+
+
+def _assert_alike(found: Any, expected: Any) -> None:
+    if isinstance(expected, dict):
+        assert set(found) == set(expected)
+        for key, value in expected.items():
+            _assert_alike(found[key], value)
+    else:
+        assert found == pytest.approx(expected, rel=1e-12)
 
 
 def test_our_files_are_laid_out_as_theirs(exact: Made, published: dict[str, Any], tmp_path: Path) -> None:

@@ -630,12 +630,3 @@ def test_a_single_scene_comes_out_as_it_went_in(tmp_path: Path, paths: list[Path
     pixels, valid = read_scene(paths[0], None)
     np.testing.assert_array_equal(mosaic.valid, valid)
     np.testing.assert_allclose(mosaic.pixels[:, valid], pixels[:, valid], atol=1)
-
-
-def test_identical_scenes_come_out_as_they_went_in(tmp_path: Path, paths: list[Path]) -> None:
-    twin = tmp_path / "twin.tif"
-    twin.write_bytes(paths[0].read_bytes())
-    mosaic = render([paths[0], twin], tmp_path / "out")
-    pixels, valid = read_scene(paths[0], None)
-    np.testing.assert_array_equal(mosaic.valid, valid)
-    np.testing.assert_allclose(mosaic.pixels[:, valid], pixels[:, valid], atol=1)

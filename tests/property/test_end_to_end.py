@@ -346,23 +346,6 @@ def test_powers_that_leave_the_range_of_floats_are_cut_too(dtype: str, level: fl
     assert np.isfinite(made.mosaic).all()
 
 
-def test_bytes_saturate_and_never_wrap() -> None:
-    """A scene four times as bright as bytes hold is white, not dark."""
-    rng = np.random.default_rng(3)
-    scene = draw_scene(rng, draw_truth(rng, 40, 40, 2, 60, 255), "uint8", row=0, col=0, size=40, holes=False)
-    with tempfile.TemporaryDirectory() as folder:
-        path = write_map(Path(folder) / "reference.tif", np.full((2, 1, 1), 1000.0), (LEFT, TOP - 40, LEFT + 40, TOP))
-        flags = {
-            "local_block_adjustment.correction_method": "linear",
-            "local_block_adjustment.load_block_maps": [str(path), None],
-            "local_block_adjustment.number_of_blocks": [1, 1],
-        }
-        made = run({"a": scene}, flags)
-    factor = 1000 / scene.values.mean(axis=(1, 2))[:, None, None]
-    np.testing.assert_array_equal(made.mosaic, np.minimum(np.rint(scene.values * factor), 255))
-    assert (made.mosaic == 255).mean() > 0.5
-
-
 def test_what_is_not_finite_in_a_float_scene_is_no_pixel() -> None:
     """One band that is NaN makes a pixel invalid; infinity too."""
     rng = np.random.default_rng(4)

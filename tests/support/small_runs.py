@@ -28,7 +28,7 @@ from processor.mosaic.render import Renderer
 from processor.mosaic.solve import Solution, join_statistics
 from processor.process.progress import Silent
 from processor.scenes.adjustments_file import render_adjustments
-from processor.scenes.user_files import Given, read_given
+from processor.scenes.user_files import read_given
 from processor.storage.store import Store
 from processor.synthetic.scenes import SceneRecipe, make_scenes
 
@@ -106,11 +106,6 @@ def make_plan(paths: Sequence[Path], flags: Mapping[str, Any] | None = None, **m
     config = _load(json.dumps({**EXACT, **(flags or {}), **{key.replace("__", "."): value for key, value in more.items()}}))
     scenes = open_scenes(paths, nodata=config.shared.custom_nodata_value)
     return plan_run(scenes, config, read_given(scenes, config, Store()))
-
-
-def make_given(paths: Sequence[Path], flags: Mapping[str, Any]) -> Given:
-    """Read only what the flags name."""
-    return read_given(open_scenes(paths), _load(json.dumps(dict(flags))), Store())
 
 
 def make(paths: Sequence[Path], flags: Mapping[str, Any] | None = None) -> Made:
