@@ -1,6 +1,6 @@
 """Runs the built image as a cluster would, from and to a real S3 server; called by ``.ci/image``, not by pytest.
 
-python tests/check_image.py IMAGE [option of podman ...]
+python .ci/check_image.py IMAGE [option of podman ...]
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from servers import KEY, SECRET, ObjectServer, run_s3
 
 from processor.version import read_version
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 NGI = ROOT.parent / "shared" / "data" / "ngi"
 CREATED = "2026-01-31T12:00:00Z"
 MEMORY = "1g"
