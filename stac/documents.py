@@ -13,9 +13,11 @@ from processor.errors import InputError
 from processor.model import Finding
 
 __all__ = [
+    "ITEM_ID",
     "check_names",
     "clean_text",
     "find_page",
+    "is_item_id",
     "is_safe_name",
     "json_type",
     "list_words",
@@ -24,6 +26,9 @@ __all__ = [
     "process_options",
     "safe_name",
 ]
+
+ITEM_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"
+"""Pattern of the ids of Items and Collections that are published: they name files and folders."""
 
 _SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _RESERVED_NAMES: Final = frozenset({"reference"})  # the reference block map is stored beside the maps of the scenes
@@ -75,6 +80,11 @@ def find_page(document: object) -> Finding | None:
         f"The ItemCollection is one page with {count}{of} Items and a link to the next: search with all pages to use the rest."
     )
     return Finding(severity="warning", code="input-is-a-page", message=message)
+
+
+def is_item_id(text: str) -> bool:
+    """Whether a text can be the id of an Item or Collection that is published."""
+    return re.fullmatch(ITEM_ID, text) is not None
 
 
 def is_safe_name(name: str) -> bool:

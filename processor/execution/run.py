@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -41,7 +40,7 @@ from processor.storage.scratch import ending_passes, find_room, scratch_folder, 
 from processor.storage.store import Store, join_url
 from processor.version import read_version
 from stac.api.request import SearchRequest
-from stac.documents import parse_features, process_options
+from stac.documents import is_item_id, parse_features, process_options
 from stac.links import make_absolute
 from stac.read.payload import is_payload, update_payload
 from stac.write.geoparquet import render_geoparquet
@@ -50,7 +49,6 @@ from stac.write.item import create_item_collection
 __all__ = ["Outcome", "Prepared", "Request", "check_place", "conclude", "execute", "prepare", "run"]
 
 _LOGGER = logging.getLogger(__name__)
-_ITEM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +125,7 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         Naming what is wrong.
     """
     check_destination(request.destination)
-    if request.item_id is not None and not _ITEM_ID.fullmatch(request.item_id):
+    if request.item_id is not None and not is_item_id(request.item_id):
         msg = (
             f"item id {request.item_id!r} is not a safe file name: use letters, digits, '.', '_' and '-', beginning with a "
             "letter or a digit, at most 200"

@@ -29,6 +29,7 @@ from processor.storage.options import resolve_access
 from processor.storage.store import Store, join_url
 from processor.storage.url import redact_url
 from processor.version import read_version
+from stac.documents import ITEM_ID
 from stac.hrefs import publish_href
 from stac.read.sign import make_signer
 
@@ -84,7 +85,7 @@ class RunDocument(BaseModel):
     """Of the program; another one refuses it."""
     digest: _Digest
     """Of inputs, configuration and version."""
-    item_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
+    item_id: Annotated[str, Field(pattern=ITEM_ID)]
     created: Annotated[str, Field(max_length=100)]
     """RFC 3339 time that the Item says it was created at."""
     overwrite: bool

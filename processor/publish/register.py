@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import random
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from processor.storage.url import parse_writable_url, redact_url
 from stac.api.request import POST_TOKEN, TOKEN, SearchRequest
 from stac.api.session import ApiSession, Patience, is_same_api
 from stac.api.transactions import check_transactions, post_collection, post_item
+from stac.documents import is_item_id
 from stac.hrefs import publish_href
 from stac.links import absolute_href, list_links
 from stac.write.catalog import CATALOG, make_catalog
@@ -42,7 +42,6 @@ __all__ = ["Announcement", "announce", "check_belonging", "plan_announcement"]
 
 _LOGGER = logging.getLogger(__name__)
 _COLLECTION: Final = "collection.json"
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +134,7 @@ def plan_announcement(
 def _find_collection(destination: str, collection: str, store: Store) -> tuple[str, str, str | None]:
     """Find the place of the Collection, its id, and what it says is above it."""
     if not collection.lower().endswith(".json"):
-        if not _ID.fullmatch(collection):
+        if not is_item_id(collection):
             msg = (
                 f"--collection {collection!r} is neither the path or URL of a Collection (.json) nor an id: use letters, "
                 "digits, '.', '_' and '-', beginning with a letter or a digit, at most 200"

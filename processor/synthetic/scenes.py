@@ -1,7 +1,7 @@
-"""Sample scenes with a known truth: one landscape, cut into overlapping scenes that disagree with one another.
+"""Sample scenes with a known truth: overlapping windows of one synthetic landscape, each with radiometric differences.
 
-Each scene is ``gain * truth + offset`` per band, which the global adjustment can undo exactly, and where asked for a smooth
-haze and a vignette, which only a local adjustment can. The demo, the benchmark and the tests are made of these.
+Each scene is ``gain * truth + offset`` per band, which the global adjustment can undo exactly. Optional haze and vignetting are
+smooth fields, which only the local adjustment can undo. The demo, the benchmarks and the tests use these scenes.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ _EXTENSIONS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Coding:
-    """How reflectance r becomes the truth's values: ``low + span * r / 0.5``, or of its root for a picture's tone."""
+    """Values of the truth from reflectance r: ``low + span * r / 0.5``, or of its square root for the tone of a picture."""
 
     low: float
     span: float
-    """Source units; the truth lies between low and low + span, with room for gains, offsets and haze around it."""
+    """Source units. The truth lies between low and low + span, which leaves room for gains, offsets and haze."""
     least: float
     most: float
     """The extreme values of a valid pixel."""
@@ -69,41 +69,41 @@ _CODINGS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneRecipe:
-    """What sample scenes are made like."""
+    """Number, size and radiometry of sample scenes."""
 
     rows: int = 2
     cols: int = 3
-    """How many scenes down and across."""
+    """Number of scenes down and across."""
     height: int = 512
     width: int = 512
     """Pixels of a scene."""
     overlap: float = 0.25
-    """Share of a scene's height and width that it has in common with its neighbour, 0 to below 1."""
+    """Overlap of neighbours as a share of a scene's height and width, 0 to below 1."""
     bands: int = 4
     """1 to 6, named as ``BAND_NAMES``."""
     dtype: Literal["uint8", "uint16", "int16", "float32"] = "uint16"
-    """Of the pixels; uint8 lies within about 20 to 230, uint16 and int16 within 300 to 6000, float32 is reflectance."""
+    """Dtype of the pixels; uint8 lies within about 20 to 230, uint16 and int16 within 300 to 6000, float32 is reflectance."""
     seed: int = 1
-    """Everything random follows from it."""
+    """Seed of all random numbers."""
     gain_spread: float = 0.15
-    """Gains lie within about 1 ± this; their mean over the scenes is 1."""
+    """Gains lie within about 1 ± this, with mean 1 over the scenes."""
     offset_spread: float = 0.03
-    """Offsets lie within about ± this share of the truth's range; their mean over the scenes is 0."""
+    """Offsets lie within about ± this share of the truth's range, with mean 0 over the scenes."""
     haze: float = 0.0
-    """Amplitude of a smooth multiplicative field, different in every scene and strongest in blue; 0 for none."""
+    """Amplitude of a smooth multiplicative field of its own in each scene, strongest in blue; 0 for none."""
     vignette: float = 0.0
     """Darkening of a scene's corners, as a share; 0 for none."""
     noise: float = 0.0
     """Standard deviation of each scene's own noise, as a share of the truth's range."""
     rotation: float = 0.0
-    """Footprints are turned by up to this many degrees within their scene; what they miss is nodata."""
+    """Largest rotation of a footprint within its scene, degrees; pixels outside the footprint are nodata."""
     ragged: float = 0.0
     """Pixels by which a footprint's edge wanders inward."""
     pixel_size: float = 2.0
     left: float = 500_000.0
     top: float = 5_300_000.0
     crs: str = "EPSG:32633"
-    """Where the scenes lie, CRS units."""
+    """Pixel size, upper left corner (CRS units) and CRS of the scenes."""
     nodata: float | None = 0.0
     """Value of invalid pixels, or None for no such pixels (then neither rotation nor ragged)."""
     block_size: int = 512
@@ -113,7 +113,7 @@ class SceneRecipe:
     overviews: bool = False
     """Whether the files have overviews (by averaging, down to one block)."""
     keep_truth: bool = True
-    """Whether truth.tif stays beside the scenes."""
+    """Whether truth.tif stays."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be made."""
@@ -157,30 +157,30 @@ class SceneRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneTruth:
-    """How a scene departs from the truth: ``scene = gain * truth + offset``, before haze, vignette and noise."""
+    """Difference of a scene from the truth: ``scene = gain * truth + offset``, before haze, vignette and noise."""
 
     name: str
-    """Of the scene; its file is ``name.tif``."""
+    """Name of the scene; its file is ``name.tif``."""
     window: Window
-    """Its place on the truth's grid."""
+    """Pixels of the truth that it covers."""
     gain: tuple[float, ...]
     """One a band, dimensionless."""
     offset: tuple[float, ...]
     """One a band, source units."""
     turn: float
-    """Degrees by which its footprint is turned."""
+    """Rotation of its footprint, degrees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleSet:
-    """What :func:`make_scenes` wrote."""
+    """Files that :func:`make_scenes` wrote."""
 
     items: Path
     """The ItemCollection."""
     truth: Path
-    """truth.tif, which may not have been kept."""
+    """truth.tif; absent without ``keep_truth``."""
     scenes: tuple[SceneTruth, ...]
-    """Row by row, as truth.json has them."""
+    """Row by row, as in truth.json."""
 
 
 DEMO_RECIPE: Final = SceneRecipe(
@@ -197,7 +197,7 @@ DEMO_RECIPE: Final = SceneRecipe(
     ragged=14.0,
     noise=0.004,
 )
-"""Six scenes of 700 x 700 pixels, red, green and blue, whose seams are plain to see."""
+"""Six scenes of 700 x 700 pixels in red, green and blue, with clearly visible seams."""
 
 
 def make_demo_scenes(folder: Path) -> Path:
@@ -208,12 +208,13 @@ def make_demo_scenes(folder: Path) -> Path:
 def make_scenes(folder: Path, recipe: SceneRecipe) -> SampleSet:
     """Write scenes, their ItemCollection and the truth into ``folder``, which is made if need be.
 
-    Writes ``scene_ROW_COL.tif``, ``items.json``, ``truth.tif`` (the same dtype, on the union of the scenes) and
-    ``truth.json`` (gain and offset of each scene and band). The same recipe gives the same bytes.
+    Writes ``scene_ROW_COL.tif``, ``items.json``, ``truth/truth.tif`` (the same dtype, on the union of the scenes) and
+    ``truth/truth.json`` (gain and offset of each scene and band). The truth has a folder of its own, so that the scenes' folder
+    can be the input of a run. The same recipe gives the same bytes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    truth = folder / "truth" / "truth.tif"
+    truth.parent.mkdir(parents=True, exist_ok=True)
     scenes = _draw_scenes(recipe)
-    truth = folder / "truth.tif"
     with rasterio.Env(GDAL_CACHEMAX=_CACHE):
         _write_truth(truth, recipe)
         with rasterio.open(truth) as source:
@@ -225,7 +226,7 @@ def make_scenes(folder: Path, recipe: SceneRecipe) -> SampleSet:
     features = [_make_item(recipe, index, scene) for index, scene in enumerate(scenes)]
     _write_json(items, {"type": "FeatureCollection", "features": features})
     _write_json(
-        folder / "truth.json",
+        truth.with_suffix(".json"),
         {
             "bands": list(BAND_NAMES[: recipe.bands]),
             "dtype": recipe.dtype,
@@ -245,10 +246,10 @@ def make_scenes(folder: Path, recipe: SceneRecipe) -> SampleSet:
 
 
 def _draw_scenes(recipe: SceneRecipe) -> tuple[SceneTruth, ...]:
-    """Draw gains, offsets and turns; centred, so that the truth is what the scenes have in common."""
+    """Draw gains, offsets and rotations; centred, so that the truth is the mean of the scenes."""
     count, bands = len(recipe.windows), recipe.bands
     random = np.random.Generator(np.random.PCG64(recipe.seed))
-    # Exposure is mostly common to the bands, the rest is each band's own.
+    # Exposure changes all bands alike, the smaller part one band.
     drawn = 0.8 * random.uniform(-1, 1, (2, count, 1)) + 0.3 * random.uniform(-1, 1, (2, count, bands))
     drawn -= drawn.mean(axis=1, keepdims=True)
     gains = 1 + recipe.gain_spread * drawn[0]

@@ -1,7 +1,7 @@
-"""An invented landscape of any size, made window by window from a seed: what the sample scenes show.
+"""A synthetic landscape of any size, computed window by window from a seed; the sample scenes show it.
 
-Every value follows from the seed and the pixel's position alone, so windows agree wherever they meet and the bytes are the
-same on every machine. No transcendental function is used on pixels: the last bit of those differs between processors.
+A pixel depends on the seed and its position only, so windows agree where they meet. The bytes are the same on every machine: no
+transcendental function touches a pixel, because their last bit differs between processors.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ F32 = NDArray[np.float32]
 U32 = NDArray[np.uint32]
 
 BAND_NAMES: Final = ("red", "green", "blue", "nir", "rededge", "swir16")
-"""STAC common names of the bands, in the order in which they are made; a scene has the first 1 to 6 of them."""
+"""STAC common names of the bands; a scene has the first 1 to 6 of them."""
 
-# Reflectances of what covers the ground, in the order of BAND_NAMES; round figures in the range of published field spectra.
+# Reflectance of land cover, in the order of BAND_NAMES: rounded values within the range of published field spectra.
 _CROPS: Final = np.array(
     [
         [0.070, 0.110, 0.050, 0.420, 0.160, 0.170],  # young wheat
@@ -118,7 +118,7 @@ def _step(value: F32, start: float, end: float) -> F32:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Districts:
-    """Which district a pixel belongs to and how its fields lie; arrays (height, width)."""
+    """The district of each pixel and the direction of its fields; arrays (height, width)."""
 
     border: F32
     """Pixels to the district's edge, roughly."""
@@ -168,7 +168,7 @@ def _make_districts(seed: int, window: Window) -> _Districts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parcels:
-    """A brick pattern: which brick a pixel is in and where in it; arrays (height, width)."""
+    """A brick pattern: the brick of each pixel and the position in it; arrays (height, width)."""
 
     bits: U32
     """Random bits of the brick."""
@@ -193,14 +193,13 @@ def _make_parcels(seed: int, districts: _Districts, length: F32 | float, depth: 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landscape:
-    """An endless invented landscape of fields, woods, villages, roads and a river, about 2 m a pixel."""
+    """A landscape without end: fields, woods, villages, roads and a river, about 2 m a pixel."""
 
     bands: int
-    """How many of ``BAND_NAMES`` it has."""
+    """Number of bands, the first of ``BAND_NAMES``."""
     seed: int
-    """What it is invented from."""
     river_row: int
-    """The row about which the river winds."""
+    """Row around which the river winds."""
 
     def __post_init__(self) -> None:
         """Refuse a number of bands that has no names."""

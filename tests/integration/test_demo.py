@@ -43,7 +43,10 @@ def test_the_mosaic_is_nearer_to_the_truth_than_the_scenes_are_to_each_other(dem
     """One gain and one offset a band, for the whole mosaic, lead back to the truth: no scene stands out."""
     assert demo.code == 0
     folder = place / "demo-output"
-    with rasterio.open(folder / "mosaic" / "mosaic.tif") as mosaic, rasterio.open(folder / "scenes" / "truth.tif") as truth:
+    with (
+        rasterio.open(folder / "mosaic" / "mosaic.tif") as mosaic,
+        rasterio.open(folder / "scenes" / "truth" / "truth.tif") as truth,
+    ):
         assert (mosaic.shape, mosaic.transform) == (truth.shape, truth.transform)
         found, expected = mosaic.read().astype(np.float64), truth.read().astype(np.float64)
     valid = (found != 0).any(axis=0)

@@ -163,5 +163,5 @@ def test_haze_and_vignettes_are_lessened_by_the_local_adjustment(tmp_path: Path)
 
 def _read_truth(samples: SampleSet) -> tuple[F64, F64]:
     """Gains and offsets that made the scenes, (scenes, bands) in name order."""
-    scenes = sorted(json.loads((samples.items.parent / "truth.json").read_text())["scenes"].items())
+    scenes = sorted(json.loads((samples.truth.with_suffix(".json")).read_text())["scenes"].items())
     return np.array([scene["gain"] for _, scene in scenes]), np.array([scene["offset"] for _, scene in scenes])

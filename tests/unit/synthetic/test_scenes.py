@@ -28,7 +28,7 @@ def read(path: Path) -> NDArray[Any]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_window_of_the_landscape_equals_that_part_of_the_whole() -> None:
@@ -94,8 +94,9 @@ def test_gains_and_offsets_are_centred_on_the_truth(tmp_path: Path) -> None:
 
 def test_truth_json_tells_the_gain_and_offset_of_each_scene_and_band(tmp_path: Path) -> None:
     made = make_scenes(tmp_path, SMALL)
-    document = json.loads((tmp_path / "truth.json").read_text(encoding="utf-8"))
+    document = json.loads((tmp_path / "truth" / "truth.json").read_text(encoding="utf-8"))
     assert document["bands"] == ["red", "green"]
+    assert {path.stem for path in tmp_path.glob("*.tif")} == set(document["scenes"]), "the folder is the input of a run"
     for scene in made.scenes:
         told = document["scenes"][scene.name]
         assert (told["row"], told["col"]) == (scene.window.row, scene.window.col)
@@ -179,7 +180,7 @@ def test_the_file_is_laid_out_as_asked(tmp_path: Path) -> None:
         assert raster.overviews(1) == [2, 4]
         assert raster.nodata == 0
         assert raster.descriptions == ("red", "green")
-    assert not (tmp_path / "truth.tif").exists()
+    assert not (tmp_path / "truth" / "truth.tif").exists()
 
 
 def test_items_describe_the_files_they_name(tmp_path: Path) -> None:
