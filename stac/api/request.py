@@ -1,4 +1,4 @@
-"""What a STAC API is asked for; light, so that a command line can be checked without loading a client."""
+"""Search on a STAC API, as a record; the command line can make one without loading the client."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ POST_TOKEN: Final = "STAC_POST_TOKEN"  # noqa: S105 - ditto
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRequest:
-    """A search, checked by who made it."""
+    """Search on a STAC API; its maker has checked the values."""
 
     api: str
     """URL of the API's landing page, http or https."""
     collections: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
-    """Of which any may match; empty: no such condition."""
+    """Collections and ids of which any may match; empty: no condition."""
     bbox: tuple[float, ...] | None = None
     """(west, south, east, north) in degrees, or with heights after each pair; west > east crosses the antimeridian."""
     datetime: str | None = None
-    """As STAC has it, an instant or an interval; days, months and years count as a whole."""
+    """Instant or interval as in STAC; a day, month or year stands for all of it."""
     intersects: Mapping[str, Any] | None = None
-    """GeoJSON geometry, not together with bbox."""
+    """GeoJSON geometry; not together with ``bbox``."""
     filter: str | Mapping[str, Any] | None = None
-    """CQL2 as text, or as decoded JSON."""
+    """CQL2 text, or decoded CQL2 JSON."""
     sortby: tuple[str, ...] = ()
-    """Fields, each with "+" or "-" first or neither, which the API sorts by before ``max_items`` are taken."""
+    """Fields, with "-" before those in descending order; the API sorts before ``max_items`` are taken."""
     max_items: int | None = None
-    """How many are taken at most, or None."""
+    """Largest number of Items, or None."""

@@ -36,14 +36,14 @@ _PARSING: Final = (STACError, STACTypeError, ClientTypeError, APIError, KeyError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a search found."""
+    """Items found by a search."""
 
     document: dict[str, Any]
-    """An ItemCollection of the Items, each once, in order."""
+    """ItemCollection of the Items, each once, in order."""
     bases: tuple[str, ...]
-    """URL of each Item, which its relative hrefs start from."""
+    """URL of each Item; its relative hrefs are resolved against it."""
     findings: tuple[Finding, ...]
-    """What a user should know of the search."""
+    """Warning where the API has more Items than were taken."""
 
 
 def search_items(
@@ -53,31 +53,31 @@ def search_items(
     patience: Patience,
     allow_local_files: bool,
 ) -> Found:
-    """Search a STAC API for Items, to the last page.
+    """Search a STAC API for Items, through all pages.
 
-    The order is that of time (start, or datetime), then collection, then id, the earliest first, whatever order the API
-    answers in; with ``sortby`` it is that of these fields first. Later Items lie on top of earlier ones. The variable
-    ``STAC_API_TOKEN`` of the environment is sent as bearer token, but only to the API's own scheme, host and port.
+    Items are sorted by ``sortby`` if given, then by time (start, or datetime), collection and id, whatever order the API
+    answers in. Later Items lie on top of earlier ones. The environment variable ``STAC_API_TOKEN`` is sent as bearer token,
+    only to the API's own scheme, host and port.
 
     Parameters
     ----------
     request
-        What is searched for.
+        The search.
     max_scenes
-        How many Items are taken where the request says nothing.
+        Largest number of Items where the request has no ``max_items``.
     patience
-        How long requests are tried.
+        Timeout and repetitions of requests.
     allow_local_files
-        Whether an Item may say that it is a local file.
+        Whether the self link of an Item may be a file of this machine.
 
     Raises
     ------
     ConfigError
-        If the URL is none of an API.
+        If the URL is not that of an API.
     InputError
-        If the API cannot do what is asked, refuses it, or answers something else than Items.
+        If the API does not support the search, refuses it, or answers anything but Items.
     StorageError
-        If the API or the network failed for now.
+        If the API or the network failed at every attempt.
     """
     limit = request.max_items or max_scenes
     session = ApiSession(
@@ -110,7 +110,7 @@ def search_items(
 
 
 def _check_conformance(client: Client, request: SearchRequest, shown: str) -> None:
-    """Check that the API says it can do what is asked: one that cannot tends to ignore it, and to find too much."""
+    """Check that the API declares all that the search needs: an API without it tends to ignore it and find too much."""
     if not client.has_conforms_to():
         msg = f"{shown} is a static catalogue, not a STAC API (it has no conformsTo): give its URL as INPUT instead of --api"
         raise InputError(msg)
@@ -130,7 +130,7 @@ def _check_conformance(client: Client, request: SearchRequest, shown: str) -> No
 
 
 def _search_pages(client: Client, request: SearchRequest, limit: int) -> Iterator[Mapping[str, Any]]:
-    """Yield the pages of the answer; CQL2 goes as text by GET and as JSON by POST, as the extension wants it."""
+    """Pages of the answer; CQL2 text is sent by GET and CQL2 JSON by POST, as the extension requires."""
     methods = {str(link.extra_fields.get("method") or "GET") for link in client.links if link.rel == "search"}
     preferred = "GET" if isinstance(request.filter, str) else "POST"
     method = preferred if preferred in methods or not methods else min(methods)
@@ -152,7 +152,7 @@ def _search_pages(client: Client, request: SearchRequest, limit: int) -> Iterato
 
 
 def _read_pages(pages: Iterator[Mapping[str, Any]], limit: int) -> tuple[list[Mapping[str, Any]], int | None]:
-    """Read Items, each once, until there are enough or no more, and how many there are if the API says so."""
+    """Items of the pages, each once, up to the limit; and the number of all matches if the API says so."""
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     matched: int | None = None
     idle = 0
@@ -169,7 +169,7 @@ def _read_pages(pages: Iterator[Mapping[str, Any]], limit: int) -> tuple[list[Ma
             found.setdefault((str(feature.get("collection")), feature["id"]), feature)
         if len(found) >= limit:
             break
-        idle = 0 if len(found) > before else idle + 1  # a page may be empty, but an answer has to come to its end
+        idle = 0 if len(found) > before else idle + 1  # single pages may be empty, but the answer must end
         if idle > _IDLE_PAGES:
             msg = f"{idle} pages in a row, each with a link to a next one, bring nothing new"
             raise ValueError(msg)
@@ -186,18 +186,18 @@ def _report_rest(shown: str, limit: int, matched: int | None) -> Finding:
 
 
 def _order(feature: Mapping[str, Any]) -> tuple[datetime, str, str]:
-    """Sort by time, collection and id; Items without a time come first."""
+    """Sort key: time, collection, id; Items without a time come first."""
     properties = feature.get("properties")
     properties = properties if isinstance(properties, Mapping) else {}
     text = properties.get("start_datetime") or properties.get("datetime")
     moment = datetime.min.replace(tzinfo=UTC)
-    with suppress(ValueError, OverflowError):  # whoever parses the Item says what is wrong with it
+    with suppress(ValueError, OverflowError):  # parsing the Item reports it
         moment = str_to_datetime(text) if isinstance(text, str) else moment
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)), str(feature.get("collection")), str(feature["id"])
 
 
 def _order_by(field: str) -> Callable[[Mapping[str, Any]], tuple[int, float, str]]:
-    """Sort by a field of the Item or its properties: what has none, then numbers, then texts."""
+    """Sort key of a field of the Item or its properties: Items without it first, then numbers, then texts."""
     name = field.removeprefix("properties.")
 
     def order(feature: Mapping[str, Any]) -> tuple[int, float, str]:
@@ -212,7 +212,7 @@ def _order_by(field: str) -> Callable[[Mapping[str, Any]], tuple[int, float, str
 
 
 def _find_base(feature: Mapping[str, Any], api: str, *, allow_local_files: bool) -> str:
-    """Find the Item's own URL: its self link or, without one that can be followed, where an API has its Items."""
+    """URL of an Item: its self link, or without a usable one the URL that every API has for its Items."""
     root = api.partition("?")[0].rstrip("/")
     links = feature.get("links")
     for link in links if isinstance(links, list) else ():
@@ -226,14 +226,14 @@ def _find_base(feature: Mapping[str, Any], api: str, *, allow_local_files: bool)
 
 
 class _ApiIO(StacApiIO):
-    """The client's requests, made by this project's session: bounded, repeated, with this project's errors."""
+    """Sends pystac-client's requests through :class:`ApiSession`, with its limits, repetitions and errors."""
 
     def __init__(self, session: ApiSession) -> None:
         super().__init__()
         self._api = session
 
     def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
-        """Read what a link or a URL leads to; a path is no URL."""
+        """Read a link or a URL; a local path is refused."""
         if isinstance(source, str) and not source.lower().startswith(("http://", "https://")):
             msg = f"{show_href(source)} is no http or https URL"
             raise InputError(msg)
@@ -246,14 +246,14 @@ class _ApiIO(StacApiIO):
         headers: dict[str, str] | None = None,
         parameters: dict[str, Any] | None = None,
     ) -> str:
-        """Make a request, and give the text of the answer.
+        """Send a request; the text of the answer.
 
         Raises
         ------
         InputError
-            If the API refuses, or answers too much.
+            If the API refuses the request, or the answer is too large.
         StorageError
-            If it fails for now.
+            If the API or the network failed at every attempt.
         """
         method = (method or "GET").upper()
         if method not in _METHODS or not href.lower().startswith(("http://", "https://")):

@@ -1,4 +1,4 @@
-"""STAC out to an API: an Item created through the Transactions extension, or replaced."""
+"""Create or replace Items and Collections in a STAC API, through the Transactions extension."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _DIGEST: Final = "mosaic:digest"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posted:
-    """What came of posting."""
+    """Result of a post."""
 
     href: str
     """URL of the Item or Collection in the API."""
     outcome: Literal["created", "replaced", "unchanged"]
-    """"unchanged" where the API had it already."""
+    """"unchanged" if the API had it already."""
 
 
 def post_item(session: ApiSession, item: Mapping[str, Any], *, collection: str, overwrite: bool) -> Posted:
-    """Create an Item in a STAC API; doing it again changes nothing.
+    """Create an Item in a STAC API; posting it again changes nothing.
 
-    The Item gets absolute hrefs, the Collection's id, and a link ``canonical`` to where it was published; links that the API
+    The Item gets absolute hrefs, the id of the Collection, and a ``canonical`` link to the published Item. Links that the API
     makes itself are left out.
 
     Parameters
@@ -56,9 +56,9 @@ def post_item(session: ApiSession, item: Mapping[str, Any], *, collection: str, 
     Raises
     ------
     InputError
-        The API has no transactions or no such Collection, or refuses the Item or the token.
+        The API has no transactions or not this Collection, or it refuses the Item or the token.
     ExistsError
-        There is an Item with the same id and other content.
+        The API has an Item with the same id and other content.
     StorageError
         The API or the network failed at every attempt.
     ValueError
@@ -67,8 +67,8 @@ def post_item(session: ApiSession, item: Mapping[str, Any], *, collection: str, 
     body = {**_prepare(item), "collection": collection}
     check_transactions(session, "Items")
     folder = f"/collections/{quote(collection, safe='')}"
-    place = f"{folder}/items/{quote(str(item['id']), safe='')}"
-    href = f"{session.name}{place}"
+    path = f"{folder}/items/{quote(str(item['id']), safe='')}"
+    href = f"{session.name}{path}"
     answer = session.request("POST", f"{folder}/items", body)
     if answer.status in _DONE:
         return Posted(href=href, outcome="created")
@@ -78,19 +78,19 @@ def post_item(session: ApiSession, item: Mapping[str, Any], *, collection: str, 
     if answer.status != _CONFLICT:
         raise InputError(_describe_refusal(session, answer, "Item", item))
     if not overwrite:
-        present = session.request("GET", place)
+        present = session.request("GET", path)
         if present.status == _OK and _is_same(present.decode(), item):
             return Posted(href=href, outcome="unchanged")
         msg = f"{href} exists and has other content: replace it with --overwrite or choose another --item-id"
         raise ExistsError(msg)
-    answer = session.request("PUT", place, body)
+    answer = session.request("PUT", path, body)
     if answer.status not in _DONE:
         raise InputError(_describe_refusal(session, answer, "Item", item))
     return Posted(href=href, outcome="replaced")
 
 
 def post_collection(session: ApiSession, collection: Mapping[str, Any]) -> Posted:
-    """Create a Collection in a STAC API where it has none of this id; one that it has stays as it is.
+    """Create a Collection in a STAC API; an existing one with the same id stays as it is.
 
     Parameters
     ----------
@@ -104,14 +104,14 @@ def post_collection(session: ApiSession, collection: Mapping[str, Any]) -> Poste
     InputError, StorageError
         As :func:`post_item` does.
     """
-    kept = make_absolute(collection)
-    kept["links"] = [link for link in list_links(kept) if link.get("rel") not in _OWN_LINKS]
-    place = f"/collections/{quote(str(collection['id']), safe='')}"
-    href = f"{session.name}{place}"
-    if session.request("GET", place).status == _OK:
+    absolute = make_absolute(collection)
+    absolute["links"] = [link for link in list_links(absolute) if link.get("rel") not in _OWN_LINKS]
+    path = f"/collections/{quote(str(collection['id']), safe='')}"
+    href = f"{session.name}{path}"
+    if session.request("GET", path).status == _OK:
         return Posted(href=href, outcome="unchanged")
     check_transactions(session, "Collections")
-    answer = session.request("POST", "/collections", kept)
+    answer = session.request("POST", "/collections", absolute)
     if answer.status == _CONFLICT:  # another run was faster
         return Posted(href=href, outcome="unchanged")
     if answer.status not in _DONE:
@@ -120,7 +120,7 @@ def post_collection(session: ApiSession, collection: Mapping[str, Any]) -> Poste
 
 
 def _prepare(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the Item as it is sent."""
+    """The Item as it is sent."""
     origin = find_self(item)
     absolute = make_absolute(item)
     relative = [key for key, asset in absolute["assets"].items() if not is_absolute(str(asset.get("href")))]
@@ -132,7 +132,7 @@ def _prepare(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_transactions(session: ApiSession, what: Literal["Items", "Collections"]) -> None:
-    """Check that the landing page says that the API takes transactions.
+    """Check that the API declares transactions on its landing page.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def check_transactions(session: ApiSession, what: Literal["Items", "Collections"
 
 
 def _is_same(present: object, item: Mapping[str, Any]) -> bool:
-    """Tell whether an API has an Item of the same inputs and configuration, with the same files in the same places."""
+    """Whether the API's Item has the same inputs and configuration, and the same files at the same hrefs."""
     return isinstance(present, Mapping) and _identify(present) == _identify(make_absolute(item))
 
 

@@ -25,7 +25,7 @@ _NOT_NOW: Final = frozenset({408, 425, 429})
 
 
 def make_signer(kind: Literal["planetary-computer"] | None) -> Callable[[str], str]:
-    """Make the function that signs hrefs; without a kind it gives them as they are.
+    """Function that signs hrefs; without a kind it returns them unchanged.
 
     ``planetary-computer`` signs hrefs of Azure's blob storage by the package of that name, which asks for one token a
     container and keeps it until shortly before it ends (that of ``PC_SDK_SAS_URL``, with ``PC_SDK_SUBSCRIPTION_KEY`` if set).
@@ -77,7 +77,7 @@ def _sign(href: str, sas: ModuleType) -> str:
     place = f"{account}/{container}"
     if "?" not in href:
         try:
-            # asked for here, so that a service that is down is not asked ten times; the package keeps the token
+            # asked for here with few repetitions, the package itself makes ten; it caches the token
             sas.get_token(account, container, retry_total=_RETRIES, retry_backoff_factor=_BACKOFF)
         except requests.HTTPError as error:
             status = 0 if error.response is None else error.response.status_code
@@ -97,5 +97,5 @@ def _sign(href: str, sas: ModuleType) -> str:
 
 
 def _message(place: str, reason: str, advice: str) -> str:
-    """Say what failed without the answer, which may hold a token."""
+    """Error message without the answer, which may hold a token."""
     return f"no token for container {place} (inputs.sign planetary-computer, {reason}): {advice}"

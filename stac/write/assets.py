@@ -1,4 +1,4 @@
-"""The assets of an Item of a mosaic: files with their sizes and digests, rasters with their bands and pixels."""
+"""Assets of a mosaic's Item: size and checksum of files, bands and grid of rasters."""
 
 from __future__ import annotations
 
@@ -28,63 +28,63 @@ _STORES: Final[Mapping[str, str]] = {"s3": "Object in S3", "gs": "Object in Goog
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MosaicBand:
-    """What an Item says of a band of a published raster; statistics are of the valid pixels, None where unknown."""
+    """A band of a published raster; statistics are over its valid pixels, None where unknown."""
 
     name: str
-    """Unique within the raster."""
+    """Unique in the raster."""
     dtype: str
     """Numpy dtype name."""
     nodata: float | None = None
-    """Value of invalid pixels, maybe NaN; None where the raster has none."""
+    """Value of invalid pixels, may be NaN; None for a raster without nodata."""
     common_name: str | None = None
-    """STAC ``eo:common_name``; words that the extension does not know are left out."""
+    """STAC ``eo:common_name``; left out if the extension does not define it."""
     description: str | None = None
     scaling: Scaling | None = None
-    """What the inputs say that stored values mean; never the gain and offset of an adjustment."""
+    """Scale and offset of the inputs' values; never the gain and offset of an adjustment."""
     minimum: float | None = None
     maximum: float | None = None
     mean: float | None = None
     stddev: float | None = None
-    """Of the stored values."""
+    """Statistics of the stored values."""
     valid_percent: float | None = None
     """Share of valid pixels, 0 to 100."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RasterMetadata:
-    """What an Item says of an artifact that is a raster."""
+    """Bands and grid of an artifact that is a raster."""
 
     bands: tuple[MosaicBand, ...]
     """In file order."""
     grid: Grid | None = None
-    """Its pixels; None: those of the mosaic."""
+    """Grid of the raster; None: that of the mosaic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where the files of an Item can be read."""
+    """Base URLs of an Item's files."""
 
     base: str | None
-    """Published URL of the Item, None where it is unknown."""
+    """Published URL of the Item; None where unknown."""
     absolute: bool
     """Whether hrefs are absolute."""
     public_folder: str | None
-    """URL at which the Item's folder can be read over HTTP, or None."""
+    """HTTP URL of the Item's folder, or None."""
 
 
 def describe_asset(artifact: Artifact, raster: RasterMetadata | None, grid: Grid, places: Places) -> dict[str, Any]:
-    """Describe an artifact as an asset without its href, title, type and roles.
+    """Fields of an asset, except href, title, type and roles.
 
     Parameters
     ----------
     artifact
         The file.
     raster
-        What is in it, where it is a raster.
+        Bands and grid; None for other files.
     grid
-        Pixels of the mosaic, which the Item describes.
+        Grid of the mosaic; a raster on the same grid does not repeat it.
     places
-        Where else than at its href it can be read.
+        Base URLs of its alternate hrefs.
     """
     fields: dict[str, Any] = {"file:size": artifact.size, "file:checksum": f"{_SHA256_MULTIHASH}{artifact.sha256}"}
     alternates = _list_alternates(artifact, places)
@@ -99,7 +99,7 @@ def describe_asset(artifact: Artifact, raster: RasterMetadata | None, grid: Grid
 
 
 def make_href(artifact: Artifact, places: Places) -> str:
-    """Make the href of an artifact; that of one whose place the user named is absolute in any case."""
+    """Href of an artifact; always absolute where the user chose its path or URL."""
     if is_absolute(artifact.path):
         return publish_href(artifact.path)
     href = f"./{quote(artifact.path)}"
@@ -107,7 +107,7 @@ def make_href(artifact: Artifact, places: Places) -> str:
 
 
 def _list_alternates(artifact: Artifact, places: Places) -> dict[str, Any]:
-    """List other hrefs of an artifact by the protocol that reads them, except the href itself."""
+    """Alternate hrefs of an artifact by protocol, without the main href."""
     if is_absolute(artifact.path):
         return {}
     path = quote(artifact.path)
@@ -123,7 +123,7 @@ def _list_alternates(artifact: Artifact, places: Places) -> dict[str, Any]:
 
 
 def describe_grid(grid: Grid, *, with_crs: bool) -> dict[str, Any]:
-    """Describe pixels in the words of the projection extension."""
+    """Fields of the projection extension."""
     return {
         **(_describe_crs(grid.crs) if with_crs else {}),
         "proj:shape": list(grid.shape),
@@ -133,20 +133,20 @@ def describe_grid(grid: Grid, *, with_crs: bool) -> dict[str, Any]:
 
 
 def _describe_crs(wkt: str) -> dict[str, Any]:
-    """Give the authority's code if it stands for exactly this CRS, else null and the whole definition."""
+    """Authority code if it is exactly this CRS, else null with WKT2 and PROJJSON."""
     try:
         crs = CRS.from_wkt(wkt)
     except CRSError:
         return {"proj:code": None}
     authority = crs.to_authority()
-    # What PROJ finds similar may still differ, in its datum for example; the order of axes is fixed by proj:transform anyway.
+    # PROJ's candidate may still differ, for example in its datum. The axis order does not matter: proj:transform fixes it.
     if authority and CRS.from_authority(*authority).equals(crs, ignore_axis_order=True):
         return {"proj:code": ":".join(authority)}
     return {"proj:code": None, "proj:wkt2": crs.to_wkt("WKT2_2019"), "proj:projjson": crs.to_json_dict()}
 
 
 def compute_resolution(grid: Grid) -> float | None:
-    """Compute the mean edge of a pixel in metres: nominal where the CRS has a unit of length, else on the ground."""
+    """Mean edge of a pixel, metres: from the CRS where it has a linear unit, else measured on the ground."""
     try:
         axes = CRS.from_wkt(grid.crs).axis_info
     except CRSError:

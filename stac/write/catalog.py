@@ -1,4 +1,4 @@
-"""The catalog.json of a folder of mosaics, which an OGC Application Package hands on (OGC 20-089r1)."""
+"""catalog.json of a folder of mosaics, the output of an OGC Application Package (OGC 20-089r1)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stac.links import is_link_to, list_links, make_link, relative_href
 __all__ = ["CATALOG", "make_catalog"]
 
 CATALOG: Final = "catalog.json"
-"""Name of the file, which the convention prescribes."""
+"""File name that the convention prescribes."""
 
 _DESCRIPTION: Final = "Radiometrically matched, seamless mosaics made by mosaic-processor."
 
@@ -26,7 +26,7 @@ def make_catalog(
     item_title: str | None = None,
     collection_href: str | None = None,
 ) -> dict[str, Any]:
-    """Make a Catalog that links to an Item, or add the link to the one that there is; adding it again changes nothing.
+    """Make a Catalog that links to an Item, or add the link to an existing one; adding it again changes nothing.
 
     Links are relative, so that the folder can be moved.
 
@@ -37,16 +37,16 @@ def make_catalog(
     href
         Absolute path or URL of the Catalog.
     catalog
-        What is there, decoded; not changed. None: nothing.
+        The existing Catalog, decoded; not changed. None: there is none.
     item_title
-        For people.
+        Title of the link.
     collection_href
-        Absolute path or URL of the Collection that the Item belongs to: it becomes a child.
+        Absolute path or URL of the Collection that the Item belongs to; it becomes a child of the Catalog.
 
     Raises
     ------
     InputError
-        What is there is no Catalog.
+        The existing document is no Catalog.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""The Collection of mosaics: made for the first Item, extended for those that follow."""
+"""Collection of mosaics: made with the first Item, extended by every further one."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ def make_collection(
     href: str,
     root_href: str | None = None,
 ) -> dict[str, Any]:
-    """Make the Collection of a first Item.
+    """Make a Collection with its first Item.
 
     Parameters
     ----------
     item
-        As :func:`stac.write.item.create_item` gives it, with a self link.
+        From :func:`stac.write.item.create_item`, with a self link.
     collection_id
         Id of the Collection.
     href
-        Absolute path or URL that it will have.
+        Absolute path or URL of the Collection.
     root_href
-        Absolute path or URL of the Catalog above it; None: the Collection is the topmost document.
+        Absolute path or URL of the Catalog above it; None: the Collection is the root.
 
     Returns
     -------
@@ -95,9 +95,8 @@ def make_collection(
 def extend_collection(collection: Mapping[str, Any], item: Mapping[str, Any], *, href: str | None = None) -> dict[str, Any]:
     """Add an Item to a Collection; adding it again changes nothing.
 
-    Extents and summaries are widened, never narrowed: an Item that is replaced leaves what it said. A summary that the
-    Collection does not have is only added for its first Item, because nothing is known of the others. All else, and every link,
-    stays as it is.
+    Extents and summaries only grow: those of a replaced Item stay. A summary that the Collection lacks is added with its first
+    Item only, because the values of earlier Items are unknown. Everything else, links too, stays as it is.
 
     Two runs that extend one Collection must not overwrite each other: see :func:`stac.write.update.update_document`.
 
@@ -106,14 +105,14 @@ def extend_collection(collection: Mapping[str, Any], item: Mapping[str, Any], *,
     collection
         Decoded JSON of a STAC 1.0 or 1.1 Collection; not changed.
     item
-        As :func:`stac.write.item.create_item` gives it, with a self link.
+        From :func:`stac.write.item.create_item`, with a self link.
     href
         Absolute path or URL of the Collection; None: that of its self link, else the Item's link is absolute.
 
     Raises
     ------
     InputError
-        It is no Collection that can be extended.
+        The document is no Collection, or its extent cannot be widened.
     ValueError
         The Item has no self link.
     """
@@ -127,9 +126,9 @@ def extend_collection(collection: Mapping[str, Any], item: Mapping[str, Any], *,
     present = [is_link_to(link, "item", target, base=base) for link in links]
     alone = not any(link.get("rel") == "item" and not own for link, own in zip(links, present, strict=True))
     if not any(present):
-        place = relative_href(target, base=base) if base is not None else target
+        own = relative_href(target, base=base) if base is not None else target
         title = item["properties"].get("title")
-        links.append({**make_link("item", place), "title": f"{item['id']}: {title}" if title else item["id"]})
+        links.append({**make_link("item", own), "title": f"{item['id']}: {title}" if title else item["id"]})
     changed = {**collection, "extent": union_extent(collection["extent"], item), "links": links}
     modern = not str(collection.get("stac_version")).startswith("1.0")
     summaries = _extend_summaries(collection.get("summaries") or {}, item, complete=alone and modern)
@@ -144,12 +143,12 @@ def extend_collection(collection: Mapping[str, Any], item: Mapping[str, Any], *,
 
 
 def check_collection(collection: Mapping[str, Any]) -> None:
-    """Refuse what is no Collection, or one whose extent cannot be widened.
+    """Refuse a document that is no Collection, or whose extent cannot be widened.
 
     Raises
     ------
     InputError
-        Saying what is wrong.
+        Naming what is wrong.
     """
     extent = collection.get("extent")
     version = str(collection.get("stac_version", ""))
@@ -192,7 +191,7 @@ def _is_time(value: object) -> bool:
 
 
 def _extend_summaries(known: Mapping[str, Any], item: Mapping[str, Any], *, complete: bool) -> dict[str, Any]:
-    """Widen summaries; where ``complete``, the Item is the only one, and those that are missing are added."""
+    """Widen summaries; ``complete`` (this is the only Item) also adds missing ones."""
     properties, summaries = item["properties"], dict(known)
     for key in (*_SETS, *_RANGES):
         value = properties.get(key)
@@ -222,7 +221,7 @@ def _widen(known: Any, values: Sequence[Any], *, is_range: bool) -> Any:
 
 
 def _find_bands(item: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Find the bands that all data of an Item have; none where they differ."""
+    """Bands that all data assets of an Item share; empty where they differ."""
     data = [asset["bands"] for asset in item["assets"].values() if "data" in asset.get("roles", ()) and asset.get("bands")]
     merged = [_trim(band) for band in data[0]] if data else []
     for bands in data[1:]:
@@ -231,12 +230,12 @@ def _find_bands(item: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _trim(band: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is only true of one file."""
+    """A band without the fields that hold for one file only."""
     return {key: band[key] for key in _BAND_FIELDS if key in band}
 
 
 def _merge_bands(known: Any, bands: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Keep what bands of the same names agree on, and what only the known ones tell; none where the names differ."""
+    """Fields that bands of the same names agree on, and those of the known bands only; empty where names differ."""
     names = [band.get("name") for band in known if isinstance(band, Mapping)] if isinstance(known, list) else None
     if names != [band.get("name") for band in bands]:
         return []
@@ -247,7 +246,7 @@ def _merge_bands(known: Any, bands: Sequence[Mapping[str, Any]]) -> list[dict[st
 
 
 def _extend_assets(known: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the assets of an Item, except those of single scenes, and drop what known ones are said to be and are not."""
+    """Add the assets of an Item, except those of single scenes; fields that differ between Items are dropped."""
     merged = dict(known)
     for key, asset in _iter_assets(item):
         definition = {field: asset[field] for field in _ASSET_FIELDS if field in asset}
@@ -266,13 +265,13 @@ def _merge_definition(known: Mapping[str, Any], other: Mapping[str, Any]) -> dic
 
 
 def _iter_assets(item: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """Iterate over the assets that other Items have too: those whose keys name no scene."""
+    """Assets that every Item has: those whose keys name no scene."""
     scenes = {f"_{link.get('title')}" for link in list_links(item) if link.get("rel") in {"derived_from", "via"}}
     return [(key, asset) for key, asset in item["assets"].items() if not key.endswith(tuple(scenes))]
 
 
 def _extend_extensions(known: Sequence[str], collection: Mapping[str, Any]) -> list[str]:
-    """Add the extensions that are used; of those that are named already, whatever version stays."""
+    """Add the extensions that are used; an extension that is listed in another version stays."""
     names = {uri: name for name, uri in EXTENSIONS.items()}
     named = tuple(known)
     missing = [uri for uri in list_extensions(collection) if not any(f"/{names[uri]}/v" in other for other in named)]

@@ -1,4 +1,4 @@
-"""The extent of a Collection: what covers all of its Items in space and time."""
+"""Spatial and temporal extent of a Collection, which covers all of its Items."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pystac.utils import str_to_datetime
 __all__ = ["WORLD", "union_bbox", "union_extent", "union_interval"]
 
 WORLD: Final = [-180.0, -90.0, 180.0, 90.0]
-"""The bounding box of what is somewhere."""
+"""Bounding box of an Item without a known location."""
 
 _TOLERANCE: Final = 1e-9  # degrees, a tenth of a millimetre
 _LONGITUDES: Final = 360.0
 
 
 def union_extent(extent: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
-    """Widen an extent so that it covers an Item; only the first bbox and the first interval, which are of all Items together.
+    """Widen an extent to cover an Item: its first bbox and first interval, which cover all Items together.
 
     Parameters
     ----------
     extent
         Of a Collection: ``spatial.bbox`` and ``temporal.interval``, neither of them empty.
     item
-        With a bbox, or without one: then space stays as it is.
+        Without a bbox, the spatial extent stays.
     """
     spatial, temporal = extent["spatial"], extent["temporal"]
     boxes, intervals = spatial["bbox"], temporal["interval"]
@@ -39,10 +39,9 @@ def union_extent(extent: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str
 
 
 def union_bbox(one: Sequence[float], other: Sequence[float]) -> list[float]:
-    """Compute the bounding box of two, west, south, east, north; with heights where the first has them.
+    """Union of two bounding boxes (west, south, east, north); with heights if the first has them.
 
-    Where west is greater than east, a box crosses the antimeridian (RFC 7946, 5.2). Of the two ways around the world the
-    shorter one is taken.
+    A box with west > east crosses the antimeridian (RFC 7946, 5.2). Of the two ways around the Earth the shorter one is taken.
 
     Examples
     --------
@@ -56,7 +55,7 @@ def union_bbox(one: Sequence[float], other: Sequence[float]) -> list[float]:
 
 
 def union_interval(one: Sequence[str | None], other: Sequence[str | None]) -> list[str | None]:
-    """Compute the interval of two; None is open."""
+    """Union of two intervals; None is an open end."""
     return [_choose(one[0], other[0], earliest=True), _choose(one[1], other[1], earliest=False)]
 
 
@@ -67,7 +66,7 @@ def _choose(one: str | None, other: str | None, *, earliest: bool) -> str | None
 
 
 def _union_arc(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
-    """Compute the shortest arc of longitudes, from west to east, that covers two."""
+    """Shortest arc of longitudes, from west to east, that covers both arcs."""
     if _is_covered(other, one):
         return one
     if _is_covered(one, other):

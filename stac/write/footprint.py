@@ -1,4 +1,4 @@
-"""Footprints from the CRS of a mosaic to the longitudes and latitudes of a STAC Item (RFC 7946)."""
+"""Footprint of a mosaic in longitude and latitude, for a STAC Item (RFC 7946)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ToLonLat = Callable[[Coordinates], Coordinates]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LonLatFootprint:
-    """A footprint in WGS 84, ready for JSON."""
+    """Footprint in WGS 84, as JSON values."""
 
     geometry: dict[str, Any]
     """GeoJSON Polygon or MultiPolygon; degrees, 7 decimals; exteriors counter-clockwise; cut at the antimeridian."""
@@ -41,7 +41,7 @@ class LonLatFootprint:
 
 
 def compute_pixel_metres(grid: Grid) -> tuple[float, float] | None:
-    """Compute the size of the grid's central pixel on the ground.
+    """Size of the grid's central pixel on the ground.
 
     Returns
     -------
@@ -64,21 +64,21 @@ def compute_pixel_metres(grid: Grid) -> tuple[float, float] | None:
 def compute_footprint(footprint: Polygon | MultiPolygon, grid: Grid) -> LonLatFootprint | None:
     """Transform a footprint to WGS 84, simplified within half a pixel.
 
-    Straight edges stay where they are on the ground: they are divided until their chords in degrees follow them. Polygons
-    that cross the antimeridian or hold a pole are cut as RFC 7946 asks for (3.1.9). Beyond 10,000 vertices the footprint is
-    simplified further, because catalogs refuse Items of many megabytes.
+    Edges that are straight in the CRS are divided until the chords in degrees follow them. Polygons that cross the antimeridian
+    or contain a pole are cut (RFC 7946, 3.1.9). Beyond 10,000 vertices the footprint is simplified further, because catalogues
+    refuse Items of many megabytes.
 
     Parameters
     ----------
     footprint
         In the CRS of the grid, CRS units; may have holes and several parts.
     grid
-        Gives CRS and pixel size.
+        Its CRS and pixel size are used.
 
     Returns
     -------
-    None where the footprint has no place on the Earth's map: the CRS is local or of another body, or the footprint reaches
-    beyond what the projection covers.
+    None where the footprint cannot be projected: the CRS is local or of another body, or the footprint reaches outside the area
+    of the projection.
 
     Raises
     ------
@@ -110,11 +110,11 @@ def compute_footprint(footprint: Polygon | MultiPolygon, grid: Grid) -> LonLatFo
 
 
 class _OffTheMapError(ValueError):
-    """A footprint reaches beyond what its projection covers."""
+    """A footprint reaches outside the area of its projection."""
 
 
 def _make_transform(wkt: str) -> ToLonLat | None:
-    """Make the function from (n, 2) coordinates of a CRS to longitudes and latitudes, or None where there is none."""
+    """Function from (n, 2) coordinates of a CRS to longitude and latitude; None where there is none."""
     try:
         transformer = Transformer.from_crs(CRS.from_wkt(wkt), CRS.from_user_input("OGC:CRS84"), always_xy=True)
     except ProjError:
@@ -128,7 +128,7 @@ def _make_transform(wkt: str) -> ToLonLat | None:
 
 
 def _generalise(footprint: BaseGeometry, tolerance: float) -> list[Polygon]:
-    """Simplify within the tolerance, then beyond it as long as there are too many vertices; drop parts and holes too small."""
+    """Simplify within the tolerance, which doubles while there are too many vertices; small parts and holes are dropped."""
     parts: list[BaseGeometry] = shapely.get_parts(footprint).tolist()
     while True:
         if _count_vertices(parts) <= _MAX_SIMPLIFIED:
@@ -146,32 +146,32 @@ def _count_vertices(parts: Sequence[BaseGeometry]) -> int:
 
 
 def _simplify_rings(part: BaseGeometry, tolerance: float) -> Polygon:
-    """Simplify ring by ring, which is fast but may make them cross, and fill the holes smaller than the tolerance squared."""
+    """Simplify ring by ring, which is fast but may make rings cross; fill holes smaller than the tolerance squared."""
     exterior, *holes = shapely.simplify(shapely.get_rings(part), tolerance).tolist()
     areas = shapely.area(shapely.polygons(holes)) if holes else ()
     return Polygon(exterior, [hole for hole, area in zip(holes, areas, strict=True) if area >= tolerance**2])
 
 
 def _transform_polygon(polygon: Polygon, to_lonlat: ToLonLat, tolerance: float) -> BaseGeometry:
-    """Transform ring by ring, because a hole may hold a pole as well as the exterior does."""
+    """Transform ring by ring, because a hole may contain a pole just as the exterior may."""
     exterior, *holes = (_transform_ring(ring, to_lonlat, tolerance) for ring in (polygon.exterior, *polygon.interiors))
     return shapely.difference(exterior, shapely.union_all(holes)) if holes else exterior
 
 
 def _transform_ring(ring: LinearRing, to_lonlat: ToLonLat, tolerance: float) -> BaseGeometry:
-    """Give the area within a ring as polygons between the longitudes -180 and 180."""
+    """Area inside a ring, as polygons between the longitudes -180 and 180."""
     left, bottom, right, top = ring.bounds
     source = shapely.get_coordinates(shapely.segmentize(ring, max(right - left, top - bottom) / _FIRST_SPLITS))
     lonlat = _densify(source, to_lonlat, tolerance)
     lon, lat = np.unwrap(lonlat[:, 0], period=360.0), lonlat[:, 1]
-    if abs(lon[-1] - lon[0]) > 180:  # once around: the ring holds a pole
+    if abs(lon[-1] - lon[0]) > 180:  # once around the Earth: the ring contains a pole
         pole = float(np.copysign(90.0, lat.mean()))
         lon, lat = np.append(lon, [lon[-1], lon[0]]), np.append(lat, [pole, pole])
     return _cut(shapely.union_all(_polygons(Polygon(np.column_stack([lon, lat])))))
 
 
 def _densify(source: Coordinates, to_lonlat: ToLonLat, tolerance: float) -> Coordinates:
-    """Divide edges until each midpoint lies on its chord within the tolerance (degrees of latitude)."""
+    """Divide edges until each midpoint is within the tolerance of its chord (degrees of latitude)."""
     lonlat = to_lonlat(source)
     for _ in range(_MAX_SPLITS):
         middle = (source[:-1] + source[1:]) / 2
@@ -191,12 +191,12 @@ def _densify(source: Coordinates, to_lonlat: ToLonLat, tolerance: float) -> Coor
 
 
 def _wrap(degrees: Coordinates) -> Coordinates:
-    """Bring differences of longitude between -180 and 180."""
+    """Differences of longitude, between -180 and 180."""
     return (degrees + 180.0) % 360.0 - 180.0
 
 
 def _cut(area: BaseGeometry) -> BaseGeometry:
-    """Cut at the antimeridian, and bring every piece between -180 and 180."""
+    """Cut at the antimeridian, and shift every piece to between -180 and 180."""
     west, _, east, _ = area.bounds
     if west >= -180 and east <= 180:
         return area
@@ -206,7 +206,7 @@ def _cut(area: BaseGeometry) -> BaseGeometry:
 
 
 def _polygons(geometry: BaseGeometry) -> list[Polygon]:
-    """List the polygons of a geometry, made valid; lines and points are dropped."""
+    """Polygons of a geometry, made valid; lines and points are dropped."""
     valid = geometry if geometry.is_valid else shapely.make_valid(geometry, method="structure", keep_collapsed=False)
     parts = shapely.get_parts(shapely.get_parts(valid))  # twice: make_valid may put a MultiPolygon into a collection
     return [part for part in parts.tolist() if isinstance(part, Polygon) and not part.is_empty]
@@ -217,7 +217,7 @@ def _ring_coordinates(ring: LinearRing) -> list[list[float]]:
 
 
 def _compute_bbox(rings: list[list[list[list[float]]]], *, crosses: bool) -> tuple[float, float, float, float]:
-    """Compute the bounding box; across the antimeridian it starts after the widest gap between the parts (RFC 7946, 5.2)."""
+    """Bounding box; across the antimeridian it starts after the widest gap between the parts (RFC 7946, 5.2)."""
     exteriors = [np.array(polygon[0]) for polygon in rings]
     south, north = min(float(ring[:, 1].min()) for ring in exteriors), max(float(ring[:, 1].max()) for ring in exteriors)
     spans = sorted((float(ring[:, 0].min()), float(ring[:, 0].max())) for ring in exteriors)

@@ -1,4 +1,4 @@
-"""Items as stac-geoparquet: one table that query engines read, made by rustac (extra ``geoparquet``)."""
+"""Items as one stac-geoparquet table for query engines, written by rustac (extra ``geoparquet``)."""
 
 from __future__ import annotations
 
@@ -24,24 +24,22 @@ _INT64: Final = range(-(2**63), 2**63)
 def render_geoparquet(items: Sequence[Mapping[str, Any]], bases: Sequence[str]) -> bytes:
     """Render Items as a stac-geoparquet file; the same Items give the same bytes.
 
-    Hrefs become absolute and lose what may be a credential, numbers that JSON cannot hold become null, integers beyond 64 bits
-    floating-point numbers, empty objects (which
-    Parquet does not have) are left out, and keys are sorted, so that the order of columns does not depend on who wrote the
-    Items.
+    Hrefs become absolute and lose credentials. NaN and infinity become null, integers beyond 64 bits floating-point numbers.
+    Empty objects are left out, because Parquet has none. Keys are sorted, so that the order of columns is always the same.
 
     Parameters
     ----------
     items
         Decoded JSON of STAC Items; at least one. Their order is kept.
     bases
-        URL or absolute path of the document that each of them stands in.
+        URL or absolute path of each Item's document.
 
     Raises
     ------
     ConfigError
         The extra is not installed.
     InputError
-        The Items have no common table: a field that is a number in one and a text in another, for example.
+        The Items do not fit one table, for example where a field is a number in one Item and text in another.
     """
     try:
         rustac = importlib.import_module("rustac")
@@ -65,7 +63,7 @@ def render_geoparquet(items: Sequence[Mapping[str, Any]], bases: Sequence[str]) 
 
 
 def _publish(item: Mapping[str, Any], base: str) -> dict[str, Any]:
-    """Copy an Item whose hrefs, and those of its assets and their alternates, lead there from anywhere, without secrets."""
+    """Copy of an Item whose links, assets and alternates have absolute hrefs without credentials."""
     assets = item.get("assets")
     kept = assets.items() if isinstance(assets, Mapping) else ()
     return {

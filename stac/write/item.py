@@ -1,4 +1,4 @@
-"""STAC out: the Item that a mosaic is published as, STAC 1.1.0."""
+"""STAC 1.1.0 Item of a mosaic."""
 
 from __future__ import annotations
 
@@ -40,23 +40,22 @@ class Parent:
     href: str
     """Absolute path or URL of its document."""
     collection: str | None = None
-    """Id where it is a Collection, None where it is a Catalog."""
+    """Id of the Collection; None for a Catalog."""
     root_href: str | None = None
-    """Absolute path or URL of the topmost document; None: the parent itself."""
+    """Absolute path or URL of the root; None: the parent is the root."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemPlaces:
-    """Where an Item is, what it belongs to, and how it names the files beside it."""
+    """Where an Item is published, what it belongs to, and the form of its hrefs."""
 
     self_href: str | None = None
-    """Absolute path or URL; no self link where it is None or relative."""
+    """Absolute path or URL of the Item; None or a relative one: no self link."""
     hrefs: Literal["relative", "absolute"] = "relative"
-    """Whether those of the files beside the Item are relative to it; absolute ones need ``self_href``."""
+    """Form of the hrefs of files beside the Item; absolute ones need ``self_href``."""
     public_folder: str | None = None
-    """URL at which the Item's folder can be read over HTTP, so that every file has an alternate href there."""
+    """HTTP URL of the Item's folder; every file gets an alternate href there."""
     parent: Parent | None = None
-    """What the Item belongs to."""
 
 
 def create_item(
@@ -77,39 +76,38 @@ def create_item(
 ) -> dict[str, Any]:
     """Describe a mosaic as a STAC Item.
 
-    Where the scenes' times are unknown, ``datetime`` is the time of processing, because STAC requires one, and the lineage
-    says so. The gains and offsets of the adjustment are not published as ``raster:scale`` and ``raster:offset``: they are in
-    the pixels already.
+    If no scene has an acquisition time, ``datetime`` is the time of processing, because STAC requires one; the lineage says so.
+    The gains and offsets of the adjustment are applied to the pixels already, so they are no ``raster:scale`` and
+    ``raster:offset``.
 
     Parameters
     ----------
     item_id
         Id of the Item.
     scenes
-        All inputs; each becomes a link ``derived_from`` (an Item) or ``via`` (a plain raster).
+        All inputs; each becomes a ``derived_from`` link (an Item) or a ``via`` link (a plain raster).
     grid
         Pixels of the mosaic.
     footprint
-        Where the mosaic has valid pixels, CRS units.
+        Valid pixels of the mosaic, CRS units.
     artifacts
-        Everything published; each becomes an asset.
+        All published files; each becomes an asset.
     rasters
         Bands and grids of those artifacts that are rasters, by key.
     created
         RFC 3339 time of processing, UTC.
     digest
-        Of inputs and configuration; becomes ``mosaic:digest``.
+        Digest of inputs and configuration; becomes ``mosaic:digest``.
     version
-        Of this program.
+        Version of this program.
     stages
         Names of the stages that ran, in order.
     properties
-        More of what is known of the mosaic, by name without the prefix ``mosaic:``. Numbers that JSON cannot hold become null.
+        Further properties by name without the prefix ``mosaic:``. NaN and infinity become null.
     owned
-        Pixels of the mosaic by the name of the scene that they came from, which cloud cover and angles are weighted by; None
-        where that is unknown.
+        Number of mosaic pixels from each scene, by scene name: the weights of cloud cover and angles. None where unknown.
     places
-        Where the Item is, and what it belongs to.
+        Where the Item is published, and what it belongs to.
 
     Returns
     -------
@@ -163,12 +161,12 @@ def create_item(
 
 
 def create_item_collection(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Wrap an Item for standard output, where relative hrefs lead nowhere: they become absolute if the Item has a self link.
+    """ItemCollection of one Item for standard output; hrefs become absolute if the Item has a self link.
 
     Parameters
     ----------
     item
-        As :func:`create_item` gives it; not changed.
+        From :func:`create_item`; not changed.
     """
     return {"type": "FeatureCollection", "features": [make_absolute(item)]}
 
@@ -196,14 +194,14 @@ def _add_links(item: pystac.Item, scenes: Iterable[Scene], base: str | None, par
 
 
 def _list_parents(parent: Parent, base: str | None, *, relative: bool) -> list[pystac.Link]:
-    """List the links root, parent and, to a Collection, collection."""
+    """The links ``root`` and ``parent``, and ``collection`` if the parent is one."""
 
-    def place(href: str) -> str:
+    def link_href(href: str) -> str:
         url = publish_href(href)
         return relative_href(url, base=base) if relative and base is not None else url
 
-    own = place(parent.href)
-    hrefs = {"root": own if parent.root_href is None else place(parent.root_href), "parent": own}
+    own = link_href(parent.href)
+    hrefs = {"root": own if parent.root_href is None else link_href(parent.root_href), "parent": own}
     hrefs |= {"collection": own} if parent.collection is not None else {}
     return [pystac.Link(rel, href, media_type=pystac.MediaType.JSON) for rel, href in hrefs.items()]
 
@@ -226,7 +224,7 @@ def _add_assets(
 
 
 def _describe_time(scenes: Sequence[Scene], created: str) -> dict[str, str | None]:
-    """Describe the time from the first scene's start to the last one's end; of those that are known."""
+    """Time range of the scenes with known times; the time of processing where none is known."""
     known = [
         (scene.provenance.start or scene.provenance.end, scene.provenance.end or scene.provenance.start) for scene in scenes
     ]
@@ -241,7 +239,7 @@ def _describe_time(scenes: Sequence[Scene], created: str) -> dict[str, str | Non
 
 
 def _describe_mosaic(scenes: Sequence[Scene], grid: Grid, time: Mapping[str, str | None]) -> str:
-    """Describe in a sentence what the mosaic shows, as far as that is known."""
+    """One sentence for people: scenes, platforms, dates and pixel size, as far as known."""
     platforms = sorted({str(scene.provenance.properties["platform"]) for scene in scenes if _has_platform(scene)})
     of = f" of {', '.join(platforms)}" if 0 < len(platforms) <= _NAMED else ""
     first, last = (str(time.get(key) or time["datetime"])[:10] for key in ("start_datetime", "end_datetime"))
@@ -259,7 +257,7 @@ def _has_platform(scene: Scene) -> bool:
 
 
 def _describe_processing(scenes: Sequence[Scene], stages: Sequence[str], version: str) -> dict[str, Any]:
-    """Describe how the mosaic was made; what the stages were told is in the configuration, which is an asset."""
+    """Fields of the processing extension; the parameters of the stages are in the configuration, an asset."""
     fields: dict[str, Any] = {
         "processing:version": version,
         "processing:software": {_SOFTWARE: version},
@@ -288,14 +286,14 @@ def _count(number: int, noun: str) -> str:
 
 
 def _describe_sensors(scenes: Sequence[Scene], grid: Grid, owned: Mapping[str, int] | None) -> dict[str, Any]:
-    """Describe sensors, sun and clouds as the scenes agree on them; the gsd is else the pixel size."""
+    """Sensor, sun and cloud fields that the scenes agree on; gsd falls back to the pixel size."""
     fields = merge_properties(scenes, owned)
     resolution = compute_resolution(grid)
     return fields if "gsd" in fields or resolution is None else {**fields, "gsd": resolution}
 
 
 def _to_json(value: Any) -> Any:
-    """Turn records and numpy values into what JSON can hold; NaN and infinity become null."""
+    """A value as JSON: numpy values become Python's, NaN and infinity null."""
     if isinstance(value, Mapping):
         return {str(key): _to_json(member) for key, member in value.items()}
     if isinstance(value, np.ndarray | np.generic):

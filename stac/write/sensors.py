@@ -1,4 +1,4 @@
-"""What an Item of a mosaic says of sensors, sun and clouds: merged from the Items of its scenes."""
+"""Sensor, sun and cloud properties of a mosaic, merged from the Items of its scenes."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "view:sun_elevation": (-90, 90),
 }
 _CIRCULAR: Final = frozenset({"view:sun_azimuth"})
-_DECIMALS: Final = 6  # fewer than those in which sines of two machines differ
-_UNDIRECTED: Final = 1e-6  # length of a mean of unit vectors that points nowhere
+_DECIMALS: Final = 6  # fewer than those in which sine and cosine differ between machines
+_UNDIRECTED: Final = 1e-6  # length below which a mean of unit vectors has no direction
 
 
 def merge_properties(scenes: Sequence[Scene], owned: Mapping[str, int] | None) -> dict[str, Any]:
-    """Merge what the scenes' Items say.
+    """Merge properties of the scenes' Items.
 
-    Platform, instruments, constellation, gsd, grid code and processing level are told where all scenes agree. Cloud cover and
-    angles are means weighted by what each scene contributes, where all that contribute have a valid value; the azimuth of the
-    sun is a circular mean (Mardia & Jupp, Directional Statistics, 2000, 2.2.1), left out where directions cancel out.
+    Platform, instruments, constellation, gsd, grid code and processing level are kept where all scenes agree. Cloud cover and
+    angles are means weighted by the number of mosaic pixels of each scene, if all contributing scenes have a valid value. The
+    sun azimuth is a circular mean (Mardia & Jupp, Directional Statistics, 2000, 2.2.1), left out where directions cancel out.
 
     Parameters
     ----------
     scenes
         All inputs; at least one.
     owned
-        Pixels of the mosaic by the name of the scene that they came from; None where that is unknown: then a mean is only
-        given where all scenes have the same value.
+        Number of mosaic pixels from each scene, by scene name. None where unknown: then a mean is given only if all scenes have
+        the same value.
     """
     properties = [_spell_out(scene.provenance.properties) for scene in scenes]
     fields: dict[str, Any] = {}
@@ -57,7 +57,7 @@ def merge_properties(scenes: Sequence[Scene], owned: Mapping[str, int] | None) -
 
 
 def merge_bands(scenes: Sequence[Scene]) -> tuple[Band, ...]:
-    """Merge what the scenes say of their bands, by position.
+    """Merge the bands of all scenes, by position.
 
     Parameters
     ----------
@@ -66,8 +66,7 @@ def merge_bands(scenes: Sequence[Scene]) -> tuple[Band, ...]:
 
     Returns
     -------
-    The first scene's names; a common name where no two scenes tell different ones; a description and the meaning of the values
-    where all scenes agree.
+    Names of the first scene; a common name where no two scenes differ; description and scaling where all scenes agree.
     """
     return tuple(_merge_band(bands) for bands in zip(*(scene.bands for scene in scenes), strict=True))
 
@@ -84,7 +83,7 @@ def _merge_band(bands: Sequence[Band]) -> Band:
 
 
 def _spell_out(properties: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Add what the Sentinel-2 Items of some catalogues say in words of their own."""
+    """Properties with sun angles and grid code added from the ``s2:`` fields of Sentinel-2 Items."""
     spelled = dict(properties)
     zenith, tile = properties.get("s2:mean_solar_zenith"), properties.get("s2:mgrs_tile")
     elevation = 90 - zenith if is_number(zenith) else None
