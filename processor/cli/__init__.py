@@ -1,4 +1,4 @@
-"""The command line: commands and their exit codes, flags, the flags of a search, and the commands of tasks."""
+"""Command line: the program, and one module for each command and each kind of option."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code (:func:`processor.cli.commands.main`)."""
-    from processor.cli.commands import main as run  # noqa: PLC0415 - who only imports the package needs none of it
+    """Run a command and return its exit code (:func:`processor.cli.commands.main`)."""
+    from processor.cli.commands import main as run  # noqa: PLC0415 - importing the package costs nothing
 
     return run(arguments)

@@ -1,10 +1,10 @@
-"""The program `mosaic-processor`: its commands, signals, and the only place that turns errors into exit codes.
+"""The program `mosaic-processor`: its commands, its signals, and its exit codes, which no other module knows.
 
-0 done, or already done. 1 transient: storage or the network failed, try again. 2 usage or configuration. 13 permanent: bad
-input, trying again is useless. 129, 130 and 143 interrupted (hang-up, Ctrl-C, SIGTERM); a rerun does the work again.
+0: done, or done already. 1: storage or the network failed, another attempt may help. 2: usage or configuration. 13: bad input,
+another attempt is useless. 129, 130, 143: interrupted (hang-up, Ctrl-C, SIGTERM); the same command does the work again.
 
-Each command is a module of this package, which is loaded when the command is called. Loading it brings what its options need;
-the engine is loaded when the options have been checked.
+Each command is a module of this package, loaded when the command is called. It imports what its options need. Numpy, GDAL and
+the other libraries of a run are imported after the options have been checked.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ _PATIENCE: Final = 5.0  # seconds
 
 
 class _Command(Protocol):
-    """What the module of a command offers."""
+    """Interface of a command's module."""
 
     def add_options(self, parser: OptionParser) -> None:
         """Add the command's options to its parser."""
         ...
 
     def execute(self, options: argparse.Namespace) -> str:
-        """Run the command; the text for standard output."""
+        """Run the command and return the text for standard output."""
         ...
 
 
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> OptionParser:
-    """Make the parser of the whole command line; ``command`` of its result is the command's name."""
+    """Parser of the whole command line; ``command`` in its result is the name of the command."""
     parser = OptionParser(prog=_NAME, description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"{_NAME} {read_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
@@ -118,9 +118,9 @@ def _load(name: str) -> _Command:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Turn a signal into an exception; those that follow within seconds are ignored, while the run cleans up.
+    """Turn a signal into an exception. Further signals within seconds are ignored, while the run cleans up.
 
-    A signal that is ignored already stays ignored, as nohup wants it.
+    A signal that was ignored before stays ignored, as nohup needs it.
     """
     came: list[float] = []
 

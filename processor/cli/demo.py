@@ -1,4 +1,4 @@
-"""The command `demo`: sample scenes, and a mosaic of them."""
+"""The command `demo`: make sample scenes and a mosaic of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_options(parser: OptionParser) -> None:
 
 
 def execute(options: argparse.Namespace) -> str:
-    """Make the scenes and the mosaic; where its main files are.
+    """Make the scenes and the mosaic; returns the paths of its main files.
 
     Raises
     ------

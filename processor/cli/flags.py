@@ -1,4 +1,4 @@
-"""The command line's options: every parameter of the configuration is a flag, made from the model."""
+"""Flags of the configuration: every parameter is one, made from the model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from processor.errors import ConfigError, InputError
 __all__ = ["add_parameters", "list_flags_given", "read_config", "spell_out"]
 
 _PREFIX: Final = "parameter:"
-_SHORT: Final = {"shared.memory": ("--memory",)}  # what people type by hand
+_SHORT: Final = {"shared.memory": ("--memory",)}  # often typed by hand
 _MAX_CONFIG_BYTES: Final = 2**20
 _BOOLEANS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null"})
 _KINDS: Final[Mapping[object, str]] = {bool: "BOOL", int: "INT", float: "NUMBER", str: "TEXT", type(None): "null"}
@@ -44,12 +44,12 @@ def add_parameters(parser: argparse.ArgumentParser) -> None:
 
 
 def _list_flags(parameter: Parameter) -> tuple[str, ...]:
-    """How a parameter may be named on the command line."""
+    """Names of a parameter on the command line."""
     return (f"--{parameter.path}", *_SHORT.get(parameter.path, ()))
 
 
 def _describe_kind(annotation: object) -> str:
-    """What may be given, in a word: INT, NUMBER, TEXT, BOOL, LIST, the words themselves, or several of them."""
+    """Kind of value for the help: INT, NUMBER, TEXT, BOOL, LIST, the allowed words, or several of these."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return "|".join(json.dumps(word) if isinstance(word, bool) else str(word) for word in parts)
@@ -65,10 +65,10 @@ def _describe_kind(annotation: object) -> str:
 
 
 def spell_out(arguments: Sequence[str]) -> list[str]:
-    """Write every parameter's flag in the one way that the parser knows, ``--section.name=value``.
+    """Rewrite the flags of parameters to the one form that the parser knows, ``--section.name=value``.
 
-    Hyphens may stand for underscores, a boolean without a value means true whatever comes next, and a value may begin with a
-    minus sign, those of a search too.
+    Hyphens may stand for underscores. A boolean flag without a value means true, whatever follows it. Values may begin with a
+    minus sign, also those of a search.
 
     Examples
     --------
@@ -103,12 +103,12 @@ def spell_out(arguments: Sequence[str]) -> list[str]:
 
 
 def read_config(options: argparse.Namespace, environment: Mapping[str, str] | None = None) -> Config:
-    """Merge the flags, the environment and the file that ``--config`` names.
+    """Merge flags, environment and the file of ``--config``.
 
     Raises
     ------
     ConfigError
-        Naming the parameter, the value and what is allowed; or the file that cannot be read.
+        Naming the parameter, its value and what is allowed; or the file that cannot be read.
     StorageError
         Storage or the network failed.
     """
@@ -126,14 +126,14 @@ def list_flags_given(options: argparse.Namespace) -> list[Parameter]:
 
 
 def _parse(parameter: Parameter, text: str) -> Any:
-    """A value as typed; where text is meant, "02" is a text too."""
+    """A value parsed as YAML; a parameter that takes text gets "02" as text."""
     value = parse_value(text)
     takes_text = "TEXT" in _describe_kind(parameter.field.annotation).split("|")
     return text if takes_text and isinstance(value, bool | int | float | date) else value
 
 
 def _read_document(url: str, flags: Mapping[str, Any], environment: Mapping[str, str] | None) -> dict[str, Any]:
-    """The file that ``--config`` names; an object in storage is reached as flags and environment say."""
+    """Read the file of ``--config``; one in storage is read with the storage options of flags and environment."""
     from processor.storage.options import Access, resolve_access  # noqa: PLC0415 - loads fsspec, which only a file needs
     from processor.storage.store import Store  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""A parser of options whose complaints are errors of this project, and which costs nothing until its command is called."""
+"""Option parser that raises this project's errors, and adds a command's options only when the command is called."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class OptionParser(argparse.ArgumentParser):
     Parameters
     ----------
     add_options
-        Adds the options of a command. It is called once, when the command is parsed: the parsers of all other commands stay
-        empty, and the libraries behind their options are not loaded.
+        Adds the options of a command. Called once, when the command is parsed: the other commands' parsers stay empty, and what
+        their options need is not imported.
     settings
         Those of :class:`argparse.ArgumentParser`.
     """
@@ -28,15 +28,15 @@ class OptionParser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **settings)
         self._add_options = add_options
         self.spell: Callable[[Sequence[str]], list[str]] = list
-        """Rewrites the arguments before they are parsed, where a command allows more than one spelling."""
+        """Rewrites the arguments before they are parsed, for commands that allow several spellings."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse; nothing stays unknown.
+        """Parse the arguments; unknown ones are an error.
 
         Raises
         ------
         ConfigError
-            If the arguments make no sense; an unknown option comes with the nearest known one.
+            If the arguments cannot be used; for an unknown option the message suggests the nearest one.
         """
         if self._add_options is not None:
             add_options, self._add_options = self._add_options, None
@@ -62,5 +62,5 @@ class OptionParser(argparse.ArgumentParser):
 
 
 def format_raw(prog: str) -> argparse.HelpFormatter:
-    """Formatter of a help page whose texts are laid out by hand."""
+    """Help formatter that keeps the line breaks of descriptions."""
     return argparse.RawDescriptionHelpFormatter(prog, max_help_position=30)

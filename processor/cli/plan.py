@@ -1,4 +1,4 @@
-"""The command `plan`: a run that is to be done by tasks."""
+"""The command `plan`: write the manifest of a run by tasks."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ With --shards N, N processes share the tasks of a phase, each with its --index."
 
 
 def add_options(parser: OptionParser) -> None:
-    """Add the options: those of `run`, except who does the work."""
+    """Add the options of `run`, without ``--executor``."""
     parser.description = _DESCRIPTION
     add_run_options(parser)
 
 
 def execute(options: argparse.Namespace) -> str:
-    """Write the document of the run; its URL, or with ``--dry-run`` what the run will cost.
+    """Write the document of the run; returns its URL, or with ``--dry-run`` the estimates of time and memory.
 
     Raises
     ------
     ConfigError
         If the Item is to be posted.
     MosaicError
-        As planning.
+        An option, the configuration or the input cannot be used, or storage failed.
     """
     from processor.execution.executors import plan_tasks  # noqa: PLC0415 - the engine takes seconds to load
 

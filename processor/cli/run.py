@@ -1,4 +1,4 @@
-"""The command `run`: one mosaic from overlapping scenes; and what `plan` shares with it."""
+"""The command `run`, and the functions that `plan` shares with it."""
 
 from __future__ import annotations
 
@@ -111,12 +111,12 @@ def add_run_options(parser: OptionParser) -> None:
 
 
 def find_created(text: str | None) -> str:
-    """The time of creation, RFC 3339 in UTC: that of ``--created``, else of SOURCE_DATE_EPOCH, else now.
+    """Creation time, RFC 3339 in UTC: from ``--created``, else SOURCE_DATE_EPOCH, else now.
 
     Raises
     ------
     ConfigError
-        If that is no time.
+        If the text is no time.
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     try:
@@ -136,7 +136,7 @@ def find_created(text: str | None) -> str:
 
 
 def _find_inputs(options: argparse.Namespace) -> tuple[str, ...] | SearchRequest:
-    """What to read: the arguments, or a search."""
+    """Inputs of the run: the arguments, or a search."""
     search = read_search(options)
     if (search is None) == (not options.input):
         found = "both are given" if options.input else "the following arguments are required: INPUT"
@@ -179,7 +179,7 @@ def prepare_run(options: argparse.Namespace) -> tuple[Request, Prepared, Tracker
 
 
 def describe_plan(request: Request, prepared: Prepared) -> str:
-    """The plan and what it will cost, for ``--dry-run``."""
+    """The plan with estimates of time and memory, for ``--dry-run``."""
     from processor.mosaic.estimate import render_plan  # noqa: PLC0415 - as above
 
     item = request.place(prepared.item_id, prepared.access).absolute_item_url
@@ -187,12 +187,12 @@ def describe_plan(request: Request, prepared: Prepared) -> str:
 
 
 def execute(options: argparse.Namespace) -> str:
-    """Make the mosaic; the ItemCollection of the result, or on a terminal where its main files are.
+    """Make the mosaic; returns its ItemCollection, or on a terminal the paths of its main files.
 
     Raises
     ------
     MosaicError
-        As preparing and running.
+        An option, the configuration or the input cannot be used, or storage failed.
     """
     request, prepared, tracker = prepare_run(options)
     if options.dry_run:
@@ -204,12 +204,12 @@ def execute(options: argparse.Namespace) -> str:
 
 
 def _choose_executor(options: argparse.Namespace) -> Callable[[Request, Prepared, Tracker], Outcome]:
-    """What does the work.
+    """Function that executes a prepared run.
 
     Raises
     ------
     ConfigError
-        Where pods would lack a secret.
+        If pods would lack a secret that was set by a flag.
     """
     if options.executor == "tasks":
         from processor.execution.executors import execute_tasks  # noqa: PLC0415 - as above
@@ -229,7 +229,7 @@ def _choose_executor(options: argparse.Namespace) -> Callable[[Request, Prepared
 
 
 def list_files(outcome: Outcome) -> str:
-    """Where the main files of a mosaic are, one line each."""
+    """Paths or URLs of a mosaic's main files, one a line."""
     base = outcome.folder if "://" in outcome.folder else str(Path(outcome.folder).absolute())
     wanted = {"mosaic": "mosaic", "preview": "overview", "report": "report_page"}
     assets = outcome.item["assets"]

@@ -1,4 +1,4 @@
-"""The command line's options of a search on a STAC API, made into a value."""
+"""Flags of a search on a STAC API, parsed into a :class:`SearchRequest`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "--max-items": ("N", "how many Items are taken (default: all, up to --inputs.max_scenes)"),
 }
 SEARCH_FLAGS: Final = ("--api", *_OPTIONS)
-"""The flags, all of which take a value."""
+"""All flags of a search; each takes a value."""
 
 _GEOMETRIES: Final = frozenset(
     {"Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon", "GeometryCollection"}
@@ -41,7 +41,7 @@ _MONTH: Final = re.compile(r"\d{4}(-\d{2})?")
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a search, as a group."""
+    """Add the flags of a search, as a group."""
     group = parser.add_argument_group("search", "Instead of INPUT: what a STAC API finds. A token is in STAC_API_TOKEN.")
     group.add_argument("--api", metavar="URL", help="landing page of the API")
     for flag, (metavar, text) in _OPTIONS.items():
@@ -49,35 +49,35 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_search(options: argparse.Namespace) -> SearchRequest | None:
-    """Make the search that is asked for; None where there is no ``--api``.
+    """The search that the flags ask for; None without ``--api``.
 
     Raises
     ------
     ConfigError
-        Naming the option, the value and what is allowed.
+        Naming the flag, its value and what is allowed.
     StorageError
-        A file of ``--intersects`` could not be read for now.
+        Storage failed while the file of ``--intersects`` was read.
     """
-    given = {flag: getattr(options, flag[2:].replace("-", "_")) for flag in _OPTIONS}
+    texts = {flag: getattr(options, flag[2:].replace("-", "_")) for flag in _OPTIONS}
     if options.api is None:
-        unused = [flag for flag, value in given.items() if value is not None]
+        unused = [flag for flag, value in texts.items() if value is not None]
         if unused:
             msg = f"{unused[0]} is of a search: name the STAC API with --api URL"
             raise ConfigError(msg)
         return None
-    if given["--bbox"] is not None and given["--intersects"] is not None:
+    if texts["--bbox"] is not None and texts["--intersects"] is not None:
         msg = "--bbox and --intersects exclude each other: give one of them"
         raise ConfigError(msg)
     return SearchRequest(
         api=options.api,
-        collections=_split("collections", given["--collections"]),
-        ids=_split("ids", given["--ids"]),
-        bbox=None if given["--bbox"] is None else _parse_bbox(given["--bbox"]),
-        datetime=None if given["--datetime"] is None else _check_datetime(given["--datetime"]),
-        intersects=None if given["--intersects"] is None else _read_geometry(given["--intersects"]),
-        filter=None if given["--filter"] is None else _parse_filter(given["--filter"]),
-        sortby=_parse_fields(given["--sortby"]),
-        max_items=None if given["--max-items"] is None else _parse_count(given["--max-items"]),
+        collections=_split("collections", texts["--collections"]),
+        ids=_split("ids", texts["--ids"]),
+        bbox=None if texts["--bbox"] is None else _parse_bbox(texts["--bbox"]),
+        datetime=None if texts["--datetime"] is None else _check_datetime(texts["--datetime"]),
+        intersects=None if texts["--intersects"] is None else _read_geometry(texts["--intersects"]),
+        filter=None if texts["--filter"] is None else _parse_filter(texts["--filter"]),
+        sortby=_parse_fields(texts["--sortby"]),
+        max_items=None if texts["--max-items"] is None else _parse_count(texts["--max-items"]),
     )
 
 
@@ -112,7 +112,7 @@ def _parse_bbox(text: str) -> tuple[float, ...]:
 
 
 def _check_datetime(text: str) -> str:
-    """Check an instant, a day, month or year, or an interval of two of them of which one may be open."""
+    """Check an instant, a day, month or year, or an interval of two of these, of which one end may be open."""
     ends = text.split("/")
     known = [end for end in ends if end not in {"", ".."}]
     if len(ends) > 2 or not known or not all(map(_is_datetime, known)):
@@ -132,7 +132,7 @@ def _is_datetime(text: str) -> bool:
 
 
 def _read_geometry(text: str) -> Mapping[str, Any]:
-    """Read a GeoJSON geometry, that of a Feature, or that of the only Feature of a collection, from text or a file."""
+    """A GeoJSON geometry, Feature, or FeatureCollection of one Feature, from text or a file; its geometry."""
     data: str | bytes = text
     if not text.lstrip().startswith("{"):
         from processor.storage.store import Store  # noqa: PLC0415 - loads fsspec, which only a file needs

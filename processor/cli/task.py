@@ -1,4 +1,4 @@
-"""The command `task`: a shard of one phase of a planned run."""
+"""The command `task`: one shard of a phase of a planned run."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def add_options(parser: OptionParser) -> None:
 
 
 def execute(options: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> str:
-    """Do a shard of a phase; nothing goes to standard output.
+    """Execute one shard of a phase; nothing goes to standard output.
 
     Raises
     ------
     ConfigError
-        The options make no sense.
+        The options cannot be used.
     MosaicError
         As the phase.
     """
@@ -63,7 +63,7 @@ def execute(options: argparse.Namespace, environ: Mapping[str, str] = os.environ
 
 
 def _find_index(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Which shard this is."""
+    """Index of this shard."""
     text, source = (options.index, "--index") if options.index is not None else (environ.get(_INDEX) or "0", _INDEX)
     try:
         index = int(text)

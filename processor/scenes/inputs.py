@@ -1,4 +1,4 @@
-"""INPUT as users give it: an ItemCollection, a catalogue, a folder, a pattern, GeoTIFFs, or a search on a STAC API."""
+"""Read INPUT: an ItemCollection, a catalogue, a folder, a pattern, GeoTIFFs, or a search on a STAC API."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ _HELP: Final = "give an ItemCollection or a catalogue (.json), a folder, a quote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedInputs:
-    """What INPUT turned out to be."""
+    """Scenes of INPUT, and the document that they are from."""
 
     refs: tuple[SceneRef, ...]
     """The scenes, in order of priority."""
     document: object | None
-    """The decoded ItemCollection, of Items brought together from a catalogue or a search too; None where rasters were given."""
+    """The decoded ItemCollection, also of a catalogue or a search; None for plain rasters."""
     description: str
-    """For people and logs; holds no credentials."""
+    """For people and logs; without credentials."""
     findings: tuple[Finding, ...] = ()
-    """What a user should know of the input."""
+    """Warnings about the input, such as a page that is not the last."""
     is_remote: bool = False
     """Whether the document was read from a URL."""
     bases: tuple[str, ...] = ()
-    """URL or absolute path of the document that each Item stands in; empty where rasters were given."""
+    """URL or absolute path of each Item's document; empty for plain rasters."""
 
 
 def read_inputs(
@@ -66,24 +66,28 @@ def read_inputs(
     store: Store | None = None,
     refine: Refine | None = None,
 ) -> ResolvedInputs:
-    """Find out what INPUT is, and read it.
+    """Recognise what INPUT is, and read it.
 
     Parameters
     ----------
     arguments
-        One of: the path or URL of an ItemCollection, or of a Catalog or Collection whose links are followed to its Items;
-        ``-`` for one of these on standard input; a folder, of which the ``catalog.json`` is taken or, where it has none, all
-        ``.tif`` and ``.tiff`` files by name (not those of folders in it); a pattern, whose matches are taken by name; one or
-        several paths or URLs of rasters, taken as given; several local folders with a ``catalog.json`` each; a search on a
-        STAC API. Their order is the scenes' priority.
+        One of these; the order of the scenes is their priority.
+
+        - Path or URL of an ItemCollection, or of a Catalog or Collection, whose links are followed to its Items; ``-`` for
+          standard input.
+        - A folder: its ``catalog.json``, or without one its ``.tif`` and ``.tiff`` files in name order, without subfolders.
+        - A pattern: the GeoTIFFs that match, in name order.
+        - One or several paths or URLs of rasters, in this order.
+        - Several local folders with a ``catalog.json`` each.
+        - A search on a STAC API.
     stdin
         Binary standard input; relative hrefs of what it holds start from the working folder.
     inputs
-        Which asset is read and how many scenes are allowed.
+        Which assets are read and how many scenes are allowed.
     refine
-        Gives these settings anew for a document with options of its own; called with it and whether it was read from a URL.
+        Returns these settings again for a document with options of its own; called with it and whether it is from a URL.
     store
-        Where credentials and endpoints are; default: those of the environment.
+        Storage with its credentials and endpoints; default: those of the environment.
 
     Raises
     ------
@@ -118,24 +122,24 @@ def _holds_catalog(argument: str) -> bool:
 
 
 def _join_catalogs(folders: Sequence[str], inputs: Inputs, store: Store) -> ResolvedInputs:
-    """Take the catalogues of several folders for the children of one: a platform may stage every scene in its own."""
+    """Read the catalogues of several folders as the children of one: a platform may stage each scene in a folder of its own."""
     links = [{"rel": "child", "href": join_url(_locate(folder), CATALOG)} for folder in folders]
     above = {"type": "Catalog", "id": "inputs", "links": links}
     return _walk(above, f"Catalogs of {len(folders)} folders", inputs, store, base=f"{Path.cwd()}/")
 
 
 def _locate(argument: str) -> str:
-    """Make an absolute local path, or a URL that may be shown and published."""
+    """An absolute local path, or a URL without credentials."""
     if not argument or not argument.isprintable():
         msg = f"the input {show_href(argument)!r} is empty or holds control characters: {_HELP}"
         raise InputError(msg)
-    place = parse_url(argument)
-    if place.protocol != "file":
+    url = parse_url(argument)
+    if url.protocol != "file":
         if "@" in argument.partition("://")[2].partition("/")[0]:
             msg = f"the URL {redact_url(argument)} holds a user name or a password: give credentials as storage options instead"
             raise InputError(msg)
         return argument
-    path = unquote(place.path.removeprefix("localhost")) if "://" in argument else argument
+    path = unquote(url.path.removeprefix("localhost")) if "://" in argument else argument
     absolute = "/" + os.path.normpath(Path.cwd() / path).lstrip("/")
     if absolute.lower().startswith("/vsi"):
         msg = f"{path} is a virtual file system of GDAL: write the plain path or a URL, such as s3://bucket/scene.tif"
@@ -144,7 +148,7 @@ def _locate(argument: str) -> str:
 
 
 def _check_raster(argument: str, href: str) -> str:
-    """Check one of several arguments, which all have to be rasters."""
+    """Check one of several arguments, which must all be rasters."""
     if argument == "-" or href_suffix(href) in _DOCUMENT:
         msg = f"{redact_url(argument)} is one of several inputs: give one ItemCollection alone, or only rasters"
         raise InputError(msg)
@@ -201,7 +205,7 @@ def _read_document(href: str, inputs: Inputs, store: Store, refine: Refine | Non
 
 
 def _search(request: SearchRequest, inputs: Inputs, store: Store) -> ResolvedInputs:
-    from stac.api.search import search_items  # noqa: PLC0415 - the client takes a second to load: only for who searches
+    from stac.api.search import search_items  # noqa: PLC0415 - the client takes a second to load
 
     access = store.access
     found = search_items(
@@ -229,14 +233,14 @@ def _read_stdin(stdin: IO[bytes] | None, inputs: Inputs, store: Store, refine: R
 def _read_folder(
     folder: str, files: list[str], inputs: Inputs, store: Store, refine: Refine | None, *, has_folders: bool
 ) -> ResolvedInputs:
-    """Take what a folder's catalogue leads to, as an OGC Application Package hands scenes on, else its GeoTIFFs."""
+    """Read a folder's catalogue, as an OGC Application Package stages scenes; without one, its GeoTIFFs."""
     if any(href_name(file) == CATALOG for file in files):
         return _read_document(join_url(folder, CATALOG), inputs, store, refine)
     return _choose_folder(folder, files, inputs, has_folders=has_folders)
 
 
 def _choose_folder(folder: str, files: list[str], inputs: Inputs, *, has_folders: bool) -> ResolvedInputs:
-    """Take the GeoTIFFs of a folder by name, without hidden files."""
+    """The GeoTIFFs of a folder in name order, without hidden files."""
     rasters = [file for file in files if _is_geotiff(file)]
     shown = redact_url(folder).rstrip("/")
     if not rasters:
@@ -249,7 +253,7 @@ def _choose_folder(folder: str, files: list[str], inputs: Inputs, *, has_folders
 
 
 def _choose_matches(pattern: str, matches: list[str], inputs: Inputs) -> ResolvedInputs:
-    """Take the GeoTIFFs that a pattern matches, by name."""
+    """The GeoTIFFs that a pattern matches, in name order."""
     rasters = [match for match in matches if _is_geotiff(match)]
     if not rasters:
         found = f"matches {len(matches)} files, none of them a .tif or .tiff" if matches else "matches no file"
@@ -263,7 +267,7 @@ def _is_geotiff(href: str) -> bool:
 
 
 def _describe_rasters(hrefs: Sequence[str], inputs: Inputs, description: str) -> ResolvedInputs:
-    """Describe scenes that are named after their files."""
+    """Scenes named after their files."""
     if len(hrefs) > inputs.max_scenes:
         msg = f"{description} has {len(hrefs)} scenes, more than --inputs.max_scenes {inputs.max_scenes}: raise the limit"
         raise InputError(msg)
@@ -279,7 +283,7 @@ def _describe_rasters(hrefs: Sequence[str], inputs: Inputs, description: str) ->
 def _parse_document(
     data: bytes, shown: str, inputs: Inputs, store: Store, refine: Refine | None, *, base: str
 ) -> ResolvedInputs:
-    """Parse an ItemCollection, or follow a catalogue to its Items; errors say where it was."""
+    """Parse an ItemCollection, or follow a catalogue to its Items; errors name the document."""
     if data.startswith(_TIFF_MAGIC):
         msg = f"{shown} is a TIFF: give it a name that ends in .tif"
         raise InputError(msg)
@@ -313,7 +317,7 @@ def _walk(document: Mapping[str, Any], shown: str, inputs: Inputs, store: Store,
 def _describe_items(
     document: object, shown: str, inputs: Inputs, *, base: str, bases: tuple[str, ...] | None = None
 ) -> ResolvedInputs:
-    """Describe the scenes of Items; ``bases`` where they come from several documents."""
+    """Scenes of Items; ``bases`` where these are from several documents."""
     is_remote = not base.startswith("/")
     try:
         refs = parse_item_collection(document, base=base, is_remote=is_remote, selection=select_assets(inputs), bases=bases)
@@ -332,7 +336,7 @@ def _describe_items(
 
 
 def select_assets(inputs: Inputs) -> Selection:
-    """What is read of each Item, as the configuration has it.
+    """Selection of assets and bands, from the configuration.
 
     Raises
     ------

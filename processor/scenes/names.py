@@ -1,8 +1,8 @@
-"""Scenes' names within other names: of map files, of features.
+"""Find scene names in other names, such as those of map files and vector features.
 
-A name counts as contained where it stands between characters that are neither letters nor digits: ``ngi_1`` is in
-``block_map_local_ngi_1_Global`` and not in ``local_ngi_10``. Where one scene's name is part of another's, the longer one is
-meant: ``ngi_1_b`` does not name ``ngi_1`` where both are scenes.
+A text names a scene if the name stands between characters that are neither letters nor digits: ``block_map_local_ngi_1_Global``
+names ``ngi_1``, ``local_ngi_10`` does not. If one scene's name is part of another's, the longer one counts: ``ngi_1_b`` does
+not name ``ngi_1`` if both are scenes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["SceneNames", "choose_scenes", "is_named", "match_scenes"]
 
 
 class SceneNames:
-    """The names of the scenes, to be looked for in many texts.
+    """Scene names, to be found in many texts.
 
     Parameters
     ----------
@@ -35,18 +35,18 @@ class SceneNames:
         >>> SceneNames(["ngi_1", "ngi_1_b", "ngi_2"]).find_all("ngi_2, ngi_1_b")
         ('ngi_1_b', 'ngi_2')
         """
-        kept: list[tuple[int, int]] = []
-        for start, end in sorted(self._iter_places(text), key=lambda place: place[0] - place[1]):
-            if not any(first <= start and end <= last for first, last in kept):
-                kept.append((start, end))
-        return tuple(sorted({text[start:end] for start, end in kept}))
+        spans: list[tuple[int, int]] = []
+        for start, end in sorted(self._iter_spans(text), key=lambda span: span[0] - span[1]):  # the longest first
+            if not any(first <= start and end <= last for first, last in spans):
+                spans.append((start, end))
+        return tuple(sorted({text[start:end] for start, end in spans}))
 
     def find(self, text: str) -> str | None:
-        """The scene that a text names: the longest of those contained, or None."""
+        """The scene that a text names, the longest name if several; None if there is none."""
         return max(self.find_all(text), key=lambda name: (len(name), name), default=None)
 
-    def _iter_places(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where a name begins and ends in a text, by looking up pieces of the lengths that there are."""
+    def _iter_spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Start and end of every name in a text, found by looking up pieces of each length that a name has."""
         starts = [i for i in range(len(text)) if i == 0 or not text[i - 1].isalnum()]
         for start in starts:
             for length in self._lengths:
@@ -57,7 +57,7 @@ class SceneNames:
 
 
 def is_named(text: str, scene: str) -> bool:
-    """Whether a scene's name is contained in a text.
+    """Whether a text names a scene.
 
     >>> is_named("local_ngi_1_Global", "ngi_1"), is_named("local_ngi_10", "ngi_1")
     (True, False)
@@ -89,7 +89,7 @@ def match_scenes(texts: Collection[str], scenes: Collection[str], *, what: str) 
 def choose_scenes(
     setting: tuple[Literal["include", "exclude"], Collection[str]] | None, scenes: Collection[str], *, parameter: str
 ) -> frozenset[str] | None:
-    """The scenes that a setting (include or exclude, names or file names) chooses; None: all, because there is none.
+    """Scenes chosen by a setting (include or exclude, names or file names); None without a setting: all scenes.
 
     Raises
     ------

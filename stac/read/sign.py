@@ -70,7 +70,7 @@ def _is_blob(href: str) -> bool:
 
 
 def _sign(href: str, sas: ModuleType) -> str:
-    import requests  # noqa: PLC0415 - a twentieth of a second to load: only for who signs
+    import requests  # noqa: PLC0415 - takes a twentieth of a second to load
 
     parts = urlsplit(href)
     account, container = parts.netloc.split(".")[0], parts.path.lstrip("/").split("/")[0]
