@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rasterio.transform import Affine
 from rasterio.windows import Window as RasterWindow
 
-from processor.geotiff.cog.codecs import CogProfile, decode_block, encode_block
+from processor.geotiff.cog.codecs import CogProfile, encode_block
 from processor.geotiff.cog.overviews import reduce_average
 from processor.model import Adjustment, BlockGrid, Bounds, Grid, LocalCorrection, Window
 from processor.stages.matching.global_regression import apply_adjustment
@@ -99,7 +99,7 @@ def bench_correction(pixels: NDArray[Any], blocks: BlockGrid, grid: Grid, runs: 
 
 
 def bench_writing(pixels: NDArray[Any], runs: int) -> dict[str, float]:
-    """Merge, average, encode and decode blocks."""
+    """Merge, average and encode blocks."""
     mosaic, index = np.zeros_like(pixels), np.zeros((EDGE, EDGE), np.uint8)
     take = np.arange(EDGE)[None, :] < np.full((EDGE, 1), 600)
     found = {
@@ -109,12 +109,8 @@ def bench_writing(pixels: NDArray[Any], runs: int) -> dict[str, float]:
     block = np.ascontiguousarray(pixels[:, :512, :512])
     for codec, level in (("deflate", 1), ("deflate", 6), ("zstd", 1)):
         profile = CogProfile(compression=codec, level=level)  # type: ignore[arg-type]
-        name = f"{codec} {level}"
         encode = lambda profile=profile: encode_block(block.transpose(1, 2, 0), profile, nodata=0)  # noqa: E731
-        found[f"encode {name}"] = time_kernel(encode, block.size, runs)
-        data = encode()
-        decode = lambda profile=profile, data=data: decode_block(data, profile, bands=BANDS, dtype="uint16")  # noqa: E731
-        found[f"decode {name} (own files)"] = time_kernel(decode, block.size, runs)
+        found[f"encode {codec} {level}"] = time_kernel(encode, block.size, runs)
     return found
 
 

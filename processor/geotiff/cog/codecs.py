@@ -17,12 +17,11 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.errors import ConfigError, InputError
+from processor.errors import ConfigError
 
 __all__ = [
     "DTYPES",
     "CogProfile",
-    "decode_block",
     "encode_block",
     "find_neighbour",
     "find_predictor",
@@ -183,36 +182,6 @@ def encode_block(block: NDArray[Any], profile: CogProfile, *, nodata: float | No
     return _compress(padded, profile)
 
 
-def decode_block(
-    data: bytes, profile: CogProfile, *, bands: int, dtype: np.dtype[Any] | str, nodata: float | None = None
-) -> NDArray[Any]:
-    """Decompress what :func:`encode_block` made.
-
-    Returns
-    -------
-    (blocksize, blocksize, bands), with the padding, maybe read only; all fill value where there are no bytes.
-
-    Raises
-    ------
-    InputError
-        The bytes are not such a block.
-    ConfigError
-        The dtype cannot hold nodata.
-    """
-    kind = np.dtype(dtype)
-    shape = (profile.blocksize, profile.blocksize, bands)
-    if not data:
-        return np.full(shape, make_fill(kind, nodata))
-    raw = _decompress(data, profile, size=profile.blocksize**2 * bands * kind.itemsize)
-    block = np.frombuffer(raw, kind).reshape(shape)
-    predictor = find_predictor(profile, kind)
-    if predictor == 2:
-        return np.asarray(imagecodecs.delta_decode(block, axis=-2))
-    if predictor == 3:
-        return np.asarray(imagecodecs.floatpred_decode(block, axis=-2))
-    return block
-
-
 def _checked_fill(block: NDArray[Any], profile: CogProfile, nodata: float | None) -> Any:
     """Check a block and give its fill value.
 
@@ -279,29 +248,3 @@ def _compress(data: NDArray[Any], profile: CogProfile) -> bytes:
     if profile.compression == "lzw":
         return bytes(imagecodecs.lzw_encode(octets))
     return bytes(octets)
-
-
-def _decompress(data: bytes, profile: CogProfile, *, size: int) -> bytes:
-    """Decompress to exactly ``size`` bytes.
-
-    Raises
-    ------
-    InputError
-        The bytes are damaged or of another size.
-    """
-    try:
-        if profile.compression == "deflate":
-            raw = bytes(imagecodecs.deflate_decode(data, out=size))
-        elif profile.compression == "zstd":
-            raw = bytes(imagecodecs.zstd_decode(data, out=size))
-        elif profile.compression == "lzw":
-            raw = bytes(imagecodecs.lzw_decode(data, out=size))
-        else:
-            raw = data
-    except RuntimeError as error:  # the root of the codecs' errors
-        msg = f"a block of {len(data)} bytes is not valid {profile.compression} ({error}); the file or part is damaged"
-        raise InputError(msg) from error
-    if len(raw) != size:
-        msg = f"a {profile.compression} block holds {len(raw)} bytes instead of {size}; the file or part is damaged"
-        raise InputError(msg)
-    return raw

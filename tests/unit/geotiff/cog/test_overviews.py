@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from cog_blocks import decode_block
 from effort import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from processor.geotiff.cog import overviews as module
-from processor.geotiff.cog.codecs import DTYPES, CogProfile, decode_block
+from processor.geotiff.cog.codecs import DTYPES, CogProfile
 from processor.geotiff.cog.overviews import Pyramid, iter_windows_z_order, reduce_average, reduce_nearest
 from processor.geotiff.cog.tiles import BlockStore, CogSpec, plan_levels
 from processor.model import Grid, Window
