@@ -47,9 +47,7 @@ class Feature:
     """Value of the field asked for, or None where there is none."""
 
 
-def read_features(
-    url: str, *, crs: str, field: str | None, parameter: str, store: Store, near: Bounds | None = None
-) -> tuple[Feature, ...]:
+def read_features(url: str, *, crs: str, field: str | None, parameter: str, store: Store, near: Bounds) -> tuple[Feature, ...]:
     """Read the polygons of a vector file's first layer.
 
     Parameters
@@ -147,17 +145,15 @@ def _read_frame(path: Path, what: str) -> geopandas.GeoDataFrame:
     return frame
 
 
-def _transform(frame: geopandas.GeoDataFrame, crs: str, near: Bounds | None) -> geopandas.GeoDataFrame:
+def _transform(frame: geopandas.GeoDataFrame, crs: str, near: Bounds) -> geopandas.GeoDataFrame:
     """The features in a CRS, each edge a line that was straight in the file's; those that end up nowhere are left out."""
     if frame.crs is None:
         return frame.set_crs(crs)
     if frame.crs.equals(crs, ignore_axis_order=True):
         return frame.to_crs(crs)
-    if near is not None:
-        area, edge = _find_surroundings(near, crs, frame.crs)
-        clipped = shapely.intersection(frame.geometry.array, area)
-        frame = frame.set_geometry(shapely.segmentize(clipped, edge), crs=frame.crs)
-    frame = frame.to_crs(crs)
+    area, edge = _find_surroundings(near, crs, frame.crs)
+    clipped = shapely.intersection(frame.geometry.array, area)
+    frame = frame.set_geometry(shapely.segmentize(clipped, edge), crs=frame.crs).to_crs(crs)
     return frame[np.isfinite(shapely.bounds(frame.geometry.array)).all(axis=1)]
 
 

@@ -122,9 +122,9 @@ class MaskRef:
 
     raster: RasterRef
     """Its first band, or the one wanted, is read."""
-    invalid: tuple[int, ...] = ()
+    invalid: tuple[int, ...]
     """Values that mark invalid pixels."""
-    bits: tuple[int, ...] = ()
+    bits: tuple[int, ...]
     """Numbers of bits (0 is the lowest) of which any that is set marks an invalid pixel."""
 
 

@@ -72,7 +72,7 @@ def create_item(
     stages: Sequence[str],
     properties: Mapping[str, object] | None = None,
     owned: Mapping[str, int] | None = None,
-    places: ItemPlaces | None = None,
+    places: ItemPlaces,
 ) -> dict[str, Any]:
     """Describe a mosaic as a STAC Item.
 
@@ -121,7 +121,6 @@ def create_item(
     if not scenes:
         msg = "a mosaic has at least one scene"
         raise ValueError(msg)
-    places = places if places is not None else ItemPlaces()
     self_href, hrefs, parent = places.self_href, places.hrefs, places.parent
     base = publish_href(self_href) if self_href is not None and is_absolute(self_href) else None
     if base is None and hrefs == "absolute":
