@@ -37,6 +37,8 @@ def tune_process() -> None:
     """Settings that must come before libraries load; environment variables of the user stay."""
     # No pixel goes through BLAS, and the solves are small and sparse: its threads would only cost memory and spin.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Pydantic would read the metadata of every installed package to look for plugins: a sixth of a command's start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")
     gc.set_threshold(_COLLECT_AFTER, 20, 20)
     sys.setswitchinterval(_SWITCH_AFTER)
     atexit.register(gc.freeze)  # no collection of a million objects when the process ends
