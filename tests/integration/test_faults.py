@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 TRANSIENT, PERMANENT = 1, 13
 DATA = bytes(range(256)) * 64
-TIMEOUT = 1.5  # seconds without a byte
+TIMEOUT, SHORT = 30.0, 1.5  # seconds without a byte; short where a body stalls
 
 PASSING: dict[str, dict[str, Any]] = {
     "an error of the server": {"kind": "status", "status": 500, "code": "InternalError"},
@@ -80,17 +80,21 @@ def mosaic(s3_server: ObjectServer, scenes: str, tmp_path_factory: pytest.TempPa
     return (folder / "mosaic" / "mosaic.tif").read_bytes()
 
 
+def find_timeout(fault: str) -> float:
+    return SHORT if PASSING[fault]["kind"] == "slow" else TIMEOUT
+
+
 class Runs:
     """Runs from and to the bucket through the proxy."""
 
     def __init__(self, proxy: Counting, items: str, folder: Path) -> None:
         self._proxy, self._items, self._folder = proxy, items, folder
 
-    def run(self, name: str, *options: str, backend: str = "gdal") -> Finished:
+    def run(self, name: str, *options: str, backend: str = "gdal", timeout: float = TIMEOUT) -> Finished:
         """Run the command."""
         folder = f"s3://{BUCKET}/faults/{name}"
         words = ("--output", folder, "--item-id", "mosaic", "--created", "2026-01-31T12:00:00Z", *options)
-        quick = ("--io.retries", "1", "--io.timeout", str(TIMEOUT), "--io.raster_backend", backend)
+        quick = ("--io.retries", "1", "--io.timeout", str(timeout), "--io.raster_backend", backend)
         return call_command(
             "run", self._items, *words, *quick, *s3_options(self._proxy.url), cwd=self._folder, scratch=self._folder / "scratch"
         )
@@ -102,7 +106,8 @@ def runs(proxy: Counting, scenes: str, tmp_path: Path) -> Runs:
 
 
 @pytest.mark.parametrize("name", PASSING)
-def test_reading_an_object_outlasts(proxy: Counting, s3_server: ObjectServer, store: Store, name: str) -> None:
+def test_reading_an_object_outlasts(proxy: Counting, s3_server: ObjectServer, name: str) -> None:
+    store = Store(access=s3_access(proxy.url, retries=2, timeout=find_timeout(name)))
     url = f"{s3_server.base}/faults/read.bin"
     s3_server.store.write_bytes(url, DATA, overwrite=True)
     proxy.set_faults(Fault(**PASSING[name], times=1, methods=("GET",), path="read.bin"))
@@ -168,7 +173,7 @@ def test_a_run_outlasts(proxy: Counting, s3_server: ObjectServer, runs: Runs, mo
         Fault(**PASSING[name], times=1, methods=("GET",), path="/a.tif"),
         Fault(**PASSING[name], times=1, methods=("GET",), path="/c.tif"),
     )
-    done = runs.run(folder, backend=backend)
+    done = runs.run(folder, backend=backend, timeout=find_timeout(name))
     assert done.code == 0, done.stderr
     assert proxy.count_faults() == 2
     files = s3_server.get_folder(f"faults/{folder}/mosaic")

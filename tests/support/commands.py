@@ -80,7 +80,7 @@ def run_command(
         input=stdin,
         capture_output=True,
         check=False,
-        timeout=100,
+        timeout=500,
     )
     return Finished(code=done.returncode, stdout=done.stdout.decode(), stderr=done.stderr.decode())
 
@@ -125,7 +125,7 @@ def start_command(*arguments: str, cwd: Path, scratch: Path) -> Iterator[subproc
             process.kill()
 
 
-def wait_until(condition: Callable[[], object], process: subprocess.Popen[str], *, seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], object], process: subprocess.Popen[str], *, seconds: float = 300) -> None:
     """Wait until something is so while a command runs."""
     end = time.monotonic() + seconds
     while not condition():

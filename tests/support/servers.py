@@ -35,7 +35,7 @@ KEY, SECRET = "TESTKEY", "TESTSECRET"
 READ_ONLY_KEY, READ_ONLY_SECRET = "READKEY", "READSECRET"
 BUCKET = "scenes"
 
-_READY_SECONDS = 30
+_READY_SECONDS = 120
 
 
 def find_free_ports(count: int) -> list[int]:
@@ -64,7 +64,7 @@ def _is_free(port: int) -> bool:
 def run_server(command: list[str], *, folder: Path, ready: Callable[[], bool]) -> Iterator[None]:
     """A server's process while the block runs; it is killed with all that it started.
 
-    Fails with what it said where it ends, or is not ready after 30 seconds.
+    Fails with what it said where it ends, or is not ready after two minutes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
@@ -157,7 +157,7 @@ class ObjectServer:
 def s3_access(endpoint: str, *, key: str = KEY, secret: str = SECRET, **settings: Any) -> Access:
     """How an S3 server is reached."""
     s3 = S3(endpoint=endpoint, region="us-east-1", key=key, secret=secret, path_style=True)
-    return Access(**{"retries": 2, "timeout": 10.0, **settings}, s3=s3)
+    return Access(**{"retries": 2, "timeout": 60.0, **settings}, s3=s3)
 
 
 def s3_options(endpoint: str, *, key: str = KEY, secret: str = SECRET) -> tuple[str, ...]:
@@ -252,7 +252,7 @@ def run_gcs(folder: Path) -> Iterator[ObjectServer]:
         )
         with urllib.request.urlopen(request, timeout=10):  # noqa: S310
             pass
-        access = Access(retries=2, timeout=10.0, gs=Gs(endpoint=endpoint, anonymous=True))
+        access = Access(retries=2, timeout=60.0, gs=Gs(endpoint=endpoint, anonymous=True))
         yield ObjectServer(
             base=f"gs://{BUCKET}", access=access, options=("--io.gs_endpoint", endpoint, "--io.gs_anonymous", "true")
         )
@@ -295,7 +295,7 @@ class Counting:
         return int(json.loads(self._ask("/-/seen")))
 
     def _ask(self, path: str, data: bytes | None = None) -> bytes:
-        with urllib.request.urlopen(self.url + path, data=data, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(self.url + path, data=data, timeout=60) as answer:  # noqa: S310
             body: bytes = answer.read()
         return body
 
