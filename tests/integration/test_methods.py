@@ -292,7 +292,9 @@ def test_scenes_are_cut_by_a_mask_of_the_users_without_seamlines(keep: tuple[str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("off", [("global", "local", "align", "seamline", "clip"), ("local", "align")], ids=",".join)
+@pytest.mark.parametrize(
+    "off", [("global", "local", "align", "seamline", "clip"), *exhaustive((("local", "align"),))], ids=",".join
+)
 def test_the_report_is_drawn_whatever_is_off(off: tuple[str, ...], bench: Bench, tmp_path: Path) -> None:
     names = [name for name in METHODS if any(word in name for word in off)]
     options = [f"--methods.{name}=null" for name in names]

@@ -93,7 +93,7 @@ def has_begun(stage: str, folder: Path) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "stage", "code"),
-    [(signal.SIGTERM, "measure", 143), (signal.SIGINT, "render", 130), (signal.SIGTERM, "report", 143)],
+    [(signal.SIGINT, "render", 130), (signal.SIGTERM, "report", 143), *exhaustive((signal.SIGTERM, "measure", 143))],
 )
 def test_an_interrupted_run_leaves_nothing_half_written_and_says_so(
     number: signal.Signals, stage: str, code: int, reference: Reference, tmp_path: Path
@@ -121,7 +121,7 @@ def test_an_interrupted_run_leaves_nothing_half_written_and_says_so(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["measure", "render"])
+@pytest.mark.parametrize("stage", ["render", *exhaustive("measure")])
 def test_a_run_killed_before_it_publishes_leaves_nothing_there(stage: str, reference: Reference, tmp_path: Path) -> None:
     with start_command("run", str(reference.items), *OPTIONS, cwd=tmp_path, scratch=tmp_path / "scratch") as process:
         wait_until(lambda: has_begun(stage, tmp_path), process)
