@@ -29,7 +29,7 @@ from processor.mosaic.plan import Plan
 from processor.mosaic.solve import Solution, join_statistics
 from processor.mosaic.stage_outputs import Stage, stage_spec, write_stage_raster
 from processor.process.threads import resolve_threads
-from processor.scenes.adjustments_file import render_adjustments
+from processor.stages.matching.adjustments_file import render_adjustments
 from processor.storage.store import Written, iter_file
 from processor.vectors import write_seamlines
 from processor.version import read_version

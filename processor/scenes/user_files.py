@@ -17,9 +17,9 @@ from processor.config import Config, VectorMask
 from processor.errors import InputError
 from processor.geotiff.reader import read_small
 from processor.model import BlockGrid, BlockMap, Bounds, Scene
-from processor.scenes.adjustments_file import KnownStatistics, parse_adjustments
 from processor.scenes.names import SceneNames, match_scenes
 from processor.stages.clip.mask_rasters import Region
+from processor.stages.matching.adjustments_file import KnownStatistics, parse_adjustments
 from processor.storage.store import Store, redact_url
 from processor.vectors import Feature, list_parts, read_features
 

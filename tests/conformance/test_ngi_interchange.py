@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from small_runs import GLOBAL_ONLY, Made, make, make_plan
 
 from processor.publish.artifacts import make_data_products
-from processor.scenes.adjustments_file import parse_adjustments, render_adjustments
+from processor.stages.matching.adjustments_file import parse_adjustments, render_adjustments
 from processor.stages.matching.global_regression import solve_adjustments
 
 NGI = Path(__file__).parents[2].parent / "shared" / "data" / "ngi"

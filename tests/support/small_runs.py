@@ -27,8 +27,8 @@ from processor.mosaic.plan import Plan, plan_run
 from processor.mosaic.render import Renderer
 from processor.mosaic.solve import Solution, join_statistics
 from processor.process.progress import Silent
-from processor.scenes.adjustments_file import render_adjustments
 from processor.scenes.user_files import read_given
+from processor.stages.matching.adjustments_file import render_adjustments
 from processor.storage.store import Store
 from processor.synthetic.scenes import SceneRecipe, make_scenes
 

@@ -10,7 +10,7 @@ import pytest
 
 from processor.errors import InputError
 from processor.model import Adjustment, Moments, Overlap
-from processor.scenes.adjustments_file import parse_adjustments, render_adjustments
+from processor.stages.matching.adjustments_file import parse_adjustments, render_adjustments
 
 
 def moments(mean: list[float], std: list[float], count: int) -> Moments:
