@@ -24,9 +24,10 @@ from rasterio.windows import Window as RasterWindow
 
 from processor.geotiff.cog.codecs import CogProfile, encode_block
 from processor.geotiff.cog.overviews import reduce_average
-from processor.model import Adjustment, BlockGrid, Bounds, Grid, LocalCorrection, Window
+from processor.model import Adjustment, BlockGrid, Bounds, Grid, Window
+from processor.stages.block_sums import compute_block_sums
 from processor.stages.matching.global_regression import apply_adjustment
-from processor.stages.matching.local_block_adjustment import apply_correction, compute_block_sums, compute_surface
+from processor.stages.matching.local_block_adjustment import LocalCorrection, apply_correction, compute_surface
 from processor.stages.merge.merge_rasters import apply_dtype, merge_layer
 from processor.stages.statistics import compute_valid_moments
 

@@ -244,12 +244,12 @@ def _find_inputs(images: object) -> tuple[tuple[str, ...] | SearchRequest, IO[by
 
 def _list_rasters(plan: Plan, folder: str) -> list[str]:
     """Paths or URLs of the last stage's rasters, in input order; empty where no stage writes any."""
-    last = find_last_stage(plan.config)
+    last = find_last_stage(plan.methods)
     output = next((output for output in find_kept_stages(plan.config, plan.scenes) if output.stage == last), None)
     if output is None:
         return []
     names = [scene.name for scene in sorted(plan.scenes, key=lambda scene: scene.priority)]
-    return [f"{folder}/{output.stage}/{name}.tif" if output.urls is None else output.urls[name] for name in names]
+    return [f"{folder}/{output.method}/{name}.tif" if output.urls is None else output.urls[name] for name in names]
 
 
 setattr(pipeline, "__signature__", _make_signature())  # noqa: B010 - functions have no such attribute for type checkers

@@ -12,15 +12,8 @@ from pydantic.fields import FieldInfo
 
 from processor.config.general import Inputs, MaskSetting, Output, Shared
 from processor.config.machine import Io, Kubernetes
-from processor.model.options import Section, VectorMask, option
+from processor.model.options import FileKind, Section, VectorMask, option
 from processor.stages import STAGES
-
-if TYPE_CHECKING:
-    from processor.stages.align.options import AlignRastersOptions
-    from processor.stages.clip.options import MaskRastersOptions
-    from processor.stages.matching.options import GlobalRegressionOptions, LocalBlockAdjustmentOptions
-    from processor.stages.merge.options import MergeRastersOptions
-    from processor.stages.seamlines.options import VoronoiCenterSeamlineOptions
 
 __all__ = [
     "Config",
@@ -49,13 +42,7 @@ class Config(BaseModel):
     if TYPE_CHECKING:
         inputs: Inputs
         shared: Shared
-        methods: Any
-        global_regression: GlobalRegressionOptions
-        local_block_adjustment: LocalBlockAdjustmentOptions
-        align_rasters: AlignRastersOptions
-        voronoi_center_seamline: VoronoiCenterSeamlineOptions
-        mask_rasters: MaskRastersOptions
-        merge_rasters: MergeRastersOptions
+        methods: Section
         output: Output
         io: Io
         kubernetes: Kubernetes
@@ -72,6 +59,10 @@ class Config(BaseModel):
     def section(self, name: str) -> Section:
         """A section by its name."""
         return cast("Section", self.__dict__[name])
+
+    def get(self, parameter: Parameter) -> Any:
+        """The value of a parameter."""
+        return self.section(parameter.section).__dict__[parameter.name]
 
     def find_method(self, switch: str) -> str | None:
         """Name of the method that a switch of the section ``methods`` chooses, or None: the stage is off."""
@@ -150,6 +141,11 @@ class Parameter:
     def is_path(self) -> bool:
         """Whether its value names something in storage: a document from elsewhere may not set it."""
         return bool(self._about["path"])
+
+    @property
+    def reads(self) -> FileKind | None:
+        """What the files hold that its value names, where they are read before planning."""
+        return cast("FileKind | None", self._about["reads"])
 
     @property
     def _about(self) -> Mapping[str, Any]:

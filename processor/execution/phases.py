@@ -105,8 +105,7 @@ def open_run(url: str, surroundings: Config) -> Run:
 
 def list_phases(run: Run) -> tuple[Phase, ...]:
     """The phases that a run has, in order."""
-    local = run.prepared.plan.config.methods.matching_local_method is not None
-    has_blocks = local and run.prepared.plan.blocks is None and bool(run.batches)
+    has_blocks = run.prepared.plan.has_late_blocks and bool(run.batches)
     absent = {"measure": not run.batches, "blocks": not has_blocks, "render": not run.tiles}
     return tuple(phase for phase in PHASES if not absent.get(phase, False))
 

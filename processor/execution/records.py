@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 from processor.execution.tasks import Batch, BlockBatch, Overlaps, Solved
 from processor.execution.tile_parts import PartHead, RasterPart
@@ -14,49 +15,60 @@ from processor.model import (
     Bounds,
     Cell,
     Finding,
-    LocalCorrection,
     Moments,
     Overlap,
     OverlapSamples,
     Window,
 )
-from processor.mosaic.measure import ChunkMeasures, Measures, PairPart, SceneMeasures, ScenePart
+from processor.mosaic.measure import ChunkMeasures, PairPart, ScenePart
 from processor.mosaic.render_statistics import Tally
 from processor.mosaic.solve import Solution
-from processor.stages.matching.local_block_adjustment import BlockSums
-from processor.stages.seamlines.voronoi_center_seamline import Cutline, CutlineTrace, Seamlines
+from processor.stages import STAGES
+from processor.stages.block_sums import BlockSums
+from processor.stages.matching.method import GlobalSolution
+from processor.stages.measures import Measures, SceneMeasures
+from processor.stages.method import StageMethod
+from processor.stages.seamlines.records import Cutline, CutlineTrace, Seamlines
 
-__all__ = ["CODEC"]
+__all__ = ["make_codec"]
 
-CODEC: Final = Codec(
-    (
-        Adjustment,
-        Batch,
-        BlockBatch,
-        BlockGrid,
-        BlockMap,
-        BlockSums,
-        Bounds,
-        Cell,
-        ChunkMeasures,
-        Cutline,
-        CutlineTrace,
-        Finding,
-        LocalCorrection,
-        Measures,
-        Moments,
-        Overlap,
-        OverlapSamples,
-        Overlaps,
-        PairPart,
-        PartHead,
-        RasterPart,
-        SceneMeasures,
-        ScenePart,
-        Seamlines,
-        Solution,
-        Solved,
-        Tally,
-        Window,
-    )
+_RECORDS: Final = (
+    Adjustment,
+    Batch,
+    BlockBatch,
+    BlockGrid,
+    BlockMap,
+    BlockSums,
+    Bounds,
+    Cell,
+    ChunkMeasures,
+    Cutline,
+    CutlineTrace,
+    Finding,
+    GlobalSolution,
+    Measures,
+    Moments,
+    Overlap,
+    OverlapSamples,
+    Overlaps,
+    PairPart,
+    PartHead,
+    RasterPart,
+    SceneMeasures,
+    ScenePart,
+    Seamlines,
+    Solution,
+    Solved,
+    Tally,
+    Window,
 )
+
+
+def make_codec() -> Codec:
+    """The codec of all records, those of the methods among them that are registered now."""
+    return _make_codec(tuple(method for stage in STAGES for method in stage.list_implementations()))
+
+
+@cache
+def _make_codec(methods: tuple[type[StageMethod[Any]], ...]) -> Codec:
+    return Codec((*_RECORDS, *(record for method in methods for record in method.records)))

@@ -17,9 +17,10 @@ from processor.geotiff.gdal import is_remote
 from processor.geotiff.range_cache import KeptRanges
 from processor.geotiff.reader import RasterReader, open_scene
 from processor.model import Finding, Scene
+from processor.mosaic.digest import compute_digest
 from processor.mosaic.estimate import allot_memory, estimate_scratch
 from processor.mosaic.passes import measure_and_solve, render_mosaic
-from processor.mosaic.plan import Plan, compute_digest, plan_run
+from processor.mosaic.plan import Plan, plan_run
 from processor.process.logs import log_event
 from processor.process.memory import load_ahead
 from processor.process.progress import Silent, Tracker
@@ -275,7 +276,7 @@ def _find_payload(prepared: Prepared) -> Mapping[str, Any] | None:
 
 def _reads_again(plan: Plan) -> bool:
     """Whether what one pass reads over the network is read by another one too."""
-    passes = (plan.reads_for_measures and None in plan.levels, plan.config.methods.merge_method is not None)
+    passes = (plan.reads_for_measures and None in plan.levels, plan.methods.merge.is_on)
     several = sum(passes) + len(find_kept_stages(plan.config, plan.scenes)) > 1
     parts = (part.raster.source.href for scene in plan.scenes for part in scene.parts)
     return several and any(map(is_remote, chain(parts, (scene.source.href for scene in plan.scenes if not scene.parts))))
@@ -296,9 +297,9 @@ def _make(
             traffic = PassTraffic(reader.count_traffic)
             with traffic.counting("measure"):
                 measures, solution = measure_and_solve(plan, reader, tracker, threads=allotment.measure_threads)
-            log_solved(measures, solution)
+            log_solved(measures)
             with traffic.counting("render"):
-                if plan.config.methods.merge_method is not None:
+                if plan.methods.merge.is_on:
                     rendering = render_mosaic(
                         plan, measures, solution, reader, scratch, tracker, threads=allotment.render_threads
                     )

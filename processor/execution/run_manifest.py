@@ -21,7 +21,8 @@ from processor.config import Config, decisive_settings, load_config, local_setti
 from processor.errors import ConfigError, InputError, MosaicError
 from processor.execution.tasks import CHUNKS_PER_TASK, TILE_BLOCKS
 from processor.model import Finding, Mask, Part, Scene
-from processor.mosaic.plan import compute_digest, plan_run
+from processor.mosaic.digest import compute_digest
+from processor.mosaic.plan import plan_run
 from processor.publish.item import Prepared
 from processor.publish.register import Announcement
 from processor.scenes.user_files import read_given

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from processor.errors import ExistsError, MosaicError, StorageError
-from processor.execution.records import CODEC
+from processor.execution.records import make_codec
 from processor.execution.tile_parts import PartHead, iter_part, read_head
 from processor.execution.wire import DamagedError
 from processor.geotiff.cog.tiles import BlockStore
@@ -55,12 +55,12 @@ class Workplace:
 
     def write_record(self, name: str, record: object) -> None:
         """Write a record as a result, unless it is there."""
-        self.write(name, CODEC.encode(record))
+        self.write(name, make_codec().encode(record))
 
     def write_part(self, name: str, head: PartHead, blocks: Sequence[BlockStore]) -> None:
         """Write a part, unless it is there."""
         with suppress(ExistsError):
-            self.store.write_stream(self.url(name), iter_part(head, blocks, CODEC))
+            self.store.write_stream(self.url(name), iter_part(head, blocks, make_codec()))
 
     def read_record(self, name: str, expected: type[T]) -> T:
         """Read a result.
@@ -74,14 +74,14 @@ class Workplace:
         """
         data = self.store.read_bytes(self.url(name), max_bytes=_MAX_BYTES)
         try:
-            return CODEC.decode(data, expected)
+            return make_codec().decode(data, expected)
         except DamagedError as error:
             raise self.refuse(name, error) from error
 
     def read_part(self, name: str) -> tuple[PartHead, int]:
         """Read the head of a part, and how long it is; errors as those of :meth:`read_record`."""
         try:
-            return read_head(self.store, self.url(name), CODEC)
+            return read_head(self.store, self.url(name), make_codec())
         except DamagedError as error:
             raise self.refuse(name, error) from error
 

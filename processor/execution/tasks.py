@@ -19,15 +19,16 @@ from processor.geotiff.cog.overviews import Pyramid
 from processor.geotiff.cog.tiles import BlockStore, CogSpec, Level, ShiftedBlocks
 from processor.geotiff.reader import RasterReader
 from processor.model import BlockGrid, Overlap, Window
+from processor.model.z_order import iter_z_order
 from processor.mosaic.chunks import Chunk
 from processor.mosaic.measure import ChunkMeasures, Measures, measure_blocks, measure_chunk
 from processor.mosaic.passes import index_spec, iter_rendered, mosaic_spec
-from processor.mosaic.plan import BLOCK_EDGE, Plan, iter_z_order
+from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.render import Renderer
 from processor.mosaic.render_statistics import TallyCount
 from processor.mosaic.solve import Solution
 from processor.process.threads import map_ordered
-from processor.stages.matching.local_block_adjustment import BlockSums
+from processor.stages.block_sums import BlockSums
 
 __all__ = [
     "CHUNKS_PER_TASK",
@@ -126,7 +127,7 @@ def batch_chunks(plan: Plan, size: int) -> Batches:
 
 def plan_tiles(plan: Plan, tile_blocks: int) -> tuple[Tile, ...]:
     """The rendering tasks, along a Z-order curve; none where there is no mosaic."""
-    if plan.config.methods.merge_method is None:
+    if not plan.methods.merge.is_on:
         return ()
     edge = tile_blocks * BLOCK_EDGE
     windows = iter_z_order(plan.grid.height, plan.grid.width, edge)

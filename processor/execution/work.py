@@ -24,7 +24,7 @@ from processor.execution.phases import (
     read_solved,
     require_before,
 )
-from processor.execution.records import CODEC
+from processor.execution.records import make_codec
 from processor.execution.tasks import (
     Batch,
     BlockBatch,
@@ -55,7 +55,7 @@ from processor.publish.destination import publish_raster
 from processor.publish.item import Result
 from processor.publish.register import announce
 from processor.report.traffic import PassTraffic
-from processor.stages.matching.local_block_adjustment import BlockSums
+from processor.stages.block_sums import BlockSums
 from processor.storage.scratch import ending_passes, scratch_folder
 from processor.storage.store import Written
 
@@ -241,10 +241,10 @@ def _solve(run: Run) -> None:
     if "blocks" in list_phases(run):
         blocks, sums = _find_grid(run), merge_block_chunks(plan, _iter_block_chunks(run))
     solution = solve(plan, measures, blocks, sums)
-    log_solved(measures, solution)
+    log_solved(measures)
     note = {}
     for name, record in zip(("solution", "overlaps"), split_measures(measures, solution), strict=True):
-        data = CODEC.encode(record)
+        data = make_codec().encode(record)
         note[name] = hashlib.sha256(data).hexdigest()
         run.work.write(f"solve/{note[name]}.bin", data)
     run.work.write_note(SOLVED, note)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from rasterio.enums import ColorInterp, MaskFlags
@@ -18,6 +18,7 @@ from processor.errors import InputError, MosaicError
 from processor.geotiff.disagreement import compare_declared
 from processor.geotiff.gdal import GdalReader, find_mask, is_remote, local_name
 from processor.model import Band, Finding, Grid, Mask, MaskRef, RasterRef, Scene, SceneRef, Source
+from processor.model.dtypes import is_representable
 from processor.storage.options import Access
 from processor.storage.store import ObjectInfo, Store
 from processor.storage.url import redact_url
@@ -314,7 +315,7 @@ def _read_nodata(
     """The value of invalid pixels, None where the dtype has no such value; and a finding for when nothing else marks them."""
     declared = [given] if given is not None else [dataset.nodatavals[i - 1] for i in indexes]
     values = [float(value) for value in declared if value is not None]
-    usable = [value for value in values if _is_storable(value, np.dtype(dtype))]
+    usable = [value for value in values if is_representable(value, dtype)]
     if usable:
         return usable[0], ()
     reason = f"a nodata value ({values[0]:g}) that {dtype} cannot hold" if values else "neither a nodata value nor a mask"
@@ -333,15 +334,6 @@ def _name_bands(dataset: DatasetReader, data: tuple[int, ...], raster: RasterRef
         return raster.bands
     described = [dataset.descriptions[i - 1] for i in data]
     return tuple(Band(name=text or f"band_{i}", description=text) for i, text in enumerate(described, start=1))
-
-
-def _is_storable(value: float, dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype can hold a value; if not, no pixel equals it."""
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return not math.isfinite(value) or bool(np.isfinite(dtype.type(value)))
-    limits = np.iinfo(dtype)
-    return limits.min <= value <= limits.max and value == int(value)
 
 
 def level_grid(scene: Scene, level: int | None) -> Grid:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from processor.model.findings import Artifact, Finding
 from processor.model.grid import Bounds, Grid, Window
 from processor.model.scene import Band, Declared, Mask, MaskRef, Part, Provenance, RasterRef, Scaling, Scene, SceneRef, Source
-from processor.model.statistics import Adjustment, BlockGrid, BlockMap, Cell, LocalCorrection, Moments, Overlap, OverlapSamples
+from processor.model.statistics import Adjustment, BlockGrid, BlockMap, Cell, Moments, Overlap, OverlapSamples
 
 __all__ = [
     "Adjustment",
@@ -22,7 +22,6 @@ __all__ = [
     "Declared",
     "Finding",
     "Grid",
-    "LocalCorrection",
     "Mask",
     "MaskRef",
     "Moments",

@@ -19,6 +19,7 @@ __all__ = [
     "Choice",
     "Dtype",
     "Endpoint",
+    "FileKind",
     "Paths",
     "Place",
     "Resolution",
@@ -32,6 +33,9 @@ __all__ = [
 ]
 
 Threads = Annotated[int, Field(ge=1, le=1024)] | Literal["cpu", "auto"] | None
+FileKind = Literal["region", "footprints", "area", "adjustments", "block maps"]
+"""What a file that the user gives holds."""
+
 Resolution = Literal["highest", "average", "lowest"]
 Dtype = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=256)]
@@ -76,6 +80,7 @@ def option(
     decisive: bool = True,
     secret: bool = False,
     path: bool = False,
+    reads: FileKind | None = None,
     **constraints: Any,
 ) -> Any:
     """Declare an option of a section: all that the command line, the documentation and the digest have to know of it.
@@ -92,8 +97,16 @@ def option(
         Whether its value is never shown, in messages, logs or documents.
     path
         Whether its value names something in storage, which a document from elsewhere may not.
+    reads
+        What the files hold that its value names, where they are read before planning: a path, then.
     constraints
         Of :func:`pydantic.Field`, such as ``ge``.
     """
-    about: dict[str, Any] = {"unit": unit, "decisive": decisive, "secret": secret, "path": path}
+    about: dict[str, Any] = {
+        "unit": unit,
+        "decisive": decisive,
+        "secret": secret,
+        "path": path or reads is not None,
+        "reads": reads,
+    }
     return Field(default=default, description=description, examples=[example], json_schema_extra=about, **constraints)

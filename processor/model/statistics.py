@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from processor.model.grid import Bounds
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely import MultiPolygon, Polygon
 
-__all__ = ["Adjustment", "BlockGrid", "BlockMap", "Cell", "LocalCorrection", "Moments", "Overlap", "OverlapSamples"]
+__all__ = ["Adjustment", "BlockGrid", "BlockMap", "Cell", "Moments", "Overlap", "OverlapSamples"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,25 +120,6 @@ class BlockMap:
         whole = np.full((self.values.shape[0], self.grid.rows, self.grid.cols), np.nan)
         whole[:, *self.slices] = self.values
         return whole
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LocalCorrection:
-    """The local correction of a scene: P on the part of the block grid that it touches, and how it is applied."""
-
-    scene: str
-    grid: BlockGrid
-    """The whole canvas."""
-    method: Literal["gamma", "linear", "offset"]
-    parameter: NDArray[np.float64]
-    """float64 (bands, rows, cols) of the part, dimensionless; NaN where missing."""
-    alpha: float
-    """Factor of the corrections "gamma" and "offset"."""
-    c: float
-    """Shift in source units (correction "offset" only, else 0)."""
-    row: int = 0
-    col: int = 0
-    """The upper left block of the part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

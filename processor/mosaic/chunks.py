@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.model import Bounds, Grid
+from processor.model.z_order import gather_bits, spread_bits
 
 __all__ = ["CHUNK_EDGE", "Chunk", "Chunks", "plan_chunks"]
 
@@ -118,7 +119,7 @@ def plan_chunks(grids: Sequence[Grid], canvas: Bounds) -> Chunks:
         bounds = grid.bounds
         cols = np.arange(int((bounds.left - canvas.left) // width), math.ceil((bounds.right - canvas.left) / width))
         rows = np.arange(int((canvas.top - bounds.top) // height), math.ceil((canvas.top - bounds.bottom) / height))
-        codes.append(((_spread(rows) << np.uint64(1))[:, None] | _spread(cols)).reshape(-1))
+        codes.append(((spread_bits(rows) << np.uint64(1))[:, None] | spread_bits(cols)).reshape(-1))
         scenes.append(np.full(len(codes[-1]), position, np.int32))
         across = _count_centres(canvas.left - grid.left, width, cols, grid.pixel_width, grid.width)
         down = _count_centres(grid.top - canvas.top, height, rows, grid.pixel_height, grid.height)
@@ -130,8 +131,8 @@ def plan_chunks(grids: Sequence[Grid], canvas: Bounds) -> Chunks:
         canvas,
         width,
         height,
-        rows=_gather(places >> np.uint64(1)),
-        cols=_gather(places),
+        rows=gather_bits(places >> np.uint64(1)),
+        cols=gather_bits(places),
         members=members[order],
         ends=np.cumsum(counts, dtype=np.int64),
         pixels=np.concatenate(pixels)[order],
@@ -144,29 +145,3 @@ def _count_centres(start: float, step: float, places: NDArray[np.int64], pixel: 
     end = np.ceil((start + (places + 1) * step) / pixel - 0.5).clip(0, limit)
     counts: NDArray[np.int32] = (end - first).astype(np.int32)
     return counts
-
-
-_STEPS = (
-    (16, 0x0000FFFF0000FFFF),
-    (8, 0x00FF00FF00FF00FF),
-    (4, 0x0F0F0F0F0F0F0F0F),
-    (2, 0x3333333333333333),
-    (1, 0x5555555555555555),
-)
-
-
-def _spread(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Put a zero between any two of the 32 bits of each number."""
-    spread = numbers.astype(np.uint64)
-    for step, mask in _STEPS:
-        spread = (spread | spread << np.uint64(step)) & np.uint64(mask)
-    return spread
-
-
-def _gather(codes: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Undo :func:`_spread`, whatever stands in the bits between."""
-    gathered = codes & np.uint64(_STEPS[-1][1])
-    masks = (*(mask for _, mask in _STEPS[-2::-1]), 0x00000000FFFFFFFF)
-    for (step, _), mask in zip(_STEPS[::-1], masks, strict=True):
-        gathered = (gathered | gathered >> np.uint64(step)) & np.uint64(mask)
-    return gathered.astype(np.int64)

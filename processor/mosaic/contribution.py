@@ -46,10 +46,11 @@ def burn_touched(grid: Grid, polygon: Geometry, window: Window) -> NDArray[np.bo
 
 def compute_area_mask(plan: Plan, window: Window) -> NDArray[np.bool_] | None:
     """The pixels of a window of the mosaic's grid in the area of interest, (height, width); None: there is no such area."""
-    if not _has_cells(plan) or plan.given.area is None:
+    area = plan.methods.seamlines.area
+    if not plan.methods.cuts_by_cells or area is None:
         return None
-    touched = plan.config.mask_rasters.include_touched_pixels
-    return _by_blocks(plan.grid, window, partial(_burn, plan.grid, plan.given.area, touched=touched), np.bool_)
+    touched = plan.methods.clip.keeps_touched
+    return _by_blocks(plan.grid, window, partial(_burn, plan.grid, area, touched=touched), np.bool_)
 
 
 def compute_scene_mask(plan: Plan, position: int, window: Window) -> NDArray[np.bool_] | None:
@@ -57,21 +58,14 @@ def compute_scene_mask(plan: Plan, position: int, window: Window) -> NDArray[np.
 
     The area of interest, which is the same for all scenes, is not in it.
     """
-    name, grid = plan.scenes[position].name, plan.grid
-    touched = plan.config.mask_rasters.include_touched_pixels
-    region = plan.given.clip_region
-    if plan.config.methods.clip_method is not None and region is not None:
-        compute = partial(compute_region_mask, region, name, grid, include_touched_pixels=touched)
+    name, grid, clip = plan.scenes[position].name, plan.grid, plan.methods.clip
+    if clip.region is not None:
+        compute = partial(compute_region_mask, clip.region, name, grid, include_touched_pixels=clip.keeps_touched)
         return _by_blocks(grid, window, compute, np.bool_)
-    if not _has_cells(plan) or plan.given.footprints is None:
+    footprints = plan.methods.seamlines.footprints
+    if not plan.methods.cuts_by_cells or footprints is None:
         return None
-    return _by_blocks(grid, window, partial(_burn, grid, plan.given.footprints[name], touched=touched), np.bool_)
-
-
-def _has_cells(plan: Plan) -> bool:
-    """Whether scenes are cut by their cells."""
-    methods = plan.config.methods
-    return methods.clip_method is not None and methods.seamline_method is not None and plan.given.clip_region is None
+    return _by_blocks(grid, window, partial(_burn, grid, footprints.geometries[name], touched=clip.keeps_touched), np.bool_)
 
 
 def _burn(grid: Grid, polygon: Geometry, block: Window, *, touched: bool) -> NDArray[np.bool_]:

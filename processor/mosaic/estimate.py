@@ -91,7 +91,7 @@ def _estimate_measure_task(plan: Plan) -> int:
 def _estimate_render_task(plan: Plan) -> int:
     """Bytes of a rendering task: the window's result, its overviews, and one scene's pixels on their way into it."""
     width, height = min(plan.window_edge, plan.grid.width), min(plan.window_edge, plan.grid.height)
-    pixel = count_window_bytes(plan.scenes, plan.grid, plan.dtype, plan.config)
+    pixel = count_window_bytes(plan.scenes, plan.grid, plan.dtype, plan.methods, plan.config)
     return width * height * pixel + _estimate_large_blocks(plan)
 
 
@@ -142,7 +142,7 @@ def _count_pixel_bytes(plan: Plan) -> int:
 def _estimate_head(plan: Plan) -> int:
     """Bytes of the heads of both files: tables of tiles, and the overviews that pictures are made from."""
     pixels = _count_cells(plan.grid)
-    shown = min(pixels, HEAD_EDGE**2) if plan.config.merge_rasters.build_overviews else pixels
+    shown = min(pixels, HEAD_EDGE**2) if plan.methods.merge.has_overviews else pixels
     return round(shown * _count_pixel_bytes(plan) * 4 / 3) + 2 * _count_blocks(plan) * 12
 
 
@@ -251,7 +251,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
     decoded, stored = _count_bytes_read(plan)
     names = [scene.name for scene in plan.scenes]
     return {
-        "stages": [method for method in plan.config.methods.model_dump().values() if method is not None],
+        "stages": list(plan.methods.names),
         "scenes": {"count": len(plan.scenes), "first": _list_scenes(plan)},
         "overlaps": {
             "count": len(plan.pairs),
@@ -300,6 +300,6 @@ def _describe_grid(plan: Plan) -> dict[str, Any]:
 
 
 def _count_windows(plan: Plan) -> int:
-    if plan.config.methods.merge_method is None:
+    if not plan.methods.merge.is_on:
         return 0
     return -(-plan.grid.width // plan.window_edge) * -(-plan.grid.height // plan.window_edge)

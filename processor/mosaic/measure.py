@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from shapely import MultiPolygon, Polygon, box
+from shapely import box
 
 from processor.errors import InputError
 from processor.geotiff.reader import Pixels, RasterReader
@@ -21,8 +21,10 @@ from processor.mosaic.chunks import Chunk
 from processor.mosaic.contribution import compute_area_mask, compute_scene_mask
 from processor.mosaic.plan import Plan
 from processor.stages.align.align_rasters import compute_shift
-from processor.stages.clip.mask_rasters import Region, compute_region_mask
-from processor.stages.matching.local_block_adjustment import BlockSums, compute_block_sums, merge_block_sums
+from processor.stages.block_sums import BlockSums, compute_block_sums, merge_block_sums
+from processor.stages.clip.mask_rasters import compute_region_mask
+from processor.stages.measures import Measures, SceneMeasures
+from processor.stages.method import Region
 from processor.stages.seamlines.voronoi_center_seamline import compute_footprint
 from processor.stages.statistics import compute_valid_moments, empty_moments, merge_moments
 
@@ -87,35 +89,6 @@ class ChunkMeasures:
     """How many were read, of all scenes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SceneMeasures:
-    """Everything measured of one scene."""
-
-    name: str
-    moments: Moments
-    """Of the pixels that count for the statistics."""
-    valid: Moments
-    """Of all its valid pixels."""
-    sums: BlockSums | None
-    """Of its blocks, None where the local adjustment does not need them."""
-    footprint: Polygon | MultiPolygon
-    """Polygons of its valid pixels, CRS units."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Measures:
-    """The result of the first pass."""
-
-    scenes: tuple[SceneMeasures, ...]
-    """In plan order."""
-    overlaps: tuple[Overlap, ...]
-    """Pairs with at least one common valid pixel, in name order."""
-    union: int | None
-    """Pixels of the mosaic's grid that some scene has and may give (within the area of interest, where there is one), or None
-    where that was not counted exactly (statistics from overviews, or scenes on other grids).
-    """
-
-
 def mask_factor(grid: Grid) -> int:
     """Pixels of a grid on the edge of a cell of its mask, which has at most 2048 cells on its longer side."""
     return max(1, math.ceil(max(grid.width, grid.height) / _MASK_EDGE))
@@ -145,7 +118,7 @@ def measure_chunk(plan: Plan, reader: RasterReader, chunk: Chunk) -> ChunkMeasur
         if not window.is_empty:
             windows[scene] = window
             pixels[scene] = reader.read(plan.scenes[scene], window, level=plan.levels[scene])
-            counted[scene] = _restrict(plan, plan.given.statistics_region, scene, window, pixels[scene])
+            counted[scene] = _restrict(plan, plan.methods.matching_global.region, scene, window, pixels[scene])
     scenes = tuple(_measure_scene(plan, scene, windows[scene], pixels[scene], counted[scene]) for scene in windows)
     pairs = [
         _measure_pair(plan, reader, (i, j), windows, counted)
@@ -185,7 +158,7 @@ def _measure_scene(plan: Plan, scene: int, window: Window, pixels: Pixels, count
 
 
 def _sum_blocks(plan: Plan, scene: int, window: Window, pixels: Pixels, blocks: BlockGrid) -> BlockSums | None:
-    allowed = _restrict(plan, plan.given.blocks_region, scene, window, pixels)
+    allowed = _restrict(plan, plan.methods.matching_local.region, scene, window, pixels)
     return compute_block_sums(allowed.values, allowed.valid, plan.measure_grid(scene), window, blocks)
 
 
@@ -223,7 +196,7 @@ def _measure_pair(
         theirs = _cut(pixels[second], *needed.slices_in(held))
     else:
         read = reader.read(plan.scenes[second], needed, level=plan.levels[second])
-        theirs = _restrict(plan, plan.given.statistics_region, second, needed, read)
+        theirs = _restrict(plan, plan.methods.matching_global.region, second, needed, read)
     if needed.shape != shared.shape:
         theirs = _cut(theirs, *np.ix_(rows - rows[0], cols - cols[0]))
     ours = _cut(pixels[first], *shared.slices_in(windows[first]))
@@ -399,10 +372,8 @@ def _finish_pair(plan: Plan, pair: tuple[int, int], parts: list[PairPart]) -> Ov
 def assume_measures(plan: Plan) -> Measures:
     """What stands for the first pass where nothing has to be read: the statistics given, and whole bounds as footprints."""
     unknown = empty_moments(plan.bands)
-    known = plan.given.statistics
-    whole = {} if known is None else known.whole
+    whole, known = plan.methods.matching_global.recall()
     names = {scene.name for scene in plan.scenes}
-    overlaps = () if known is None else tuple(o for o in known.overlaps if o.first in names and o.second in names)
     return Measures(
         scenes=tuple(
             SceneMeasures(
@@ -414,7 +385,7 @@ def assume_measures(plan: Plan) -> Measures:
             )
             for scene in plan.scenes
         ),
-        overlaps=overlaps,
+        overlaps=tuple(o for o in known if o.first in names and o.second in names),
         union=None,
     )
 

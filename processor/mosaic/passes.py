@@ -111,7 +111,7 @@ def mosaic_spec(plan: Plan, *, statistics: Moments | None = None) -> CogSpec:
         profile=CogProfile(
             blocksize=BLOCK_EDGE, compression=output.compression, level=output.level, predictor=output.predictor
         ),
-        overviews=plan.config.merge_rasters.build_overviews,
+        overviews=plan.methods.merge.has_overviews,
         descriptions=tuple(band.name for band in bands),
         statistics=statistics,
         photometric="rgb" if is_picture else "minisblack",
@@ -133,7 +133,7 @@ def index_spec(plan: Plan) -> CogSpec:
             predictor=False,
             overview_resampling="nearest",
         ),
-        overviews=plan.config.merge_rasters.build_overviews,
+        overviews=plan.methods.merge.has_overviews,
         descriptions=("scene_index",),
         tags={f"SCENE_{number}": scene.name for number, scene in enumerate(plan.scenes, start=1)},
     )

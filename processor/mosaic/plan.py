@@ -6,40 +6,32 @@ still overlap after clipping.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import numpy as np
 from rasterio.crs import CRS
 from shapely import STRtree, box
 
-from processor.config import Config, decisive_settings
+from processor.config import Config
+from processor.config.methods import Methods, choose_methods
 from processor.errors import ConfigError, InputError
 from processor.geotiff.reader import level_grid
-from processor.model import BlockGrid, Bounds, Finding, Grid, Scene, Window
+from processor.model import BlockGrid, Bounds, Finding, Grid, Scene
 from processor.mosaic.budget import fit_window_edge
 from processor.mosaic.chunks import CHUNK_EDGE, Chunks, plan_chunks
 from processor.process.threads import resolve_threads
-from processor.scenes.names import choose_scenes
 from processor.scenes.user_files import Given
 from processor.stages.align.align_rasters import compute_pixel_size, compute_shift, snap_grid
-from processor.stages.matching.local_block_adjustment import compute_block_grid
+from processor.stages.matching.options import GlobalRegressionOptions
 from processor.stages.merge.merge_rasters import choose_nodata
-from processor.storage.url import redact_url
+from processor.stages.method import Need
 
 __all__ = [
     "BLOCK_EDGE",
     "Plan",
-    "block_bounds",
-    "compute_digest",
     "count_window_bytes",
-    "find_model",
-    "iter_z_order",
     "plan_run",
 ]
 
@@ -56,8 +48,8 @@ class Plan:
     """Everything that is decided before a pixel is read."""
 
     config: Config
-    given: Given
-    """What the user's own files say."""
+    methods: Methods
+    """Of the stages, with what the user's own files say."""
     scenes: tuple[Scene, ...]
     """In name order."""
     grid: Grid
@@ -67,8 +59,10 @@ class Plan:
     """Of the mosaic."""
     levels: tuple[int | None, ...]
     """For each scene the overview that is measured, None for full resolution."""
+    needs: frozenset[Need]
+    """What has to be measured; nothing where the first pass has nothing to find out."""
     blocks: BlockGrid | None
-    """Canvas of the local adjustment; None when that is off, or its number of blocks hangs on the statistics."""
+    """Blocks whose sums are measured; None where none are needed, or their number hangs on the statistics."""
     pairs: tuple[tuple[int, int], ...]
     """Positions (i, j), i < j, of scenes whose bounds share an area."""
     chunks: Chunks
@@ -91,13 +85,12 @@ class Plan:
     @property
     def reads_for_measures(self) -> bool:
         """Whether the first pass has anything to find out."""
-        methods = self.config.methods
-        known = self.given.statistics
-        statistics = methods.matching_global_method is not None and (
-            known is None or any(scene.name not in known.whole for scene in self.scenes)
-        )
-        cells = methods.seamline_method is not None and self.given.footprints is None
-        return statistics or cells or methods.matching_local_method is not None
+        return bool(self.needs)
+
+    @property
+    def has_late_blocks(self) -> bool:
+        """Whether the blocks that are summed hang on the statistics, so that there is a pass of their own for them."""
+        return "blocks" in self.needs and self.blocks is None
 
     def measure_grid(self, scene: int) -> Grid:
         """The grid on which a scene is measured."""
@@ -123,59 +116,46 @@ def plan_run(scenes: Sequence[Scene], config: Config, given: Given | None = None
     ConfigError
         If the stages that are on make no sense together.
     """
-    given = given if given is not None else Given()
-    _check_methods(config)
+    methods = choose_methods(config, given.contents if given is not None else None)
+    _check_methods(methods)
     ordered = tuple(sorted(scenes, key=lambda scene: scene.name))
     _check_alike(ordered)
-    if config.methods.matching_global_method is not None:
-        find_model(ordered, config, given)
+    names = tuple(scene.name for scene in ordered)
+    methods.matching_global.check(names)
     canvas = reduce(Bounds.union, (scene.grid.bounds for scene in ordered))
     dtype = config.shared.output_dtype or str(np.result_type(*(scene.dtype for scene in ordered)))
-    blocks = _plan_blocks(canvas, len(ordered), config, given)
+    blocks = methods.matching_local.plan_blocks(canvas, len(ordered))
     levels = tuple(_choose_level(scene, blocks, config) for scene in ordered)
     pairs = _find_pairs(ordered)
-    grid = _plan_grid(ordered, canvas, config)
+    grid = _plan_grid(ordered, canvas, methods)
     grids = [level_grid(scene, level) for scene, level in zip(ordered, levels, strict=True)]
     _check_size(ordered, canvas, grid, grids)
     return Plan(
         config=config,
-        given=given,
+        methods=methods,
         scenes=ordered,
         grid=grid,
         dtype=dtype,
         nodata=choose_nodata(_preferred_nodata(ordered, config), dtype),
         levels=levels,
+        needs=methods.list_needs(names),
         blocks=blocks,
         pairs=pairs,
         chunks=plan_chunks(grids, canvas),
-        window_edge=_window_edge(ordered, grid, dtype, config),
+        window_edge=_window_edge(ordered, grid, dtype, methods, config),
         findings=_find_lonely(ordered, pairs),
     )
 
 
-def find_model(scenes: Sequence[Scene], config: Config, given: Given) -> frozenset[str] | None:
-    """Names of the scenes that pull on the model, also of those that are only in the statistics given, or None: all.
-
-    Raises
-    ------
-    ConfigError
-        If a name is no scene's, or none is left.
-    """
-    names = {scene.name for scene in scenes} | set(given.statistics.whole if given.statistics is not None else ())
-    setting = config.global_regression.specify_model_images
-    return choose_scenes(setting, names, parameter="global_regression.specify_model_images")
-
-
-def _check_methods(config: Config) -> None:
-    methods = config.methods
-    has_cells = methods.seamline_method is not None or config.mask_rasters.vector_mask is not None
-    if methods.clip_method is not None and not has_cells:
+def _check_methods(methods: Methods) -> None:
+    clip = methods.clip
+    if clip.is_on and not methods.seamlines.is_on and not clip.has_region:
         msg = (
-            "methods.clip_method = 'mask_rasters' has nothing to cut by: switch methods.seamline_method on, give "
-            "mask_rasters.vector_mask, or switch methods.clip_method off (null)"
+            f"methods.clip_method = {clip.name!r} has nothing to cut by: switch methods.seamline_method on, give "
+            f"{clip.name}.vector_mask, or switch methods.clip_method off (null)"
         )
         raise ConfigError(msg)
-    if all(method is None for method in methods.model_dump().values()):
+    if not methods.names:
         msg = "methods: every stage is off, so there is nothing to do; switch at least one on"
         raise ConfigError(msg)
 
@@ -223,13 +203,9 @@ def _crs_name(wkt: str) -> str:
     return ":".join(authority) if authority else wkt.split('"')[1]
 
 
-def _plan_grid(scenes: tuple[Scene, ...], canvas: Bounds, config: Config) -> Grid:
-    aligned = config.methods.align_method is not None
-    resolution = config.align_rasters.resolution if aligned else config.merge_rasters.resolution
-    width, height = compute_pixel_size([scene.grid for scene in scenes], resolution)
-    return snap_grid(
-        canvas, scenes[0].grid.crs, pixel_width=width, pixel_height=height, tap=aligned and config.align_rasters.tap
-    )
+def _plan_grid(scenes: tuple[Scene, ...], canvas: Bounds, methods: Methods) -> Grid:
+    width, height = compute_pixel_size([scene.grid for scene in scenes], methods.resolution)
+    return snap_grid(canvas, scenes[0].grid.crs, pixel_width=width, pixel_height=height, tap=methods.align.tap)
 
 
 def _preferred_nodata(scenes: tuple[Scene, ...], config: Config) -> float | None:
@@ -238,37 +214,9 @@ def _preferred_nodata(scenes: tuple[Scene, ...], config: Config) -> float | None
     return next((scene.source.nodata for scene in scenes if scene.source.nodata is not None), None)
 
 
-def _plan_blocks(canvas: Bounds, scenes: int, config: Config, given: Given) -> BlockGrid | None:
-    """The block grid of the loaded maps, or over the override or the canvas; None where it hangs on the statistics."""
-    local = config.local_block_adjustment
-    if config.methods.matching_local_method is None:
-        return None
-    override = block_bounds(canvas, config)
-    if given.blocks is not None:
-        if override != canvas and not given.agrees_with(override):
-            msg = (
-                f"local_block_adjustment.override_bounds_canvas_coords = {override.as_tuple()} disagrees with the loaded block "
-                f"maps, which cover {given.blocks.bounds.as_tuple()}; leave one out"
-            )
-            raise ConfigError(msg)
-        return given.blocks
-    if local.number_of_blocks == "coefficient_of_variation":
-        return None
-    return compute_block_grid(override, scenes, local.number_of_blocks)
-
-
-def block_bounds(canvas: Bounds, config: Config) -> Bounds:
-    """Canvas of the blocks: the override, else the union of the scenes' bounds."""
-    override = config.local_block_adjustment.override_bounds_canvas_coords
-    if override is None:
-        return canvas
-    left, bottom, right, top = override
-    return Bounds(left=left, bottom=bottom, right=right, top=top)
-
-
 def _choose_level(scene: Scene, blocks: BlockGrid | None, config: Config) -> int | None:
     """The coarsest overview that still suffices, or None: full resolution."""
-    if not config.global_regression.estimate_stats:
+    if not config.of(GlobalRegressionOptions).estimate_stats:
         return None
     chosen = None
     for level in range(len(scene.source.overviews)):
@@ -310,34 +258,7 @@ def _find_lonely(scenes: tuple[Scene, ...], pairs: tuple[tuple[int, int], ...]) 
     )
 
 
-def iter_z_order(height: int, width: int, edge: int) -> Iterator[Window]:
-    """Windows of ``edge`` pixels that tile a raster, clipped to it, along a Z-order curve."""
-    for row, col in _iter_places(math.ceil(height / edge), math.ceil(width / edge)):
-        yield Window(
-            row=row * edge,
-            col=col * edge,
-            height=min(edge, height - row * edge),
-            width=min(edge, width - col * edge),
-        )
-
-
-def _iter_places(rows: int, cols: int) -> Iterator[tuple[int, int]]:
-    """(row, column) along a Z-order curve, without listing them."""
-
-    def visit(row: int, col: int, size: int) -> Iterator[tuple[int, int]]:
-        if row >= rows or col >= cols:
-            return
-        if size == 1:
-            yield row, col
-            return
-        half = size // 2
-        for down, across in ((0, 0), (0, half), (half, 0), (half, half)):
-            yield from visit(row + down, col + across, half)
-
-    return visit(0, 0, 1 << (max(rows, cols) - 1).bit_length())
-
-
-def _window_edge(scenes: Sequence[Scene], grid: Grid, dtype: str, config: Config) -> int:
+def _window_edge(scenes: Sequence[Scene], grid: Grid, dtype: str, methods: Methods, config: Config) -> int:
     """The largest power-of-two number of blocks that fits the window size and the memory, at least one block, in pixels.
 
     Who asks for larger windows than the usual ones gets them, unless memory is set too.
@@ -349,60 +270,16 @@ def _window_edge(scenes: Sequence[Scene], grid: Grid, dtype: str, config: Config
     return fit_window_edge(
         edge,
         BLOCK_EDGE,
-        pixel=count_window_bytes(scenes, grid, dtype, config),
+        pixel=count_window_bytes(scenes, grid, dtype, methods, config),
         setting=shared.memory,
         threads=resolve_threads(shared.tile_threads),
     )
 
 
-def count_window_bytes(scenes: Sequence[Scene], grid: Grid, dtype: str, config: Config) -> int:
+def count_window_bytes(scenes: Sequence[Scene], grid: Grid, dtype: str, methods: Methods, config: Config) -> int:
     """Bytes that a rendering task holds for each pixel: the result, its overviews, and one scene's pixels on their way."""
     source = max(np.dtype(scene.dtype).itemsize for scene in scenes)
     values = 2 * source + 3 * np.dtype(dtype).itemsize
     if any(compute_shift(scene.grid, grid) is None for scene in scenes):
         values += 2 * np.dtype(config.shared.calculation_dtype).itemsize  # corrected, then resampled
-    return len(scenes[0].bands) * values + 24
-
-
-def compute_digest(scenes: Sequence[Scene], config: Config, version: str, fingerprints: Mapping[str, str] | None = None) -> str:
-    """SHA-256 of what decides the result: inputs, configuration and version, not threads, memory or folders.
-
-    Parameters
-    ----------
-    fingerprints
-        Digests of the user's own files, by parameter.
-    """
-    settings = decisive_settings(config)
-    ordered = sorted(scenes, key=lambda scene: scene.name)
-    inputs = [[scene.name, *_identify(scene), scene.priority if _order_matters(config) else 0] for scene in ordered]
-    text = json.dumps([version, settings, inputs, dict(fingerprints or {})], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _identify(scene: Scene) -> list[Any]:
-    """What decides a scene's pixels."""
-    if not scene.parts:
-        source = scene.source
-        return [redact_url(source.href), source.size, source.fingerprint, source.band_indexes]
-    parts = [
-        [*_identify(part.raster), [[float(c.scale), float(c.offset)] for c in part.conversions], part.resampling]
-        for part in scene.parts
-    ]
-    mask = scene.mask
-    return [
-        parts,
-        None if mask is None else [*_identify(mask.raster), mask.invalid, mask.bits],
-        [*map(float, scene.grid.transform)],
-    ]
-
-
-def _order_matters(config: Config) -> bool:
-    """Whether scenes still overlap where they are merged, or files are named for them in input order."""
-    sections = (config.global_regression, config.local_block_adjustment, config.align_rasters, config.mask_rasters)
-    return (
-        config.methods.clip_method is None
-        or config.methods.seamline_method is None
-        or config.mask_rasters.vector_mask is not None
-        or config.mask_rasters.include_touched_pixels
-        or any(isinstance(section.output_images, tuple) for section in sections)
-    )
+    return len(scenes[0].bands) * values + 24 + sum(method.pixel_bytes for _, method in methods)

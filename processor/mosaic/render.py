@@ -14,12 +14,12 @@ from shapely import Geometry, STRtree, box, prepare
 
 from processor.geotiff.reader import RasterReader
 from processor.model import Moments, Window
+from processor.model.z_order import iter_z_order
 from processor.mosaic.contribution import burn_owners, burn_touched, compute_area_mask, compute_scene_mask
 from processor.mosaic.measure import Measures, mask_factor, reduce_mask
-from processor.mosaic.plan import BLOCK_EDGE, Plan, iter_z_order
+from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.scene_pipeline import make_pipelines
 from processor.mosaic.solve import Solution
-from processor.stages.merge.merge_rasters import merge_layer
 from processor.stages.statistics import compute_valid_moments
 
 __all__ = ["RenderedWindow", "Renderer"]
@@ -66,8 +66,7 @@ class Renderer:
         self._scenes = make_pipelines(plan, solution, reader)
         self._boxes = STRtree([box(*scene.grid.bounds.as_tuple()) for scene in plan.scenes])
         self._cells: list[Geometry] = []
-        self._has_region = plan.given.clip_region is not None
-        if plan.config.methods.clip_method is not None and not self._has_region and solution.seamlines is not None:
+        if plan.methods.cuts_by_cells and solution.seamlines is not None:
             self._cells = [cell.polygon for cell in solution.seamlines.cells]
             for polygon in self._cells:
                 prepare(polygon)
@@ -83,11 +82,11 @@ class Renderer:
         values = np.full((plan.bands, *window.shape), plan.nodata, np.dtype(plan.dtype))
         index = np.zeros(window.shape, self.index_dtype)
         filled = 0
-        if self._has_region:
+        if plan.methods.clip.has_region:
             self._merge_region(values, index, window)
         elif self._cell_tree is None:
             self._merge_whole(values, index, window)
-        elif plan.config.mask_rasters.include_touched_pixels:
+        elif plan.methods.clip.keeps_touched:
             self._merge_touched(values, index, window)
             filled = self._fill(values, index, window)
         else:
@@ -188,7 +187,7 @@ class Renderer:
             return
         rows, cols = layer.window.slices_in(window)
         take = layer.valid if mask is None else mask[rows, cols] & layer.valid
-        merge_layer(values[:, rows, cols], index[rows, cols], layer.values, take, position + 1)
+        self._plan.methods.merge.lay(values[:, rows, cols], index[rows, cols], layer.values, take, position + 1)
 
 
 def _bounding_window(mask: NDArray[np.bool_], window: Window) -> Window:

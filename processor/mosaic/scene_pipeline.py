@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.geotiff.reader import Pixels, RasterReader
-from processor.model import Adjustment, Grid, LocalCorrection, Scene, Window
+from processor.model import Adjustment, Grid, Scene, Window
 from processor.mosaic.plan import Plan
 from processor.mosaic.solve import Solution
 from processor.stages.align.align_rasters import Resampling, compute_shift, compute_source_window, resample_window
 from processor.stages.matching.global_regression import apply_adjustment
-from processor.stages.matching.local_block_adjustment import apply_correction, compute_surface
+from processor.stages.matching.method import SceneCorrection
 from processor.stages.merge.merge_rasters import apply_dtype
 
 __all__ = ["Layer", "ScenePipeline", "make_pipelines"]
@@ -42,7 +42,7 @@ class ScenePipeline:
     reader: RasterReader
     adjustment: Adjustment | None
     """None where the scene's values are not adjusted."""
-    correction: LocalCorrection | None
+    correction: SceneCorrection | None
     """None where they are not corrected locally."""
     dtype: str
     nodata: float
@@ -94,11 +94,11 @@ class ScenePipeline:
     def _correct(self, source: Window, pixels: Pixels) -> Iterator[tuple[int, slice, NDArray[np.floating]]]:
         """Adjusted and corrected values, strip by strip; the array given out is used again for the next one."""
         bands, height, width = pixels.values.shape
-        correction = self.correction
-        surface = None if correction is None else compute_surface(correction, self.scene.grid, source, self.calculation)
         step = max(1, _STRIP // width)
-        buffers = np.empty((4, step, width), self.calculation)
-        buffer, departure, scratch = buffers[0], buffers[1], buffers[2:]
+        correct = None
+        if self.correction is not None:
+            correct = self.correction.on_window(self.scene.grid, source, self.calculation, min(step, height)).apply
+        buffer = np.empty((min(step, height), width), self.calculation)
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             for band in range(bands):
                 scale, offset = 1.0, 0.0
@@ -108,28 +108,26 @@ class ScenePipeline:
                     rows = slice(start, min(start + step, height))
                     count = rows.stop - rows.start
                     piece = apply_adjustment(pixels.values[band, rows], scale, offset, out=buffer[:count])
-                    if correction is not None and surface is not None:
-                        near = surface.read_rows(band, rows, departure[:count], scratch)
-                        piece = apply_correction(piece, near, correction)
-                    yield band, rows, piece
+                    yield band, rows, piece if correct is None else correct(piece, band, rows)
 
 
 def make_pipelines(plan: Plan, solution: Solution, reader: RasterReader) -> tuple[ScenePipeline, ...]:
     """The pipeline of every scene, in plan order; stages that are off are left out."""
-    methods = plan.config.methods
-    corrections = solution.corrections or (None,) * len(plan.scenes)
+    nothing = (None,) * len(plan.scenes)
     return tuple(
         ScenePipeline(
             scene=scene,
             reader=reader,
-            adjustment=adjustment if methods.matching_global_method is not None else None,
+            adjustment=adjustment,
             correction=correction,
             dtype=plan.dtype,
             nodata=plan.nodata,
             calculation=np.float64 if plan.config.shared.calculation_dtype == "float64" else np.float32,
-            resampling=plan.config.align_rasters.resampling_method if methods.align_method is not None else "nearest",
+            resampling=plan.methods.align.resampling,
         )
-        for scene, adjustment, correction in zip(plan.scenes, solution.adjustments, corrections, strict=True)
+        for scene, adjustment, correction in zip(
+            plan.scenes, solution.adjustments or nothing, solution.corrections or nothing, strict=True
+        )
     )
 
 

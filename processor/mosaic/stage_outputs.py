@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from shapely import Polygon, intersects
 
-from processor.config import Config
+from processor.config.methods import Methods
 from processor.geotiff.cog.writer import BlockStore, CogProfile, CogSpec, Pyramid, write_cog
 from processor.geotiff.reader import RasterReader
 from processor.model import Grid, Window
@@ -24,38 +24,25 @@ from processor.process.threads import map_ordered
 from processor.stages.clip.mask_rasters import compute_cell_mask, compute_region_mask
 from processor.storage.store import Written
 
-__all__ = ["STAGES", "Stage", "find_last_stage", "is_stage_on", "stage_spec", "write_stage_raster"]
+__all__ = ["find_last_stage", "stage_spec", "write_stage_raster"]
 
-Stage = Literal["global_regression", "local_block_adjustment", "align_rasters", "mask_rasters"]
-STAGES: tuple[Stage, ...] = ("global_regression", "local_block_adjustment", "align_rasters", "mask_rasters")
-
-
-def find_last_stage(config: Config) -> Stage | None:
-    """The last stage that is on and has a raster for each scene, or None."""
-    return next((stage for stage in reversed(STAGES) if is_stage_on(config, stage)), None)
+_BEFORE_ALIGNMENT: Final = frozenset({"matching_global", "matching_local"})
 
 
-def is_stage_on(config: Config, stage: Stage) -> bool:
-    """Whether a stage is on."""
-    methods = config.methods
-    return {
-        "global_regression": methods.matching_global_method,
-        "local_block_adjustment": methods.matching_local_method,
-        "align_rasters": methods.align_method,
-        "mask_rasters": methods.clip_method,
-    }[stage] is not None
+def find_last_stage(methods: Methods) -> str | None:
+    """The name of the last stage that is on and has a raster for each scene, or None."""
+    return next((stage.name for stage, _ in reversed(tuple(methods)) if stage.has_rasters), None)
 
 
-def _stage_grid(plan: Plan, position: int, stage: Stage) -> tuple[Grid, Window]:
+def _stage_grid(plan: Plan, position: int, stage: str) -> tuple[Grid, Window]:
     """The grid that a stage's rasters lie on, and the scene's window of it."""
     scene = plan.scenes[position]
-    is_aligned = STAGES.index(stage) >= STAGES.index("align_rasters") and plan.config.methods.align_method is not None
-    if not is_aligned:
+    if not plan.methods.align.is_on or stage in _BEFORE_ALIGNMENT:
         return scene.grid, scene.grid.window
     return plan.grid, plan.grid.window_touching(scene.grid.bounds)
 
 
-def stage_spec(plan: Plan, position: int, stage: Stage) -> CogSpec:
+def stage_spec(plan: Plan, position: int, stage: str) -> CogSpec:
     """What the file of a scene after a stage is."""
     grid, whole = _stage_grid(plan, position, stage)
     output = plan.config.output
@@ -65,20 +52,20 @@ def stage_spec(plan: Plan, position: int, stage: Stage) -> CogSpec:
         dtype=plan.dtype,
         nodata=plan.nodata,
         profile=CogProfile(compression=output.compression, level=output.level, predictor=output.predictor),
-        overviews=_has_overviews(plan.config, stage),
+        overviews=plan.methods.find(stage).has_overviews,
         descriptions=tuple(band.name for band in plan.scenes[position].bands),
     )
 
 
 def write_stage_raster(
-    plan: Plan, solution: Solution, reader: RasterReader, position: int, stage: Stage, file: Path, *, threads: int
+    plan: Plan, solution: Solution, reader: RasterReader, position: int, stage: str, file: Path, *, threads: int
 ) -> Written:
     """Write one scene as it is after a stage, as a COG in the mosaic's dtype."""
     grid, whole = _stage_grid(plan, position, stage)
     pipeline = make_pipelines(plan, solution, reader)[position]
-    if stage == "global_regression":
+    if stage == "matching_global":
         pipeline = replace(pipeline, correction=None)
-    clip = _make_clip(plan, solution, position, grid) if stage == "mask_rasters" else None
+    clip = _make_clip(plan, solution, position, grid) if stage == "clip" else None
     spec = stage_spec(plan, position, stage)
     with BlockStore(file.with_suffix(".blocks"), spec.levels) as store:
         pyramid = Pyramid(spec, store, window_blocks=plan.window_edge // BLOCK_EDGE)
@@ -93,12 +80,6 @@ def write_stage_raster(
     return written
 
 
-def _has_overviews(config: Config, stage: Stage) -> bool:
-    if stage == "global_regression":
-        return config.global_regression.build_overviews
-    return config.local_block_adjustment.build_overviews if stage == "local_block_adjustment" else True
-
-
 def _drain(results: Iterable[None]) -> None:
     for _ in results:
         pass
@@ -106,8 +87,8 @@ def _drain(results: Iterable[None]) -> None:
 
 def _make_clip(plan: Plan, solution: Solution, position: int, grid: Grid) -> Callable[[Window], NDArray[np.bool_]]:
     """What keeps the pixels of a scene: the user's mask, else its cell; cells share no pixel of the mosaic's grid."""
-    touched = plan.config.mask_rasters.include_touched_pixels
-    region = plan.given.clip_region
+    touched = plan.methods.clip.keeps_touched
+    region = plan.methods.clip.region
     if region is not None:
         name = plan.scenes[position].name
         return partial(compute_region_mask, region, name, grid, include_touched_pixels=touched)

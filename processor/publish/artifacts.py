@@ -26,10 +26,10 @@ from processor.model import Artifact, BlockMap, Grid
 from processor.mosaic.measure import Measures
 from processor.mosaic.passes import Rendered, index_spec, mosaic_spec
 from processor.mosaic.plan import Plan
-from processor.mosaic.solve import Solution, join_statistics
-from processor.mosaic.stage_outputs import Stage, stage_spec, write_stage_raster
+from processor.mosaic.solve import Solution
+from processor.mosaic.stage_outputs import stage_spec, write_stage_raster
 from processor.process.threads import resolve_threads
-from processor.stages.matching.adjustments_file import render_adjustments
+from processor.stages.files import BlockRaster, TextFile
 from processor.storage.store import Written, iter_file
 from processor.vectors import write_seamlines
 from processor.version import read_version
@@ -162,23 +162,24 @@ def make_mosaic_products(
 
 
 def make_stage_products(
-    plan: Plan, solution: Solution, reader: RasterReader, stage: Stage, scratch: Path, urls: Mapping[str, str] | None
+    plan: Plan, solution: Solution, reader: RasterReader, stage: str, scratch: Path, urls: Mapping[str, str] | None
 ) -> Iterator[Product]:
     """Every scene as it is after a stage, to be published at its URL or, without, in the Item's folder."""
-    folder = scratch / stage
+    method = plan.methods.find(stage).name
+    folder = scratch / method
     folder.mkdir()
     threads = resolve_threads(plan.config.shared.tile_threads)
     # Beside a mosaic they are not what a reader of the Item is after.
-    roles = ("data",) if plan.config.methods.merge_method is None else ("intermediate",)
+    roles = ("intermediate",) if plan.methods.merge.is_on else ("data",)
     for position, scene in enumerate(plan.scenes):
         file = folder / f"{scene.name}.tif"
         written = write_stage_raster(plan, solution, reader, position, stage, file, threads=threads)
         yield make_product(
             file,
-            key=f"{stage}_{scene.name}",
-            path=f"{stage}/{file.name}" if urls is None else urls[scene.name],
+            key=f"{method}_{scene.name}",
+            path=f"{method}/{file.name}" if urls is None else urls[scene.name],
             media_type=MEDIA_TYPE,
-            title=f"{scene.name} after {stage}",
+            title=f"{scene.name} after {method}",
             roles=roles,
             written=written,
             raster=stage_spec(plan, position, stage),
@@ -216,49 +217,34 @@ def render_claim(config: Config, digest: str) -> str:
 
 def make_data_products(plan: Plan, measures: Measures, solution: Solution, scratch: Path, *, digest: str) -> Iterator[Product]:
     """Configuration, adjustments, block maps and seamlines: what the mosaic can be made again from."""
-    yield _make_text(
-        scratch / CLAIM,
-        render_claim(plan.config, digest),
-        key="config",
-        media_type="application/yaml",
-        title="Configuration as run",
-        roles=("metadata",),
+    text = render_claim(plan.config, digest)
+    claim = TextFile(key="config", path=CLAIM, title="Configuration as run", media_type="application/yaml", text=text)
+    yield _make_text_file(claim, scratch)
+    methods = plan.methods
+    files = (
+        *methods.matching_global.list_files(measures, solution.matching_global),
+        *methods.matching_local.list_files(solution.matching_local),
     )
-    if plan.config.methods.matching_global_method is not None:
-        whole, overlaps = join_statistics(plan, measures)
-        adjustments = sorted((*solution.adjustments, *solution.others), key=lambda adjustment: adjustment.scene)
-        yield _make_text(
-            scratch / "adjustments.json",
-            render_adjustments(adjustments, whole, overlaps),
-            key="adjustments",
-            media_type="application/json",
-            title="Scale and offset of each scene and band, and the statistics they follow from",
-            roles=("metadata",),
-        )
-    if solution.reference is not None:
-        folder = scratch / "block_maps"
-        folder.mkdir()
-        yield _make_block_map(folder / "reference.tif", plan, solution.reference, "block_map_reference", "Reference block map")
-        for local in solution.local_maps:
-            title = f"Local block map of {local.name}"
-            yield _make_block_map(folder / f"local_{local.name}.tif", plan, local, f"block_map_local_{local.name}", title)
+    for file in files:
+        yield _make_text_file(file, scratch) if isinstance(file, TextFile) else _make_block_raster(file, plan, scratch)
     if solution.seamlines is not None:
-        file = scratch / "seamlines.gpkg"
-        field = plan.config.voronoi_center_seamline.image_field_name
-        write_seamlines(file, solution.seamlines.cells, crs=plan.grid.crs, field=field)
+        cells = scratch / "seamlines.gpkg"
+        write_seamlines(cells, solution.seamlines.cells, crs=plan.grid.crs, field=methods.seamlines.scene_field)
         yield make_product(
-            file,
+            cells,
             key="seamlines",
-            path=file.name,
+            path=cells.name,
             media_type="application/geopackage+sqlite3",
             title="Cells: the part of the mosaic that each scene owns",
             roles=("metadata",),
         )
 
 
-def _make_text(file: Path, text: str, *, key: str, media_type: str, title: str, roles: tuple[str, ...]) -> Product:
-    file.write_text(text, encoding="utf-8")
-    return make_product(file, key=key, path=file.name, media_type=media_type, title=title, roles=roles)
+def _make_text_file(text: TextFile, scratch: Path) -> Product:
+    file = scratch / text.path
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text.text, encoding="utf-8")
+    return make_product(file, key=text.key, path=text.path, media_type=text.media_type, title=text.title, roles=("metadata",))
 
 
 def block_map_grid(plan: Plan, block_map: BlockMap) -> Grid:
@@ -275,24 +261,25 @@ def block_map_grid(plan: Plan, block_map: BlockMap) -> Grid:
     )
 
 
-def _make_block_map(file: Path, plan: Plan, block_map: BlockMap, key: str, title: str) -> Product:
-    values = block_map.expand().astype(np.float32)
+def _make_block_raster(raster: BlockRaster, plan: Plan, scratch: Path) -> Product:
+    file = scratch / raster.path
+    file.parent.mkdir(exist_ok=True)
+    values = raster.blocks.expand().astype(np.float32)
     spec = CogSpec(
-        grid=block_map_grid(plan, block_map),
+        grid=block_map_grid(plan, raster.blocks),
         bands=values.shape[0],
         dtype="float32",
         nodata=float("nan"),
         profile=CogProfile(blocksize=64),
         descriptions=tuple(band.name for band in plan.scenes[0].bands),
     )
-    written = write_cog_array(file, values, spec)
     return make_product(
         file,
-        key=key,
-        path=f"block_maps/{file.name}",
+        key=raster.key,
+        path=raster.path,
         media_type=MEDIA_TYPE,
-        title=title,
+        title=raster.title,
         roles=("metadata",),
-        written=written,
+        written=write_cog_array(file, values, spec),
         raster=spec,
     )

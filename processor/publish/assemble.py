@@ -111,13 +111,13 @@ def log_finding(finding: Finding) -> None:
     )
 
 
-def log_solved(measures: Measures, solution: Solution) -> None:
+def log_solved(measures: Measures) -> None:
     """Log that everything between the two passes is decided."""
     log_event(
         _LOGGER,
         "solved",
-        f"solved {count_things(solution.adjustments, 'scene')} over {count_things(measures.overlaps, 'overlap')}",
-        scenes=len(solution.adjustments),
+        f"solved {count_things(measures.scenes, 'scene')} over {count_things(measures.overlaps, 'overlap')}",
+        scenes=len(measures.scenes),
         overlaps=len(measures.overlaps),
     )
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from shapely import union_all
 
-from processor.config import Config
 from processor.geotiff.cog.writer import CogSpec
 from processor.geotiff.reader import read_decimated
 from processor.model import Finding
@@ -128,12 +127,12 @@ def describe_mosaic(
         created=stamp.created,
         digest=prepared.digest,
         version=read_version(),
-        stages=_list_stages(plan.config),
+        stages=plan.methods.names,
         properties={key: summary[key] for key in _SUMMARY},
         owned=facts.counts.owned,
         places=_find_places(prepared, stamp),
     )
-    copies = (*make_copies(plan.config, products), *make_debug_copy(plan, solution, scratch))
+    copies = (*make_copies(plan.config, plan.scenes, products), *make_debug_copy(plan, solution, scratch))
     return Result(products=products, copies=copies, item=item, findings=report.findings)
 
 
@@ -162,7 +161,7 @@ def _collect_facts(
         scenes=plan.scenes,
         whole={scene.name: scene.valid for scene in measures.scenes},
         overlaps=measures.overlaps,
-        adjustments=solution.adjustments if plan.config.methods.matching_global_method is not None else (),
+        adjustments=solution.adjustments,
         corrections=solution.corrections,
         cells=solution.seamlines.cells if solution.seamlines is not None else (),
         grid=plan.grid,
@@ -220,10 +219,10 @@ def describe_scenes(
         created=stamp.created,
         digest=prepared.digest,
         version=read_version(),
-        stages=_list_stages(plan.config),
+        stages=plan.methods.names,
         places=_find_places(prepared, stamp),
     )
-    copies = (*make_copies(plan.config, products), *make_debug_copy(plan, solution, scratch))
+    copies = (*make_copies(plan.config, plan.scenes, products), *make_debug_copy(plan, solution, scratch))
     return Result(products=products, copies=copies, item=item, findings=findings)
 
 
@@ -266,7 +265,3 @@ def _find_places(prepared: Prepared, stamp: Stamp) -> ItemPlaces:
     output = prepared.plan.config.output
     public = None if output.public_url is None else join_url(output.public_url, prepared.item_id)
     return ItemPlaces(self_href=stamp.self_href, hrefs=output.hrefs, public_folder=public, parent=prepared.announcement.parent)
-
-
-def _list_stages(config: Config) -> tuple[str, ...]:
-    return tuple(method for method in config.methods.model_dump().values() if method is not None)

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from shapely import LineString, MultiLineString, MultiPoint
-
 from processor.config import Config
+from processor.config.methods import Methods, choose_methods
 from processor.errors import ConfigError
 from processor.model import Scene
 from processor.mosaic.plan import Plan
 from processor.mosaic.solve import Solution
-from processor.mosaic.stage_outputs import STAGES, Stage, find_last_stage, is_stage_on
+from processor.mosaic.stage_outputs import find_last_stage
 from processor.publish.artifacts import Product
-from processor.stages.seamlines.voronoi_center_seamline import Seamlines
+from processor.stages.method import WantedCopy
 from processor.storage.store import join_url
 from processor.storage.url import parse_writable_url
 from processor.vectors import Feature, write_layers
@@ -37,7 +36,10 @@ class Copy:
 class KeptStage:
     """A stage whose rasters are kept."""
 
-    stage: Stage
+    stage: str
+    """Its name."""
+    method: str
+    """Name of its method."""
     urls: Mapping[str, str] | None
     """Where, by scene; None: in the Item's folder."""
 
@@ -56,14 +58,14 @@ def find_kept_stages(config: Config, scenes: Sequence[Scene]) -> tuple[KeptStage
 
 
 def _find_stages(config: Config, scenes: Sequence[Scene]) -> tuple[KeptStage, ...]:
-    last = find_last_stage(config) if config.methods.merge_method is None else None
+    methods = choose_methods(config)
+    last = None if methods.merge.is_on else find_last_stage(methods)
     kept = []
-    for stage in STAGES:
-        setting = getattr(config, stage).output_images
-        wanted = setting is not None or config.output.artifacts == "full" or stage == last
-        if wanted and is_stage_on(config, stage):
-            urls = None if setting is None else place_images(setting, scenes, parameter=f"{stage}.output_images")
-            kept.append(KeptStage(stage=stage, urls=urls))
+    for stage, method in methods:
+        setting = method.output_images
+        if stage.has_rasters and (setting is not None or config.output.artifacts == "full" or stage.name == last):
+            urls = None if setting is None else place_images(setting, scenes, parameter=f"{method.name}.output_images")
+            kept.append(KeptStage(stage=stage.name, method=method.name, urls=urls))
     return tuple(kept)
 
 
@@ -80,7 +82,6 @@ def check_places(config: Config, scenes: Sequence[Scene], *, mosaic_url: str | N
     ConfigError
         Naming the parameter and the place, or the vector file that is to be of another format than GeoPackage.
     """
-    _check_vectors(config)
     taken = {_identify(scene.source.href): f"scene {scene.name}" for scene in scenes}
     for parameter, url in _list_places(config, scenes, mosaic_url):
         place = _identify(url)
@@ -108,35 +109,27 @@ def _check_writable(parameter: str, url: str) -> None:
 
 def _list_places(config: Config, scenes: Sequence[Scene], mosaic_url: str | None) -> Iterator[tuple[str, str]]:
     """Every place that the user named, with the parameter that names it."""
-    methods = config.methods
-    if mosaic_url is not None and methods.merge_method is not None:
+    methods = choose_methods(config)
+    if mosaic_url is not None and methods.merge.is_on:
         yield "shared_output_image_path", mosaic_url
     for kept in _find_stages(config, scenes):
         for url in (kept.urls or {}).values():
-            yield f"{kept.stage}.output_images", url
-    if config.global_regression.save_adjustments is not None and methods.matching_global_method is not None:
-        yield "global_regression.save_adjustments", config.global_regression.save_adjustments
-    maps = config.local_block_adjustment.save_block_maps
-    if maps is not None and methods.matching_local_method is not None:
-        for url in (maps[0], *(maps[1].replace("$", scene.name) for scene in scenes)):
-            yield "local_block_adjustment.save_block_maps", url
-    for name in ("output_mask", "debug_vectors_path"):
-        url = getattr(config.voronoi_center_seamline, name)
-        if url is not None and methods.seamline_method is not None:
-            yield f"voronoi_center_seamline.{name}", url
+            yield f"{kept.method}.output_images", url
+    for copy, parameter in _list_copies(methods, scenes):
+        yield parameter, copy.url
+
+
+def _list_copies(methods: Methods, scenes: Sequence[Scene]) -> Iterator[tuple[WantedCopy, str]]:
+    """What is also wanted elsewhere, with the parameter that asks for it."""
+    names = [scene.name for scene in scenes]
+    for _, method in methods:
+        for copy in method.list_copies(names):
+            yield copy, f"{method.name}.{copy.option}"
 
 
 def _identify(url: str) -> str:
     """What two names of one file have in common."""
     return url if "://" in url else os.path.realpath(url)
-
-
-def _check_vectors(config: Config) -> None:
-    for name in ("output_mask", "debug_vectors_path"):
-        url = getattr(config.voronoi_center_seamline, name)
-        if url is not None and not url.lower().endswith(".gpkg"):
-            msg = f"voronoi_center_seamline.{name} = {url!r}: a GeoPackage is written, so its name must end in .gpkg"
-            raise ConfigError(msg)
 
 
 def place_images(setting: str | tuple[str, ...], scenes: Sequence[Scene], *, parameter: str) -> dict[str, str]:
@@ -180,54 +173,22 @@ def _absolute(url: str) -> str:
     return url if "://" in url else str(Path(url).absolute())
 
 
-def make_copies(config: Config, products: Sequence[Product]) -> tuple[Copy, ...]:
-    """Copies of adjustments, block maps and cells that the user wants under names of their own."""
+def make_copies(config: Config, scenes: Sequence[Scene], products: Sequence[Product]) -> tuple[Copy, ...]:
+    """Copies of published files that the user wants under names of their own."""
     by_key = {product.artifact.key: product.file for product in products}
-    wanted: dict[str, str | None] = {
-        "adjustments": config.global_regression.save_adjustments,
-        "seamlines": config.voronoi_center_seamline.output_mask,
-    }
-    maps = config.local_block_adjustment.save_block_maps
-    if maps is not None:
-        wanted["block_map_reference"] = maps[0]
-        for key in by_key:
-            if key.startswith("block_map_local_"):
-                wanted[key] = maps[1].replace("$", key.removeprefix("block_map_local_"))
-    return tuple(
-        Copy(file=by_key[key], url=_absolute(url)) for key, url in sorted(wanted.items()) if url is not None and key in by_key
-    )
+    wanted = [copy for copy, _ in _list_copies(choose_methods(config), scenes) if copy.key in by_key]
+    return tuple(Copy(file=by_key[copy.key], url=_absolute(copy.url)) for copy in sorted(wanted, key=lambda copy: copy.key))
 
 
 def make_debug_copy(plan: Plan, solution: Solution, scratch: Path) -> tuple[Copy, ...]:
     """The GeoPackage that shows how the seamlines came about, where it is asked for."""
-    url = plan.config.voronoi_center_seamline.debug_vectors_path
-    if url is None or solution.seamlines is None:
+    method = plan.methods.seamlines
+    if method.layers_url is None or solution.seamlines is None:
         return ()
-    file = scratch / "debug_vectors.gpkg"
-    field = plan.config.voronoi_center_seamline.image_field_name
-    write_layers(file, _trace_layers(solution.seamlines), crs=plan.grid.crs, field=field)
-    return (Copy(file=file, url=_absolute(url)),)
-
-
-def _trace_layers(seamlines: Seamlines) -> dict[str, list[Feature]]:
-    """Layers by the names that users know."""
-    layers: dict[str, list[Feature]] = {
-        "emp_outline": [
-            Feature(geometry=footprint, name=cell.scene)
-            for cell, footprint in zip(seamlines.cells, seamlines.footprints, strict=True)
-            if not footprint.is_empty
-        ],
-        "intersections": [],
-        "voronoi_seeds": [],
-        "voronoi_cells": [],
-        "cutlines": [],
+    layers = {
+        name: [Feature(geometry=geometry, name=text) for geometry, text in features]
+        for name, features in method.list_layers(solution.seamlines).items()
     }
-    for cut in seamlines.cutlines:
-        name = f"{cut.first} | {cut.second}"
-        layers["cutlines"].append(Feature(geometry=cut.line, name=name))
-        if cut.trace is not None:
-            layers["intersections"].append(Feature(geometry=cut.trace.intersection, name=name))
-            layers["voronoi_seeds"].append(Feature(geometry=MultiPoint(cut.trace.seeds), name=name))
-            edges = MultiLineString([LineString(edge.reshape(2, 2)) for edge in cut.trace.voronoi_edges])
-            layers["voronoi_cells"].append(Feature(geometry=edges, name=name))
-    return layers
+    file = scratch / "debug_vectors.gpkg"
+    write_layers(file, layers, crs=plan.grid.crs, field=method.scene_field)
+    return (Copy(file=file, url=_absolute(method.layers_url)),)

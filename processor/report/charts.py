@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from processor.model import Adjustment, Band, LocalCorrection, Overlap
+from processor.model import Adjustment, Band, Overlap
 from processor.report.axes import (
     EDGE,
     Scale,
@@ -40,6 +40,7 @@ from processor.report.svg import (
     measure_text,
     trace_marks,
 )
+from processor.stages.matching.method import SceneCorrection
 
 __all__ = ["draw_adjustments", "draw_agreement", "draw_residuals"]
 
@@ -252,7 +253,7 @@ def draw_agreement(
     overlaps: Sequence[Overlap],
     residuals: Sequence[OverlapResidual],
     adjustments: Sequence[Adjustment],
-    corrections: Sequence[LocalCorrection],
+    corrections: Sequence[SceneCorrection],
     bands: Sequence[Band],
     *,
     pairs: int = 2,

@@ -277,7 +277,7 @@ def _parameters(config: Config) -> dict[str, Any]:
     return {
         parameter.path: _plain(values[parameter.section][parameter.name])
         for parameter in iter_parameters(config)
-        if parameter.is_decisive and getattr(config.section(parameter.section), parameter.name) != parameter.field.default
+        if parameter.is_decisive and config.get(parameter) != parameter.field.default
     }
 
 

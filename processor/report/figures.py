@@ -23,13 +23,12 @@ from processor.model import (
     Cell,
     Finding,
     Grid,
-    LocalCorrection,
     Moments,
     Overlap,
     Scene,
 )
 from processor.stages.matching.global_regression import compute_contrast
-from processor.stages.matching.local_block_adjustment import apply_correction, compute_departure
+from processor.stages.matching.method import SceneCorrection
 
 __all__ = [
     "STATES",
@@ -98,7 +97,7 @@ class RunFacts:
     """Pairs of scenes with common pixels."""
     adjustments: tuple[Adjustment, ...]
     """Global corrections; empty where the stage is off."""
-    corrections: tuple[LocalCorrection, ...]
+    corrections: tuple[SceneCorrection, ...]
     """Local corrections; empty where the stage is off."""
     cells: tuple[Cell, ...]
     """What each scene owns; empty where the stage is off."""
@@ -193,7 +192,7 @@ def pool(values: F64) -> float:
 
 
 def compute_states(
-    overlap: Overlap, adjustments: Mapping[str, Adjustment], corrections: Mapping[str, LocalCorrection]
+    overlap: Overlap, adjustments: Mapping[str, Adjustment], corrections: Mapping[str, SceneCorrection]
 ) -> tuple[tuple[F64, F64], ...] | None:
     """Follow an overlap's samples through the stages.
 
@@ -227,18 +226,14 @@ def _adjust(values: F64, adjustment: Adjustment | None) -> F64:
     return adjustment.scale[:, None] * values + adjustment.offset[:, None]
 
 
-def _correct(values: F64, correction: LocalCorrection | None, x: F64, y: F64) -> F64:
+def _correct(values: F64, correction: SceneCorrection | None, x: F64, y: F64) -> F64:
     if correction is None:
         return values
-    departure = compute_departure(correction, x, y)
-    corrected = values.copy()
-    for band, surface in zip(corrected, departure, strict=True):
-        apply_correction(band, surface, correction)
-    return corrected
+    return correction.apply_at(values, x, y)
 
 
 def compute_residuals(
-    overlaps: Sequence[Overlap], adjustments: Sequence[Adjustment], corrections: Sequence[LocalCorrection]
+    overlaps: Sequence[Overlap], adjustments: Sequence[Adjustment], corrections: Sequence[SceneCorrection]
 ) -> tuple[OverlapResidual, ...]:
     """Residuals of every overlap that has a common pixel, before and after each stage.
 
@@ -262,7 +257,7 @@ def compute_residuals(
 
 
 def _residual(
-    overlap: Overlap, adjusted: Mapping[str, Adjustment], corrected: Mapping[str, LocalCorrection]
+    overlap: Overlap, adjusted: Mapping[str, Adjustment], corrected: Mapping[str, SceneCorrection]
 ) -> OverlapResidual:
     names = (overlap.first, overlap.second)
     moments = (overlap.first_moments, overlap.second_moments)

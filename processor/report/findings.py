@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.model import Adjustment, Band, Finding, LocalCorrection, Moments
+from processor.model import Adjustment, Band, Finding, Moments
 from processor.report.figures import (
     OverlapResidual,
     ResidualSummary,
@@ -213,21 +213,12 @@ def _judge_corrections(facts: RunFacts) -> Iterator[Finding]:
             continue
         adjustment = adjusted.get(correction.scene)
         level = moments.mean if adjustment is None else adjustment.scale * moments.mean + adjustment.offset
-        factor = _local_factor(correction, level)
+        factor = correction.compute_factors(level)
         far = (factor > _FACTOR) | (factor < 1 / _FACTOR)  # NaN, a missing block, is neither
         if far.any():
             extreme = float(factor[far][np.argmax(np.abs(np.log(factor[far])))])
             outliers.append(_local_outlier(correction.scene, int(far.any(axis=0).sum()), extreme))
     yield from _cap(outliers)
-
-
-def _local_factor(correction: LocalCorrection, level: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What each block's P does to a scene's mean level, as a factor, (bands, rows, cols); NaN where missing or undefined."""
-    if correction.method == "linear":
-        return np.where(correction.parameter > 0, correction.parameter, np.nan)
-    base = np.asarray(level + correction.c)[:, None, None]
-    usable = base > 0
-    return np.where(usable, np.exp((correction.parameter - 1.0) * np.log(np.where(usable, base, 1.0))), np.nan)
 
 
 def _local_outlier(scene: str, blocks: int, extreme: float) -> Finding:

@@ -18,10 +18,12 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from processor.config import Config
+from processor.config.methods import Methods, choose_methods
 from processor.errors import ConfigError, InputError
 from processor.geotiff.open import OpenedScene
 from processor.model import Band, Bounds, Finding, Grid, Part, Scaling, Scene, Source
 from processor.stages.align.align_rasters import compute_pixel_size, snap_grid
+from processor.stages.align.options import AlignRastersOptions
 from processor.stages.align.warp import compute_pixel_ratio, project_bounds
 
 __all__ = ["UnifiedScenes", "unify_scenes"]
@@ -57,11 +59,11 @@ def unify_scenes(opened: Sequence[OpenedScene], config: Config) -> UnifiedScenes
         If ``align_rasters.crs`` is no CRS.
     """
     opened = _unwrap(opened)
-    crs = _choose_crs(opened, config.align_rasters.crs)
+    methods = choose_methods(config)
+    crs = _choose_crs(opened, config.of(AlignRastersOptions).crs)
     units = _choose_units(opened)
-    resampling = config.align_rasters.resampling_method if config.methods.align_method is not None else "nearest"
     bases = _unwrap_bases([_find_base(scene, crs) for scene in opened], crs)
-    grid = _plan_grid([base for base in bases if isinstance(base, Grid)], bases, opened, crs, config)
+    grid = _plan_grid([base for base in bases if isinstance(base, Grid)], bases, opened, crs, methods)
     findings: list[Finding] = []
     scenes = []
     for scene, base in zip(opened, bases, strict=True):
@@ -71,7 +73,7 @@ def unify_scenes(opened: Sequence[OpenedScene], config: Config) -> UnifiedScenes
         conversions = [units.convert(band, position) for position, band in enumerate(_list_bands(scene))]
         if any(conversion is not None for conversion in conversions):
             findings.append(_tell_converted(scene))
-        scenes.append(_compose(scene, own, units, conversions, resampling))
+        scenes.append(_compose(scene, own, units, conversions, methods.align.resampling))
     return UnifiedScenes(scenes=tuple(scenes), findings=(*findings, *units.findings))
 
 
@@ -128,16 +130,14 @@ def _find_base(scene: OpenedScene, crs: str) -> Grid | Bounds:
 
 
 def _plan_grid(
-    grids: Sequence[Grid], bases: Sequence[Grid | Bounds], opened: Sequence[OpenedScene], crs: str, config: Config
+    grids: Sequence[Grid], bases: Sequence[Grid | Bounds], opened: Sequence[OpenedScene], crs: str, methods: Methods
 ) -> Grid:
     """Grid of the mosaic, as far as it is known yet; warped scenes are put on it."""
     sizes = list(grids)
     for scene, base in zip(opened, bases, strict=True):
         if isinstance(base, Bounds):
             sizes.append(_size_warped(scene, base, crs))
-    aligned = config.methods.align_method is not None
-    resolution = config.align_rasters.resolution if aligned else config.merge_rasters.resolution
-    width, height = compute_pixel_size(sizes, resolution)
+    width, height = compute_pixel_size(sizes, methods.resolution)
     bounds = [base.bounds if isinstance(base, Grid) else base for base in bases]
     canvas = Bounds(
         left=min(b.left for b in bounds),
@@ -145,7 +145,7 @@ def _plan_grid(
         right=max(b.right for b in bounds),
         top=max(b.top for b in bounds),
     )
-    return snap_grid(canvas, crs, pixel_width=width, pixel_height=height, tap=aligned and config.align_rasters.tap)
+    return snap_grid(canvas, crs, pixel_width=width, pixel_height=height, tap=methods.align.tap)
 
 
 def _size_warped(scene: OpenedScene, bounds: Bounds, crs: str) -> Grid:

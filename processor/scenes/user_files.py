@@ -3,64 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import PurePosixPath
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import numpy as np
 from rasterio.crs import CRS
 from shapely import Geometry, box, union_all
 
-from processor.config import Config, VectorMask
+from processor.config import Config, VectorMask, iter_parameters
 from processor.errors import InputError
 from processor.geotiff.reader import read_small
 from processor.model import BlockGrid, BlockMap, Bounds, Scene
-from processor.scenes.names import SceneNames, match_scenes
-from processor.stages.clip.mask_rasters import Region
+from processor.model.names import SceneNames, match_scenes
+from processor.model.options import FileKind
 from processor.stages.matching.adjustments_file import KnownStatistics, parse_adjustments
+from processor.stages.matching.local_block_adjustment import agree
+from processor.stages.method import BlockMaps, FileContents, Footprints, Region
 from processor.storage.store import Store, redact_url
 from processor.vectors import Feature, list_parts, read_features
 
 __all__ = ["Given", "read_given"]
 
 _MAX_BYTES = 1 << 30
-_SAME = 1e-6  # of a block: maps whose corners are this near agree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Given:
-    """Everything read from the user's own files."""
+    """Everything read from the user's own files; files of methods that are not chosen are neither read nor listed."""
 
-    statistics: KnownStatistics | None = None
-    """Of scenes that need not be measured again, or None."""
-    statistics_region: Region | None = None
-    blocks_region: Region | None = None
-    """Pixels that count for the global and for the local statistics."""
-    clip_region: Region | None = None
-    """Pixels that are kept of each scene, instead of its cell."""
-    footprints: Mapping[str, Geometry] | None = None
-    """By scene, instead of those of the valid pixels."""
-    area: Geometry | None = None
-    """Of interest, where the cells end."""
-    reference: BlockMap | None = None
-    """Block map, or None."""
-    local_maps: Mapping[str, BlockMap] = field(default_factory=dict)
-    """Block maps by name: of input scenes under their names, of others under their files'."""
-    fingerprints: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of each file's bytes, by URL; files of stages that are off are neither read nor listed."""
-
-    @property
-    def blocks(self) -> BlockGrid | None:
-        """Block grid of the loaded maps, or None."""
-        if self.reference is not None:
-            return self.reference.grid
-        return next((block_map.grid for block_map in self.local_maps.values()), None)
-
-    def agrees_with(self, bounds: Bounds) -> bool:
-        """Whether the loaded maps cover these bounds, up to what a file rounds."""
-        return self.blocks is None or _agree(self.blocks, replace(self.blocks, bounds=bounds))
+    contents: Mapping[str, FileContents]
+    """What they say, by the method whose options name them."""
+    fingerprints: Mapping[str, str]
+    """SHA-256 of each file's bytes, by URL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +51,8 @@ class _Context:
     """WKT of the scenes."""
     canvas: Bounds
     """Union of their bounds."""
+    bounds: tuple[Bounds, ...]
+    """Of each scene."""
     bands: int
     store: Store
 
@@ -94,58 +74,21 @@ def read_given(scenes: Sequence[Scene], config: Config, store: Store) -> Given:
         names=tuple(scene.name for scene in scenes),
         crs=scenes[0].grid.crs,
         canvas=reduce(Bounds.union, (scene.grid.bounds for scene in scenes)),
+        bounds=tuple(scene.grid.bounds for scene in scenes),
         bands=len(scenes[0].bands),
         store=store,
     )
-    wanted = _list_wanted(config)
-    reference, local_maps = _read_maps(wanted.maps, context) if wanted.maps is not None else (None, {})
+    contents: dict[str, dict[str, object]] = {}
+    urls: set[str] = set()
+    for parameter in iter_parameters(config):
+        setting = config.get(parameter)
+        if parameter.reads is not None and parameter.section in config.chosen and setting is not None:
+            reader = _READERS[parameter.reads]
+            contents.setdefault(parameter.section, {})[parameter.name] = reader.read(setting, parameter.path, context)
+            urls.update(reader.list_urls(setting))
     return Given(
-        statistics=_read_statistics(wanted.statistics, context) if wanted.statistics is not None else None,
-        statistics_region=_read_region(wanted.statistics_mask, "global_regression.vector_mask", context),
-        blocks_region=_read_region(wanted.blocks_mask, "local_block_adjustment.vector_mask", context),
-        clip_region=_read_region(wanted.clip_mask, "mask_rasters.vector_mask", context),
-        footprints=_read_footprints(wanted.footprints, context) if wanted.footprints is not None else None,
-        area=_read_area(wanted.area, scenes, context) if wanted.area is not None else None,
-        reference=reference,
-        local_maps=local_maps,
-        fingerprints={part: _fingerprint(part, store) for url in wanted.files for part in list_parts(url, store)},
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
-    """The settings that name files, None where a stage is off or nothing is given."""
-
-    statistics: str | None
-    statistics_mask: VectorMask | None
-    blocks_mask: VectorMask | None
-    clip_mask: VectorMask | None
-    maps: tuple[str | None, tuple[str, ...] | None] | None
-    footprints: tuple[str, str] | None
-    area: str | None
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Every path or URL."""
-        masks = (self.statistics_mask, self.blocks_mask, self.clip_mask)
-        reference, maps = self.maps or (None, None)
-        single = (self.statistics, reference, self.area, *(mask[1] for mask in masks if mask is not None))
-        footprints = () if self.footprints is None else (self.footprints[0],)
-        return tuple(sorted({*(url for url in single if url is not None), *footprints, *(maps or ())}))
-
-
-def _list_wanted(config: Config) -> _Wanted:
-    methods, seamlines = config.methods, config.voronoi_center_seamline
-    has_global, has_local = methods.matching_global_method is not None, methods.matching_local_method is not None
-    has_cells = methods.seamline_method is not None
-    return _Wanted(
-        statistics=config.global_regression.load_adjustments if has_global else None,
-        statistics_mask=config.global_regression.vector_mask if has_global else None,
-        blocks_mask=config.local_block_adjustment.vector_mask if has_local else None,
-        clip_mask=config.mask_rasters.vector_mask if methods.clip_method is not None else None,
-        maps=config.local_block_adjustment.load_block_maps if has_local else None,
-        footprints=seamlines.vector_mask if has_cells else None,
-        area=seamlines.aoi_path if has_cells else None,
+        contents={method: FileContents(by_option=by_option) for method, by_option in contents.items()},
+        fingerprints={part: _fingerprint(part, store) for url in sorted(urls) for part in list_parts(url, store)},
     )
 
 
@@ -157,9 +100,7 @@ def _fingerprint(url: str, store: Store) -> str:
     return digest.hexdigest()
 
 
-def _read_region(mask: VectorMask | None, parameter: str, context: _Context) -> Region | None:
-    if mask is None:
-        return None
+def _read_region(mask: VectorMask, parameter: str, context: _Context) -> Region:
     is_included, url = mask[0] == "include", mask[1]
     name_field = mask[2] if len(mask) == 3 else None
     features = context.read_vectors(url, name_field, parameter)
@@ -183,21 +124,19 @@ def _by_scene(features: Sequence[Feature], names: Sequence[str]) -> dict[str, Ge
     return {name: union_all(geometries) for name, geometries in found.items()}
 
 
-def _read_footprints(setting: tuple[str, str], context: _Context) -> Mapping[str, Geometry]:
+def _read_footprints(setting: tuple[str, str], parameter: str, context: _Context) -> Footprints:
     url, name_field = setting
-    parameter = "voronoi_center_seamline.vector_mask"
     found = _by_scene(context.read_vectors(url, name_field, parameter), context.names)
     missing = [name for name in sorted(context.names) if name not in found]
     if missing:
         msg = f"{parameter}: no feature of {redact_url(url)} names scene {', '.join(missing[:5])} in field {name_field!r}"
         raise InputError(msg)
-    return found
+    return Footprints(geometries=found)
 
 
-def _read_area(url: str, scenes: Sequence[Scene], context: _Context) -> Geometry:
-    parameter = "voronoi_center_seamline.aoi_path"
+def _read_area(url: str, parameter: str, context: _Context) -> Geometry:
     area = union_all([feature.geometry for feature in context.read_vectors(url, None, parameter)])
-    if not any(area.intersects(box(*scene.grid.bounds.as_tuple())) for scene in scenes):
+    if not any(area.intersects(box(*bounds.as_tuple())) for bounds in context.bounds):
         msg = (
             f"{parameter}: {redact_url(url)} lies outside all scenes, which are within {context.canvas.as_tuple()}; check its "
             "coordinate reference system"
@@ -206,15 +145,15 @@ def _read_area(url: str, scenes: Sequence[Scene], context: _Context) -> Geometry
     return area
 
 
-def _read_statistics(url: str, context: _Context) -> KnownStatistics:
+def _read_statistics(url: str, parameter: str, context: _Context) -> KnownStatistics:
+    del parameter
     text = context.store.read_bytes(url, max_bytes=_MAX_BYTES).decode("utf-8", errors="replace")
     return parse_adjustments(text, source=redact_url(url), bands=context.bands)
 
 
-def _read_maps(
-    setting: tuple[str | None, tuple[str, ...] | None], context: _Context
-) -> tuple[BlockMap | None, dict[str, BlockMap]]:
+def _read_maps(setting: tuple[str | None, tuple[str, ...] | None], parameter: str, context: _Context) -> BlockMaps:
     """The reference map and the local maps; all must agree in shape and extent."""
+    del parameter
     reference = None if setting[0] is None else _read_map(setting[0], "reference", context)
     by_stem: dict[str, str] = {}
     for url in sorted(set(setting[1] or ())):
@@ -227,11 +166,9 @@ def _read_maps(
     for stem, url in sorted(by_stem.items()):
         name = scenes.get(stem, stem)
         local[name] = _read_map(url, name, context)
-    first = reference if reference is not None else next(iter(local.values()), None)
-    if first is None:
-        return None, {}
+    first = reference if reference is not None else next(iter(local.values()))
     for block_map in local.values():
-        if not _agree(block_map.grid, first.grid):
+        if not agree(block_map.grid, first.grid):
             msg = (
                 f"block map of {block_map.name} has {block_map.grid.rows} x {block_map.grid.cols} blocks over "
                 f"{block_map.grid.bounds.as_tuple()}, that of {first.name} {first.grid.rows} x {first.grid.cols} over "
@@ -239,14 +176,7 @@ def _read_maps(
             )
             raise InputError(msg)
     same = {name: BlockMap(name=name, grid=first.grid, values=block_map.values) for name, block_map in local.items()}
-    return reference, same
-
-
-def _agree(one: BlockGrid, other: BlockGrid) -> bool:
-    if (one.rows, one.cols) != (other.rows, other.cols):
-        return False
-    size = min(other.block_width, other.block_height)
-    return all(abs(a - b) <= _SAME * size for a, b in zip(one.bounds.as_tuple(), other.bounds.as_tuple(), strict=True))
+    return BlockMaps(grid=first.grid, reference=reference, local=same)
 
 
 def _read_map(url: str, name: str, context: _Context) -> BlockMap:
@@ -266,3 +196,24 @@ def _read_map(url: str, name: str, context: _Context) -> BlockMap:
         grid=BlockGrid(bounds=grid.bounds, rows=grid.height, cols=grid.width),
         values=np.where(valid, values.astype(np.float64), np.nan),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reader:
+    """How the files of an option are read."""
+
+    list_urls: Callable[[Any], tuple[str, ...]]
+    """Paths and URLs in the option's value."""
+    read: Callable[[Any, str, _Context], object]
+    """From the value and the parameter, for errors."""
+
+
+_READERS: Final[Mapping[FileKind, _Reader]] = {
+    "region": _Reader(list_urls=lambda mask: (mask[1],), read=_read_region),
+    "footprints": _Reader(list_urls=lambda setting: (setting[0],), read=_read_footprints),
+    "area": _Reader(list_urls=lambda url: (url,), read=_read_area),
+    "adjustments": _Reader(list_urls=lambda url: (url,), read=_read_statistics),
+    "block maps": _Reader(
+        list_urls=lambda maps: tuple(url for url in (maps[0], *(maps[1] or ())) if url is not None), read=_read_maps
+    ),
+}

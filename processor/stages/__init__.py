@@ -24,6 +24,7 @@ STAGES: Final = (
         description="Global gain and offset of each scene and band.",
         default="global_regression",
         methods=GLOBAL_METHODS,
+        off="processor.stages.matching.method:NoGlobalMatching",
     ),
     Stage(
         name="matching_local",
@@ -31,6 +32,7 @@ STAGES: Final = (
         description="Local correction on a grid of blocks.",
         default="local_block_adjustment",
         methods=LOCAL_METHODS,
+        off="processor.stages.matching.method:NoLocalMatching",
     ),
     Stage(
         name="align",
@@ -38,6 +40,7 @@ STAGES: Final = (
         description="Resampling of the scenes onto one grid.",
         default="align_rasters",
         methods=ALIGN_METHODS,
+        off="processor.stages.align.method:NoAlignment",
     ),
     Stage(
         name="seamlines",
@@ -45,6 +48,7 @@ STAGES: Final = (
         description="Seamlines between overlapping scenes.",
         default="voronoi_center_seamline",
         methods=SEAMLINE_METHODS,
+        off="processor.stages.seamlines.method:NoSeamlines",
         has_rasters=False,
     ),
     Stage(
@@ -53,6 +57,7 @@ STAGES: Final = (
         description="Cut of each scene by its cell.",
         default="mask_rasters",
         methods=CLIP_METHODS,
+        off="processor.stages.clip.method:NoClipping",
     ),
     Stage(
         name="merge",
@@ -60,6 +65,7 @@ STAGES: Final = (
         description="One raster from all scenes.",
         default="merge_rasters",
         methods=MERGE_METHODS,
+        off="processor.stages.merge.method:NoMerging",
         has_rasters=False,
     ),
 )

@@ -18,7 +18,9 @@ class Method:
     options: type[Section]
     """Model of the method's section in the configuration, which is named as the method is; its docstring heads the section."""
     implementation: str | type[Any]
-    """The class that does the work, made from the options; or ``module:class``, which is imported when the method is chosen."""
+    """The class that does the work (:class:`processor.stages.method.StageMethod`); or ``module:class``, which is imported when
+    the method is chosen.
+    """
 
     def load(self) -> type[Any]:
         """Import the class that does the work."""
@@ -41,5 +43,11 @@ class Stage:
     """Name of the method that is chosen when nothing is said."""
     methods: dict[str, Method]
     """By name. To register a method, add it here; the configuration knows it from then on."""
+    off: str
+    """``module:class`` of what stands for the stage where it is off; made from the options of the default method."""
     has_rasters: bool = True
     """Whether each scene has a raster after this stage, which can be kept."""
+
+    def list_implementations(self) -> tuple[type[Any], ...]:
+        """The classes of all its methods, and what stands for it where it is off."""
+        return (*(method.load() for method in self.methods.values()), resolve_name(self.off))

@@ -25,7 +25,7 @@ from processor.mosaic.passes import measure_and_solve
 from processor.mosaic.plan import Plan
 from processor.mosaic.solve import Solution
 from processor.process.progress import Silent
-from processor.stages.matching.local_block_adjustment import BlockSums
+from processor.stages.block_sums import BlockSums
 from processor.synthetic.scenes import SceneRecipe, make_scenes
 
 F64 = NDArray[Any]

@@ -15,6 +15,7 @@ from small_runs import GLOBAL_ONLY, Made, make, make_plan
 from processor.publish.artifacts import make_data_products
 from processor.stages.matching.adjustments_file import parse_adjustments, render_adjustments
 from processor.stages.matching.global_regression import solve_adjustments
+from processor.stages.method import BlockMaps
 
 NGI = Path(__file__).parents[2].parent / "shared" / "data" / "ngi"
 REFERENCE = NGI / "reference"
@@ -90,19 +91,20 @@ def test_what_was_measured_here_gives_their_adjustments(exact: Made, published: 
 
 
 def test_their_block_maps_load_for_the_scenes_that_they_name() -> None:
-    given = make_plan(SCENES, {"local_block_adjustment.load_block_maps": BOTH_MAPS}).given
-    assert given.reference is not None
-    assert sorted(given.local_maps) == [path.stem for path in SCENES]
-    for name, path in zip(sorted(given.local_maps), LOCAL, strict=True):
+    plan = make_plan(SCENES, {"local_block_adjustment.load_block_maps": BOTH_MAPS})
+    maps = plan.methods.matching_local.files.get("load_block_maps", BlockMaps)
+    assert maps is not None
+    assert maps.reference is not None
+    assert sorted(maps.local) == [path.stem for path in SCENES]
+    for name, path in zip(sorted(maps.local), LOCAL, strict=True):
         with rasterio.open(path) as raster:
-            np.testing.assert_array_equal(given.local_maps[name].values, raster.read(masked=True).astype(float).filled(np.nan))
-    assert (given.reference.grid.rows, given.reference.grid.cols) == (26, 15)
+            np.testing.assert_array_equal(maps.local[name].values, raster.read(masked=True).astype(float).filled(np.nan))
+    assert (maps.reference.grid.rows, maps.reference.grid.cols) == (26, 15)
 
 
 def test_our_block_maps_are_theirs(exact: Made) -> None:
     """The same blocks are missing; means differ by less than 0.1 DN, but where a scene has only a sliver of a block."""
-    assert exact.solution.reference is not None
-    maps = [exact.solution.reference, *exact.solution.local_maps]
+    maps = [exact.block_adjustment.reference, *exact.block_adjustment.local_maps]
     for ours, path in zip([block_map.expand() for block_map in maps], [BOTH_MAPS[0], *LOCAL], strict=True):
         with rasterio.open(path) as raster:
             theirs = raster.read(masked=True).astype(float).filled(np.nan)

@@ -19,7 +19,6 @@ from small_runs import make_plan
 
 from processor.geotiff.cog.writer import write_cog
 from processor.geotiff.reader import RasterReader
-from processor.model import LocalCorrection
 from processor.mosaic.measure import Measures
 from processor.mosaic.passes import Rendered, measure_and_solve, render_mosaic
 from processor.mosaic.plan import Plan
@@ -27,6 +26,7 @@ from processor.mosaic.solve import Solution
 from processor.mosaic.stage_outputs import find_last_stage, write_stage_raster
 from processor.process.progress import Silent
 from processor.publish.artifacts import make_mosaic_products, write_heads
+from processor.stages.matching.local_block_adjustment import LocalCorrection
 from processor.synthetic.scenes import SceneRecipe, make_scenes
 
 F64 = NDArray[Any]
@@ -142,8 +142,9 @@ def compute_layers(mosaic: Mosaic, *, rounded: bool = True) -> tuple[list[F64], 
     layers, masks = [], []
     for position, scene in enumerate(plan.scenes):
         pixels, valid = read_scene(Path(scene.source.href), plan.config.shared.custom_nodata_value)
-        adjustment = solution.adjustments[position]
-        pixels = adjustment.scale[:, None, None] * pixels + adjustment.offset[:, None, None]
+        if solution.adjustments:
+            adjustment = solution.adjustments[position]
+            pixels = adjustment.scale[:, None, None] * pixels + adjustment.offset[:, None, None]
         if solution.corrections:
             x = scene.grid.left + (np.arange(scene.grid.width) + 0.5) * scene.grid.pixel_width
             y = scene.grid.top - (np.arange(scene.grid.height) + 0.5) * scene.grid.pixel_height
@@ -443,10 +444,10 @@ def test_with_every_stage_off_but_merging_raw_pixels_come_out(tmp_path: Path, pa
 def test_each_stage_switched_off_changes_what_it_does_and_nothing_else(tmp_path: Path, paths: list[Path]) -> None:
     usual = render(paths, tmp_path / "usual")
     no_global = render(paths, tmp_path / "global", methods__matching_global_method=None)
-    assert all((a.scale == 1).all() and (a.offset == 0).all() for a in no_global.solution.adjustments)
+    assert no_global.solution.adjustments == ()
     check_mosaic(no_global)
     no_local = render(paths, tmp_path / "local", methods__matching_local_method=None)
-    assert (no_local.solution.corrections, no_local.solution.reference) == ((), None)
+    assert no_local.solution.corrections == ()
     check_mosaic(no_local)
     for mosaic in (no_global, no_local):
         np.testing.assert_array_equal(mosaic.index, usual.index)
@@ -558,10 +559,10 @@ def test_a_custom_nodata_value_is_that_of_inputs_and_mosaic(tmp_path: Path, path
 @pytest.mark.parametrize(
     ("stage", "off"),
     [
-        ("mask_rasters", ()),
-        ("align_rasters", ("clip",)),
-        ("local_block_adjustment", ("clip", "align")),
-        ("global_regression", ("clip", "align", "matching_local")),
+        ("clip", ()),
+        ("align", ("clip",)),
+        ("matching_local", ("clip", "align")),
+        ("matching_global", ("clip", "align", "matching_local")),
     ],
 )
 def test_with_merging_off_every_scene_is_written_after_the_last_stage(
@@ -571,7 +572,7 @@ def test_with_merging_off_every_scene_is_written_after_the_last_stage(
     mosaic = render(paths, tmp_path / "out", **options)
     layers, masks = compute_layers(mosaic)
     plan = make_plan(paths, methods__merge_method=None, **options)
-    assert find_last_stage(plan.config) == stage
+    assert find_last_stage(plan.methods) == stage
     grid = mosaic.plan.grid
     owners, border = find_owners(mosaic, masks)
     with RasterReader(cache_bytes=10**8) as reader:
@@ -584,7 +585,7 @@ def test_with_merging_off_every_scene_is_written_after_the_last_stage(
             row, col = round((grid.top - transform.f) / 2), round((transform.c - grid.left) / 2)
             place = slice(row, row + pixels.shape[1]), slice(col, col + pixels.shape[2])
             kept = masks[position][place]
-            if stage == "mask_rasters":
+            if stage == "clip":
                 kept = kept & (owners[place] == position + 1)
                 kept = np.where(border[place], (pixels != plan.nodata).all(axis=0), kept)  # either side may have it
             difference = np.abs(pixels - np.where(kept, layers[position][:, *place], plan.nodata))
@@ -600,7 +601,7 @@ def test_a_raster_kept_of_the_global_stage_is_not_corrected_locally(tmp_path: Pa
     file = tmp_path / "stage.tif"
     with RasterReader(cache_bytes=10**8) as reader:
         _, solution = measure_and_solve(plan, reader, Silent())
-        write_stage_raster(plan, solution, reader, 0, "global_regression", file, threads=1)
+        write_stage_raster(plan, solution, reader, 0, "matching_global", file, threads=1)
     assert solution.corrections
     with rasterio.open(file) as raster:
         pixels = raster.read()
@@ -610,7 +611,7 @@ def test_a_raster_kept_of_the_global_stage_is_not_corrected_locally(tmp_path: Pa
     np.testing.assert_array_equal((pixels != plan.nodata).all(axis=0), kept)
 
 
-@pytest.mark.parametrize("stage", ["mask_rasters", "align_rasters"])
+@pytest.mark.parametrize("stage", ["clip", "align"])
 def test_stage_rasters_do_not_depend_on_windows_threads_or_memory(tmp_path: Path, wide: list[Path], stage: Any) -> None:
     digests = set()
     for number, (window, threads, cache) in enumerate(((512, 1, 10**8), (1024, 2, 0), (2048, 2, 10**6))):

@@ -41,6 +41,7 @@ from small_runs import (
 from processor import pipeline
 from processor.errors import ConfigError, InputError
 from processor.model import BlockMap
+from processor.stages.method import BlockMaps
 
 DOCS = Path(__file__).parents[2] / "docs" / "files.md"
 ONE_WORKER = pytest.mark.xdist_group("published")  # the run that they look at is made once
@@ -166,12 +167,11 @@ def test_scenes_only_in_the_file_still_count_in_the_model(paths: list[Path], pla
 
 def save_maps(folder: Path, made: Made) -> tuple[str, list[str]]:
     """Write a run's maps as its products are written."""
-    assert made.solution.reference is not None
-    bounds = made.solution.reference.grid.bounds.as_tuple()
-    reference = write_map(folder / "reference.tif", made.solution.reference.expand(), bounds)
+    bounds = made.block_adjustment.reference.grid.bounds.as_tuple()
+    reference = write_map(folder / "reference.tif", made.block_adjustment.reference.expand(), bounds)
     local = [
         write_map(folder / f"map_{block_map.name}_Global.tif", block_map.expand(), bounds)
-        for block_map in made.solution.local_maps
+        for block_map in made.block_adjustment.local_maps
     ]
     return str(reference), [str(path) for path in local]
 
@@ -191,12 +191,11 @@ def test_a_loaded_map_is_used_and_not_computed(paths: list[Path], plain: Made, t
     reference, local = save_maps(tmp_path, plain)
     linear = {"local_block_adjustment.correction_method": "linear"}
     before = make(paths, linear)
-    assert plain.solution.reference is not None
-    bounds = plain.solution.reference.grid.bounds.as_tuple()
-    write_map(tmp_path / "twice.tif", 2 * plain.solution.reference.expand(), bounds)
+    bounds = plain.block_adjustment.reference.grid.bounds.as_tuple()
+    write_map(tmp_path / "twice.tif", 2 * plain.block_adjustment.reference.expand(), bounds)
     twice = make(paths, {**linear, "local_block_adjustment.load_block_maps": [str(tmp_path / "twice.tif"), None]})
     np.testing.assert_allclose(twice.mosaic[:, before.valid] / before.mosaic[:, before.valid], 2, rtol=2e-3)
-    bright = plain.solution.local_maps[1]
+    bright = plain.block_adjustment.local_maps[1]
     write_map(Path(local[1]), 2 * bright.expand(), bounds)
     half = make(paths, {**linear, "local_block_adjustment.load_block_maps": [reference, local]})
     taken = before.take(bright.name)
@@ -207,25 +206,21 @@ def test_a_loaded_map_is_used_and_not_computed(paths: list[Path], plain: Made, t
 def test_maps_of_scenes_that_are_no_inputs_count_in_the_reference(paths: list[Path], plain: Made, tmp_path: Path) -> None:
     _, local = save_maps(tmp_path, plain)
     some = make(paths[:3], {"local_block_adjustment.load_block_maps": [None, local]})
-    assert [block_map.name for block_map in some.solution.local_maps] == list(NAMES[:3])
-    assert some.solution.reference is not None
-    assert plain.solution.reference is not None
-    np.testing.assert_allclose(some.solution.reference.values, plain.solution.reference.values, rtol=1e-12)
+    assert [block_map.name for block_map in some.block_adjustment.local_maps] == list(NAMES[:3])
+    np.testing.assert_allclose(some.block_adjustment.reference.values, plain.block_adjustment.reference.values, rtol=1e-12)
     lost = make(paths[:3], {"local_block_adjustment.load_block_maps": [None, local[:3]]})
-    assert lost.solution.reference is not None
-    assert not np.allclose(lost.solution.reference.values, plain.solution.reference.values, equal_nan=True)
+    assert not np.allclose(lost.block_adjustment.reference.values, plain.block_adjustment.reference.values, equal_nan=True)
 
 
 def test_the_reference_is_the_mean_of_the_loaded_and_the_computed_maps(paths: list[Path], plain: Made, tmp_path: Path) -> None:
     _, local = save_maps(tmp_path, plain)
-    maps = [block_map.expand() for block_map in plain.solution.local_maps]
-    write_map(Path(local[0]), maps[0] + 100, plain.solution.local_maps[0].grid.bounds.as_tuple())
+    maps = [block_map.expand() for block_map in plain.block_adjustment.local_maps]
+    write_map(Path(local[0]), maps[0] + 100, plain.block_adjustment.local_maps[0].grid.bounds.as_tuple())
     made = make(paths, {"local_block_adjustment.load_block_maps": [None, local[:1]]})
-    assert made.solution.reference is not None
     stack = np.stack([maps[0] + 100, *maps[1:]])
     count = np.isfinite(stack).sum(axis=0)
     expected = np.where(count, np.nansum(stack, axis=0) / np.maximum(count, 1), np.nan)
-    np.testing.assert_allclose(made.solution.reference.values, expected, rtol=1e-9)
+    np.testing.assert_allclose(made.block_adjustment.reference.values, expected, rtol=1e-9)
 
 
 def add_scene(folder: Path, paths: list[Path]) -> Path:
@@ -260,9 +255,9 @@ def test_a_new_scene_leaves_the_corrections_of_the_old_ones_as_they_were(
     assert set(after) == {*before, "scene_3_3"}
     for name, parameter in before.items():
         np.testing.assert_allclose(after[name], parameter, rtol=1e-9)
-    assert kept.solution.reference is not None
-    assert plain.solution.reference is not None
-    assert kept.solution.reference.grid.bounds.as_tuple() == pytest.approx(plain.solution.reference.grid.bounds.as_tuple())
+    assert kept.block_adjustment.reference.grid.bounds.as_tuple() == pytest.approx(
+        plain.block_adjustment.reference.grid.bounds.as_tuple()
+    )
     assert kept.plan.canvas != plain.plan.canvas
 
 
@@ -311,9 +306,8 @@ def test_blocks_over_other_bounds_hold_the_pixels_within_them(
         "methods.matching_global_method": None,
     }
     made = make(paths, flags)
-    assert made.solution.reference is not None
-    assert made.solution.reference.grid.bounds.as_tuple() == bounds
-    maps = {block_map.name: block_map.expand() for block_map in made.solution.local_maps}
+    assert made.block_adjustment.reference.grid.bounds.as_tuple() == bounds
+    maps = {block_map.name: block_map.expand() for block_map in made.block_adjustment.local_maps}
     for name, scene in known.items():
         np.testing.assert_allclose(maps[name], find_block_means(scene, scene.valid, made), rtol=1e-9)
     np.testing.assert_array_equal(made.valid, np.logical_or.reduce([scene.valid for scene in known.values()]))
@@ -499,8 +493,14 @@ def test_names_that_contain_each_other_are_kept_apart(tmp_path: Path) -> None:
         write_map(tmp_path / f"local_{name}_Global.tif", np.full((1, 2, 2), 100.0 + i), bounds) for i, name in enumerate(names)
     ]
     setting = [None, [str(path) for path in maps]]
-    loaded = make_plan(scenes, {"local_block_adjustment.load_block_maps": setting}).given.local_maps
-    assert {name: block_map.values[0, 0, 0] for name, block_map in loaded.items()} == {"s_1": 100, "s_10": 101, "s_1_b": 102}
+    plan = make_plan(scenes, {"local_block_adjustment.load_block_maps": setting})
+    loaded = plan.methods.matching_local.files.get("load_block_maps", BlockMaps)
+    assert loaded is not None
+    assert {name: block_map.values[0, 0, 0] for name, block_map in loaded.local.items()} == {
+        "s_1": 100,
+        "s_10": 101,
+        "s_1_b": 102,
+    }
 
 
 # The page about these files

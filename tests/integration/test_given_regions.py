@@ -111,7 +111,7 @@ def test_masks_of_global_and_local_limit_the_statistics_separately(
     made = make(paths, flags)
     allowed = {name: masks[0].find_allowed(name, plain) for name in NAMES}
     assert [scene.name for scene in made.measures.scenes] == list(NAMES)
-    for scene, before, local in zip(made.measures.scenes, plain.measures.scenes, made.solution.local_maps, strict=True):
+    for scene, before, local in zip(made.measures.scenes, plain.measures.scenes, made.block_adjustment.local_maps, strict=True):
         here = known[scene.name]
         check_moments(scene.moments, here.pixels[:, here.valid & allowed[scene.name]])
         check_moments(scene.valid, here.pixels[:, here.valid])
@@ -317,7 +317,7 @@ def test_clipped_rasters_hold_what_the_mosaic_takes_of_a_scene(
     with RasterReader(cache_bytes=50_000_000) as reader:
         for position, name in enumerate(NAMES):
             file = tmp_path / f"{name}_{kind}_{touched}.tif"
-            write_stage_raster(made.plan, made.solution, reader, position, "mask_rasters", file, threads=1)
+            write_stage_raster(made.plan, made.solution, reader, position, "clip", file, threads=1)
             clipped = place_scenes([file], made)[name + f"_{kind}_{touched}"]
             taken = made.take(name)
             assert not (taken & ~clipped.valid).any()

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from processor.stages.merge.merge_rasters import apply_dtype, choose_nodata, is_representable, merge_layer
+from processor.model.dtypes import is_representable
+from processor.stages.merge.merge_rasters import apply_dtype, choose_nodata, merge_layer
 
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
 FLOATS = ("float32", "float64")

@@ -178,7 +178,7 @@ def test_scenes_that_change_their_names_keep_their_parameters(scenes: dict[str, 
         np.testing.assert_allclose(first.scales[old], second.scales[new], rtol=1e-9)
         np.testing.assert_allclose(first.offsets[old], second.offsets[new], rtol=1e-7, atol=1e-6)
     np.testing.assert_array_equal(first.valid, second.valid)
-    reference = first.solution.reference, second.solution.reference
+    reference = first.block_adjustment.reference, second.block_adjustment.reference
     assert reference[0] is not None
     assert reference[1] is not None
     np.testing.assert_allclose(reference[0].values, reference[1].values, rtol=1e-9)

@@ -24,7 +24,8 @@ from processor.stages.align.align_rasters import (
     resample_window,
     snap_grid,
 )
-from processor.stages.clip.mask_rasters import Region, compute_cell_mask, compute_owners, compute_region_mask
+from processor.stages.clip.mask_rasters import compute_cell_mask, compute_owners, compute_region_mask
+from processor.stages.method import Region
 
 SEEDS = st.integers(0, 2**32 - 1)
 FEW = examples(40)  # where an example takes milliseconds and holds many cases

@@ -12,17 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from processor.model import Adjustment, BlockGrid, Bounds, Grid, LocalCorrection, Moments, Overlap, Window
+from processor.model import Adjustment, BlockGrid, Bounds, Grid, Moments, Overlap, Window
+from processor.stages.block_sums import BlockSums, compute_block_sums, merge_block_sums
 from processor.stages.matching.global_regression import solve_adjustments
 from processor.stages.matching.local_block_adjustment import (
-    BlockSums,
+    LocalCorrection,
     apply_correction,
     compute_block_map,
-    compute_block_sums,
     compute_departure,
     compute_reference_map,
     compute_surface,
-    merge_block_sums,
     solve_correction,
 )
 from processor.stages.statistics import compute_moments, merge_moments

@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from processor.stages.seamlines.voronoi_center_seamline import Seamlines
+from processor.stages.seamlines.records import Seamlines
 
 
 def assert_partition(seamlines: Seamlines, footprints: Mapping[str, BaseGeometry]) -> None:

@@ -25,10 +25,11 @@ from processor.mosaic.measure import Measures
 from processor.mosaic.passes import measure_and_solve
 from processor.mosaic.plan import Plan, plan_run
 from processor.mosaic.render import Renderer
-from processor.mosaic.solve import Solution, join_statistics
+from processor.mosaic.solve import Solution
 from processor.process.progress import Silent
 from processor.scenes.user_files import read_given
-from processor.stages.matching.adjustments_file import render_adjustments
+from processor.stages.files import TextFile
+from processor.stages.matching.local_block_adjustment import BlockAdjustment
 from processor.storage.store import Store
 from processor.synthetic.scenes import SceneRecipe, make_scenes
 
@@ -79,9 +80,15 @@ class Made:
     @property
     def adjustments(self) -> str:
         """The adjustments file's text."""
-        whole, overlaps = join_statistics(self.plan, self.measures)
-        solved = sorted((*self.solution.adjustments, *self.solution.others), key=lambda adjustment: adjustment.scene)
-        return render_adjustments(solved, whole, overlaps)
+        (file,) = self.plan.methods.matching_global.list_files(self.measures, self.solution.matching_global)
+        assert isinstance(file, TextFile)
+        return file.text
+
+    @property
+    def block_adjustment(self) -> BlockAdjustment:
+        """Block maps and corrections."""
+        assert isinstance(self.solution.matching_local, BlockAdjustment)
+        return self.solution.matching_local
 
     def take(self, scene: str) -> NDArray[np.bool_]:
         """Pixels of the mosaic that come from a scene."""
@@ -232,8 +239,8 @@ def sum_shares(edges: NDArray[np.floating], blocks: NDArray[np.floating]) -> F64
 
 def find_block_means(scene: Known, counted: Bool, made: Made) -> F64:
     """Means of the counted pixels by block, raw, (bands, rows, cols); NaN where there are none."""
-    assert made.solution.reference is not None
-    grid, blocks = made.plan.grid, made.solution.reference.grid
+    assert made.solution.matching_local.reference is not None
+    grid, blocks = made.plan.grid, made.solution.matching_local.reference.grid
     rows = sum_shares(
         -grid.top + np.arange(grid.height + 1) * grid.pixel_height,
         -blocks.bounds.top + np.arange(blocks.rows + 1) * blocks.block_height,

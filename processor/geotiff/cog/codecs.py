@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.errors import ConfigError
+from processor.model.dtypes import is_representable
 
 __all__ = [
     "DTYPES",
@@ -105,13 +106,7 @@ def make_fill(dtype: np.dtype[Any], nodata: float | None) -> Any:
     """
     if nodata is None:
         return dtype.type(0)
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            fits = bool(np.isfinite(dtype.type(nodata)) or not np.isfinite(nodata))
-    else:
-        limits = np.iinfo(dtype)
-        fits = bool(np.isfinite(nodata)) and nodata == int(nodata) and limits.min <= nodata <= limits.max
-    if not fits:
+    if not is_representable(nodata, dtype):
         msg = f"nodata {nodata} is not a {dtype.name}; choose a value that the output dtype can hold"
         raise ConfigError(msg)
     return dtype.type(nodata)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from processor.geotiff.cog.codecs import encode_block, find_neighbour, is_empty, is_fill, make_fill
 from processor.geotiff.cog.tiles import BlockSink, CogSpec, Level
 from processor.model import Window
+from processor.model.z_order import iter_z_order
 
 __all__ = ["Pyramid", "Reduced", "iter_windows_z_order", "reduce_average", "reduce_nearest"]
 
@@ -92,10 +93,7 @@ def iter_windows_z_order(levels: tuple[Level, ...], window_blocks: int) -> Itera
     """
     _check_window_blocks(window_blocks)
     level = levels[0]
-    size = window_blocks
-    while size < max(level.rows, level.cols):
-        size *= 2
-    return _visit(level, 0, 0, size, window_blocks)
+    return iter_z_order(level.height, level.width, window_blocks * level.blocksize)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -269,18 +267,6 @@ def _check_window_blocks(window_blocks: int) -> None:
     if window_blocks < 1 or window_blocks & (window_blocks - 1):
         msg = f"window_blocks must be a power of two, got {window_blocks}"
         raise ValueError(msg)
-
-
-def _visit(level: Level, row: int, col: int, size: int, window_blocks: int) -> Iterator[Window]:
-    """Yield the windows of a square of ``size`` blocks, quarter by quarter."""
-    if row >= level.rows or col >= level.cols:
-        return
-    if size == window_blocks:
-        yield level.window(row, col, blocks=size)
-        return
-    half = size // 2
-    for down, right in ((0, 0), (0, half), (half, 0), (half, half)):
-        yield from _visit(level, row + down, col + right, half, window_blocks)
 
 
 def _even(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -15,10 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.model import Bounds, Grid, Window
+from processor.model.options import Paths, Resolution
+from processor.stages.align.method import AlignMethod
+from processor.stages.align.options import AlignRastersOptions
 
 __all__ = [
+    "AlignRasters",
     "Resampling",
     "Shift",
+    "compute_cubic",
     "compute_pixel_size",
     "compute_shift",
     "compute_source_window",
@@ -40,7 +45,7 @@ class Shift:
     cols: int
 
 
-def compute_pixel_size(grids: Sequence[Grid], resolution: Literal["highest", "average", "lowest"]) -> tuple[float, float]:
+def compute_pixel_size(grids: Sequence[Grid], resolution: Resolution) -> tuple[float, float]:
     """Target (pixel width, pixel height) in CRS units: the smallest, mean or largest of the grids', x and y separately."""
     return (
         _choose_size([grid.pixel_width for grid in grids], resolution),
@@ -48,7 +53,7 @@ def compute_pixel_size(grids: Sequence[Grid], resolution: Literal["highest", "av
     )
 
 
-def _choose_size(sizes: Sequence[float], resolution: Literal["highest", "average", "lowest"]) -> float:
+def _choose_size(sizes: Sequence[float], resolution: Resolution) -> float:
     smallest, largest = min(sizes), max(sizes)
     if resolution == "average":  # exactly the size that all have, where all have one
         return min(max(math.fsum(sizes) / len(sizes), smallest), largest)
@@ -114,14 +119,17 @@ class _Taps:
     nearest: NDArray[np.intp]
 
 
-def _kernel(distance: NDArray[np.float64], method: Resampling) -> NDArray[np.float64]:
-    """Triangle (bilinear) or Catmull-Rom (cubic, Keys 1981 with a = -1/2) at distances in source pixels."""
+def compute_cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights of cubic resampling at distances in pixels: Catmull-Rom, which is Keys 1981 with a = -1/2."""
     d = np.abs(distance)
-    if method == "bilinear":
-        return np.maximum(0.0, 1.0 - d)
     near = (1.5 * d - 2.5) * d * d + 1.0
     far = ((-0.5 * d + 2.5) * d - 4.0) * d + 2.0
     return np.where(d < 1, near, np.where(d < 2, far, 0.0))
+
+
+def _kernel(distance: NDArray[np.float64], method: Resampling) -> NDArray[np.float64]:
+    """Triangle (bilinear) or Catmull-Rom (cubic) at distances in source pixels."""
+    return np.maximum(0.0, 1.0 - np.abs(distance)) if method == "bilinear" else compute_cubic(distance)
 
 
 def _compute_taps(
@@ -216,3 +224,27 @@ def _gather(stacked: NDArray[np.floating], taps: _Taps, start: int, count: int) 
     for tap in range(1, index.shape[1]):
         total += stacked[..., index[:, tap]] * weight[:, tap]
     return total
+
+
+class AlignRasters(AlignMethod[AlignRastersOptions]):
+    """Puts all scenes on one grid."""
+
+    @property
+    def output_images(self) -> Paths | None:
+        """As configured."""
+        return self.options.output_images
+
+    @property
+    def resolution(self) -> Resolution:
+        """As configured."""
+        return self.options.resolution
+
+    @property
+    def tap(self) -> bool:
+        """As configured."""
+        return self.options.tap
+
+    @property
+    def resampling(self) -> Resampling:
+        """As configured."""
+        return self.options.resampling_method

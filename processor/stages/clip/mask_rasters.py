@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.features import rasterize
@@ -12,8 +9,12 @@ from rasterio.transform import Affine
 from shapely import Geometry, MultiPolygon, Polygon, box, clip_by_rect, difference
 
 from processor.model import Grid, Window
+from processor.model.options import Paths
+from processor.stages.clip.method import ClipMethod
+from processor.stages.clip.options import MaskRastersOptions
+from processor.stages.method import Region
 
-__all__ = ["Region", "compute_cell_mask", "compute_owners", "compute_region_mask"]
+__all__ = ["MaskRasters", "compute_cell_mask", "compute_owners", "compute_region_mask"]
 
 
 def _transform(grid: Grid, window: Window) -> Affine:
@@ -72,16 +73,6 @@ def compute_owners(polygons: dict[int, Geometry], grid: Grid, window: Window) ->
     return np.asarray(burned, dtype=np.uint16)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Region:
-    """The pixels that a vector mask allows."""
-
-    is_included: bool
-    """Whether they are those inside the geometries, or those outside."""
-    geometries: Mapping[str, Geometry]
-    """In CRS units, by scene; a scene without one has nothing inside."""
-
-
 def compute_region_mask(
     region: Region, scene: str, grid: Grid, window: Window, *, include_touched_pixels: bool = False
 ) -> NDArray[np.bool_]:
@@ -102,3 +93,27 @@ def compute_region_mask(
     inside = _keep_area(clip_by_rect(_keep_area(geometry), *outline.bounds)) if geometry is not None else Polygon()
     allowed = inside if region.is_included else difference(outline, inside)
     return compute_cell_mask(allowed, grid, window, include_touched_pixels=include_touched_pixels)
+
+
+class MaskRasters(ClipMethod[MaskRastersOptions]):
+    """Cuts each scene by its cell, or by the user's vector file."""
+
+    @property
+    def output_images(self) -> Paths | None:
+        """As configured."""
+        return self.options.output_images
+
+    @property
+    def has_region(self) -> bool:
+        """Whether ``vector_mask`` is given."""
+        return self.options.vector_mask is not None
+
+    @property
+    def region(self) -> Region | None:
+        """Of ``vector_mask``."""
+        return self.files.get("vector_mask", Region)
+
+    @property
+    def keeps_touched(self) -> bool:
+        """As configured."""
+        return self.options.include_touched_pixels

@@ -13,7 +13,7 @@ class MaskRastersOptions(Section):
 
     output_images: Paths | None = option(None, OUTPUT_IMAGES, example="clipped/$.tif", path=True)
     vector_mask: VectorMask | None = option(
-        None, VECTOR_MASK.format("are kept, instead of the cells"), example="[include, parcels.gpkg, scene]", path=True
+        None, VECTOR_MASK.format("are kept, instead of the cells"), example="[include, parcels.gpkg, scene]", reads="region"
     )
     include_touched_pixels: bool = option(
         False, "Keep every pixel that the cell touches, not just those whose centre is in it.", example=True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -61,9 +61,9 @@ def _render_stats(moments: Moments) -> dict[str, dict[str, float | int]]:
 class KnownStatistics:
     """What an adjustments file says of the scenes' statistics; their minima and maxima are not in it (NaN)."""
 
-    whole: Mapping[str, Moments]
+    whole: Mapping[str, Moments] = field(default_factory=dict)
     """Moments of each scene, by name."""
-    overlaps: tuple[Overlap, ...]
+    overlaps: tuple[Overlap, ...] = ()
     """Of each pair, in name order."""
 
 

@@ -6,15 +6,23 @@ doi 10.1016/j.isprsjprs.2017.08.002.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from processor.model import Adjustment, Moments, Overlap
+from processor.model import Adjustment, Finding, Moments, Overlap
+from processor.model.names import choose_scenes
+from processor.model.options import Paths
+from processor.stages.files import TextFile
+from processor.stages.matching.adjustments_file import KnownStatistics, render_adjustments
+from processor.stages.matching.method import GlobalMethod, GlobalSolution
+from processor.stages.matching.options import GlobalRegressionOptions
+from processor.stages.measures import Measures
+from processor.stages.method import Need, Region, WantedCopy
 
-__all__ = ["apply_adjustment", "compute_contrast", "identity_adjustment", "solve_adjustments"]
+__all__ = ["GlobalRegression", "apply_adjustment", "compute_contrast", "identity_adjustment", "solve_adjustments"]
 
 _NEGLIGIBLE = 1e-10  # of its terms' size: a sum that cancels to less is rounding, and its direction is undetermined
 _RIDGE = 1e-12  # against a unit diagonal; keeps the factors finite should statistics contradict each other
@@ -224,3 +232,98 @@ def apply_adjustment(
     if offset != 0.0:
         np.add(out, out.dtype.type(offset), out=out)
     return out
+
+
+class GlobalRegression(GlobalMethod[GlobalRegressionOptions]):
+    """Solves for all scenes over all overlaps; statistics that the user has from another run need not be measured again."""
+
+    @property
+    def output_images(self) -> Paths | None:
+        """As configured."""
+        return self.options.output_images
+
+    @property
+    def has_overviews(self) -> bool:
+        """As configured."""
+        return self.options.build_overviews
+
+    @property
+    def region(self) -> Region | None:
+        """Of ``vector_mask``."""
+        return self.files.get("vector_mask", Region)
+
+    @property
+    def _known(self) -> KnownStatistics:
+        return self.files.get("load_adjustments", KnownStatistics) or KnownStatistics()
+
+    def list_needs(self, scenes: Collection[str]) -> frozenset[Need]:
+        """Moments, unless those of all scenes are known."""
+        return frozenset() if self._known.whole.keys() >= set(scenes) else frozenset({"moments"})
+
+    def list_copies(self, scenes: Sequence[str]) -> Iterator[WantedCopy]:
+        """The adjustments."""
+        del scenes
+        if self.options.save_adjustments is not None:
+            yield WantedCopy(option="save_adjustments", key="adjustments", url=self.options.save_adjustments)
+
+    def recall(self) -> tuple[Mapping[str, Moments], Sequence[Overlap]]:
+        """Of ``load_adjustments``."""
+        return self._known.whole, self._known.overlaps
+
+    def check(self, scenes: Sequence[str]) -> None:
+        """Refuse names of scenes that are none."""
+        self._find_model(scenes)
+
+    def solve(self, measures: Measures) -> GlobalSolution:
+        """:func:`solve_adjustments`."""
+        names = [scene.name for scene in measures.scenes]
+        whole, overlaps = self.join_statistics(measures)
+        solved = solve_adjustments(
+            whole,
+            overlaps,
+            mean_factor=self.options.custom_mean_factor,
+            std_factor=self.options.custom_std_factor,
+            model=self._find_model(names),
+        )
+        by_name = {adjustment.scene: adjustment for adjustment in solved}
+        return GlobalSolution(
+            adjustments=tuple(by_name.pop(name) for name in names),
+            others=tuple(by_name[name] for name in sorted(by_name)),
+            findings=tuple(self._warn_of_nothing(name) for name in names if not whole[name].count),
+        )
+
+    def list_files(self, measures: Measures, solution: GlobalSolution) -> Iterator[TextFile]:
+        """The adjustments, also of scenes that are only in the statistics given."""
+        whole, overlaps = self.join_statistics(measures)
+        adjustments = sorted((*solution.adjustments, *solution.others), key=lambda adjustment: adjustment.scene)
+        yield TextFile(
+            key="adjustments",
+            path="adjustments.json",
+            title="Scale and offset of each scene and band, and the statistics they follow from",
+            media_type="application/json",
+            text=render_adjustments(adjustments, whole, overlaps),
+        )
+
+    def join_statistics(self, measures: Measures) -> tuple[dict[str, Moments], tuple[Overlap, ...]]:
+        """Statistics of all scenes of the model: known ones, and measured ones of scenes and pairs that are not among these."""
+        known = self._known
+        new = tuple(o for o in measures.overlaps if not (o.first in known.whole and o.second in known.whole))
+        whole = {**{scene.name: scene.moments for scene in measures.scenes}, **known.whole}
+        return whole, tuple(sorted((*known.overlaps, *new), key=lambda o: (o.first, o.second)))
+
+    def _find_model(self, scenes: Sequence[str]) -> frozenset[str] | None:
+        """Names of the scenes that pull on the model, also of those that are only in the statistics given, or None: all."""
+        setting = self.options.specify_model_images
+        return choose_scenes(setting, {*scenes, *self._known.whole}, parameter="global_regression.specify_model_images")
+
+    def _warn_of_nothing(self, scene: str) -> Finding:
+        return Finding(
+            severity="warning",
+            code="no-statistics",
+            message=(
+                f"scene {scene} has no pixel that counts for the statistics, so its radiometry is not matched; check "
+                "global_regression.vector_mask"
+            ),
+            scene=scene,
+            stage=self.name,
+        )

@@ -7,45 +7,95 @@ adjusted scene follow from those of the raw one, so blocks are summed in the sam
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.model import Adjustment, BlockGrid, BlockMap, Bounds, Grid, LocalCorrection, Moments, Window
-from processor.stages.statistics import zero_invalid
+from processor.errors import ConfigError
+from processor.model import Adjustment, BlockGrid, BlockMap, Bounds, Grid, Moments, Window
+from processor.model.options import Paths
+from processor.stages.block_sums import BlockSums
+from processor.stages.files import BlockRaster
+from processor.stages.matching.method import LocalMethod, LocalSolution
+from processor.stages.matching.options import LocalBlockAdjustmentOptions
+from processor.stages.measures import Measures
+from processor.stages.method import BlockMaps, Need, Region, WantedCopy
 
 __all__ = [
-    "BlockSums",
+    "BlockAdjustment",
+    "LocalBlockAdjustment",
+    "LocalCorrection",
     "Surface",
+    "agree",
     "apply_correction",
     "compute_block_grid",
     "compute_block_map",
-    "compute_block_sums",
     "compute_contrast_ratio",
     "compute_departure",
     "compute_reference_map",
     "compute_surface",
-    "merge_block_sums",
     "solve_correction",
 ]
 
+_SAME = 1e-6  # of a block: maps whose corners are this near agree
 _REFERENCE_CONTRAST = 45 / 125  # the published rule's coefficient of variation, for which 10 x 10 blocks are right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class BlockSums:
-    """Area-weighted sums of raw pixels in the blocks that a window touches."""
+class LocalCorrection:
+    """The local correction of a scene: P on the part of the block grid that it touches, and how it is applied."""
 
-    row: int
-    col: int
-    """The upper left of those blocks in the block grid."""
-    area: NDArray[np.float64]
-    """float64 (rows, cols), valid pixels in each block, fractions of pixels counted."""
-    total: NDArray[np.float64]
-    """float64 (bands, rows, cols), sum of the pixels, source units."""
+    scene: str
+    grid: BlockGrid
+    """The whole canvas."""
+    method: Literal["gamma", "linear", "offset"]
+    parameter: NDArray[np.float64]
+    """float64 (bands, rows, cols) of the part, dimensionless; NaN where missing."""
+    alpha: float
+    """Factor of the corrections "gamma" and "offset"."""
+    c: float
+    """Shift in source units (correction "offset" only, else 0)."""
+    row: int = 0
+    col: int = 0
+    """The upper left block of the part."""
+
+    def on_window(self, grid: Grid, window: Window, dtype: type[np.floating], strip: int) -> BlockStrips:
+        """See :meth:`processor.stages.matching.method.SceneCorrection.on_window`."""
+        surface = compute_surface(self, grid, window, dtype)
+        return BlockStrips(correction=self, surface=surface, scratch=np.empty((3, strip, window.width), dtype))
+
+    def compute_factors(self, level: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What each block's P does to a level (bands,), as a factor, (bands, rows, cols); NaN where missing or undefined."""
+        if self.method == "linear":
+            return np.where(self.parameter > 0, self.parameter, np.nan)
+        base = np.asarray(level + self.c)[:, None, None]
+        usable = base > 0
+        return np.where(usable, np.exp((self.parameter - 1.0) * np.log(np.where(usable, base, 1.0))), np.nan)
+
+    def apply_at(self, values: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See :meth:`processor.stages.matching.method.SceneCorrection.apply_at`."""
+        corrected, departure = values.copy(), compute_departure(self, x, y)
+        for band, near in zip(corrected, departure, strict=True):
+            apply_correction(band, near, self)
+        return corrected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BlockStrips:
+    """The local correction of a scene over a window, applied to strips of its rows."""
+
+    correction: LocalCorrection
+    surface: Surface
+    scratch: NDArray[np.floating]
+    """(3, rows, width) of the calculation's dtype, overwritten by every strip."""
+
+    def apply(self, values: NDArray[np.floating], band: int, rows: slice) -> NDArray[np.floating]:
+        """See :meth:`processor.stages.matching.method.StripCorrection.apply`."""
+        departure = self.surface.read_rows(band, rows, self.scratch[0, : len(values)], self.scratch[1:])
+        return apply_correction(values, departure, self.correction)
 
 
 def compute_contrast_ratio(moments: Sequence[Moments]) -> float:
@@ -86,98 +136,6 @@ def compute_block_grid(
     # What raising and then lowering the longer side's count one by one ends at, however long and thin the canvas.
     rows, cols = (rows, max(1, target // rows)) if wide else (max(1, target // cols), cols)
     return BlockGrid(bounds=bounds, rows=rows, cols=cols)
-
-
-def _edges(start: float, step: float, first: float, block: float, pixels: int, blocks: int) -> tuple[int, NDArray[np.float64]]:
-    """Index of the first block that pixels touch, and the edges of all such blocks in pixels, clipped to [0, pixels].
-
-    ``start`` and ``first`` are the distances of the first pixel's and the first block's edge from a common origin.
-    """
-    low = math.floor((start - first) / block)
-    high = math.ceil((start + pixels * step - first) / block)
-    low, high = min(max(low, 0), blocks), min(max(high, 0), blocks)
-    edges = (first + block * np.arange(low, high + 1) - start) / step
-    nearest = np.rint(edges)
-    edges = np.where(np.abs(edges - nearest) < 1e-6, nearest, edges)  # blocks of whole pixels get whole pixels
-    return low, np.clip(edges, 0.0, float(pixels))
-
-
-def _reduce_rows(values: NDArray[np.generic], edges: NDArray[np.float64], wide: type[np.generic]) -> NDArray[np.float64]:
-    """Sum an array along its second-last axis between fractional edges; float64 (…, blocks, columns)."""
-    shape = (*values.shape[:-2], len(edges) - 1, values.shape[-1])
-    sums = np.zeros(shape)
-    for block in range(len(edges) - 1):
-        low, high = float(edges[block]), float(edges[block + 1])
-        if high <= low:
-            continue
-        first, last = math.ceil(low), math.floor(high)
-        if last < first:  # the block lies within one row
-            sums[..., block, :] = (high - low) * values[..., last, :].astype(np.float64)
-            continue
-        if last > first:
-            sums[..., block, :] = np.add.reduce(values[..., first:last, :], axis=-2, dtype=wide)
-        if first > low:
-            sums[..., block, :] += (first - low) * values[..., first - 1, :].astype(np.float64)
-        if high > last:
-            sums[..., block, :] += (high - last) * values[..., last, :].astype(np.float64)
-    return sums
-
-
-def compute_block_sums(
-    values: NDArray[np.generic], valid: NDArray[np.bool_] | None, grid: Grid, window: Window, blocks: BlockGrid
-) -> BlockSums | None:
-    """Sum the valid pixels of a window by block, each pixel weighted by the part of it that lies in the block.
-
-    Parameters
-    ----------
-    values
-        (bands, height, width), any real dtype; invalid pixels may hold anything.
-    valid
-        (height, width), True where valid; None: everywhere.
-    grid, window
-        Where the pixels lie.
-    blocks
-        The canvas; pixels outside it do not count.
-
-    Returns
-    -------
-    The sums, or None where the window lies outside the canvas.
-    """
-    canvas = blocks.bounds
-    top = grid.top - window.row * grid.pixel_height
-    left = grid.left + window.col * grid.pixel_width
-    row, row_edges = _edges(-top, grid.pixel_height, -canvas.top, blocks.block_height, window.height, blocks.rows)
-    col, col_edges = _edges(left, grid.pixel_width, canvas.left, blocks.block_width, window.width, blocks.cols)
-    if len(row_edges) < 2 or len(col_edges) < 2:
-        return None
-    wide: type[np.generic] = np.float64
-    if values.dtype.kind in "iu" and values.dtype.itemsize <= 2:
-        wide = np.int64 if values.dtype.kind == "i" else np.uint64
-    if valid is not None:
-        values = zero_invalid(values, valid)
-        ones = _reduce_rows(valid.view(np.uint8), row_edges, np.uint64)
-        area = _reduce_rows(ones.swapaxes(-1, -2), col_edges, np.float64).swapaxes(-1, -2)
-    else:
-        area = np.diff(row_edges)[:, None] * np.diff(col_edges)[None, :]
-    down = _reduce_rows(values, row_edges, wide)
-    total = _reduce_rows(np.ascontiguousarray(down.swapaxes(-1, -2)), col_edges, np.float64).swapaxes(-1, -2)
-    return BlockSums(row=row, col=col, area=np.ascontiguousarray(area), total=np.ascontiguousarray(total))
-
-
-def merge_block_sums(parts: Sequence[BlockSums], bands: int) -> BlockSums:
-    """Sum over the smallest part of the canvas that holds all parts, added in the order given."""
-    if not parts:
-        return BlockSums(row=0, col=0, area=np.zeros((0, 0)), total=np.zeros((bands, 0, 0)))
-    row, col = min(p.row for p in parts), min(p.col for p in parts)
-    rows = max(p.row + p.area.shape[0] for p in parts) - row
-    cols = max(p.col + p.area.shape[1] for p in parts) - col
-    area, total = np.zeros((rows, cols)), np.zeros((bands, rows, cols))
-    for part in parts:
-        down = slice(part.row - row, part.row - row + part.area.shape[0])
-        across = slice(part.col - col, part.col - col + part.area.shape[1])
-        area[down, across] += part.area
-        total[:, down, across] += part.total
-    return BlockSums(row=row, col=col, area=area, total=total)
 
 
 def compute_block_map(sums: BlockSums, blocks: BlockGrid, adjustment: Adjustment) -> BlockMap:
@@ -425,3 +383,139 @@ def apply_correction(
     if correction.c:
         np.subtract(values, kind(correction.c), out=values)
     return values
+
+
+def agree(one: BlockGrid, other: BlockGrid) -> bool:
+    """Whether two block grids are the same, up to what a file rounds."""
+    if (one.rows, one.cols) != (other.rows, other.cols):
+        return False
+    size = min(other.block_width, other.block_height)
+    return all(abs(a - b) <= _SAME * size for a, b in zip(one.bounds.as_tuple(), other.bounds.as_tuple(), strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BlockAdjustment:
+    """What the block adjustment decides."""
+
+    local_maps: tuple[BlockMap, ...]
+    """One a scene, in name order."""
+    reference: BlockMap
+    corrections: tuple[LocalCorrection, ...]
+    """One a scene, in name order."""
+
+
+class LocalBlockAdjustment(LocalMethod[LocalBlockAdjustmentOptions]):
+    """Draws the block means of each scene to a reference map, the mean over the scenes or one that the user gives."""
+
+    records: ClassVar[tuple[type, ...]] = (BlockAdjustment, LocalCorrection)
+
+    @property
+    def output_images(self) -> Paths | None:
+        """As configured."""
+        return self.options.output_images
+
+    @property
+    def has_overviews(self) -> bool:
+        """As configured."""
+        return self.options.build_overviews
+
+    @property
+    def region(self) -> Region | None:
+        """Of ``vector_mask``."""
+        return self.files.get("vector_mask", Region)
+
+    def list_needs(self, scenes: Collection[str]) -> frozenset[Need]:
+        """Sums of blocks."""
+        del scenes
+        return frozenset({"blocks"})
+
+    def list_copies(self, scenes: Sequence[str]) -> Iterator[WantedCopy]:
+        """The block maps."""
+        option = "save_block_maps"
+        if self.options.save_block_maps is not None:
+            reference, local = self.options.save_block_maps
+            yield WantedCopy(option=option, key="block_map_reference", url=reference)
+            for name in scenes:
+                yield WantedCopy(option=option, key=f"block_map_local_{name}", url=local.replace("$", name))
+
+    def plan_blocks(self, canvas: Bounds, scenes: int) -> BlockGrid | None:
+        """The grid of the loaded maps, or over the override or the canvas; None where it hangs on the statistics."""
+        bounds, loaded = self._find_bounds(canvas), self._loaded
+        if loaded is not None:
+            if bounds != canvas and not agree(loaded.grid, replace(loaded.grid, bounds=bounds)):
+                msg = (
+                    f"{self.name}.override_bounds_canvas_coords = {bounds.as_tuple()} disagrees with the loaded "
+                    f"block maps, which cover {loaded.grid.bounds.as_tuple()}; leave one out"
+                )
+                raise ConfigError(msg)
+            return loaded.grid
+        if self.options.number_of_blocks == "coefficient_of_variation":
+            return None
+        return compute_block_grid(bounds, scenes, self.options.number_of_blocks)
+
+    def find_blocks(self, canvas: Bounds, measures: Measures) -> BlockGrid:
+        """The grid that the coefficient of variation gives."""
+        ratio = compute_contrast_ratio([scene.moments for scene in measures.scenes])
+        return compute_block_grid(
+            self._find_bounds(canvas), len(measures.scenes), "coefficient_of_variation", contrast_ratio=ratio
+        )
+
+    def solve(
+        self, measures: Measures, adjustments: Sequence[Adjustment], blocks: BlockGrid | None, sums: Sequence[BlockSums]
+    ) -> BlockAdjustment:
+        """Block maps, those of the user among them, and the corrections between them."""
+        if blocks is None:
+            msg = "the block adjustment is solved from sums of blocks"
+            raise ValueError(msg)
+        loaded = self._loaded.local if self._loaded is not None else {}
+        local_maps = tuple(
+            loaded.get(a.scene) or compute_block_map(part, blocks, a) for part, a in zip(sums, adjustments, strict=True)
+        )
+        names = {adjustment.scene for adjustment in adjustments}
+        others = tuple(block_map for name, block_map in sorted(loaded.items()) if name not in names)
+        given = self._loaded.reference if self._loaded is not None else None
+        reference = given or compute_reference_map((*local_maps, *others))
+        return BlockAdjustment(
+            local_maps=local_maps,
+            reference=reference,
+            corrections=tuple(
+                solve_correction(
+                    block_map,
+                    reference,
+                    method=self.options.correction_method,
+                    alpha=self.options.alpha,
+                    minimum=_adjusted_minimum(scene.valid, adjustment),
+                )
+                for block_map, scene, adjustment in zip(local_maps, measures.scenes, adjustments, strict=True)
+            ),
+        )
+
+    def list_files(self, solution: LocalSolution) -> Iterator[BlockRaster]:
+        """The reference map and each scene's."""
+        if isinstance(solution, BlockAdjustment):
+            yield _describe_map(solution.reference, "reference", "block_map_reference", "Reference block map")
+            for local in solution.local_maps:
+                title = f"Local block map of {local.name}"
+                yield _describe_map(local, f"local_{local.name}", f"block_map_local_{local.name}", title)
+
+    @property
+    def _loaded(self) -> BlockMaps | None:
+        return self.files.get("load_block_maps", BlockMaps)
+
+    def _find_bounds(self, canvas: Bounds) -> Bounds:
+        """Canvas of the blocks: the override, else the union of the scenes' bounds."""
+        override = self.options.override_bounds_canvas_coords
+        if override is None:
+            return canvas
+        left, bottom, right, top = override
+        return Bounds(left=left, bottom=bottom, right=right, top=top)
+
+
+def _describe_map(block_map: BlockMap, name: str, key: str, title: str) -> BlockRaster:
+    return BlockRaster(key=key, path=f"block_maps/{name}.tif", title=title, blocks=block_map)
+
+
+def _adjusted_minimum(moments: Moments, adjustment: Adjustment) -> float:
+    """Smallest value of a scene over all bands after the global adjustment, source units."""
+    ends = np.stack([moments.minimum, moments.maximum])
+    return float((adjustment.scale * ends + adjustment.offset).min())

@@ -20,7 +20,7 @@ class GlobalRegressionOptions(Section):
 
     output_images: Paths | None = option(None, OUTPUT_IMAGES, example="global/$.tif", path=True)
     vector_mask: VectorMask | None = option(
-        None, VECTOR_MASK.format("count for the statistics"), example="[exclude, clouds.gpkg, scene]", path=True
+        None, VECTOR_MASK.format("count for the statistics"), example="[exclude, clouds.gpkg, scene]", reads="region"
     )
     estimate_stats: bool = option(
         True,
@@ -46,7 +46,7 @@ class GlobalRegressionOptions(Section):
         None,
         "Take the statistics of the scenes in this JSON file from it; the model is solved again.",
         example="adjustments.json",
-        path=True,
+        reads="adjustments",
     )
     build_overviews: bool = option(False, _STAGE_OVERVIEWS, example=True)
 
@@ -56,7 +56,7 @@ class LocalBlockAdjustmentOptions(Section):
 
     output_images: Paths | None = option(None, OUTPUT_IMAGES, example="local/$.tif", path=True)
     vector_mask: VectorMask | None = option(
-        None, VECTOR_MASK.format("count for the block means"), example="[include, land.gpkg]", path=True
+        None, VECTOR_MASK.format("count for the block means"), example="[include, land.gpkg]", reads="region"
     )
     number_of_blocks: BlockCount | tuple[BlockCount, BlockCount] | Literal["coefficient_of_variation"] = option(
         100, "Blocks a scene, or (rows, columns) of the whole canvas, or chosen from the scenes' contrast.", example="[20, 30]"
@@ -75,7 +75,7 @@ class LocalBlockAdjustmentOptions(Section):
         None,
         "Use these block maps: (reference or null, local maps or null); a local map's name contains its scene's.",
         example="[reference.tif, null]",
-        path=True,
+        reads="block maps",
     )
     override_bounds_canvas_coords: tuple[float, float, float, float] | None = option(
         None,

@@ -5,17 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["apply_dtype", "choose_nodata", "is_representable", "merge_layer"]
+from processor.model.dtypes import is_representable
+from processor.model.options import Resolution
+from processor.stages.merge.method import MergeMethod
+from processor.stages.merge.options import MergeRastersOptions
 
-
-def is_representable(value: float, dtype: str) -> bool:
-    """Whether a nodata value exists in a dtype."""
-    kind = np.dtype(dtype)
-    if kind.kind == "f":
-        with np.errstate(over="ignore"):  # of values that a text has rounded beyond the last number, the dtype's cast decides
-            return bool(not np.isfinite(value) or np.isfinite(kind.type(value)))
-    limits = np.iinfo(kind)
-    return bool(np.isfinite(value) and value == int(value) and limits.min <= value <= limits.max)
+__all__ = ["MergeRasters", "apply_dtype", "choose_nodata", "merge_layer"]
 
 
 def choose_nodata(preferred: float | None, dtype: str) -> float:
@@ -111,3 +106,28 @@ def merge_layer(
         return
     np.copyto(mosaic, layer, where=take)
     np.copyto(index, index.dtype.type(number), where=take)
+
+
+class MergeRasters(MergeMethod[MergeRastersOptions]):
+    """Lays the scenes over one another."""
+
+    @property
+    def resolution(self) -> Resolution:
+        """As configured."""
+        return self.options.resolution
+
+    @property
+    def has_overviews(self) -> bool:
+        """As configured."""
+        return self.options.build_overviews
+
+    def lay(
+        self,
+        mosaic: NDArray[np.generic],
+        index: NDArray[np.generic],
+        layer: NDArray[np.generic],
+        take: NDArray[np.bool_],
+        number: int,
+    ) -> None:
+        """:func:`merge_layer`."""
+        merge_layer(mosaic, index, layer, take, number)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import field_validator
+
 from processor.model.options import Place, Section, Word, option
 
 __all__ = ["VoronoiCenterSeamlineOptions"]
@@ -12,13 +14,13 @@ class VoronoiCenterSeamlineOptions(Section):
 
     output_mask: Place | None = option(None, "Write the cells to this vector file too.", example="seamlines.gpkg", path=True)
     aoi_path: Place | None = option(
-        None, "Area of interest, a vector file: the cells end there.", example="aoi.gpkg", path=True
+        None, "Area of interest, a vector file: the cells end there.", example="aoi.gpkg", reads="area"
     )
     vector_mask: tuple[Place, Word] | None = option(
         None,
         "Footprints to use instead of the valid pixels': (vector file, field whose value names the scene).",
         example="[footprints.gpkg, scene]",
-        path=True,
+        reads="footprints",
     )
     debug_vectors_path: Place | None = option(
         None,
@@ -38,3 +40,11 @@ class VoronoiCenterSeamlineOptions(Section):
         0.0, "Shortest Voronoi edge that a cut may follow.", example=5.0, unit="CRS units", ge=0, allow_inf_nan=False
     )
     image_field_name: Word = option("image", "Field of the seamlines that holds the scene's name.", example="scene")
+
+    @field_validator("output_mask", "debug_vectors_path")
+    @classmethod
+    def _check_format(cls, value: str | None) -> str | None:
+        if value is not None and not value.lower().endswith(".gpkg"):
+            msg = "a GeoPackage is written, so its name must end in .gpkg"
+            raise ValueError(msg)
+        return value

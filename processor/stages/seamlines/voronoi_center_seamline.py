@@ -6,8 +6,8 @@ partition the union of the footprints is the work of :mod:`processor.stages.seam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +15,16 @@ import rasterio.features
 import scipy
 import shapely
 from affine import Affine
-from shapely import LineString, MultiPolygon, Polygon, STRtree
+from shapely import Geometry, LineString, MultiLineString, MultiPoint, MultiPolygon, Polygon, STRtree
 from shapely.geometry.base import BaseGeometry
 
 from processor.errors import InputError
 from processor.model import Cell, Finding, Grid
+from processor.stages.measures import Measures
+from processor.stages.method import Footprints, WantedCopy
 from processor.stages.seamlines.centre_line import SplitRule
+from processor.stages.seamlines.method import SeamlineMethod
+from processor.stages.seamlines.options import VoronoiCenterSeamlineOptions
 from processor.stages.seamlines.pair_split import PartSplit, solve_splits
 from processor.stages.seamlines.partition import (
     REFINEMENT,
@@ -31,14 +35,13 @@ from processor.stages.seamlines.partition import (
     snap_polygons,
     solve_partition,
 )
+from processor.stages.seamlines.records import Cutline, CutlineTrace, Seamlines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "Cutline",
-    "CutlineTrace",
-    "Seamlines",
+    "VoronoiCenterSeamline",
     "clip_cells",
     "compute_footprint",
     "largest_polygon",
@@ -56,46 +59,6 @@ _ADVICE = {
     "straight-seamline": "their overlap has no centre line, so a straight line between the crossing outlines was used",
     "no-seamline": "their overlap has no centre line, so it went whole to the scene that it adjoins most; check the footprints",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CutlineTrace:
-    """How a cut was found, for the debug layers."""
-
-    intersection: Polygon
-    """The part of the footprints' intersection that is cut, without its holes."""
-    seeds: NDArray[np.float64]
-    """float64 (n, 2), x and y in CRS units."""
-    voronoi_edges: NDArray[np.float64]
-    """float64 (m, 4), x and y of both ends in CRS units; the graph inside the intersection."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Cutline:
-    """Where two scenes part in one part of their intersection; first < second by name."""
-
-    first: str
-    second: str
-    line: LineString
-    """In CRS units, from one crossing of the outlines to another."""
-    trace: CutlineTrace | None = None
-    """None unless debug layers were asked for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Seamlines:
-    """The cells of all scenes and how they came about."""
-
-    cells: tuple[Cell, ...]
-    """One a scene, in name order; they partition the union of the footprints."""
-    footprints: tuple[Polygon | MultiPolygon, ...]
-    """The footprints as used (valid, on the precision grid), in the same order."""
-    cutlines: tuple[Cutline, ...]
-    """One for each pair and part of an intersection that had to be cut, in name order, the largest part first."""
-    findings: tuple[Finding, ...]
-    """Pairs whose centre line could not be found; scenes that own nothing."""
-    grid_size: float
-    """Precision grid of all coordinates, CRS units; the partition is exact to within it."""
 
 
 def compute_footprint(mask: NDArray[np.bool_], grid: Grid, *, simplify: float = 0.0) -> Polygon | MultiPolygon:
@@ -340,3 +303,67 @@ def _find_empty(cells: Iterable[Cell]) -> list[Finding]:
         for cell in cells
         if cell.polygon.is_empty
     ]
+
+
+class VoronoiCenterSeamline(SeamlineMethod[VoronoiCenterSeamlineOptions]):
+    """Cuts overlaps along their centre lines."""
+
+    @property
+    def footprints(self) -> Footprints | None:
+        """Of ``vector_mask``."""
+        return self.files.get("vector_mask", Footprints)
+
+    @property
+    def area(self) -> Geometry | None:
+        """Of ``aoi_path``."""
+        return self.files.get("aoi_path", Geometry)
+
+    @property
+    def scene_field(self) -> str:
+        """As configured."""
+        return self.options.image_field_name
+
+    @property
+    def layers_url(self) -> str | None:
+        """As configured."""
+        return self.options.debug_vectors_path
+
+    def list_copies(self, scenes: Sequence[str]) -> Iterator[WantedCopy]:
+        """The cells, and the layers that show how they came about."""
+        del scenes
+        for option, key, url in (
+            ("output_mask", "seamlines", self.options.output_mask),
+            ("debug_vectors_path", "layers", self.options.debug_vectors_path),
+        ):
+            if url is not None:
+                yield WantedCopy(option=option, key=key, url=url)
+
+    def solve(self, footprints: Mapping[str, Geometry], measures: Measures, *, run: Run) -> Seamlines:
+        """:func:`solve_cells`."""
+        del measures
+        return solve_cells(
+            footprints,
+            min_point_spacing=self.options.min_point_spacing,
+            min_cut_length=self.options.min_cut_length,
+            debug=self.options.debug_vectors_path is not None,
+            run=run,
+        )
+
+    def list_layers(self, seamlines: Seamlines) -> dict[str, Sequence[tuple[Geometry, str]]]:
+        """Layers by the names that spectralmatch 1.2.1 gives them."""
+        traced = [(cut, cut.trace, f"{cut.first} | {cut.second}") for cut in seamlines.cutlines]
+        return {
+            "emp_outline": [
+                (footprint, cell.scene)
+                for cell, footprint in zip(seamlines.cells, seamlines.footprints, strict=True)
+                if not footprint.is_empty
+            ],
+            "intersections": [(trace.intersection, name) for _, trace, name in traced if trace is not None],
+            "voronoi_seeds": [(MultiPoint(trace.seeds), name) for _, trace, name in traced if trace is not None],
+            "voronoi_cells": [(_join_edges(trace), name) for _, trace, name in traced if trace is not None],
+            "cutlines": [(cut.line, name) for cut, _, name in traced],
+        }
+
+
+def _join_edges(trace: CutlineTrace) -> MultiLineString:
+    return MultiLineString([LineString(edge.reshape(2, 2)) for edge in trace.voronoi_edges])

@@ -16,7 +16,8 @@ from processor.config import Config, load_config
 from processor.errors import ConfigError, InputError
 from processor.execution.run_manifest import RunDocument, describe_run, parse_run_url, prepare_run, read_run, write_run
 from processor.model import Band, Finding, Grid, Mask, Part, Provenance, Scaling, Scene, Source
-from processor.mosaic.plan import compute_digest, plan_run
+from processor.mosaic.digest import compute_digest
+from processor.mosaic.plan import plan_run
 from processor.publish.item import Prepared
 from processor.publish.register import Announcement
 from processor.publish.thresholds import parse_threshold

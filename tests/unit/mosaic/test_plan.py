@@ -17,7 +17,9 @@ from processor.config import Parameter, find_example, iter_parameters, load_conf
 from processor.errors import ConfigError, InputError
 from processor.geotiff.reader import level_grid
 from processor.model import Bounds, Scene, Window
-from processor.mosaic.plan import BLOCK_EDGE, Plan, compute_digest, iter_z_order, plan_run
+from processor.model.z_order import iter_z_order
+from processor.mosaic.digest import compute_digest
+from processor.mosaic.plan import BLOCK_EDGE, Plan, plan_run
 
 
 def plan(scenes: list[Scene], **flags: Any) -> Plan:
@@ -33,7 +35,7 @@ def test_scenes_are_in_name_order_whatever_the_order_of_the_input() -> None:
         found = plan(list(order))
         assert [scene.name for scene in found.scenes] == ["s0", "s1", "s2", "s3"]
         for part in dataclasses.fields(Plan):
-            if part.name not in ("config", "given"):
+            if part.name not in ("config", "methods"):
                 assert getattr(found, part.name) == getattr(expected, part.name), part.name
 
 

@@ -96,12 +96,12 @@ def test_a_single_scene_may_have_a_single_file() -> None:
 def test_stages_are_kept_that_are_on_and_asked_for_and_the_last_without_merging(
     flags: dict[str, Any], expected: list[str]
 ) -> None:
-    assert [kept.stage for kept in find_kept_stages(load(flags), SCENES)] == expected
+    assert [kept.method for kept in find_kept_stages(load(flags), SCENES)] == expected
 
 
 def test_a_kept_stage_knows_its_place_or_goes_beside_the_item() -> None:
     flags = {"output.artifacts": "full", "align_rasters.output_images": "s3://bucket/x"}
-    urls = {kept.stage: kept.urls for kept in find_kept_stages(load(flags), SCENES)}
+    urls = {kept.method: kept.urls for kept in find_kept_stages(load(flags), SCENES)}
     assert urls["align_rasters"] == {"a": "s3://bucket/x/a.tif", "b": "s3://bucket/x/b.tif"}
     assert {stage for stage, places in urls.items() if places is None} == set(urls) - {"align_rasters"}
 
@@ -187,7 +187,7 @@ def test_copies_are_made_of_what_the_user_wants_elsewhere() -> None:
         "local_block_adjustment.save_block_maps": ["/out/r.tif", "/out/$_Local.tif"],
         "voronoi_center_seamline.output_mask": "cells.gpkg",
     }
-    copies = make_copies(load(flags), [make_product(key) for key in KEYS])
+    copies = make_copies(load(flags), SCENES, [make_product(key) for key in KEYS])
     assert {copy.url: copy.file.stem for copy in copies} == {
         "s3://bucket/a.json": "adjustments",
         "/out/r.tif": "block_map_reference",
@@ -199,6 +199,6 @@ def test_copies_are_made_of_what_the_user_wants_elsewhere() -> None:
 
 
 def test_no_copy_is_made_that_nobody_wants_or_of_what_there_is_not() -> None:
-    assert make_copies(load({}), [make_product(key) for key in KEYS]) == ()
+    assert make_copies(load({}), SCENES, [make_product(key) for key in KEYS]) == ()
     flags = {"global_regression.save_adjustments": "/out/a.json", "voronoi_center_seamline.output_mask": "/out/c.gpkg"}
-    assert make_copies(load(flags), [make_product("mosaic")]) == ()
+    assert make_copies(load(flags), SCENES, [make_product("mosaic")]) == ()

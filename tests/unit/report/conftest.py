@@ -11,20 +11,9 @@ import shapely
 from numpy.typing import NDArray
 
 from processor.config import load_config
-from processor.model import (
-    Adjustment,
-    Band,
-    BlockGrid,
-    Cell,
-    Finding,
-    Grid,
-    LocalCorrection,
-    Overlap,
-    OverlapSamples,
-    Scene,
-    Source,
-)
+from processor.model import Adjustment, Band, BlockGrid, Cell, Finding, Grid, Overlap, OverlapSamples, Scene, Source
 from processor.report.figures import PixelCounts, Preview, RunFacts
+from processor.stages.matching.local_block_adjustment import LocalCorrection
 from processor.stages.statistics import compute_moments
 
 SIZE = 20  # pixels of a scene's edge; neighbours share a third of it

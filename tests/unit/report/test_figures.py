@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from processor.model import Adjustment, BlockGrid, Bounds, LocalCorrection, Overlap, OverlapSamples
+from processor.model import Adjustment, BlockGrid, Bounds, Overlap, OverlapSamples
 from processor.report.figures import (
     PixelCounts,
     RunFacts,
@@ -22,6 +22,7 @@ from processor.report.figures import (
     pool,
     summarise_residuals,
 )
+from processor.stages.matching.local_block_adjustment import LocalCorrection
 from processor.stages.statistics import compute_moments, empty_moments
 
 MakeFacts = Callable[..., RunFacts]

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 import geopandas
@@ -20,10 +20,13 @@ from shapely import Geometry, box
 from processor.config import load_config
 from processor.errors import ConfigError, InputError
 from processor.model import Scene
-from processor.mosaic.plan import Plan, compute_digest, plan_run
+from processor.mosaic.digest import compute_digest
+from processor.mosaic.plan import Plan, plan_run
 from processor.scenes.user_files import Given, read_given
+from processor.stages.method import BlockMaps, Footprints, Region
 from processor.storage.store import Store
 
+T = TypeVar("T")
 STATS = {"mean": 100.0, "std": 10.0, "size": 50}
 
 
@@ -100,41 +103,42 @@ def plan(flags: dict[str, Any], scenes: list[Scene] | None = None) -> Plan:
     return plan_run(used, load_config(flags=flags, environment={}), read(flags, scenes))
 
 
+def get(given: Given, path: str, kind: type[T]) -> T:
+    """What the file of a parameter says."""
+    method, _, option = path.partition(".")
+    found = given.contents[method].get(option, kind)
+    assert found is not None
+    return found
+
+
 def test_nothing_is_given_by_default() -> None:
     given = read({})
-    assert given.fingerprints == {}
-    assert [getattr(given, name.name) for name in dataclasses.fields(Given)[:7]] == [None] * 7
-    assert given.local_maps == {}
-    assert given.blocks is None
+    assert (given.contents, given.fingerprints) == ({}, {})
 
 
 # Regions
 
-MASKS = {
-    "statistics_region": "global_regression.vector_mask",
-    "blocks_region": "local_block_adjustment.vector_mask",
-    "clip_region": "mask_rasters.vector_mask",
-}
 
-
-@pytest.mark.parametrize("attribute", MASKS)
+@pytest.mark.parametrize(
+    "parameter", ["global_regression.vector_mask", "local_block_adjustment.vector_mask", "mask_rasters.vector_mask"]
+)
 @pytest.mark.parametrize("choice", ["include", "exclude"])
-def test_a_mask_without_field_holds_for_every_scene(files: Files, attribute: str, choice: str) -> None:
+def test_a_mask_without_field_holds_for_every_scene(files: Files, parameter: str, choice: str) -> None:
     url = files.vectors("m.gpkg", [box(10, 10, 20, 20), box(20, 10, 30, 20)], scene=["s_1", "s_2"])
-    given = read({MASKS[attribute]: [choice, url]})
-    region = getattr(given, attribute)
+    given = read({parameter: [choice, url]})
+    region = get(given, parameter, Region)
     assert region.is_included == (choice == "include")
     assert set(region.geometries) == {"s_1", "s_1_b", "s_2"}
     assert all(geometry.equals(box(10, 10, 30, 20)) for geometry in region.geometries.values())
-    assert all(getattr(given, other) is None for other in MASKS if other != attribute)
+    assert list(given.contents) == [parameter.partition(".")[0]]
 
 
 def test_a_field_gives_each_scene_the_features_that_name_it(files: Files) -> None:
     """Scene s_1 is not s_1_b, nor s_10, and a feature may name two scenes."""
     squares = [box(10 * i, 0, 10 * i + 10, 10) for i in range(5)]
     url = files.vectors("m.gpkg", squares, scene=["cloud on s_1_b", "s_1", "s_10", "s_1, s_2", "none"])
-    region = read({"global_regression.vector_mask": ["exclude", url, "scene"]}).statistics_region
-    assert region is not None
+    given = read({"global_regression.vector_mask": ["exclude", url, "scene"]})
+    region = get(given, "global_regression.vector_mask", Region)
     assert set(region.geometries) == {"s_1", "s_1_b", "s_2"}
     assert region.geometries["s_1_b"].equals(squares[0])
     assert region.geometries["s_1"].equals(squares[1].union(squares[3]))
@@ -143,8 +147,8 @@ def test_a_field_gives_each_scene_the_features_that_name_it(files: Files) -> Non
 
 def test_a_field_that_names_no_scene_excludes_nothing_but_cannot_include(files: Files) -> None:
     url = files.vectors("m.gpkg", [box(0, 0, 1, 1)], scene=["s_10"])
-    region = read({"global_regression.vector_mask": ["exclude", url, "scene"]}).statistics_region
-    assert region is not None
+    given = read({"global_regression.vector_mask": ["exclude", url, "scene"]})
+    region = get(given, "global_regression.vector_mask", Region)
     assert region.geometries == {}
     with pytest.raises(InputError, match=r"^global_regression\.vector_mask: no feature of .*m\.gpkg names a scene"):
         read({"global_regression.vector_mask": ["include", url, "scene"]})
@@ -153,8 +157,8 @@ def test_a_field_that_names_no_scene_excludes_nothing_but_cannot_include(files: 
 def test_footprints_are_the_features_that_name_the_scenes(files: Files) -> None:
     squares = [box(0, 0, 50, 50), box(50, 0, 90, 50), box(80, 0, 180, 90), box(160, 0, 250, 90)]
     url = files.vectors("f.gpkg", squares, scene=["s_1", "s_1", "s_1_b", "s_2"])
-    footprints = read({"voronoi_center_seamline.vector_mask": [url, "scene"]}).footprints
-    assert footprints is not None
+    given = read({"voronoi_center_seamline.vector_mask": [url, "scene"]})
+    footprints = get(given, "voronoi_center_seamline.vector_mask", Footprints).geometries
     assert footprints["s_1"].equals(box(0, 0, 90, 50))
     assert footprints["s_1_b"].equals(squares[2])
 
@@ -167,8 +171,7 @@ def test_scenes_without_a_footprint_are_named(files: Files) -> None:
 
 def test_the_area_of_interest_is_one_geometry(files: Files) -> None:
     url = files.vectors("a.gpkg", [box(0, 0, 50, 50), box(40, 0, 90, 50)], id=[1, 2])
-    area = read({"voronoi_center_seamline.aoi_path": url}).area
-    assert area is not None
+    area = get(read({"voronoi_center_seamline.aoi_path": url}), "voronoi_center_seamline.aoi_path", Geometry)
     assert area.equals(box(0, 0, 90, 50))
 
 
@@ -245,8 +248,8 @@ def test_names_of_a_shapefile_decide_the_digest_too(files: Files, tmp_path: Path
         for path in sorted((tmp_path / name).iterdir()):
             files.put(path.name, path.read_bytes())
         given = read({"global_regression.vector_mask": ["exclude", f"{files.base}/m.shp", "scene"]})
-        assert given.statistics_region is not None
-        found.append((set(given.statistics_region.geometries), given.fingerprints[f"{files.base}/m.dbf"]))
+        region = get(given, "global_regression.vector_mask", Region)
+        found.append((set(region.geometries), given.fingerprints[f"{files.base}/m.dbf"]))
     assert found[0][0] == {"s_1"}
     assert found[1][0] == {"s_2"}
     assert found[0][1] != found[1][1]
@@ -317,22 +320,24 @@ def test_scenes_of_the_model_may_be_known_from_the_file_only(files: Files) -> No
 
 def test_maps_are_read_with_what_is_missing(files: Files) -> None:
     given = read({"local_block_adjustment.load_block_maps": [files.block_map("reference.tif"), None]})
-    assert given.reference is not None
-    assert given.reference.name == "reference"
-    assert given.reference.grid.bounds.as_tuple() == (0.0, -30.0, 260.0, 100.0)
-    np.testing.assert_array_equal(given.reference.values[0], [[np.nan, 1, 2, 3], [4, 5, 6, 7]])
-    assert given.local_maps == {}
-    assert given.blocks == given.reference.grid
+    maps = get(given, "local_block_adjustment.load_block_maps", BlockMaps)
+    assert maps.reference is not None
+    assert maps.reference.name == "reference"
+    assert maps.reference.grid.bounds.as_tuple() == (0.0, -30.0, 260.0, 100.0)
+    np.testing.assert_array_equal(maps.reference.values[0], [[np.nan, 1, 2, 3], [4, 5, 6, 7]])
+    assert maps.local == {}
+    assert maps.grid == maps.reference.grid
 
 
 def test_local_maps_belong_to_the_scenes_that_their_names_contain(files: Files) -> None:
     """As the well-known program calls them; a map that names no input keeps its own name."""
     stems = ["block_map_local_s_1_b_Global", "block_map_local_s_1_Global", "block_map_local_s_10_Global"]
     given = read({"local_block_adjustment.load_block_maps": [None, [files.block_map(f"{stem}.tif") for stem in stems]]})
-    assert sorted(given.local_maps) == ["block_map_local_s_10_Global", "s_1", "s_1_b"]
-    assert all(block_map.name == name for name, block_map in given.local_maps.items())
-    assert given.reference is None
-    assert given.blocks == next(iter(given.local_maps.values())).grid
+    maps = get(given, "local_block_adjustment.load_block_maps", BlockMaps)
+    assert sorted(maps.local) == ["block_map_local_s_10_Global", "s_1", "s_1_b"]
+    assert all(block_map.name == name for name, block_map in maps.local.items())
+    assert maps.reference is None
+    assert maps.grid == next(iter(maps.local.values())).grid
 
 
 def test_two_maps_of_one_scene_are_refused(files: Files) -> None:
@@ -367,8 +372,9 @@ def test_maps_that_disagree_are_refused(files: Files, changes: dict[str, Any], w
 def test_corners_that_a_file_has_rounded_agree(files: Files) -> None:
     setting = [files.block_map("reference.tif"), [files.block_map("local_s_1.tif", left=1e-6, size=65.000_000_1)]]
     given = read({"local_block_adjustment.load_block_maps": setting})
-    assert given.reference is not None
-    assert given.local_maps["s_1"].grid == given.reference.grid
+    maps = get(given, "local_block_adjustment.load_block_maps", BlockMaps)
+    assert maps.reference is not None
+    assert maps.local["s_1"].grid == maps.reference.grid
 
 
 def test_a_map_that_is_no_raster_is_refused_by_name(files: Files) -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from shapely import Geometry, GeometryCollection, LineString, MultiPolygon, Point, Polygon, box
 
 from processor.model import Grid, Window
-from processor.stages.clip.mask_rasters import Region, compute_cell_mask, compute_owners, compute_region_mask
+from processor.stages.clip.mask_rasters import compute_cell_mask, compute_owners, compute_region_mask
+from processor.stages.method import Region
 
 GRID = Grid(crs="", left=0.0, top=8.0, pixel_width=1.0, pixel_height=1.0, width=10, height=8)
 UTM = Grid(crs="", left=499_980.0, top=5_300_040.0, pixel_width=0.5, pixel_height=0.25, width=60, height=80)

@@ -10,18 +10,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from processor.model import Adjustment, BlockGrid, BlockMap, Bounds, Grid, LocalCorrection, Moments, Window
+from processor.model import Adjustment, BlockGrid, BlockMap, Bounds, Grid, Moments, Window
+from processor.stages.block_sums import BlockSums, compute_block_sums, merge_block_sums
 from processor.stages.matching.local_block_adjustment import (
-    BlockSums,
+    LocalCorrection,
     apply_correction,
     compute_block_grid,
     compute_block_map,
-    compute_block_sums,
     compute_contrast_ratio,
     compute_departure,
     compute_reference_map,
     compute_surface,
-    merge_block_sums,
     solve_correction,
 )
 

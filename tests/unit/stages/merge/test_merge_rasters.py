@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from processor.stages.merge.merge_rasters import apply_dtype, choose_nodata, is_representable, merge_layer
+from processor.model.dtypes import is_representable
+from processor.stages.merge.merge_rasters import apply_dtype, choose_nodata, merge_layer
 
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
 FLOATS = ("float32", "float64")

@@ -18,8 +18,8 @@ from shapely.geometry.base import BaseGeometry
 
 from processor.errors import InputError
 from processor.model import Grid
+from processor.stages.seamlines.records import Seamlines
 from processor.stages.seamlines.voronoi_center_seamline import (
-    Seamlines,
     clip_cells,
     compute_footprint,
     largest_polygon,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.errors import ConfigError, InputError
-from processor.scenes.names import SceneNames, choose_scenes, is_named, match_scenes
+from processor.model.names import SceneNames, choose_scenes, is_named, match_scenes
 
 TEXTS = st.text(alphabet="ab1_- é", max_size=12)
 Setting = tuple[Literal["include", "exclude"], list[str]]

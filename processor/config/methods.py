@@ -1,0 +1,82 @@
+"""The methods that a configuration chooses, one a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+from processor.config.sections import Config
+from processor.stages import STAGES, Stage
+from processor.stages.method import FileContents, Need, StageMethod
+
+if TYPE_CHECKING:
+    from processor.model.options import Resolution
+    from processor.stages.align.method import AlignMethod
+    from processor.stages.clip.method import ClipMethod
+    from processor.stages.matching.method import GlobalMethod, LocalMethod
+    from processor.stages.merge.method import MergeMethod
+    from processor.stages.seamlines.method import SeamlineMethod
+
+__all__ = ["Methods", "choose_methods"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Methods:
+    """The method of each stage, with its options and the user's files; of a stage that is off, one that does nothing."""
+
+    matching_global: GlobalMethod[Any]
+    matching_local: LocalMethod[Any]
+    align: AlignMethod[Any]
+    seamlines: SeamlineMethod[Any]
+    clip: ClipMethod[Any]
+    merge: MergeMethod[Any]
+
+    def __iter__(self) -> Iterator[tuple[Stage, StageMethod[Any]]]:
+        """The stages that are on, in order, with their methods."""
+        every = (self.matching_global, self.matching_local, self.align, self.seamlines, self.clip, self.merge)
+        return ((stage, method) for stage, method in zip(STAGES, every, strict=True) if method.is_on)
+
+    def find(self, stage: str) -> StageMethod[Any]:
+        """The method of a stage that is on."""
+        return next(method for known, method in self if known.name == stage)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the methods of the stages that are on, in order."""
+        return tuple(method.name for _, method in self)
+
+    @property
+    def resolution(self) -> Resolution:
+        """Which of the scenes' pixel sizes the mosaic has."""
+        return self.align.resolution or self.merge.resolution
+
+    @property
+    def cuts_by_cells(self) -> bool:
+        """Whether each scene gives the pixels of its cell, and not those of a file of the user, or all."""
+        return self.clip.is_on and self.seamlines.is_on and not self.clip.has_region
+
+    def list_needs(self, scenes: tuple[str, ...]) -> frozenset[Need]:
+        """What has to be measured of the scenes of these names."""
+        return frozenset().union(*(method.list_needs(scenes) for _, method in self))
+
+
+def choose_methods(config: Config, files: Mapping[str, FileContents] | None = None) -> Methods:
+    """Make the methods that are chosen.
+
+    Parameters
+    ----------
+    files
+        What the user's own files say, by method; default: nothing is known of them.
+    """
+    known = files or {}
+    return Methods(**{stage.name: _choose(stage, config, known) for stage in STAGES})
+
+
+def _choose(stage: Stage, config: Config, files: Mapping[str, FileContents]) -> Any:
+    name = config.find_method(stage.switch)
+    if name is None:
+        return resolve_name(stage.off)(name="", options=config.section(stage.default))
+    chosen = stage.methods[name].load()
+    return chosen(name=name, options=config.section(name), files=files.get(name, FileContents()))

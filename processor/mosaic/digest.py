@@ -1,0 +1,57 @@
+"""What a run is known by: the SHA-256 of all that decides its result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from processor.config import Config, decisive_settings
+from processor.config.methods import choose_methods
+from processor.model import Scene
+from processor.storage.url import redact_url
+
+__all__ = ["compute_digest"]
+
+
+def compute_digest(scenes: Sequence[Scene], config: Config, version: str, fingerprints: Mapping[str, str] | None = None) -> str:
+    """SHA-256 of what decides the result: inputs, configuration and version, not threads, memory or folders.
+
+    Parameters
+    ----------
+    fingerprints
+        Digests of the user's own files, by URL.
+    """
+    settings, matters = decisive_settings(config), _order_matters(config)
+    ordered = sorted(scenes, key=lambda scene: scene.name)
+    inputs = [[scene.name, *_identify(scene), scene.priority if matters else 0] for scene in ordered]
+    text = json.dumps([version, settings, inputs, dict(fingerprints or {})], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _identify(scene: Scene) -> list[Any]:
+    """What decides a scene's pixels."""
+    if not scene.parts:
+        source = scene.source
+        return [redact_url(source.href), source.size, source.fingerprint, source.band_indexes]
+    parts = [
+        [*_identify(part.raster), [[float(c.scale), float(c.offset)] for c in part.conversions], part.resampling]
+        for part in scene.parts
+    ]
+    mask = scene.mask
+    return [
+        parts,
+        None if mask is None else [*_identify(mask.raster), mask.invalid, mask.bits],
+        [*map(float, scene.grid.transform)],
+    ]
+
+
+def _order_matters(config: Config) -> bool:
+    """Whether scenes still overlap where they are merged, or files are named for them in input order."""
+    methods = choose_methods(config)
+    return (
+        not methods.cuts_by_cells
+        or methods.clip.keeps_touched
+        or any(isinstance(values.get("output_images"), list) for values in decisive_settings(config).values())
+    )
