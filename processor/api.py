@@ -22,7 +22,7 @@ import numpy as np
 from processor.config import flat_name, iter_parameters, load_config
 from processor.errors import ConfigError, PermanentError
 from processor.execution.run import Request, execute, prepare
-from processor.mosaic.estimate import find_cache_bytes
+from processor.mosaic.budget import find_cache_bytes
 from processor.mosaic.plan import Plan
 from processor.mosaic.stage_outputs import find_last_stage
 from processor.process.progress import LogProgress, Silent

@@ -47,7 +47,9 @@ DRIVER: Final = "GTiff"
 
 MASK_SUFFIX: Final = ".msk"
 
-_GDAL_CACHE: Final = 64 * 2**20  # bytes; decoded blocks are kept by the reader, GDAL need not keep them too
+GDAL_CACHE: Final = 16 * 2**20
+"""Bytes of GDAL's own cache: what it decodes is copied out at once, and kept by the reader."""
+
 _REMOTE: Final = {
     "CPL_VSIL_NETWORK_STATS_ENABLED": "YES",
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",  # the directories of most COGs, in one request
@@ -93,7 +95,7 @@ def gdal_env(access: Access | None = None, *, signs: bool = False) -> Iterator[N
     options: dict[str, Any] = {
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
         "GDAL_PAM_ENABLED": "NO",
-        "GDAL_CACHEMAX": _GDAL_CACHE,
+        "GDAL_CACHEMAX": GDAL_CACHE,
     }
     if access is not None:
         options |= access.gdal_options() | _REMOTE

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["FIXED", "GDAL_CACHE", "SPARE", "Allotment", "find_total", "fit_window_edge", "share_out"]
+from processor.geotiff.gdal import GDAL_CACHE
 
-GDAL_CACHE: Final = 16 * 2**20
-"""Bytes of GDAL's own cache: what it decodes is copied out at once, and kept by the reader."""
+__all__ = ["FIXED", "SPARE", "Allotment", "find_cache_bytes", "find_total", "fit_window_edge", "share_out"]
 
 FIXED: Final = 180 * 10**6 + GDAL_CACHE
 """Bytes before the first window is read: interpreter, libraries, GDAL's cache. Measured on Python 3.11 to 3.13."""
@@ -36,6 +35,13 @@ class Allotment:
     measure_threads: int
     render_threads: int
     """Tasks at once in either pass."""
+
+
+def find_cache_bytes(setting: float | Literal["auto"] | None) -> int:
+    """Maximum number of bytes of decoded source blocks that are kept, by ``shared.cache`` (GB)."""
+    if setting is None:
+        return 0
+    return _MOST_CACHE if isinstance(setting, str) else round(setting * 10**9)
 
 
 def find_total(setting: float | Literal["auto"], threads: int, *, task: int, least: int = FIXED + _LEAST_CACHE) -> int:

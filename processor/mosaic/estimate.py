@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import yaml
@@ -14,7 +14,7 @@ from processor.geotiff.open import unit_shape
 from processor.model import Grid
 from processor.mosaic.budget import FIXED, SPARE, Allotment, share_out
 from processor.mosaic.chunks import CHUNK_EDGE
-from processor.mosaic.measure import mask_grid
+from processor.mosaic.measure import SAMPLES_A_PAIR, mask_grid
 from processor.mosaic.plan import BLOCK_EDGE, Plan, count_window_bytes
 from processor.process.threads import resolve_threads
 
@@ -25,7 +25,6 @@ __all__ = [
     "estimate_memory",
     "estimate_phases",
     "estimate_scratch",
-    "find_cache_bytes",
     "render_plan",
 ]
 
@@ -37,18 +36,9 @@ _CHUNK_MEMORY: Final = 130  # bytes: of a chunk, while a plan is made
 _UPLOAD_PARTS: Final = 9000  # of a large object; two and what the client copies of them are in memory
 _SCENE_MEMORY: Final = 30_000  # bytes: an Item, as Python holds it
 _MASKS_AT_ONCE: Final = 64  # scenes that are being measured at one time, at most: chunks follow a Z-order curve
-_SAMPLES_A_PAIR: Final = 4096  # pixels of an overlap that the report compares
 _ALL_SAMPLES: Final = 150 * 10**6  # bytes: of all of them together
-_AUTO_CACHE: Final = 0.125  # GB
 _LARGEST_LISTING: Final = 100
 _BYTES: Final = re.compile(r"^( *\w*bytes\w*: )(\d+)$", re.MULTILINE)
-
-
-def find_cache_bytes(setting: float | Literal["auto"] | None) -> int:
-    """Bytes of decoded source blocks that are kept, by ``shared.cache`` (GB)."""
-    if setting is None:
-        return 0
-    return round((_AUTO_CACHE if isinstance(setting, str) else setting) * 10**9)
 
 
 def estimate_memory(plan: Plan) -> int:
@@ -112,7 +102,7 @@ def _estimate_scenes(plan: Plan) -> int:
     """Bytes that grow with the number of scenes: their Items, masks while they are measured, samples of their overlaps."""
     masks = sorted(_count_cells(mask_grid(plan.measure_grid(scene))) for scene in range(len(plan.scenes)))
     held = sum(masks[-_MASKS_AT_ONCE:]) // 8 + 2 * masks[-1]  # packed; the one that is being traced is not
-    samples = len(plan.pairs) * _SAMPLES_A_PAIR * (16 + 8 * plan.bands)
+    samples = len(plan.pairs) * SAMPLES_A_PAIR * (16 + 8 * plan.bands)
     return len(plan.scenes) * _SCENE_MEMORY + held + min(samples, _ALL_SAMPLES)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from processor.stages.seamlines.voronoi_center_seamline import compute_footprint
 from processor.stages.statistics import compute_valid_moments, empty_moments, merge_moments
 
 __all__ = [
+    "SAMPLES_A_PAIR",
     "ChunkMeasures",
     "Measures",
     "PairPart",
@@ -45,7 +47,9 @@ __all__ = [
 ]
 
 _MASK_EDGE = 2048  # cells on the longer side of a mask, at most
-_SAMPLES_A_PAIR = 4096
+SAMPLES_A_PAIR: Final = 4096
+"""Pixels of an overlap that the report compares, at most."""
+
 _SAMPLES_A_RUN = 2_000_000
 
 
@@ -235,7 +239,7 @@ def _sample(
 ) -> OverlapSamples:
     """Common valid pixels on a lattice of the first scene's grid, spaced so that a pair yields a bounded number."""
     whole = grid.window_of_centres(other.bounds)
-    wanted = min(_SAMPLES_A_PAIR, max(64, _SAMPLES_A_RUN // max(pairs, 1)))
+    wanted = min(SAMPLES_A_PAIR, max(64, _SAMPLES_A_RUN // max(pairs, 1)))
     stride = max(1, math.ceil(math.sqrt(whole.height * whole.width / wanted)))
     rows = np.arange(-shared.row % stride, shared.height, stride)
     cols = np.arange(-shared.col % stride, shared.width, stride)

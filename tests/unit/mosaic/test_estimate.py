@@ -11,13 +11,12 @@ import yaml
 
 from processor.config import load_config
 from processor.model import Band, Scene
-from processor.mosaic.budget import SPARE
+from processor.mosaic.budget import SPARE, find_cache_bytes
 from processor.mosaic.estimate import (
     allot_memory,
     describe_plan,
     estimate_memory,
     estimate_scratch,
-    find_cache_bytes,
     render_plan,
 )
 from processor.mosaic.plan import Plan, plan_run
