@@ -26,6 +26,7 @@ from processor.mosaic.plan import Plan
 from processor.mosaic.solve import Solution
 from processor.process.progress import Silent
 from processor.stages.block_sums import BlockSums
+from processor.stages.matching.local_block_adjustment import BlockAdjustment
 from processor.synthetic.scenes import SceneRecipe, make_scenes
 
 F64 = NDArray[Any]
@@ -329,8 +330,8 @@ def test_blocks_chosen_by_contrast_are_summed_as_blocks_given(tmp_path: Path) ->
     write_ragged(tmp_path)
     paths = sorted(tmp_path.glob("*.tif"))
     _, chosen = measure(make_plan(paths, local_block_adjustment__number_of_blocks="coefficient_of_variation"))
-    assert chosen.reference is not None
-    grid = chosen.reference.grid
+    assert isinstance(chosen.matching_local, BlockAdjustment)
+    grid = chosen.matching_local.reference.grid
     _, given = measure(make_plan(paths, local_block_adjustment__number_of_blocks=(grid.rows, grid.cols)))
     assert list(flatten(chosen)) == list(flatten(given))
     known = [read_known(path) for path in paths]
@@ -401,7 +402,9 @@ def test_estimated_gains_and_block_maps_are_near_the_exact_ones(estimated: tuple
         np.testing.assert_allclose(one.scale, other.scale, rtol=1e-3)
         np.testing.assert_allclose(one.offset, other.offset, atol=2)  # source units, of a range from 300 to 5050
         np.testing.assert_allclose(one.scale * 1500 + one.offset, other.scale * 1500 + other.offset, rtol=1e-3)
-    for near, whole in zip(rough.local_maps, exact.local_maps, strict=True):
+    assert isinstance(rough.matching_local, BlockAdjustment)
+    assert isinstance(exact.matching_local, BlockAdjustment)
+    for near, whole in zip(rough.matching_local.local_maps, exact.matching_local.local_maps, strict=True):
         departure = np.abs(near.expand() / whole.expand() - 1)
         assert np.nanmean(departure) < 1e-3
         assert np.nanmax(departure) < 2e-2
