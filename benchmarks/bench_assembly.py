@@ -32,8 +32,10 @@ from processor.config.sections import Io
 from processor.execution.task_store import Workplace
 from processor.execution.tasks import TILE_BLOCKS
 from processor.execution.tile_parts import PartedBlocks, PartHead, PartReader, describe_raster, part_levels
-from processor.geotiff.cog.tiles import BlockStore, ShiftedBlocks
-from processor.geotiff.cog.writer import CogProfile, CogSpec, Pyramid, check_cog, write_cog_head
+from processor.geotiff.cog.overviews import Pyramid
+from processor.geotiff.cog.spec import CogProfile, CogSpec
+from processor.geotiff.cog.tiles import ShiftedTiles, TileStore
+from processor.geotiff.cog.writer import check_cog, write_cog_header
 from processor.model import Grid
 from processor.process.threads import map_ordered
 from processor.publish.destination import Destination, publish_raster
@@ -85,12 +87,12 @@ def is_full(row: int, col: int, filled: float) -> bool:
 def make_parts(work: Workplace, specs: tuple[CogSpec, CogSpec], filled: float) -> int:
     """Write the part of every tile; their bytes. Tiles of one shape have the same blocks, which are encoded once."""
     level = specs[0].levels[0]
-    made: dict[tuple[bool, int, int], tuple[tuple[Any, ...], tuple[BlockStore, ...]]] = {}
+    made: dict[tuple[bool, int, int], tuple[tuple[Any, ...], tuple[TileStore, ...]]] = {}
     total = 0
     with ExitStack() as stack:
         for row in range(-(-level.rows // TILE_BLOCKS)):
             for col in range(-(-level.cols // TILE_BLOCKS)):
-                window = level.window(row * TILE_BLOCKS, col * TILE_BLOCKS, blocks=TILE_BLOCKS)
+                window = level.window(row * TILE_BLOCKS, col * TILE_BLOCKS, tiles=TILE_BLOCKS)
                 kind = is_full(row, col, filled), window.height, window.width
                 if kind not in made:
                     made[kind] = encode_tile(specs, row, col, kind[0], stack)
@@ -104,15 +106,15 @@ def make_parts(work: Workplace, specs: tuple[CogSpec, CogSpec], filled: float) -
 
 def encode_tile(
     specs: tuple[CogSpec, CogSpec], row: int, col: int, full: bool, stack: ExitStack
-) -> tuple[tuple[Any, ...], tuple[BlockStore, ...]]:
+) -> tuple[tuple[Any, ...], tuple[TileStore, ...]]:
     """Encode a tile with the overviews inside it."""
     rasters, stores = [], []
     for spec, pixels in zip(specs, (make_tile(), np.ones((1, _TILE, _TILE), np.uint8)), strict=True):
         levels = part_levels(spec, row, col, TILE_BLOCKS)
-        store = stack.enter_context(BlockStore(None, levels))
-        shifted = ShiftedBlocks(store=store, row=row * TILE_BLOCKS, col=col * TILE_BLOCKS)
-        pyramid = Pyramid(spec, shifted, window_blocks=TILE_BLOCKS, top=TILE_BLOCKS.bit_length() - 1)
-        window = spec.levels[0].window(row * TILE_BLOCKS, col * TILE_BLOCKS, blocks=TILE_BLOCKS)
+        store = stack.enter_context(TileStore(None, levels))
+        shifted = ShiftedTiles(store=store, row=row * TILE_BLOCKS, col=col * TILE_BLOCKS)
+        pyramid = Pyramid(spec, shifted, window_tiles=TILE_BLOCKS, top=TILE_BLOCKS.bit_length() - 1)
+        window = spec.levels[0].window(row * TILE_BLOCKS, col * TILE_BLOCKS, tiles=TILE_BLOCKS)
         pyramid.add(window, pixels[:, : window.height, : window.width] if full else None)
         rasters.append(describe_raster(store, levels, pyramid.take_pending()))
         stores.append(store)
@@ -136,7 +138,7 @@ def assemble(base: str, edge: int, access: Any) -> dict[str, Any]:
     )
     start = time.perf_counter()
     sources = [PartedBlocks(spec, position, tile_blocks=TILE_BLOCKS, reader=reader) for position, spec in enumerate(specs)]
-    windows = list(Pyramid(specs[0], BlockStore(None, ()), window_blocks=TILE_BLOCKS).iter_windows())
+    windows = list(Pyramid(specs[0], TileStore(None, ()), window_tiles=TILE_BLOCKS).iter_windows())
     names = [name(window.row // _TILE, window.col // _TILE) for window in windows]
     for head, length in map_ordered(work.read_part, names, threads=_THREADS):
         for source in sources:
@@ -146,7 +148,7 @@ def assemble(base: str, edge: int, access: Any) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         for title, spec, source in zip(("mosaic", "index"), specs, sources, strict=True):
             head_file = Path(scratch) / f"{title}.tif"
-            write_cog_head(head_file, spec, source, edge=4096)
+            write_cog_header(head_file, spec, source, edge=4096)
             check_cog(head_file)
             begin = time.perf_counter()
             written = publish_raster(destination, f"{title}.tif", spec, source)

@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 
-from processor.geotiff.cog.codecs import encode_block
-from processor.geotiff.cog.overviews import reduce_average, reduce_nearest
-from processor.geotiff.cog.writer import BlockStore, CogProfile, CogSpec, Pyramid, iter_cog, write_cog
+from processor.geotiff.cog.codecs import encode_tile
+from processor.geotiff.cog.overviews import Pyramid, reduce_average, reduce_nearest
+from processor.geotiff.cog.spec import CogProfile, CogSpec
+from processor.geotiff.cog.tiles import TileStore
+from processor.geotiff.cog.writer import iter_cog, write_cog
 from processor.model import Grid
 
 CODECS: list[tuple[Any, tuple[int | None, ...]]] = [
@@ -85,11 +87,11 @@ def bench_codecs(runs: int) -> None:
 def bench_profile(block: NDArray[Any], profile: CogProfile, runs: int) -> None:
     """Encode one block."""
     bands, dtype, megabytes = block.shape[2], block.dtype, block.nbytes / 1e6
-    data = encode_block(block, profile)
-    encode = measure(lambda: encode_block(block, profile), runs=runs)
+    data = encode_tile(block, profile)
+    encode = measure(lambda: encode_tile(block, profile), runs=runs)
     with ThreadPoolExecutor(2) as pool:
         both = measure(
-            lambda: list(pool.map(lambda _: encode_block(block, profile), range(8))), runs=runs, clock=time.perf_counter
+            lambda: list(pool.map(lambda _: encode_tile(block, profile), range(8))), runs=runs, clock=time.perf_counter
         )
     codec = profile.compression if profile.compression in {"lzw", "none"} else f"{profile.compression} {profile.effort}"
     print(
@@ -129,8 +131,8 @@ class Seconds(NamedTuple):
 def make_file(path: Path, spec: CogSpec, scene: NDArray[Any], threads: int) -> Seconds:
     """Encode the blocks of all levels and assemble the file."""
     start, used = time.perf_counter(), time.process_time()
-    with BlockStore(path.with_suffix(".blocks"), spec.levels) as store, ThreadPoolExecutor(threads) as pool:
-        pyramid = Pyramid(spec, store, window_blocks=2)
+    with TileStore(path.with_suffix(".blocks"), spec.levels) as store, ThreadPoolExecutor(threads) as pool:
+        pyramid = Pyramid(spec, store, window_tiles=2)
         windows = list(pyramid.iter_windows())
         list(pool.map(lambda w: pyramid.add(w, scene[:, w.row : w.row_end, w.col : w.col_end]), windows))
         write_cog(path, spec, store)
@@ -144,7 +146,7 @@ def make_file_with_gdal(path: Path, spec: CogSpec, scene: NDArray[Any], threads:
         "compress": spec.profile.compression.upper(),
         "level": spec.profile.effort,
         "predictor": "YES",
-        "blocksize": spec.profile.blocksize,
+        "blocksize": spec.profile.tile_size,
         "overview_resampling": "AVERAGE",
         "num_threads": threads,
     }
@@ -200,7 +202,7 @@ def bench_assembly(runs: int) -> None:
     grid = Grid(crs="", left=0, top=0, pixel_width=1, pixel_height=1, width=16384, height=16384)
     spec = CogSpec(grid=grid, bands=1, dtype="uint8", profile=CogProfile())
     block = np.random.default_rng(0).integers(0, 256, 200_000, np.uint8).tobytes()
-    with BlockStore(None, spec.levels) as store:
+    with TileStore(None, spec.levels) as store:
         for level in spec.levels:
             for row, col in np.ndindex(level.rows, level.cols):
                 store.put(level.index, row, col, block)

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from rasterio.transform import Affine
 from rasterio.windows import Window as RasterWindow
 
-from processor.geotiff.cog.codecs import CogProfile, encode_block
+from processor.geotiff.cog.codecs import encode_tile
 from processor.geotiff.cog.overviews import reduce_average
+from processor.geotiff.cog.spec import CogProfile
 from processor.model import Adjustment, BlockGrid, Bounds, Grid, Window
 from processor.stages.block_sums import compute_block_sums
 from processor.stages.matching.global_regression import apply_adjustment
@@ -110,7 +111,7 @@ def bench_writing(pixels: NDArray[Any], runs: int) -> dict[str, float]:
     block = np.ascontiguousarray(pixels[:, :512, :512])
     for codec, level in (("deflate", 1), ("deflate", 6), ("zstd", 1)):
         profile = CogProfile(compression=codec, level=level)  # type: ignore[arg-type]
-        encode = lambda profile=profile: encode_block(block.transpose(1, 2, 0), profile, nodata=0)  # noqa: E731
+        encode = lambda profile=profile: encode_tile(block.transpose(1, 2, 0), profile, nodata=0)  # noqa: E731
         found[f"encode {codec} {level}"] = time_kernel(encode, block.size, runs)
     return found
 

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from processor.config import Config, apply_options
 from processor.errors import ConfigError, InputError
-from processor.geotiff.cog.writer import is_crs_kept
+from processor.geotiff.cog.tags import is_crs_kept
 from processor.geotiff.gdal import is_remote
 from processor.geotiff.range_cache import KeptRanges
 from processor.geotiff.reader import RasterReader, open_scene

@@ -17,7 +17,7 @@ from processor.errors import ExistsError, MosaicError, StorageError
 from processor.execution.records import make_codec
 from processor.execution.tile_parts import PartHead, iter_part, read_head
 from processor.execution.wire import DamagedError
-from processor.geotiff.cog.tiles import BlockStore
+from processor.geotiff.cog.tiles import TileStore
 from processor.process.logs import log_event
 from processor.storage.folders import list_names, read_range, remove_folder
 from processor.storage.store import Store, join_url
@@ -57,7 +57,7 @@ class Workplace:
         """Write a record as a result, unless it is there."""
         self.write(name, make_codec().encode(record))
 
-    def write_part(self, name: str, head: PartHead, blocks: Sequence[BlockStore]) -> None:
+    def write_part(self, name: str, head: PartHead, blocks: Sequence[TileStore]) -> None:
         """Write a part, unless it is there."""
         with suppress(ExistsError):
             self.store.write_stream(self.url(name), iter_part(head, blocks, make_codec()))

@@ -16,7 +16,8 @@ from typing import Final, overload
 
 from processor.execution.tile_parts import PartHead, describe_raster, part_levels
 from processor.geotiff.cog.overviews import Pyramid
-from processor.geotiff.cog.tiles import BlockStore, CogSpec, Level, ShiftedBlocks
+from processor.geotiff.cog.spec import CogSpec, Level
+from processor.geotiff.cog.tiles import ShiftedTiles, TileStore
 from processor.geotiff.reader import RasterReader
 from processor.model import BlockGrid, Overlap, Window
 from processor.model.z_order import iter_z_order
@@ -161,7 +162,7 @@ def join_measures(solved: Solved, overlaps: Overlaps) -> Measures:
 @contextmanager
 def render_tile(
     plan: Plan, renderer: Renderer, tile: Tile, tile_blocks: int, scratch: Path, *, threads: int
-) -> Iterator[tuple[PartHead, tuple[BlockStore, ...]]]:
+) -> Iterator[tuple[PartHead, tuple[TileStore, ...]]]:
     """Render a tile and encode it with the overviews inside it: the head of its part, and the blocks of its rasters.
 
     The blocks are in scratch files, which are gone afterwards.
@@ -171,7 +172,7 @@ def render_tile(
     files = [scratch / f"{name}-{tile.row}-{tile.col}.blocks" for name in ("mosaic", "index")]
     edge = min(plan.window_edge // BLOCK_EDGE, tile_blocks)
     try:
-        with BlockStore(files[0], levels[0]) as first, BlockStore(files[1], levels[1]) as second:
+        with TileStore(files[0], levels[0]) as first, TileStore(files[1], levels[1]) as second:
             stores = first, second
             pyramids = [_make_pyramid(spec, store, tile, tile_blocks, edge) for spec, store in zip(specs, stores, strict=True)]
             count = TallyCount(plan)
@@ -183,20 +184,20 @@ def render_tile(
             file.unlink(missing_ok=True)
 
 
-def _make_pyramid(spec: CogSpec, store: BlockStore, tile: Tile, tile_blocks: int, window_blocks: int) -> Pyramid:
-    shifted = ShiftedBlocks(store=store, row=tile.row * tile_blocks, col=tile.col * tile_blocks)
-    return Pyramid(spec, shifted, window_blocks=window_blocks, top=tile_blocks.bit_length() - 1)
+def _make_pyramid(spec: CogSpec, store: TileStore, tile: Tile, tile_blocks: int, window_tiles: int) -> Pyramid:
+    shifted = ShiftedTiles(store=store, row=tile.row * tile_blocks, col=tile.col * tile_blocks)
+    return Pyramid(spec, shifted, window_tiles=window_tiles, top=tile_blocks.bit_length() - 1)
 
 
-def _iter_windows(tile: Tile, window_blocks: int) -> Iterator[Window]:
-    for window in iter_z_order(tile.window.height, tile.window.width, window_blocks * BLOCK_EDGE):
+def _iter_windows(tile: Tile, window_tiles: int) -> Iterator[Window]:
+    for window in iter_z_order(tile.window.height, tile.window.width, window_tiles * BLOCK_EDGE):
         yield window.shifted(rows=tile.window.row, cols=tile.window.col)
 
 
 def _describe(
     tile: Tile,
     count: TallyCount,
-    stores: Sequence[BlockStore],
+    stores: Sequence[TileStore],
     levels: Sequence[tuple[Level, ...]],
     pyramids: Sequence[Pyramid],
 ) -> PartHead:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from processor.execution.wire import PREFIX_BYTES, Codec, DamagedError, read_frame_size
 from processor.geotiff.cog.overviews import Pyramid, Reduced
-from processor.geotiff.cog.tiles import BlockSource, BlockStore, CogSpec, Level, ShiftedBlocks
+from processor.geotiff.cog.spec import CogSpec, Level
+from processor.geotiff.cog.tiles import ShiftedTiles, TileSource, TileStore
 from processor.storage.folders import read_range
 from processor.storage.store import Store
 
@@ -80,12 +81,12 @@ def part_levels(spec: CogSpec, row: int, col: int, tile_blocks: int) -> tuple[Le
     levels = []
     for level in spec.levels[: tile_blocks.bit_length()]:
         blocks = tile_blocks >> level.index
-        window = level.window(row * blocks, col * blocks, blocks=blocks)
-        levels.append(Level(index=level.index, width=window.width, height=window.height, blocksize=level.blocksize))
+        window = level.window(row * blocks, col * blocks, tiles=blocks)
+        levels.append(Level(index=level.index, width=window.width, height=window.height, tile_size=level.tile_size))
     return tuple(levels)
 
 
-def describe_raster(blocks: BlockStore, levels: Sequence[Level], reduced: Sequence[Reduced]) -> RasterPart:
+def describe_raster(blocks: TileStore, levels: Sequence[Level], reduced: Sequence[Reduced]) -> RasterPart:
     """Measure the blocks of a tile and take what waits for the overviews above it, at most one."""
     checks = []
     for level in levels:
@@ -100,12 +101,12 @@ def describe_raster(blocks: BlockStore, levels: Sequence[Level], reduced: Sequen
     )
 
 
-def iter_part(head: PartHead, blocks: Sequence[BlockStore], codec: Codec) -> Iterator[bytes]:
+def iter_part(head: PartHead, blocks: Sequence[TileStore], codec: Codec) -> Iterator[bytes]:
     """The bytes of a part, in order."""
     yield codec.encode(head)
     for raster, store in zip(head.rasters, blocks, strict=True):
         for level in range(len(raster.sizes)):
-            yield from store.iter_blocks(level)
+            yield from store.iter_tiles(level)
 
 
 def read_head(store: Store, url: str, codec: Codec) -> tuple[PartHead, int]:
@@ -165,7 +166,7 @@ class _Span:
 
 
 class PartedBlocks:
-    """All blocks of a raster whose parts are in a store: a source for a COG (:class:`processor.geotiff.cog.tiles.BlockSource`).
+    """All blocks of a raster whose parts are in a store: a source for a COG (:class:`processor.geotiff.cog.tiles.TileSource`).
 
     Overviews above the parts are made here, from what the heads hold, in memory: together they are as large as one block in
     four to the power of the parts' levels.
@@ -190,8 +191,8 @@ class PartedBlocks:
         self._checks = [np.zeros((level.rows, level.cols), np.uint32) for level in spec.levels[: self._held]]
         rows, cols = -(-spec.levels[0].rows // tile_blocks), -(-spec.levels[0].cols // tile_blocks)
         self._starts = np.zeros((self._held, rows, cols), np.uint64)
-        self._above = BlockStore(None, spec.levels[self._held :])
-        self._pyramid = Pyramid(spec, ShiftedBlocks(store=self._above, level=self._held))
+        self._above = TileStore(None, spec.levels[self._held :])
+        self._pyramid = Pyramid(spec, ShiftedTiles(store=self._above, level=self._held))
 
     def add(self, head: PartHead, length: int) -> None:
         """Take in a part's head, whose length is given; every tile once, best in Z-order.
@@ -220,7 +221,7 @@ class PartedBlocks:
         """Bytes of each block of a level, uint32 (rows, cols); 0 for an empty block."""
         return self._sizes[level] if level < self._held else self._above.sizes(level - self._held)
 
-    def iter_blocks(self, level: int) -> Iterator[bytes]:
+    def iter_tiles(self, level: int) -> Iterator[bytes]:
         """Yield the blocks of a level that are not empty, row by row.
 
         Raises
@@ -229,7 +230,7 @@ class PartedBlocks:
             What the reader makes of a block that is not what was written.
         """
         if level >= self._held:
-            yield from self._above.iter_blocks(level - self._held)
+            yield from self._above.iter_tiles(level - self._held)
             return
         for rows in self._plan_strips(level):
             strip = int(self._sizes[level][rows.start : rows.stop].sum(dtype=np.uint64))
@@ -240,7 +241,7 @@ class PartedBlocks:
                 for blocks in self._reader.map_ordered(partial(self._fetch, level), spans):
                     yield from (blocks[place] for place in sorted(blocks))
 
-    def drain(self) -> BlockSource:
+    def drain(self) -> TileSource:
         """These blocks: none of them is held here."""
         return self
 

@@ -38,7 +38,8 @@ from processor.execution.tasks import (
     sum_batch,
 )
 from processor.execution.tile_parts import PartedBlocks, PartHead, PartReader
-from processor.geotiff.cog.tiles import BlockSource, CogSpec
+from processor.geotiff.cog.spec import CogSpec
+from processor.geotiff.cog.tiles import TileSource
 from processor.geotiff.reader import RasterReader
 from processor.model import BlockGrid
 from processor.mosaic.estimate import allot_memory
@@ -308,7 +309,7 @@ def _publish(run: Run, tracker: Tracker) -> dict[str, Any]:
     return made.item if isinstance(made, Result) else made
 
 
-def _write_once(run: Run, key: str, path: str, spec: CogSpec, blocks: BlockSource) -> Written:
+def _write_once(run: Run, key: str, path: str, spec: CogSpec, blocks: TileSource) -> Written:
     """Write a raster to its place, unless a former attempt that was killed later had done so."""
     name = f"written/{key}/{path}.json"
     note = run.work.read_note(name)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
-from processor.geotiff.cog.writer import HEAD_EDGE
+from processor.geotiff.cog.writer import HEADER_EDGE
 from processor.geotiff.open import unit_shape
 from processor.model import Grid
 from processor.mosaic.budget import FIXED, SPARE, Allotment, share_out
@@ -132,7 +132,7 @@ def _count_pixel_bytes(plan: Plan) -> int:
 def _estimate_head(plan: Plan) -> int:
     """Bytes of the heads of both files: tables of tiles, and the overviews that pictures are made from."""
     pixels = _count_cells(plan.grid)
-    shown = min(pixels, HEAD_EDGE**2) if plan.methods.merge.has_overviews else pixels
+    shown = min(pixels, HEADER_EDGE**2) if plan.methods.merge.has_overviews else pixels
     return round(shown * _count_pixel_bytes(plan) * 4 / 3) + 2 * _count_blocks(plan) * 12
 
 

@@ -13,7 +13,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.geotiff.cog.writer import BlockSource, BlockStore, CogProfile, CogSpec, Pyramid
+from processor.geotiff.cog.overviews import Pyramid
+from processor.geotiff.cog.spec import CogProfile, CogSpec
+from processor.geotiff.cog.tiles import TileSource, TileStore
 from processor.geotiff.reader import RasterReader
 from processor.model import Grid, Moments, Window
 from processor.mosaic.measure import (
@@ -47,8 +49,8 @@ __all__ = [
 class Rendered:
     """The result of the second pass: compressed blocks, and what was counted on the way."""
 
-    mosaic: BlockSource
-    index: BlockSource
+    mosaic: TileSource
+    index: TileSource
     """Blocks of the mosaic and of the scene index, wherever they are."""
     statistics: Moments
     """Moments of the mosaic's valid pixels."""
@@ -109,7 +111,7 @@ def mosaic_spec(plan: Plan, *, statistics: Moments | None = None) -> CogSpec:
         dtype=plan.dtype,
         nodata=plan.nodata,
         profile=CogProfile(
-            blocksize=BLOCK_EDGE, compression=output.compression, level=output.level, predictor=output.predictor
+            tile_size=BLOCK_EDGE, compression=output.compression, level=output.level, predictor=output.predictor
         ),
         overviews=plan.methods.merge.has_overviews,
         descriptions=tuple(band.name for band in bands),
@@ -127,7 +129,7 @@ def index_spec(plan: Plan) -> CogSpec:
         dtype="uint8" if len(plan.scenes) < 2**8 else "uint16",
         nodata=0,
         profile=CogProfile(
-            blocksize=BLOCK_EDGE,
+            tile_size=BLOCK_EDGE,
             compression=output.compression,
             level=output.level,
             predictor=False,
@@ -183,11 +185,11 @@ def render_mosaic(
     specs = mosaic_spec(plan), index_spec(plan)
     with ExitStack() as stack:
         stores = [
-            stack.enter_context(BlockStore(scratch / f"{name}.blocks", spec.levels))
+            stack.enter_context(TileStore(scratch / f"{name}.blocks", spec.levels))
             for name, spec in zip(("mosaic", "index"), specs, strict=True)
         ]
         edge = plan.window_edge // BLOCK_EDGE
-        pyramids = [Pyramid(spec, store, window_blocks=edge) for spec, store in zip(specs, stores, strict=True)]
+        pyramids = [Pyramid(spec, store, window_tiles=edge) for spec, store in zip(specs, stores, strict=True)]
         done = tracker.track(
             iter_rendered(renderer, pyramids, pyramids[0].iter_windows(), threads=threads),
             name="render",
@@ -202,7 +204,7 @@ def render_mosaic(
 
 
 def make_rendered(
-    plan: Plan, count: TallyCount, mosaic: BlockSource, index: BlockSource, *, resources: ExitStack | None = None
+    plan: Plan, count: TallyCount, mosaic: TileSource, index: TileSource, *, resources: ExitStack | None = None
 ) -> Rendered:
     """Put together what the second pass made and counted."""
     return Rendered(

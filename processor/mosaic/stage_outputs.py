@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from shapely import Polygon, intersects
 
 from processor.config.methods import Methods
-from processor.geotiff.cog.writer import BlockStore, CogProfile, CogSpec, Pyramid, write_cog
+from processor.geotiff.cog.overviews import Pyramid
+from processor.geotiff.cog.spec import CogProfile, CogSpec
+from processor.geotiff.cog.tiles import TileStore
+from processor.geotiff.cog.writer import write_cog
 from processor.geotiff.reader import RasterReader
 from processor.model import Grid, Window
 from processor.mosaic.contribution import burn_owners
@@ -67,8 +70,8 @@ def write_stage_raster(
         pipeline = replace(pipeline, correction=None)
     clip = _make_clip(plan, solution, position, grid) if stage == "clip" else None
     spec = stage_spec(plan, position, stage)
-    with BlockStore(file.with_suffix(".blocks"), spec.levels) as store:
-        pyramid = Pyramid(spec, store, window_blocks=plan.window_edge // BLOCK_EDGE)
+    with TileStore(file.with_suffix(".blocks"), spec.levels) as store:
+        pyramid = Pyramid(spec, store, window_tiles=plan.window_edge // BLOCK_EDGE)
 
         def task(window: Window) -> None:
             place = window.shifted(rows=whole.row, cols=whole.col)

@@ -11,16 +11,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from processor.config import Config, render_yaml
-from processor.geotiff.cog.writer import (
-    HEAD_EDGE,
-    MEDIA_TYPE,
-    BlockSource,
-    CogProfile,
-    CogSpec,
-    check_cog,
-    write_cog_array,
-    write_cog_head,
-)
+from processor.geotiff.cog.spec import CogProfile, CogSpec
+from processor.geotiff.cog.tiles import TileSource
+from processor.geotiff.cog.writer import HEADER_EDGE, MEDIA_TYPE, check_cog, write_cog_array, write_cog_header
 from processor.geotiff.reader import RasterReader
 from processor.model import Artifact, BlockMap, Grid
 from processor.mosaic.measure import Measures
@@ -70,7 +63,7 @@ class Product:
     """What is in it, where it is a raster."""
     is_published: bool = False
     """Whether it is where it belongs already; then the file has only its head
-    (:func:`processor.geotiff.cog.writer.write_cog_head`).
+    (:func:`processor.geotiff.cog.writer.write_cog_header`).
     """
 
 
@@ -105,7 +98,7 @@ def _digest(file: Path) -> Written:
 class RasterWriter(Protocol):
     """Writes a raster to the place where it is published, without a local copy."""
 
-    def __call__(self, path: str, spec: CogSpec, blocks: BlockSource) -> Written:
+    def __call__(self, path: str, spec: CogSpec, blocks: TileSource) -> Written:
         """Write a COG at a path relative to the Item's folder, or absolute; size and digest."""
         ...
 
@@ -121,7 +114,7 @@ def write_heads(plan: Plan, rendered: Rendered, scratch: Path) -> tuple[Path, Pa
     mosaic, index = mosaic_spec(plan, statistics=rendered.statistics), index_spec(plan)
     heads = scratch / "mosaic.tif", scratch / "scene_index.tif"
     for head, spec, blocks in ((heads[0], mosaic, rendered.mosaic), (heads[1], index, rendered.index)):
-        write_cog_head(head, spec, blocks, edge=HEAD_EDGE)
+        write_cog_header(head, spec, blocks, edge=HEADER_EDGE)
         check_cog(head, strict=spec.overviews)
     return heads
 
@@ -270,7 +263,7 @@ def _make_block_raster(raster: BlockRaster, plan: Plan, scratch: Path) -> Produc
         bands=values.shape[0],
         dtype="float32",
         nodata=float("nan"),
-        profile=CogProfile(blocksize=64),
+        profile=CogProfile(tile_size=64),
         descriptions=tuple(band.name for band in plan.scenes[0].bands),
     )
     return make_product(

@@ -20,7 +20,9 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from processor.errors import ConfigError, ExistsError
-from processor.geotiff.cog.writer import MEDIA_TYPE, BlockSource, CogSpec, iter_cog, plan_layout
+from processor.geotiff.cog.spec import CogSpec
+from processor.geotiff.cog.tiles import TileSource
+from processor.geotiff.cog.writer import MEDIA_TYPE, iter_cog, plan_layout
 from processor.process.logs import log_event
 from processor.process.threads import read_ahead
 from processor.publish.artifacts import CLAIM, Product
@@ -164,7 +166,7 @@ def begin(
     return former
 
 
-def publish_raster(destination: Destination, path: str, spec: CogSpec, blocks: BlockSource) -> Written:
+def publish_raster(destination: Destination, path: str, spec: CogSpec, blocks: TileSource) -> Written:
     """Write a COG to its place as it is assembled; a file whose place the user named replaces what is there.
 
     Returns

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from shapely import union_all
 
-from processor.geotiff.cog.writer import CogSpec
+from processor.geotiff.cog.spec import CogSpec
 from processor.geotiff.reader import read_decimated
 from processor.model import Finding
 from processor.mosaic.measure import Measures

@@ -21,20 +21,12 @@ from rasterio.windows import Window as RasterioWindow
 from rio_cogeo.cogeo import cog_validate
 
 from processor.errors import PermanentError
-from processor.geotiff.cog.codecs import DTYPES, encode_block
-from processor.geotiff.cog.overviews import reduce_average
-from processor.geotiff.cog.writer import (
-    BlockStore,
-    CogProfile,
-    CogSpec,
-    Pyramid,
-    check_cog,
-    is_crs_kept,
-    plan_layout,
-    write_cog,
-    write_cog_array,
-    write_cog_head,
-)
+from processor.geotiff.cog.codecs import encode_tile
+from processor.geotiff.cog.overviews import Pyramid, reduce_average
+from processor.geotiff.cog.spec import DTYPES, CogProfile, CogSpec
+from processor.geotiff.cog.tags import is_crs_kept
+from processor.geotiff.cog.tiles import TileStore
+from processor.geotiff.cog.writer import check_cog, plan_layout, write_cog, write_cog_array, write_cog_header
 from processor.geotiff.reader import read_decimated
 from processor.model import Grid, Moments
 
@@ -72,7 +64,7 @@ def check(path: Path, spec: CogSpec, pixels: NDArray[Any]) -> None:
         assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert dataset.dtypes == (spec.dtype,) * spec.bands
         assert dataset.transform == Affine(*spec.grid.transform)
-        assert dataset.block_shapes == [(spec.profile.blocksize, spec.profile.blocksize)] * spec.bands
+        assert dataset.block_shapes == [(spec.profile.tile_size, spec.profile.tile_size)] * spec.bands
         np.testing.assert_equal(dataset.nodata, spec.nodata)
         np.testing.assert_array_equal(dataset.read(), pixels)
         overviews = dataset.overviews(1)
@@ -85,7 +77,7 @@ def check(path: Path, spec: CogSpec, pixels: NDArray[Any]) -> None:
 
 @crossed("dtype compression predictor", DTYPES, ["deflate", "zstd", "lzw", "none"], [True, False])
 def test_every_dtype_and_compression_is_read_back(tmp_path: Path, dtype: str, compression: Any, predictor: bool) -> None:
-    profile = CogProfile(blocksize=64, compression=compression, predictor=predictor)
+    profile = CogProfile(tile_size=64, compression=compression, predictor=predictor)
     spec = CogSpec(grid=make_grid(150, 97), bands=3, dtype=dtype, nodata=7, profile=profile)
     pixels = make_pixels(dtype, (3, 97, 150), 7)
     write_cog_array(tmp_path / "a.tif", pixels, spec)
@@ -106,7 +98,7 @@ def test_every_size_and_number_of_bands_is_read_back(
     tmp_path: Path, size: tuple[int, int], bands: int, stored: tuple[str, float | None]
 ) -> None:
     (width, height), (dtype, nodata) = size, stored
-    spec = CogSpec(grid=make_grid(width, height), bands=bands, dtype=dtype, nodata=nodata, profile=CogProfile(blocksize=64))
+    spec = CogSpec(grid=make_grid(width, height), bands=bands, dtype=dtype, nodata=nodata, profile=CogProfile(tile_size=64))
     pixels = make_pixels(dtype, (bands, height, width), nodata)
     write_cog_array(tmp_path / "a.tif", pixels, spec)
     check(tmp_path / "a.tif", spec, pixels)
@@ -128,10 +120,10 @@ def test_block_maps_are_valid_files(tmp_path: Path) -> None:
 
 
 def test_bigtiff_is_read_back(tmp_path: Path) -> None:
-    spec = CogSpec(grid=make_grid(300, 200), bands=3, dtype="uint16", nodata=0, profile=CogProfile(blocksize=64))
+    spec = CogSpec(grid=make_grid(300, 200), bands=3, dtype="uint16", nodata=0, profile=CogProfile(tile_size=64))
     pixels = make_pixels("uint16", (3, 200, 300), 0)
-    with BlockStore(None, spec.levels) as store:
-        pyramid = Pyramid(spec, store, window_blocks=2)
+    with TileStore(None, spec.levels) as store:
+        pyramid = Pyramid(spec, store, window_tiles=2)
         for window in pyramid.iter_windows():
             rows, cols = window.slices_in(spec.grid.window)
             pyramid.add(window, pixels[:, rows, cols])
@@ -149,14 +141,14 @@ class Declared:
     def sizes(self, level: int) -> NDArray[np.uint32]:
         return np.array([[2**31, 2**31, 2**31, self.last]] if level == 0 else [[0] * (4 >> level)], np.uint32)
 
-    def iter_blocks(self, level: int) -> Any:
+    def iter_tiles(self, level: int) -> Any:
         raise AssertionError(level)
 
 
 def test_blocks_beyond_four_gibibytes_are_found(tmp_path: Path) -> None:
-    spec = CogSpec(grid=make_grid(128, 32), bands=1, dtype="uint16", profile=CogProfile(blocksize=32))
+    spec = CogSpec(grid=make_grid(128, 32), bands=1, dtype="uint16", profile=CogProfile(tile_size=32))
     pixels = make_pixels("uint16", (1, 32, 32), None)
-    data = encode_block(np.moveaxis(pixels, 0, -1), spec.profile)
+    data = encode_tile(np.moveaxis(pixels, 0, -1), spec.profile)
     layout = plan_layout(spec, Declared(len(data)))
     with (tmp_path / "a.tif").open("wb") as stream:  # a sparse file: the blocks between are holes
         stream.write(layout.header)
@@ -352,15 +344,15 @@ def test_overviews_are_close_to_those_of_gdal_where_sizes_are_odd() -> None:
 @pytest.mark.parametrize(("width", "height"), [(3000, 2100), (5000, 900), (400, 300)])
 def test_the_head_of_a_file_is_all_that_the_check_and_the_pictures_read(tmp_path: Path, width: int, height: int) -> None:
     pixels = np.random.default_rng(0).integers(1, 2000, (1, height, width)).astype(np.uint16)
-    spec = CogSpec(grid=make_grid(width, height), bands=1, dtype="uint16", nodata=0, profile=CogProfile(blocksize=128))
+    spec = CogSpec(grid=make_grid(width, height), bands=1, dtype="uint16", nodata=0, profile=CogProfile(tile_size=128))
     whole, head = tmp_path / "whole.tif", tmp_path / "head.tif"
-    with BlockStore(None, spec.levels) as store:
+    with TileStore(None, spec.levels) as store:
         pyramid = Pyramid(spec, store)
         for window in pyramid.iter_windows():
             rows, cols = window.slices_in(spec.grid.window)
             pyramid.add(window, pixels[:, rows, cols])
         write_cog(whole, spec, store)
-        write_cog_head(head, spec, store, edge=2 * 1200)
+        write_cog_header(head, spec, store, edge=2 * 1200)
     start, data = head.read_bytes(), whole.read_bytes()
     assert len(start) == len(data)
     if max(width, height) <= 2 * 1200:
@@ -380,22 +372,22 @@ def test_the_head_of_a_file_is_all_that_the_check_and_the_pictures_read(tmp_path
 def test_without_overviews_the_head_is_the_whole_file(tmp_path: Path) -> None:
     pixels = np.ones((1, 900, 900), np.uint8)
     spec = CogSpec(grid=make_grid(900, 900), bands=1, dtype="uint8", nodata=0, overviews=False)
-    with BlockStore(None, spec.levels) as store:
+    with TileStore(None, spec.levels) as store:
         pyramid = Pyramid(spec, store)
         for window in pyramid.iter_windows():
             rows, cols = window.slices_in(spec.grid.window)
             pyramid.add(window, pixels[:, rows, cols])
         write_cog(tmp_path / "whole.tif", spec, store)
-        write_cog_head(tmp_path / "head.tif", spec, store, edge=100)
+        write_cog_header(tmp_path / "head.tif", spec, store, edge=100)
     assert (tmp_path / "head.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
     check_cog(tmp_path / "head.tif", strict=False)
 
 
 def test_a_head_that_is_no_valid_cog_is_refused(tmp_path: Path) -> None:
     spec = CogSpec(grid=make_grid(900, 900), bands=1, dtype="uint8", nodata=0, overviews=False)
-    with BlockStore(None, spec.levels) as store:
+    with TileStore(None, spec.levels) as store:
         for row, col in np.ndindex(2, 2):
             store.put(0, row, col, b"x")
-        write_cog_head(tmp_path / "head.tif", spec, store, edge=100)
+        write_cog_header(tmp_path / "head.tif", spec, store, edge=100)
     with pytest.raises(PermanentError, match="no valid COG"):
         check_cog(tmp_path / "head.tif")

@@ -633,7 +633,7 @@ def test_what_changes_no_byte_changes_how_the_work_is_done(bench: Bench, monkeyp
     watch("processor.publish.assemble", "publish", "threads")
     watch("processor.execution.run", "RasterReader", "cache_bytes")
     watch("processor.mosaic.passes", "map_ordered", "threads")
-    watch("processor.mosaic.passes", "Pyramid", "window_blocks")
+    watch("processor.mosaic.passes", "Pyramid", "window_tiles")
     flags = {"image_threads": 3, "io_threads": 5, "tile_threads": 7, "cache": 0.001, "window_size": 2048}
     bench.run("strips", {f"shared.{name}": value for name, value in flags.items()})
     assert seen == {

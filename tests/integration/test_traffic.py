@@ -143,7 +143,7 @@ def test_what_the_first_pass_read_is_not_fetched_again(
             sizes.append(proxy.take_sizes())
             with render_mosaic(plan, measures, solution, reader, scratch, Silent(), threads=2) as rendered:
                 sizes.append(proxy.take_sizes())
-                return sizes, [block for level in range(4) for block in rendered.mosaic.iter_blocks(level)]
+                return sizes, [block for level in range(4) for block in rendered.mosaic.iter_tiles(level)]
 
     with run_proxy(s3_server.endpoint, tmp_path / "log") as proxy, KeptRanges(tmp_path / "ranges", room=room) as kept:
         for name in ("plain", "again"):

@@ -28,8 +28,9 @@ from processor.execution.tile_parts import (
 )
 from processor.execution.wire import Codec, DamagedError
 from processor.geotiff.cog.overviews import Pyramid
-from processor.geotiff.cog.tiles import BlockStore, CogSpec, ShiftedBlocks
-from processor.geotiff.cog.writer import CogProfile, write_cog
+from processor.geotiff.cog.spec import CogProfile, CogSpec
+from processor.geotiff.cog.tiles import ShiftedTiles, TileStore
+from processor.geotiff.cog.writer import write_cog
 from processor.model import Grid
 from processor.process.threads import map_ordered
 from processor.storage.store import Store
@@ -41,13 +42,13 @@ BLOCK = 16
 def make_specs(width: int, height: int, *, overviews: bool = True) -> tuple[CogSpec, CogSpec]:
     grid = Grid(crs="", left=0, top=0, pixel_width=1, pixel_height=1, width=width, height=height)
     return (
-        CogSpec(grid=grid, bands=2, dtype="uint16", nodata=0, profile=CogProfile(blocksize=BLOCK), overviews=overviews),
+        CogSpec(grid=grid, bands=2, dtype="uint16", nodata=0, profile=CogProfile(tile_size=BLOCK), overviews=overviews),
         CogSpec(
             grid=grid,
             bands=1,
             dtype="uint8",
             nodata=0,
-            profile=CogProfile(blocksize=BLOCK, overview_resampling="nearest", predictor=False),
+            profile=CogProfile(tile_size=BLOCK, overview_resampling="nearest", predictor=False),
             overviews=overviews,
         ),
     )
@@ -64,7 +65,7 @@ def make_pixels(spec: CogSpec, seed: int) -> NDArray[Any]:
 
 
 def write_whole(spec: CogSpec, pixels: NDArray[Any]) -> bytes:
-    with BlockStore(None, spec.levels) as store:
+    with TileStore(None, spec.levels) as store:
         pyramid = Pyramid(spec, store)
         for window in pyramid.iter_windows():
             rows, cols = window.slices_in(spec.grid.window)
@@ -79,8 +80,8 @@ def make_part(specs: tuple[CogSpec, ...], images: list[NDArray[Any]], row: int, 
         rasters, stores = [], []
         for spec, pixels in zip(specs, images, strict=True):
             levels = part_levels(spec, row, col, tile_blocks)
-            store = stack.enter_context(BlockStore(None, levels))
-            shifted = ShiftedBlocks(store=store, row=row * tile_blocks, col=col * tile_blocks)
+            store = stack.enter_context(TileStore(None, levels))
+            shifted = ShiftedTiles(store=store, row=row * tile_blocks, col=col * tile_blocks)
             pyramid = Pyramid(spec, shifted, top=tile_blocks.bit_length() - 1)
             for window in list(pyramid.iter_windows()):
                 edge = tile_blocks * BLOCK

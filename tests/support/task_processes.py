@@ -138,7 +138,7 @@ def _die_at(step: int) -> None:
     """Have this process killed when it comes to a step."""
     from processor.execution import task_store as workplace
     from processor.execution import tile_parts as parts
-    from processor.geotiff.cog.tiles import BlockStore
+    from processor.geotiff.cog.tiles import TileStore
     from processor.geotiff.reader import RasterReader
     from processor.publish import destination as publish
     from processor.storage import atomic as local_files
@@ -169,7 +169,7 @@ def _die_at(step: int) -> None:
 
     for owner, name in (
         (RasterReader, "read"),
-        (BlockStore, "put"),
+        (TileStore, "put"),
         (Store, "write_bytes"),
         (Store, "upload_file"),
         (local_files, "_place_part"),

@@ -1,6 +1,6 @@
-"""Blocks of pixels, compressed as TIFF wants them: prediction, compression, padding, and blocks that hold nothing.
+"""Tiles of pixels, compressed as TIFF wants them: prediction, compression, padding, and tiles that hold nothing.
 
-A block is (height, width, bands), samples of a pixel next to each other. An empty block (every sample the fill value, which is
+A tile is (height, width, bands), samples of a pixel next to each other. An empty tile (every sample the fill value, which is
 nodata, or 0 without one) is stored as no bytes at all, and readers make it from the fill value.
 
 Every function is pure, works outside of Python's global lock for nearly all of its time, and gives the same bytes for the same
@@ -9,77 +9,16 @@ pixels on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal, cast
+from typing import Any, Literal, cast
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
 from processor.errors import ConfigError
-from processor.model.dtypes import is_representable
+from processor.geotiff.cog.spec import DTYPES, CogProfile, make_fill
 
-__all__ = [
-    "DTYPES",
-    "CogProfile",
-    "encode_block",
-    "find_neighbour",
-    "find_predictor",
-    "is_empty",
-    "is_fill",
-    "make_fill",
-]
-
-DTYPES: Final = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
-"""The sample types that are written."""
-
-# Compression -> (default, smallest, largest) level. Measured by benchmarks/bench_cog.py: with libdeflate, level 1 is 1.2 to 6
-# times as fast as level 6; 16-bit samples get smaller, real aerial pictures of 8 bits up to 3 % larger, smooth synthetic ones
-# 6 %. ZSTD level 1 is 2 to 6 times as fast as level 3, and between 10 % smaller and 9 % larger.
-_LEVELS: Final[Mapping[str, tuple[int, int, int]]] = {
-    "deflate": (1, 1, 12),
-    "zstd": (1, 1, 22),
-    "lzw": (0, 0, 0),
-    "none": (0, 0, 0),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CogProfile:
-    """How a Cloud-Optimized GeoTIFF is encoded."""
-
-    blocksize: int = 512
-    """Edge of the blocks, pixels, a multiple of 16."""
-    compression: Literal["deflate", "zstd", "lzw", "none"] = "deflate"
-    """"deflate" (every reader has it), "zstd" (fastest), "lzw" or "none"."""
-    level: int | None = None
-    """Effort of deflate (1 to 12) or zstd (1 to 22); None is the measured default."""
-    predictor: bool = True
-    """Whether differences of neighbours are compressed (TIFF predictor 2 for integers, 3 for floats)."""
-    overview_resampling: Literal["average", "nearest"] = "average"
-    """"average" for pictures, "nearest" for labels (the first of 2 x 2 that is not the fill value)."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be encoded."""
-        if self.blocksize < 16 or self.blocksize % 16:
-            msg = f"blocksize must be a positive multiple of 16, got {self.blocksize}"
-            raise ConfigError(msg)
-        if self.compression not in _LEVELS:
-            msg = f"compression must be one of {', '.join(_LEVELS)}, got {self.compression!r}"
-            raise ConfigError(msg)
-        if self.overview_resampling not in {"average", "nearest"}:
-            msg = f"overview_resampling must be average or nearest, got {self.overview_resampling!r}"
-            raise ConfigError(msg)
-        _, smallest, largest = _LEVELS[self.compression]
-        if self.level is not None and not smallest <= self.level <= largest:
-            msg = f"level of compression {self.compression} must be from {smallest} to {largest}, got {self.level}"
-            raise ConfigError(msg)
-
-    @property
-    def effort(self) -> int:
-        """The level that is used."""
-        return _LEVELS[self.compression][0] if self.level is None else self.level
+__all__ = ["encode_tile", "find_neighbour", "find_predictor", "is_empty", "is_fill"]
 
 
 def find_predictor(profile: CogProfile, dtype: np.dtype[Any]) -> Literal[1, 2, 3]:
@@ -90,26 +29,6 @@ def find_predictor(profile: CogProfile, dtype: np.dtype[Any]) -> Literal[1, 2, 3
     if not profile.predictor or profile.compression == "none":
         return 1
     return 3 if dtype.kind == "f" else 2
-
-
-def make_fill(dtype: np.dtype[Any], nodata: float | None) -> Any:
-    """Give the value of a sample that holds nothing: nodata in the dtype, or 0 without one (as readers fill absent blocks).
-
-    Returns
-    -------
-    A numpy scalar of the dtype.
-
-    Raises
-    ------
-    ConfigError
-        The dtype cannot hold nodata.
-    """
-    if nodata is None:
-        return dtype.type(0)
-    if not is_representable(nodata, dtype):
-        msg = f"nodata {nodata} is not a {dtype.name}; choose a value that the output dtype can hold"
-        raise ConfigError(msg)
-    return dtype.type(nodata)
 
 
 def find_neighbour(fill: Any) -> Any:
@@ -140,14 +59,14 @@ def is_empty(pixels: NDArray[Any], fill: Any) -> bool:
     return bool(is_fill(corners, fill).all() and is_fill(pixels, fill).all())
 
 
-def encode_block(block: NDArray[Any], profile: CogProfile, *, nodata: float | None = None) -> bytes:
-    """Compress a block.
+def encode_tile(tile: NDArray[Any], profile: CogProfile, *, nodata: float | None = None) -> bytes:
+    """Compress a tile.
 
     Parameters
     ----------
-    block
+    tile
         (height, width, bands), any strides; a view of (bands, height, width) with the bands last is fastest. Smaller than
-        blocksize at the right and lower edge of the image: padded with the fill value.
+        tile_size at the right and lower edge of the image: padded with the fill value.
     profile
         How to encode.
     nodata
@@ -155,19 +74,19 @@ def encode_block(block: NDArray[Any], profile: CogProfile, *, nodata: float | No
 
     Returns
     -------
-    The bytes of a TIFF tile; none where the block is empty.
+    The bytes of a TIFF tile; none where the tile is empty.
 
     Raises
     ------
     ConfigError
         The dtype is not one of ``DTYPES``, or cannot hold nodata.
     ValueError
-        The block is larger than blocksize, or empty of pixels.
+        The tile is larger than tile_size, or empty of pixels.
     """
-    fill = _checked_fill(block, profile, nodata)
-    if is_empty(block, fill):
+    fill = _checked_fill(tile, profile, nodata)
+    if is_empty(tile, fill):
         return b""
-    padded = _interleave(block, profile.blocksize, fill)
+    padded = _interleave(tile, profile.tile_size, fill)
     predictor = find_predictor(profile, padded.dtype)
     samples = padded.shape[2]
     if predictor == 2:
@@ -177,34 +96,34 @@ def encode_block(block: NDArray[Any], profile: CogProfile, *, nodata: float | No
     return _compress(padded, profile)
 
 
-def _checked_fill(block: NDArray[Any], profile: CogProfile, nodata: float | None) -> Any:
-    """Check a block and give its fill value.
+def _checked_fill(tile: NDArray[Any], profile: CogProfile, nodata: float | None) -> Any:
+    """Check a tile and give its fill value.
 
     Raises
     ------
     ConfigError
         The dtype is not one of ``DTYPES``, or cannot hold nodata.
     ValueError
-        The shape is not that of a block.
+        The shape is not that of a tile.
     """
-    if block.dtype.name not in DTYPES:
-        msg = f"dtype {block.dtype.name} cannot be written; choose one of {', '.join(DTYPES)}"
+    if tile.dtype.name not in DTYPES:
+        msg = f"dtype {tile.dtype.name} cannot be written; choose one of {', '.join(DTYPES)}"
         raise ConfigError(msg)
-    if block.ndim != 3 or 0 in block.shape or max(block.shape[:2]) > profile.blocksize:
-        msg = f"a block must be (height, width, bands) of at most {profile.blocksize} rows and columns, got {block.shape}"
+    if tile.ndim != 3 or 0 in tile.shape or max(tile.shape[:2]) > profile.tile_size:
+        msg = f"a tile must be (height, width, bands) of at most {profile.tile_size} rows and columns, got {tile.shape}"
         raise ValueError(msg)
-    return make_fill(block.dtype, nodata)
+    return make_fill(tile.dtype, nodata)
 
 
-def _interleave(block: NDArray[Any], blocksize: int, fill: Any) -> NDArray[Any]:
-    """Copy a block to (blocksize, blocksize, bands), contiguous and little-endian, padded with the fill value."""
-    height, width, bands = block.shape
-    dtype = block.dtype.newbyteorder("<")
-    if (height, width) == (blocksize, blocksize) and block.flags.c_contiguous and block.dtype == dtype:
-        return block
-    out = np.empty((blocksize, blocksize, bands), dtype)
+def _interleave(tile: NDArray[Any], tile_size: int, fill: Any) -> NDArray[Any]:
+    """Copy a tile to (tile_size, tile_size, bands), contiguous and little-endian, padded with the fill value."""
+    height, width, bands = tile.shape
+    dtype = tile.dtype.newbyteorder("<")
+    if (height, width) == (tile_size, tile_size) and tile.flags.c_contiguous and tile.dtype == dtype:
+        return tile
+    out = np.empty((tile_size, tile_size, bands), dtype)
     for band in range(bands):  # band by band is 2 to 7 times as fast as one transposed copy
-        out[:height, :width, band] = block[:, :, band]
+        out[:height, :width, band] = tile[:, :, band]
     out[:height, width:] = fill
     out[height:] = fill
     return out
@@ -220,13 +139,13 @@ def _difference(rows: NDArray[Any], stride: int) -> NDArray[Any]:
     return table
 
 
-def _split_bytes(block: NDArray[Any]) -> NDArray[np.uint8]:
+def _split_bytes(tile: NDArray[Any]) -> NDArray[np.uint8]:
     """Order the bytes of each row of floats by significance: all the first bytes, then the second…; (height, bytes of a row).
 
     TIFF Technical Note 3, floating point predictor: the most significant byte comes first whatever the byte order.
     """
-    height, size = block.shape[0], block.dtype.itemsize
-    octets = block.view(np.uint8).reshape(height, -1, size)
+    height, size = tile.shape[0], tile.dtype.itemsize
+    octets = tile.view(np.uint8).reshape(height, -1, size)
     out = np.empty((height, size, octets.shape[1]), np.uint8)
     for index in range(size):
         out[:, index] = octets[:, :, size - 1 - index]

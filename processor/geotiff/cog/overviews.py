@@ -10,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.geotiff.cog.codecs import encode_block, find_neighbour, is_empty, is_fill, make_fill
-from processor.geotiff.cog.tiles import BlockSink, CogSpec, Level
+from processor.geotiff.cog.codecs import encode_tile, find_neighbour, is_empty, is_fill
+from processor.geotiff.cog.spec import CogSpec, Level, make_fill
+from processor.geotiff.cog.tiles import TileSink
 from processor.model import Window
 from processor.model.z_order import iter_z_order
 
@@ -81,39 +82,40 @@ def reduce_nearest(pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
     return out
 
 
-def iter_windows_z_order(levels: tuple[Level, ...], window_blocks: int) -> Iterator[Window]:
-    """Yield the windows of ``window_blocks`` x ``window_blocks`` blocks of the full resolution in Z-order (Morton order).
+def iter_windows_z_order(levels: tuple[Level, ...], window_tiles: int) -> Iterator[Window]:
+    """Yield the windows of ``window_tiles`` x ``window_tiles`` tiles of the full resolution in Z-order (Morton order).
 
     In this order few parents are half done at any time. Windows at the right and lower edge are cut to the image.
 
     Raises
     ------
     ValueError
-        window_blocks is not a power of two.
+        window_tiles is not a power of two.
     """
-    _check_window_blocks(window_blocks)
+    _check_window_tiles(window_tiles)
     level = levels[0]
-    return iter_z_order(level.height, level.width, window_blocks * level.blocksize)
+    return iter_z_order(level.height, level.width, window_tiles * level.tile_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reduced:
-    """Pixels of an overview that wait for their neighbours: half a block wide and high, or less at the edge."""
+    """Pixels of an overview that wait for their neighbours: half a tile wide and high, or less at the edge."""
 
     level: int
     """Index of the overview they belong to."""
     row: int
+    """Row in half tiles of that level, which is the row in tiles of the level below."""
     col: int
-    """Position in half blocks of that level, which is the position in blocks of the level below."""
+    """Column in half tiles of that level, which is the column in tiles of the level below."""
     pixels: NDArray[Any] | None
     """(bands, height, width), or None where all are nodata."""
 
 
 class Pyramid:
-    """Encodes windows of the full resolution and the overviews above them into a block store.
+    """Encodes windows of the full resolution and the overviews above them into a tile store.
 
-    Windows may come in any order and from several threads: the blocks are the same. A parent waits until its up to four
-    children are there, so memory holds three quarters of a block for each level when windows come in Z-order from one
+    Windows may come in any order and from several threads: the tiles are the same. A parent waits until its up to four
+    children are there, so memory holds three quarters of a tile for each level when windows come in Z-order from one
     thread. Encoding and averaging run outside of the lock.
 
     Parameters
@@ -121,26 +123,26 @@ class Pyramid:
     spec
         What is written.
     store
-        Takes the compressed blocks.
-    window_blocks
-        Edge of the windows in blocks, a power of two.
+        Takes the compressed tiles.
+    window_tiles
+        Edge of the windows in tiles, a power of two.
     top
-        Index of the last level whose blocks are made; what is for those above only waits. None: all are made.
+        Index of the last level whose tiles are made; what is for those above only waits. None: all are made.
 
     Raises
     ------
     ValueError
-        window_blocks is not a power of two.
+        window_tiles is not a power of two.
     """
 
-    def __init__(self, spec: CogSpec, store: BlockSink, *, window_blocks: int = 1, top: int | None = None) -> None:
-        _check_window_blocks(window_blocks)
+    def __init__(self, spec: CogSpec, store: TileSink, *, window_tiles: int = 1, top: int | None = None) -> None:
+        _check_window_tiles(window_tiles)
         self._profile, self._nodata, self._bands = spec.profile, spec.nodata, spec.bands
         self._dtype = np.dtype(spec.dtype)
         self._fill = make_fill(self._dtype, spec.nodata)
         self._levels = spec.levels
         self._store = store
-        self._window_blocks = window_blocks
+        self._window_tiles = window_tiles
         self._top = len(self._levels) if top is None else top
         self._reduce = reduce_average if spec.profile.overview_resampling == "average" else reduce_nearest
         self._lock = threading.Lock()
@@ -148,7 +150,7 @@ class Pyramid:
 
     def iter_windows(self) -> Iterator[Window]:
         """Yield every window once, in Z-order."""
-        return iter_windows_z_order(self._levels, self._window_blocks)
+        return iter_windows_z_order(self._levels, self._window_tiles)
 
     @property
     def pending(self) -> int:
@@ -171,10 +173,10 @@ class Pyramid:
         ValueError
             The window is not one of the pyramid's or came before, or the pixels do not fit it.
         StorageError
-            The block store cannot be written.
+            The tile store cannot be written.
         """
         row, col = self._check(window, pixels)
-        level, span = 0, self._window_blocks
+        level, span = 0, self._window_tiles
         while True:
             pixels = self._drop_empty(pixels)
             self._encode(level, row, col, span, pixels)
@@ -209,12 +211,12 @@ class Pyramid:
         return tuple(sorted(waiting, key=lambda reduced: (reduced.level, reduced.row, reduced.col)))
 
     def _check(self, window: Window, pixels: NDArray[Any] | None) -> tuple[int, int]:
-        """Check a window and give the row and column of its first block."""
+        """Check a window and give the row and column of its first tile."""
         level = self._levels[0]
-        edge = self._window_blocks * level.blocksize
-        row, col = window.row // level.blocksize, window.col // level.blocksize
+        edge = self._window_tiles * level.tile_size
+        row, col = window.row // level.tile_size, window.col // level.tile_size
         inside = 0 <= window.row < level.height and 0 <= window.col < level.width
-        if not inside or window.row % edge or window.col % edge or window != level.window(row, col, blocks=self._window_blocks):
+        if not inside or window.row % edge or window.col % edge or window != level.window(row, col, tiles=self._window_tiles):
             msg = f"{window} is not a window of {edge} x {edge} pixels of an image of {level.width} x {level.height}"
             raise ValueError(msg)
         if pixels is not None and (pixels.shape != (self._bands, *window.shape) or pixels.dtype != self._dtype):
@@ -227,14 +229,14 @@ class Pyramid:
         return None if pixels is None or is_empty(pixels, self._fill) else pixels
 
     def _encode(self, level: int, row: int, col: int, span: int, pixels: NDArray[Any] | None) -> None:
-        """Encode and store ``span`` x ``span`` blocks from (row, col) on, as far as the level has them."""
-        plan, edge = self._levels[level], self._profile.blocksize
+        """Encode and store ``span`` x ``span`` tiles from (row, col) on, as far as the level has them."""
+        plan, edge = self._levels[level], self._profile.tile_size
         for down in range(min(span, plan.rows - row)):
             for right in range(min(span, plan.cols - col)):
                 data = b""
                 if pixels is not None:
-                    block = pixels[:, down * edge : (down + 1) * edge, right * edge : (right + 1) * edge]
-                    data = encode_block(block.transpose(1, 2, 0), self._profile, nodata=self._nodata)
+                    tile = pixels[:, down * edge : (down + 1) * edge, right * edge : (right + 1) * edge]
+                    data = encode_tile(tile.transpose(1, 2, 0), self._profile, nodata=self._nodata)
                 self._store.put(level, row + down, col + right, data)
 
     def _wait(self, reduced: Reduced) -> list[Reduced] | None:
@@ -249,8 +251,8 @@ class Pyramid:
             return self._pending.pop((reduced.level, row, col)) if is_complete else None
 
     def _join(self, siblings: list[Reduced], window: Window) -> NDArray[Any] | None:
-        """Join the children of a block of an overview."""
-        half = self._profile.blocksize // 2
+        """Join the children of a tile of an overview."""
+        half = self._profile.tile_size // 2
         out = None
         for reduced in siblings:
             if reduced.pixels is not None:
@@ -262,10 +264,10 @@ class Pyramid:
         return out
 
 
-def _check_window_blocks(window_blocks: int) -> None:
-    """Refuse windows that do not halve down to one block."""
-    if window_blocks < 1 or window_blocks & (window_blocks - 1):
-        msg = f"window_blocks must be a power of two, got {window_blocks}"
+def _check_window_tiles(window_tiles: int) -> None:
+    """Refuse windows that do not halve down to one tile."""
+    if window_tiles < 1 or window_tiles & (window_tiles - 1):
+        msg = f"window_tiles must be a power of two, got {window_tiles}"
         raise ValueError(msg)
 
 

@@ -18,7 +18,7 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
 from processor.errors import InputError
-from processor.geotiff.cog.tiles import CogSpec
+from processor.geotiff.cog.spec import CogSpec
 from processor.model import Grid, Moments
 
 __all__ = ["CRS_ITEM", "Tag", "is_crs_kept", "make_tags"]

@@ -1,8 +1,8 @@
-"""Cloud-Optimized GeoTIFFs assembled from blocks that are compressed already: a header is made, bytes are copied.
+"""Cloud-Optimized GeoTIFFs assembled from tiles that are compressed already: a header is made, bytes are copied.
 
 The layout is that of GDAL's COG driver (https://gdal.org/en/stable/drivers/raster/cog.html, "File format details"): header,
 structural metadata, the directories of the full resolution and of the overviews from large to small, their tables of tile
-offsets and sizes, then the blocks of the smallest overview first and of the full resolution last, each between its size and a
+offsets and sizes, then the tiles of the smallest overview first and of the full resolution last, each between its size and a
 repetition of its last four bytes. All sizes are known before the first byte is written, so a file of any size is made in one
 pass, in order, with the memory of one part.
 """
@@ -21,36 +21,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.errors import PermanentError
-from processor.geotiff.cog.codecs import CogProfile, find_predictor
+from processor.geotiff.cog.codecs import find_predictor
 from processor.geotiff.cog.overviews import Pyramid
-from processor.geotiff.cog.tags import Tag, is_crs_kept, make_tags
-from processor.geotiff.cog.tiles import BlockSource, BlockStore, CogSpec, Level, plan_levels
+from processor.geotiff.cog.spec import CogSpec, Level
+from processor.geotiff.cog.tags import Tag, make_tags
+from processor.geotiff.cog.tiles import TileSource, TileStore
 from processor.storage.store import Written
 from processor.storage.url import storage_errors
 
 __all__ = [
-    "HEAD_EDGE",
+    "HEADER_EDGE",
     "MEDIA_TYPE",
-    "BlockSource",
-    "BlockStore",
     "CogLayout",
-    "CogProfile",
-    "CogSpec",
-    "Level",
-    "Pyramid",
     "check_cog",
-    "is_crs_kept",
     "iter_cog",
     "plan_layout",
-    "plan_levels",
     "write_cog",
     "write_cog_array",
-    "write_cog_head",
+    "write_cog_header",
 ]
 
 MEDIA_TYPE: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
 
-HEAD_EDGE: Final = 4096
+HEADER_EDGE: Final = 4096
 """Pixels on the longer side of the largest overview in a head: more than any picture in the report needs."""
 
 _PART: Final = 8 << 20  # bytes
@@ -62,7 +55,7 @@ _STRUCTURE: Final = b"GDAL_STRUCTURAL_METADATA_SIZE=%06d bytes\n%b" % (len(_GHOS
 _COMPRESSIONS: Final = {"none": 1, "lzw": 5, "deflate": 8, "zstd": 50000}
 _SHORT, _LONG, _LONG8 = 3, 4, 16
 _TILE_OFFSETS, _TILE_BYTE_COUNTS = 324, 325
-_FRAME: Final = 8  # bytes around a block: its size before it, its last four bytes again behind it
+_FRAME: Final = 8  # bytes around a tile: its size before it, its last four bytes again behind it
 _LARGEST_CLASSIC: Final = 2**32 - 1
 
 
@@ -71,7 +64,7 @@ class CogLayout:
     """Where everything lies in a file."""
 
     header: bytes
-    """All bytes before the first block."""
+    """All bytes before the first tile."""
     size: int
     """Bytes of the whole file."""
     bigtiff: bool
@@ -99,15 +92,15 @@ _CLASSIC: Final = _Format(False, struct.pack("<2sH", b"II", 42), "<H", "<HHI", "
 _BIG: Final = _Format(True, struct.pack("<2sHHH", b"II", 43, 8, 0), "<Q", "<HHQ", "<Q", _LONG8)
 
 
-def plan_layout(spec: CogSpec, blocks: BlockSource, *, bigtiff: bool = False) -> CogLayout:
-    """Compute the header, and with it the place of every byte, from the sizes of the blocks.
+def plan_layout(spec: CogSpec, tiles: TileSource, *, bigtiff: bool = False) -> CogLayout:
+    """Compute the header, and with it the place of every byte, from the sizes of the tiles.
 
     Parameters
     ----------
     spec
         What is written.
-    blocks
-        The compressed blocks; only their sizes are read.
+    tiles
+        The compressed tiles; only their sizes are read.
     bigtiff
         Whether BigTIFF is forced; otherwise it is chosen where the file would be larger than 4 GiB.
 
@@ -116,7 +109,7 @@ def plan_layout(spec: CogSpec, blocks: BlockSource, *, bigtiff: bool = False) ->
     InputError
         The CRS of the grid is not valid WKT.
     """
-    sizes = [blocks.sizes(level.index) for level in spec.levels]
+    sizes = [tiles.sizes(level.index) for level in spec.levels]
     data = sum(int(level.sum(dtype=np.uint64)) + _FRAME * int(np.count_nonzero(level)) for level in sizes)
     full, reduced = make_tags(spec)
     for form in (_BIG,) if bigtiff else (_CLASSIC, _BIG):
@@ -128,17 +121,17 @@ def plan_layout(spec: CogSpec, blocks: BlockSource, *, bigtiff: bool = False) ->
     return CogLayout(header=header, size=end + data, bigtiff=form.bigtiff)
 
 
-def iter_cog(spec: CogSpec, blocks: BlockSource, *, part_size: int = _PART, bigtiff: bool = False) -> Iterator[bytes]:
+def iter_cog(spec: CogSpec, tiles: TileSource, *, part_size: int = _PART, bigtiff: bool = False) -> Iterator[bytes]:
     """Make the file in order, in parts of ``part_size`` bytes (the last one may be smaller).
 
     Parameters
     ----------
     spec
         What is written.
-    blocks
-        The compressed blocks of all levels.
+    tiles
+        The compressed tiles of all levels.
     part_size
-        Bytes of a part; memory holds two parts and a block.
+        Bytes of a part; memory holds two parts and a tile.
     bigtiff
         Whether BigTIFF is forced.
 
@@ -147,13 +140,13 @@ def iter_cog(spec: CogSpec, blocks: BlockSource, *, part_size: int = _PART, bigt
     InputError
         The CRS of the grid is not valid WKT.
     KeyError
-        Blocks are missing from a block store.
+        Tiles are missing from a tile store.
     StorageError
-        The blocks cannot be read.
+        The tiles cannot be read.
     """
     pieces: list[bytes | memoryview] = []
     room = part_size
-    for piece in _iter_pieces(spec, blocks, bigtiff=bigtiff):
+    for piece in _iter_pieces(spec, tiles, bigtiff=bigtiff):
         rest = memoryview(piece)
         while len(rest) >= room:
             yield b"".join((*pieces, rest[:room]))
@@ -166,7 +159,7 @@ def iter_cog(spec: CogSpec, blocks: BlockSource, *, part_size: int = _PART, bigt
 
 
 def write_cog(
-    destination: str | os.PathLike[str] | BinaryIO, spec: CogSpec, blocks: BlockSource, *, bigtiff: bool = False
+    destination: str | os.PathLike[str] | BinaryIO, spec: CogSpec, tiles: TileSource, *, bigtiff: bool = False
 ) -> Written:
     """Write the file to a local path (made anew or replaced) or a binary stream.
 
@@ -179,22 +172,22 @@ def write_cog(
     InputError
         The CRS of the grid is not valid WKT.
     KeyError
-        Blocks are missing from a block store.
+        Tiles are missing from a tile store.
     StorageError
-        The blocks cannot be read or the file cannot be written.
+        The tiles cannot be read or the file cannot be written.
     """
     if isinstance(destination, str | os.PathLike):
         with storage_errors(os.fspath(destination)), Path(destination).open("wb") as stream:
-            return write_cog(stream, spec, blocks, bigtiff=bigtiff)
+            return write_cog(stream, spec, tiles, bigtiff=bigtiff)
     digest, size = hashlib.sha256(), 0
-    for piece in _iter_pieces(spec, blocks, bigtiff=bigtiff):
+    for piece in _iter_pieces(spec, tiles, bigtiff=bigtiff):
         destination.write(piece)
         digest.update(piece)
         size += len(piece)
     return Written(size=size, sha256=digest.hexdigest())
 
 
-def write_cog_head(file: Path, spec: CogSpec, blocks: BlockSource, *, edge: int) -> None:
+def write_cog_header(file: Path, spec: CogSpec, tiles: TileSource, *, edge: int) -> None:
     """Write what comes first in the file: the header, and the overviews of at most ``edge`` pixels; the rest is a hole.
 
     That is all that :func:`check_cog` reads, and all that a picture of the mosaic is made from. Without overviews all of the
@@ -204,18 +197,18 @@ def write_cog_head(file: Path, spec: CogSpec, blocks: BlockSource, *, edge: int)
     ----------
     file
         Local path, made anew.
-    spec, blocks
+    spec, tiles
         As for :func:`iter_cog`.
     edge
         Of the largest overview that is wanted, pixels.
     """
-    layout = plan_layout(spec, blocks)
+    layout = plan_layout(spec, tiles)
     wanted = [level for level in spec.levels if max(level.width, level.height) <= edge] or list(spec.levels)
     with storage_errors(str(file)), file.open("wb") as stream:
         stream.write(layout.header)
         for level in reversed(wanted):
-            for block in blocks.iter_blocks(level.index):
-                stream.writelines(_frame(block))
+            for tile in tiles.iter_tiles(level.index):
+                stream.writelines(_frame(tile))
         stream.truncate(layout.size)
 
 
@@ -271,7 +264,7 @@ def write_cog_array(destination: str | os.PathLike[str] | BinaryIO, pixels: NDAr
     if pixels.shape != (spec.bands, *spec.grid.shape):
         msg = f"pixels must be {(spec.bands, *spec.grid.shape)}, got {pixels.shape}"
         raise ValueError(msg)
-    with BlockStore(None, spec.levels) as store:
+    with TileStore(None, spec.levels) as store:
         pyramid = Pyramid(spec, store)
         for window in pyramid.iter_windows():
             rows, cols = window.slices_in(spec.grid.window)
@@ -279,30 +272,30 @@ def write_cog_array(destination: str | os.PathLike[str] | BinaryIO, pixels: NDAr
         return write_cog(destination, spec, store)
 
 
-def _iter_pieces(spec: CogSpec, blocks: BlockSource, *, bigtiff: bool) -> Iterator[bytes]:
-    """Yield the header and each block between its leader and trailer."""
-    yield plan_layout(spec, blocks, bigtiff=bigtiff).header
+def _iter_pieces(spec: CogSpec, tiles: TileSource, *, bigtiff: bool) -> Iterator[bytes]:
+    """Yield the header and each tile between its leader and trailer."""
+    yield plan_layout(spec, tiles, bigtiff=bigtiff).header
     for level in reversed(spec.levels):
-        for block in blocks.iter_blocks(level.index):
-            yield from _frame(block)
+        for tile in tiles.iter_tiles(level.index):
+            yield from _frame(tile)
 
 
-def _frame(block: bytes) -> tuple[bytes, bytes, bytes]:
-    """A block between its leader and trailer."""
-    return struct.pack("<I", len(block)), block, block[-4:].rjust(4, b"\0")
+def _frame(tile: bytes) -> tuple[bytes, bytes, bytes]:
+    """A tile between its leader and trailer."""
+    return struct.pack("<I", len(tile)), tile, tile[-4:].rjust(4, b"\0")
 
 
 def _storage_tags(spec: CogSpec, level: Level, form: _Format) -> tuple[Tag, ...]:
     """Make the tags that say how a level is stored; tile offsets and sizes are zero for now."""
-    blocks, predictor = level.rows * level.cols, find_predictor(spec.profile, np.dtype(spec.dtype))
+    tiles, predictor = level.rows * level.cols, find_predictor(spec.profile, np.dtype(spec.dtype))
     tags = [
         _integer_tag(256, level.width),
         _integer_tag(257, level.height),
         _integer_tag(259, _COMPRESSIONS[spec.profile.compression]),
-        _integer_tag(322, level.blocksize),
-        _integer_tag(323, level.blocksize),
-        Tag(_TILE_OFFSETS, form.offset_kind, blocks, bytes(blocks * form.inline)),
-        Tag(_TILE_BYTE_COUNTS, _LONG, blocks, bytes(4 * blocks)),
+        _integer_tag(322, level.tile_size),
+        _integer_tag(323, level.tile_size),
+        Tag(_TILE_OFFSETS, form.offset_kind, tiles, bytes(tiles * form.inline)),
+        Tag(_TILE_BYTE_COUNTS, _LONG, tiles, bytes(4 * tiles)),
     ]
     if level.index > 0:
         tags.append(Tag(254, _LONG, 1, struct.pack("<I", 1)))  # a reduced image of another one of the file

@@ -1,4 +1,4 @@
-"""Blocks: what was compressed comes back, empty blocks cost nothing, and nodata keeps its meaning."""
+"""Blocks: what was compressed comes back, empty tiles cost nothing, and nodata keeps its meaning."""
 
 from __future__ import annotations
 
@@ -7,44 +7,37 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cog_blocks import decode_block
+from cog_tiles import decode_tile
 from effort import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from processor.errors import ConfigError
-from processor.geotiff.cog.codecs import (
-    DTYPES,
-    CogProfile,
-    encode_block,
-    find_neighbour,
-    find_predictor,
-    is_empty,
-    make_fill,
-)
+from processor.geotiff.cog.codecs import encode_tile, find_neighbour, find_predictor, is_empty
+from processor.geotiff.cog.spec import DTYPES, CogProfile, make_fill
 
 COMPRESSIONS = ("deflate", "zstd", "lzw", "none")
 
 
-def random_block(dtype: str, shape: tuple[int, int, int], seed: int = 0) -> NDArray[Any]:
+def random_tile(dtype: str, shape: tuple[int, int, int], seed: int = 0) -> NDArray[Any]:
     """Every value the dtype has, not only small ones: differences wrap around."""
     count = int(np.prod(shape))
     octets = np.random.default_rng(seed).integers(0, 256, count * np.dtype(dtype).itemsize, dtype=np.uint8)
-    block = octets.view(dtype).reshape(shape).copy()
-    if block.dtype.kind == "f":
-        block[~np.isfinite(block)] = 1.5
-    return block
+    tile = octets.view(dtype).reshape(shape).copy()
+    if tile.dtype.kind == "f":
+        tile[~np.isfinite(tile)] = 1.5
+    return tile
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_block_comes_back(dtype: str, compression: Any) -> None:
+def test_a_tile_comes_back(dtype: str, compression: Any) -> None:
     for predictor, bands in itertools.product((True, False), (1, 3, 4, 7)):
-        profile = CogProfile(blocksize=32, compression=compression, predictor=predictor)
-        block = random_block(dtype, (32, 32, bands))
-        data = encode_block(block, profile)
-        np.testing.assert_array_equal(decode_block(data, profile, bands=bands, dtype=dtype), block)
+        profile = CogProfile(tile_size=32, compression=compression, predictor=predictor)
+        tile = random_tile(dtype, (32, 32, bands))
+        data = encode_tile(tile, profile)
+        np.testing.assert_array_equal(decode_tile(data, profile, bands=bands, dtype=dtype), tile)
 
 
 @examples(60)
@@ -56,45 +49,45 @@ def test_a_block_comes_back(dtype: str, compression: Any) -> None:
     nodata=st.sampled_from([None, 0, 7]),
     seed=st.integers(0, 99),
 )
-def test_an_edge_block_comes_back_padded_with_nodata(
+def test_an_edge_tile_comes_back_padded_with_nodata(
     height: int, width: int, bands: int, dtype: str, nodata: float | None, seed: int
 ) -> None:
-    profile = CogProfile(blocksize=32)
-    block = random_block(dtype, (height, width, bands), seed)
-    decoded = decode_block(encode_block(block, profile, nodata=nodata), profile, bands=bands, dtype=dtype, nodata=nodata)
+    profile = CogProfile(tile_size=32)
+    tile = random_tile(dtype, (height, width, bands), seed)
+    decoded = decode_tile(encode_tile(tile, profile, nodata=nodata), profile, bands=bands, dtype=dtype, nodata=nodata)
     expected = np.full((32, 32, bands), nodata or 0, dtype)
-    expected[:height, :width] = block
+    expected[:height, :width] = tile
     np.testing.assert_array_equal(decoded, expected)
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_the_memory_layout_does_not_matter(compression: Any) -> None:
-    profile = CogProfile(blocksize=32, compression=compression)
-    planes = np.ascontiguousarray(np.moveaxis(random_block("uint16", (32, 32, 3)), -1, 0))
-    block = np.moveaxis(planes, 0, -1)
-    assert encode_block(block, profile) == encode_block(block.copy(), profile) == encode_block(block.astype(">u2"), profile)
+    profile = CogProfile(tile_size=32, compression=compression)
+    planes = np.ascontiguousarray(np.moveaxis(random_tile("uint16", (32, 32, 3)), -1, 0))
+    tile = np.moveaxis(planes, 0, -1)
+    assert encode_tile(tile, profile) == encode_tile(tile.copy(), profile) == encode_tile(tile.astype(">u2"), profile)
 
 
 def test_the_input_is_not_changed() -> None:
-    block = random_block("float32", (32, 32, 3))
-    before = block.copy()
-    encode_block(block, CogProfile(blocksize=32))
-    np.testing.assert_array_equal(block, before)
+    tile = random_tile("float32", (32, 32, 3))
+    before = tile.copy()
+    encode_tile(tile, CogProfile(tile_size=32))
+    np.testing.assert_array_equal(tile, before)
 
 
 @pytest.mark.parametrize(
     ("dtype", "nodata"), [("uint8", None), ("uint8", 255), ("int16", -32768), ("float32", np.nan), ("float64", -9999)]
 )
-def test_an_empty_block_is_no_bytes_and_comes_back(dtype: str, nodata: float | None) -> None:
-    profile = CogProfile(blocksize=32)
-    block = np.full((32, 20, 2), 0 if nodata is None else nodata, dtype)
-    assert encode_block(block, profile, nodata=nodata) == b""
-    decoded = decode_block(b"", profile, bands=2, dtype=dtype, nodata=nodata)
-    np.testing.assert_array_equal(decoded[:, :20], block)
+def test_an_empty_tile_is_no_bytes_and_comes_back(dtype: str, nodata: float | None) -> None:
+    profile = CogProfile(tile_size=32)
+    tile = np.full((32, 20, 2), 0 if nodata is None else nodata, dtype)
+    assert encode_tile(tile, profile, nodata=nodata) == b""
+    decoded = decode_tile(b"", profile, bands=2, dtype=dtype, nodata=nodata)
+    np.testing.assert_array_equal(decoded[:, :20], tile)
     for row, col, band in ((0, 0, 0), (31, 19, 1), (13, 7, 1)):
-        almost = block.copy()
+        almost = tile.copy()
         almost[row, col, band] = 1
-        assert encode_block(almost, profile, nodata=nodata) != b""
+        assert encode_tile(almost, profile, nodata=nodata) != b""
 
 
 def test_emptiness_looks_at_every_sample() -> None:
@@ -113,19 +106,19 @@ def test_prediction_follows_the_dtype() -> None:
     assert find_predictor(CogProfile(compression="none"), np.dtype("float64")) == 1
 
 
-def test_prediction_makes_smooth_blocks_smaller() -> None:
+def test_prediction_makes_smooth_tiles_smaller() -> None:
     rows, cols = np.mgrid[:256, :256]
     smooth = 3000 + 800 * np.sin(rows / 40) + 600 * np.cos(cols / 55) + np.random.default_rng(0).normal(0, 8, (256, 256))
     for dtype in ("uint16", "float32"):
-        block = smooth[:, :, None].astype(dtype)
-        with_it, without = (len(encode_block(block, CogProfile(blocksize=256, predictor=choice))) for choice in (True, False))
+        tile = smooth[:, :, None].astype(dtype)
+        with_it, without = (len(encode_tile(tile, CogProfile(tile_size=256, predictor=choice))) for choice in (True, False))
         assert with_it < 0.85 * without
 
 
 def test_more_effort_does_not_change_the_pixels() -> None:
-    block = random_block("uint16", (32, 32, 2)) // 1000
-    for profile in (CogProfile(blocksize=32, level=12), CogProfile(blocksize=32, compression="zstd", level=19)):
-        np.testing.assert_array_equal(decode_block(encode_block(block, profile), profile, bands=2, dtype="uint16"), block)
+    tile = random_tile("uint16", (32, 32, 2)) // 1000
+    for profile in (CogProfile(tile_size=32, level=12), CogProfile(tile_size=32, compression="zstd", level=19)):
+        np.testing.assert_array_equal(decode_tile(encode_tile(tile, profile), profile, bands=2, dtype="uint16"), tile)
 
 
 @pytest.mark.parametrize(
@@ -162,8 +155,8 @@ def test_nodata_must_be_a_value_of_the_dtype(dtype: str, nodata: float) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"blocksize": 0}, "multiple of 16, got 0"),
-        ({"blocksize": 500}, "multiple of 16, got 500"),
+        ({"tile_size": 0}, "multiple of 16, got 0"),
+        ({"tile_size": 500}, "multiple of 16, got 500"),
         ({"compression": "jpeg"}, "'jpeg'"),
         ({"level": 13}, "from 1 to 12, got 13"),
         ({"level": 0}, "from 1 to 12, got 0"),
@@ -179,10 +172,10 @@ def test_profiles_that_cannot_be_are_refused(options: dict[str, Any], message: s
 
 @pytest.mark.parametrize("shape", [(33, 32, 1), (32, 33, 1), (0, 4, 1), (4, 4, 0), (4, 4)])
 def test_blocks_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="block must be"):
-        encode_block(np.ones(shape, np.uint8), CogProfile(blocksize=32))
+    with pytest.raises(ValueError, match="tile must be"):
+        encode_tile(np.ones(shape, np.uint8), CogProfile(tile_size=32))
 
 
 def test_other_dtypes_are_refused() -> None:
     with pytest.raises(ConfigError, match="int64 cannot be written"):
-        encode_block(np.ones((4, 4, 1), np.int64), CogProfile(blocksize=32))
+        encode_tile(np.ones((4, 4, 1), np.int64), CogProfile(tile_size=32))

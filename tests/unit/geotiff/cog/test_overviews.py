@@ -8,16 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from cog_blocks import decode_block
+from cog_tiles import decode_tile
 from effort import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from processor.geotiff.cog import overviews as module
-from processor.geotiff.cog.codecs import DTYPES, CogProfile
 from processor.geotiff.cog.overviews import Pyramid, iter_windows_z_order, reduce_average, reduce_nearest
-from processor.geotiff.cog.tiles import BlockStore, CogSpec, plan_levels
+from processor.geotiff.cog.spec import DTYPES, CogProfile, CogSpec, plan_levels
+from processor.geotiff.cog.tiles import TileStore
 from processor.model import Grid, Window
 
 
@@ -158,13 +158,13 @@ class TestZOrder:
     @given(
         width=st.integers(1, 400),
         height=st.integers(1, 400),
-        blocks=st.sampled_from([1, 2, 4]),
-        blocksize=st.sampled_from([16, 32]),
+        tiles=st.sampled_from([1, 2, 4]),
+        tile_size=st.sampled_from([16, 32]),
     )
-    def test_windows_tile_the_image(self, width: int, height: int, blocks: int, blocksize: int) -> None:
+    def test_windows_tile_the_image(self, width: int, height: int, tiles: int, tile_size: int) -> None:
         seen = np.zeros((height, width), np.uint8)
-        for window in iter_windows_z_order(plan_levels(width, height, blocksize), blocks):
-            assert window.row % (blocks * blocksize) == window.col % (blocks * blocksize) == 0
+        for window in iter_windows_z_order(plan_levels(width, height, tile_size), tiles):
+            assert window.row % (tiles * tile_size) == window.col % (tiles * tile_size) == 0
             assert not window.is_empty
             seen[window.row : window.row_end, window.col : window.col_end] += 1
         assert (seen == 1).all()
@@ -175,10 +175,10 @@ class TestZOrder:
         keys = [sum((row >> bit & 1) << 2 * bit + 1 | (col >> bit & 1) << 2 * bit for bit in range(2)) for row, col in places]
         assert keys == list(range(16))
 
-    @pytest.mark.parametrize("blocks", [0, 3, -2])
-    def test_windows_that_do_not_halve_are_refused(self, blocks: int) -> None:
+    @pytest.mark.parametrize("tiles", [0, 3, -2])
+    def test_windows_that_do_not_halve_are_refused(self, tiles: int) -> None:
         with pytest.raises(ValueError, match="power of two"):
-            iter_windows_z_order(plan_levels(64, 64, 16), blocks)
+            iter_windows_z_order(plan_levels(64, 64, 16), tiles)
 
 
 def make_spec(
@@ -191,7 +191,7 @@ def make_spec(
     resampling: Literal["average", "nearest"] = "average",
 ) -> CogSpec:
     grid = Grid(crs="", left=0, top=0, pixel_width=1, pixel_height=1, width=width, height=height)
-    profile = CogProfile(blocksize=16, compression="zstd", overview_resampling=resampling)
+    profile = CogProfile(tile_size=16, compression="zstd", overview_resampling=resampling)
     return CogSpec(grid=grid, bands=bands, dtype=dtype, nodata=nodata, profile=profile)
 
 
@@ -199,18 +199,18 @@ def cut(pixels: NDArray[Any], window: Window) -> NDArray[Any]:
     return pixels[:, window.row : window.row_end, window.col : window.col_end]
 
 
-def read_level(store: BlockStore, spec: CogSpec, index: int) -> NDArray[Any]:
+def read_level(store: TileStore, spec: CogSpec, index: int) -> NDArray[Any]:
     """Decode a whole level."""
     level = spec.levels[index]
     out = np.empty((spec.bands, level.height, level.width), spec.dtype)
     for row, col in np.ndindex(level.rows, level.cols):
         window = level.window(row, col)
-        block = decode_block(store.get(index, row, col), spec.profile, bands=spec.bands, dtype=spec.dtype, nodata=spec.nodata)
-        cut(out, window)[...] = np.moveaxis(block, -1, 0)[:, : window.height, : window.width]
+        tile = decode_tile(store.get(index, row, col), spec.profile, bands=spec.bands, dtype=spec.dtype, nodata=spec.nodata)
+        cut(out, window)[...] = np.moveaxis(tile, -1, 0)[:, : window.height, : window.width]
     return out
 
 
-def all_blocks(store: BlockStore, spec: CogSpec) -> list[bytes]:
+def all_tiles(store: TileStore, spec: CogSpec) -> list[bytes]:
     return [store.get(level.index, row, col) for level in spec.levels for row, col in np.ndindex(level.rows, level.cols)]
 
 
@@ -219,21 +219,21 @@ class TestPyramid:
     @given(
         width=st.integers(1, 150),
         height=st.integers(1, 150),
-        blocks=st.sampled_from([1, 2, 4]),
+        tiles=st.sampled_from([1, 2, 4]),
         dtype=st.sampled_from(["uint8", "int16", "float32"]),
         resampling=st.sampled_from(["average", "nearest"]),
         seed=st.integers(0, 99),
     )
     def test_each_level_is_the_whole_level_below_halved(
-        self, width: int, height: int, blocks: int, dtype: str, resampling: Any, seed: int
+        self, width: int, height: int, tiles: int, dtype: str, resampling: Any, seed: int
     ) -> None:
         spec = make_spec(width, height, dtype=dtype, resampling=resampling)
         pixels = random_pixels(dtype, (2, height, width), seed, 0, 0.3)
         pixels[:, : height // 2] = 0
-        windows = list(iter_windows_z_order(spec.levels, blocks))
+        windows = list(iter_windows_z_order(spec.levels, tiles))
         order = np.random.default_rng(seed).permutation(len(windows))
-        with BlockStore(None, spec.levels) as store:
-            pyramid = Pyramid(spec, store, window_blocks=blocks)
+        with TileStore(None, spec.levels) as store:
+            pyramid = Pyramid(spec, store, window_tiles=tiles)
             for index in order:
                 window = windows[index]
                 part = cut(pixels, window)
@@ -249,33 +249,33 @@ class TestPyramid:
         spec = make_spec(300, 200)
         pixels = random_pixels("uint8", (2, 200, 300), 3, 0, 0.2)
         results = []
-        for workers, blocks in ((1, 1), (1, 4), (6, 1), (6, 2)):
-            windows = list(iter_windows_z_order(spec.levels, blocks))
+        for workers, tiles in ((1, 1), (1, 4), (6, 1), (6, 2)):
+            windows = list(iter_windows_z_order(spec.levels, tiles))
             if workers > 1:
-                np.random.default_rng(blocks).shuffle(windows)
-            with BlockStore(None, spec.levels) as store, ThreadPoolExecutor(workers) as pool:
-                pyramid = Pyramid(spec, store, window_blocks=blocks)
+                np.random.default_rng(tiles).shuffle(windows)
+            with TileStore(None, spec.levels) as store, ThreadPoolExecutor(workers) as pool:
+                pyramid = Pyramid(spec, store, window_tiles=tiles)
                 list(pool.map(lambda window, made=pyramid: made.add(window, cut(pixels, window)), windows))
-                results.append(all_blocks(store, spec))
+                results.append(all_tiles(store, spec))
         assert all(result == results[0] for result in results)
 
     def test_none_is_the_same_as_nodata(self) -> None:
         spec = make_spec(100, 70, dtype="float32", nodata=np.nan)
         results = []
         for empty in (None, "array"):
-            with BlockStore(None, spec.levels) as store:
+            with TileStore(None, spec.levels) as store:
                 pyramid = Pyramid(spec, store)
                 for window in pyramid.iter_windows():
                     full = np.full((2, *window.shape), np.nan if window.col < 48 else 5, np.float32)
                     pyramid.add(window, None if empty is None and window.col < 48 else full)
-                results.append(all_blocks(store, spec))
+                results.append(all_tiles(store, spec))
         assert results[0] == results[1]
         assert b"" in results[0]
 
     def test_parts_made_apart_make_the_same_pyramid(self) -> None:
         spec = make_spec(200, 130)
         pixels = random_pixels("uint8", (2, 130, 200), 3, 0, 0.2)
-        with BlockStore(None, spec.levels) as store, BlockStore(None, spec.levels) as whole:
+        with TileStore(None, spec.levels) as store, TileStore(None, spec.levels) as whole:
             one = Pyramid(spec, whole)
             workers = [Pyramid(spec, store) for _ in range(3)]
             for index, window in enumerate(one.iter_windows()):
@@ -286,11 +286,11 @@ class TestPyramid:
                 last.add_reduced(reduced)
             assert last.take_pending() == ()
             assert all(worker.pending == 0 for worker in workers)
-            assert all_blocks(store, spec) == all_blocks(whole, spec)
+            assert all_tiles(store, spec) == all_tiles(whole, spec)
 
     def test_few_parents_wait_in_z_order(self) -> None:
         spec = make_spec(700, 500, bands=1)
-        with BlockStore(None, spec.levels) as store:
+        with TileStore(None, spec.levels) as store:
             pyramid, most = Pyramid(spec, store), 0
             for window in pyramid.iter_windows():
                 pyramid.add(window, np.ones((1, *window.shape), np.uint8))
@@ -301,19 +301,19 @@ class TestPyramid:
         grid = Grid(crs="", left=0, top=0, pixel_width=1, pixel_height=1, width=24_000, height=24_000)
         spec = CogSpec(grid=grid, bands=1, dtype="uint16", nodata=0, profile=CogProfile(compression="zstd"))
         noise = np.random.default_rng(0).integers(1, 4000, (1, 1024, 1024), np.uint16)
-        with BlockStore(tmp_path / "blocks", spec.levels) as store:
-            pyramid = Pyramid(spec, store, window_blocks=2)
+        with TileStore(tmp_path / "tiles", spec.levels) as store:
+            pyramid = Pyramid(spec, store, window_tiles=2)
             tracemalloc.start()
             for number, window in enumerate(pyramid.iter_windows()):
                 pyramid.add(window, noise[:, : window.height, : window.width] if number % 10 == 0 else None)
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
             assert int(store.sizes(0).sum()) > 50e6
-        assert peak < 16e6  # the pixels of the image are 1.2e9 bytes, its blocks more than 50e6
+        assert peak < 16e6  # the pixels of the image are 1.2e9 bytes, its tiles more than 50e6
 
     def test_a_window_comes_once(self) -> None:
         spec = make_spec(40, 40)
-        with BlockStore(None, spec.levels) as store:
+        with TileStore(None, spec.levels) as store:
             pyramid = Pyramid(spec, store)
             window = next(pyramid.iter_windows())
             pyramid.add(window, None)
@@ -332,11 +332,11 @@ class TestPyramid:
     )
     def test_other_windows_are_refused(self, window: Window) -> None:
         spec = make_spec(40, 40)
-        with BlockStore(None, spec.levels) as store, pytest.raises(ValueError, match="is not a window"):
-            Pyramid(spec, store, window_blocks=2).add(window, None)
+        with TileStore(None, spec.levels) as store, pytest.raises(ValueError, match="is not a window"):
+            Pyramid(spec, store, window_tiles=2).add(window, None)
 
     @pytest.mark.parametrize(("shape", "dtype"), [((1, 16, 16), "uint8"), ((2, 16, 15), "uint8"), ((2, 16, 16), "int16")])
     def test_pixels_that_do_not_fit_are_refused(self, shape: tuple[int, ...], dtype: str) -> None:
         spec = make_spec(40, 40)
-        with BlockStore(None, spec.levels) as store, pytest.raises(ValueError, match="pixels must be uint8"):
+        with TileStore(None, spec.levels) as store, pytest.raises(ValueError, match="pixels must be uint8"):
             Pyramid(spec, store).add(Window(row=0, col=0, height=16, width=16), np.ones(shape, dtype))

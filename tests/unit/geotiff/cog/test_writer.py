@@ -14,16 +14,10 @@ import pytest
 from numpy.typing import NDArray
 
 from processor.errors import InputError, StorageError
-from processor.geotiff.cog.writer import (
-    BlockStore,
-    CogProfile,
-    CogSpec,
-    Pyramid,
-    iter_cog,
-    plan_layout,
-    write_cog,
-    write_cog_array,
-)
+from processor.geotiff.cog.overviews import Pyramid
+from processor.geotiff.cog.spec import CogProfile, CogSpec
+from processor.geotiff.cog.tiles import TileStore
+from processor.geotiff.cog.writer import iter_cog, plan_layout, write_cog, write_cog_array
 from processor.model import Grid
 
 GHOST = (
@@ -36,18 +30,18 @@ FORMATS = {2: "B", 3: "H", 4: "I", 12: "d", 16: "Q"}
 
 def make_spec(width: int = 200, height: int = 130, *, bands: int = 2, dtype: str = "uint8", **options: Any) -> CogSpec:
     grid = Grid(crs="", left=100, top=200, pixel_width=2, pixel_height=3, width=width, height=height)
-    profile = options.pop("profile", CogProfile(blocksize=32))
+    profile = options.pop("profile", CogProfile(tile_size=32))
     return CogSpec(grid=grid, bands=bands, dtype=dtype, nodata=0, profile=profile, **options)
 
 
 def make_pixels(spec: CogSpec) -> NDArray[Any]:
-    """Noise, with a corner of nodata that empties whole blocks of several levels."""
+    """Noise, with a corner of nodata that empties whole tiles of several levels."""
     pixels = np.random.default_rng(0).integers(1, 200, (spec.bands, *spec.grid.shape)).astype(spec.dtype)
     pixels[:, : spec.grid.height // 2, : spec.grid.width // 2] = 0
     return pixels
 
 
-def fill(store: BlockStore, spec: CogSpec) -> BlockStore:
+def fill(store: TileStore, spec: CogSpec) -> TileStore:
     pyramid, pixels = Pyramid(spec, store), make_pixels(spec)
     for window in pyramid.iter_windows():
         rows, cols = window.slices_in(spec.grid.window)
@@ -80,8 +74,8 @@ def parse(content: bytes) -> Iterator[tuple[int, dict[int, tuple[Any, ...]]]]:
 @pytest.mark.parametrize("bigtiff", [False, True])
 @pytest.mark.parametrize("compression", ["deflate", "none"])
 def test_the_layout_is_that_of_the_format(compression: Any, bigtiff: bool) -> None:
-    spec = make_spec(profile=CogProfile(blocksize=32, compression=compression))
-    with BlockStore(None, spec.levels) as store:
+    spec = make_spec(profile=CogProfile(tile_size=32, compression=compression))
+    with TileStore(None, spec.levels) as store:
         content = b"".join(iter_cog(spec, fill(store, spec), bigtiff=bigtiff))
         directories = list(parse(content))
         start = 16 if bigtiff else 8
@@ -98,16 +92,16 @@ def test_the_layout_is_that_of_the_format(compression: Any, bigtiff: bool) -> No
             assert len(tags[324]) == len(tags[325]) == level.rows * level.cols
             places = np.ndindex(level.rows, level.cols)
             for offset, size, (row, col) in zip(tags[324], tags[325], places, strict=True):
-                block = store.get(level.index, row, col)
-                assert size == len(block)
-                if not block:
+                tile = store.get(level.index, row, col)
+                assert size == len(tile)
+                if not tile:
                     assert offset == 0
                     empty += 1
                     continue
                 assert content[end : end + 4] == struct.pack("<I", size)
                 assert offset == end + 4
-                assert content[offset : offset + size] == block
-                assert content[offset + size : offset + size + 4] == block[-4:]
+                assert content[offset : offset + size] == tile
+                assert content[offset + size : offset + size + 4] == tile[-4:]
                 end = offset + size + 4
         assert end == len(content)
         assert empty > 3
@@ -116,7 +110,7 @@ def test_the_layout_is_that_of_the_format(compression: Any, bigtiff: bool) -> No
 @pytest.mark.parametrize("part_size", [1, 1000, 1 << 20])
 def test_parts_have_their_size_and_join_to_the_file(part_size: int) -> None:
     spec = make_spec()
-    with BlockStore(None, spec.levels) as store:
+    with TileStore(None, spec.levels) as store:
         whole = io.BytesIO()
         written = write_cog(whole, spec, fill(store, spec))
         parts = list(iter_cog(spec, store, part_size=part_size))
@@ -154,7 +148,7 @@ class Declared:
     def sizes(self, level: int) -> NDArray[np.uint32]:
         return np.array([[2**31, 2**31 - 10_000 + self.size]] if level == 0 else [[0]], np.uint32)
 
-    def iter_blocks(self, level: int) -> Iterator[bytes]:
+    def iter_tiles(self, level: int) -> Iterator[bytes]:
         raise AssertionError(level)
 
 
@@ -179,11 +173,11 @@ def test_wide_images_have_long_sizes() -> None:
     assert next(parse(stream.getvalue()))[1][256] == (70_000,)
 
 
-def test_missing_blocks_stop_it_before_the_first_byte() -> None:
+def test_missing_tiles_stop_it_before_the_first_byte() -> None:
     spec, stream = make_spec(), io.BytesIO()
-    with BlockStore(None, spec.levels) as store:
+    with TileStore(None, spec.levels) as store:
         store.put(0, 0, 0, b"x")
-        with pytest.raises(KeyError, match="34 blocks of level 0"):
+        with pytest.raises(KeyError, match="34 tiles of level 0"):
             write_cog(stream, spec, store)
     assert stream.getvalue() == b""
 
