@@ -32,9 +32,11 @@ class AssetFields:
     """An asset, with the Item that it is from."""
 
     key: str
+    """Key of the asset in its Item."""
     fields: Mapping[str, Any]
     """JSON values of the asset."""
     item: ItemFields
+    """Item that the asset is from."""
 
     @property
     def where(self) -> str:

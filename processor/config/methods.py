@@ -27,11 +27,17 @@ class Methods:
     """The method of each stage, with its options and the user's files; of a stage that is off, one that does nothing."""
 
     matching_global: GlobalMethod[Any]
+    """Finds one gain and one offset for each scene and band."""
     matching_local: LocalMethod[Any]
+    """Corrects each scene by position."""
     align: AlignMethod[Any]
+    """Puts scenes on the mosaic's grid."""
     seamlines: SeamlineMethod[Any]
+    """Shares the mosaic out among the scenes."""
     clip: ClipMethod[Any]
+    """Cuts scenes by their cells or by the user's regions."""
     merge: MergeMethod[Any]
+    """Makes one raster of them."""
 
     def __iter__(self) -> Iterator[tuple[Stage, StageMethod[Any]]]:
         """The stages that are on, in order, with their methods."""

@@ -114,8 +114,11 @@ class Parameter:
     """One parameter of the model, as documentation and the command line show it."""
 
     section: str
+    """Name of the section, such as "shared"."""
     name: str
+    """Name within the section."""
     field: FieldInfo
+    """Type, default and what :func:`option` says of it."""
 
     @property
     def path(self) -> str:

@@ -53,9 +53,13 @@ class Run:
     """A run that was opened from its document."""
 
     place: RunPlace
+    """Where the run's document lies."""
     document: RunDocument
+    """The run's document."""
     prepared: Prepared
+    """The planned run."""
     work: Workplace
+    """Results of its tasks."""
     batches: Batches
     """The measuring tasks."""
     tiles: tuple[Tile, ...]

@@ -37,6 +37,7 @@ class Workplace:
     """A run's folder of results."""
 
     store: Store
+    """Reads and writes the results."""
     folder: str
     """Path or URL."""
 

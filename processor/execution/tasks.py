@@ -58,6 +58,7 @@ class Batch:
     """The result of a measuring task, in the order of the chunks."""
 
     chunks: tuple[ChunkMeasures, ...]
+    """Measures of each chunk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,6 +66,7 @@ class BlockBatch:
     """Block sums of a measuring task's chunks, each scene's by its position in the plan, in the order of the chunks."""
 
     chunks: tuple[tuple[tuple[int, BlockSums], ...], ...]
+    """(position of the scene in the plan, block sums) of each scene, for each chunk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,7 +74,9 @@ class Solved:
     """What rendering needs: the measures without what only the report needs, and what is done to the pixels."""
 
     measures: Measures
+    """Measures without what only the report needs."""
     solution: Solution
+    """What is done to the pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,6 +84,7 @@ class Overlaps:
     """The rest of the measures: pairs with their statistics and samples."""
 
     overlaps: tuple[Overlap, ...]
+    """Every pair with common valid pixels, in name order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +92,11 @@ class Tile:
     """A rendering task: row and column among the tiles, and the pixels of the mosaic's grid."""
 
     row: int
+    """Row among the tasks' tiles."""
     col: int
+    """Column among the tasks' tiles."""
     window: Window
+    """Pixels of the mosaic's grid."""
 
 
 class Batches(Sequence[tuple[Chunk, ...]]):

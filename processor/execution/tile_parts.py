@@ -60,8 +60,9 @@ class PartHead:
     """What a part begins with."""
 
     row: int
+    """Row of the task's tile."""
     col: int
-    """Of the tile."""
+    """Column of the task's tile."""
     rasters: tuple[RasterPart, ...]
     """In the order of their blocks."""
     summary: object

@@ -43,6 +43,7 @@ class OpenedScene:
     mask: Mask | None
     """What marks further pixels as invalid, or None."""
     findings: tuple[Finding, ...]
+    """Where the files and the Item disagree."""
 
     @property
     def scene(self) -> Scene:

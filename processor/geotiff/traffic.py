@@ -15,7 +15,9 @@ class TrafficCount:
     """Requests that read pixels' files, and the bytes they brought; None where nobody counted."""
 
     requests: int | None
+    """Number of requests, or None."""
     bytes: int | None
+    """Bytes of the answers' bodies, or None."""
 
     def minus(self, before: TrafficCount) -> TrafficCount:
         """What came since an earlier count."""

@@ -10,10 +10,7 @@ __all__ = ["Artifact", "Finding"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """A finished object that the run publishes.
-
-    sha256: lower-case hex digest of the bytes.
-    """
+    """A finished object that the run publishes."""
 
     key: str
     """STAC asset key, e.g. "mosaic"."""
@@ -26,8 +23,9 @@ class Artifact:
     roles: tuple[str, ...]
     """STAC roles."""
     size: int
-    """bytes."""
+    """Size of the object, bytes."""
     sha256: str
+    """SHA-256 of the object, lower-case hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +33,12 @@ class Finding:
     """Something about quality that a user should know; data, not an exception."""
 
     severity: Literal["info", "warning"]
-    """"info" or "warning"."""
+    """"warning" where the mosaic may be worse for it, "info" where it is good to know."""
     code: str
     """Short kebab-case word, stable across versions."""
     message: str
     """One sentence that names the value and what to do."""
     scene: str | None = None
+    """Name of the scene it is about, or None."""
     stage: str | None = None
-    """What it is about, or None."""
+    """Name of the stage it is about, or None."""

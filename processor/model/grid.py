@@ -13,9 +13,13 @@ class Bounds:
     """An axis-aligned rectangle in CRS units."""
 
     left: float
+    """Smallest x, CRS units."""
     bottom: float
+    """Smallest y, CRS units."""
     right: float
+    """Largest x, CRS units."""
     top: float
+    """Largest y, CRS units."""
 
     def __post_init__(self) -> None:
         """Refuse a rectangle that is empty or not finite."""
@@ -61,9 +65,13 @@ class Window:
     """A rectangle of pixels of some grid: row and col of its upper left pixel, height and width in pixels."""
 
     row: int
+    """Row of the upper left pixel, from 0."""
     col: int
+    """Column of the upper left pixel, from 0."""
     height: int
+    """Number of rows."""
     width: int
+    """Number of columns."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -109,14 +117,17 @@ class Grid:
     crs: str
     """WKT2 of the coordinate reference system, whether or not it has an EPSG code."""
     left: float
+    """Left edge of the upper left pixel, CRS units."""
     top: float
-    """CRS coordinates of the outer corner of the upper left pixel."""
+    """Top edge of the upper left pixel, CRS units."""
     pixel_width: float
+    """Size of a pixel along x, CRS units; positive."""
     pixel_height: float
-    """Size of a pixel, CRS units, both positive."""
+    """Size of a pixel along y, CRS units; positive, although rows run south."""
     width: int
+    """Number of columns."""
     height: int
-    """Number of columns and rows."""
+    """Number of rows."""
 
     def __post_init__(self) -> None:
         """Refuse a grid without pixels."""

@@ -16,7 +16,9 @@ class Scaling:
     """What stored values mean: physical value = scale * stored value + offset (STAC ``raster:scale``, ``raster:offset``)."""
 
     scale: float = 1.0
+    """Physical units for one stored unit; not 0."""
     offset: float = 0.0
+    """Physical value of a stored 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +50,9 @@ class Source:
     nodata: float | None
     """The value of invalid pixels when validity is "nodata" (may be NaN), else None."""
     block_height: int
+    """Rows of a tile or strip of the file, pixels."""
     block_width: int
-    """Size of the file's own blocks, pixels."""
+    """Columns of a tile or strip of the file, pixels."""
     overviews: tuple[int, ...]
     """Decimation factors of the file's overviews, ascending; empty where there are none."""
     size: int | None = None
@@ -61,9 +64,9 @@ class Source:
     remote one (entity tag, generation, time of change); None where it does not tell.
     """
     requester_pays: bool = False
-    """Whether its bucket lets those who read pay, and the Item says so."""
+    """True where the Item says that readers of the bucket pay for the traffic."""
     region: str | None = None
-    """Of its bucket, where the Item names it."""
+    """Region of the bucket as the Item says, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +78,9 @@ class Provenance:
     collection: str | None = None
     """Id of the Item's collection, or None."""
     start: str | None = None
+    """Start of the acquisition, RFC 3339 in UTC, or None where unknown."""
     end: str | None = None
-    """RFC 3339 datetimes in UTC, or None where unknown."""
+    """End of the acquisition, RFC 3339 in UTC, or None where unknown."""
     properties: Mapping[str, Any] = field(default_factory=dict)
     """The Item's properties, as given (JSON values)."""
 
@@ -112,8 +116,9 @@ class RasterRef:
     declared: Declared = Declared()
     """What the Item says of the file."""
     requester_pays: bool = False
+    """True where the Item says that readers of the bucket pay for the traffic."""
     region: str | None = None
-    """Of the bucket, as the Item says."""
+    """Region of the bucket as the Item says, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +146,7 @@ class SceneRef:
     mask: MaskRef | None = None
     """What marks invalid pixels besides the files' own nodata and masks, or None."""
     provenance: Provenance = field(default_factory=Provenance)
+    """What the Item says of the scene beyond its pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,12 +160,13 @@ class Scene:
     grid: Grid
     """Its pixels; where it is composed, not necessarily those of any file."""
     bands: tuple[Band, ...]
-    """One a data band."""
+    """Name and meaning of each data band, in the order of the pixels' first axis."""
     dtype: str
     """Numpy dtype name of its values."""
     source: Source
     """The file that holds it; where it is composed, its first file, with overviews and blocks as they are read here."""
     provenance: Provenance = field(default_factory=Provenance)
+    """What the Item says of the scene beyond its pixels."""
     parts: tuple[Part, ...] = ()
     """The rasters it is composed of, in band order; empty where it is what ``source`` stores."""
     mask: Mask | None = None
@@ -185,5 +192,8 @@ class Mask:
     """A raster that marks invalid pixels, read nearest-neighbour: by values, by bits of which any is set, or both."""
 
     raster: Scene
+    """Single-band raster of the mask, on its own grid and in its own CRS."""
     invalid: tuple[int, ...]
+    """Values of the mask that mark a pixel as invalid."""
     bits: tuple[int, ...]
+    """Bits of the mask (0 is the lowest); a pixel is invalid where any of them is set."""

@@ -23,13 +23,15 @@ class Moments:
     """
 
     count: int
-    """Number of pixels (the same for every band, because validity is a pixel's, not a band's)."""
+    """Number of valid pixels, the same for every band: a pixel is valid in all bands or in none."""
     mean: NDArray[np.float64]
-    """float64 (bands,); NaN where count is 0."""
+    """float64 (bands,), source units; NaN where count is 0."""
     m2: NDArray[np.float64]
+    """Sum of squared departures from the mean, float64 (bands,), squared source units."""
     minimum: NDArray[np.float64]
+    """Smallest valid value, float64 (bands,), source units; +inf where count is 0."""
     maximum: NDArray[np.float64]
-    """float64 (bands,); +inf and -inf where count is 0."""
+    """Largest valid value, float64 (bands,), source units; -inf where count is 0."""
 
     @property
     def std(self) -> NDArray[np.float64]:
@@ -46,11 +48,13 @@ class OverlapSamples:
     """Pixels that two scenes share, on a regular lattice: what the residuals of the report are computed from."""
 
     x: NDArray[np.float64]
+    """X of the pixel centres, float64 (n,), CRS units."""
     y: NDArray[np.float64]
-    """float64 (n,), CRS coordinates of the pixel centres."""
+    """Y of the pixel centres, float64 (n,), CRS units."""
     first: NDArray[np.float32]
+    """Pixels of the first scene, float32 (bands, n), source units; valid in both scenes."""
     second: NDArray[np.float32]
-    """float32 (bands, n), source units of each scene."""
+    """The same pixels of the second scene, float32 (bands, n), source units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,10 +62,15 @@ class Overlap:
     """A pair of scenes and their statistics over the pixels valid in both; first < second by name."""
 
     first: str
+    """Name of the scene that comes first in name order."""
     second: str
+    """Name of the other scene."""
     first_moments: Moments
+    """Moments of the first scene over the common valid pixels."""
     second_moments: Moments
+    """Moments of the second scene over the same pixels."""
     samples: OverlapSamples | None = None
+    """Common pixels for the report's residuals, or None where none were sampled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,10 +78,11 @@ class Adjustment:
     """The global correction of a scene: y = scale * x + offset."""
 
     scene: str
+    """Name of the scene."""
     scale: NDArray[np.float64]
-    """float64 (bands,), dimensionless."""
+    """Gain of each band, float64 (bands,), dimensionless."""
     offset: NDArray[np.float64]
-    """float64 (bands,), source units."""
+    """Offset of each band, float64 (bands,), source units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +90,11 @@ class BlockGrid:
     """The canvas of the local adjustment, cut into rows x cols equal blocks; row 0 is at the top."""
 
     bounds: Bounds
+    """Extent of the canvas, CRS units."""
     rows: int
+    """Number of rows of blocks."""
     cols: int
+    """Number of columns of blocks."""
 
     @property
     def block_width(self) -> float:
@@ -101,12 +114,15 @@ class BlockMap:
     name: str
     """The scene's name, or "reference"."""
     grid: BlockGrid
-    """The whole canvas."""
+    """Block grid of the whole canvas."""
     values: NDArray[np.float64]
-    """float64 (bands, rows, cols) of the part, source units after the global adjustment; NaN where a block is missing."""
+    """Block means of the part, float64 (bands, rows, cols), source units after the global adjustment; NaN where a block is
+    missing.
+    """
     row: int = 0
+    """Row of the part's upper left block in the grid."""
     col: int = 0
-    """The upper left block of the part."""
+    """Column of the part's upper left block in the grid."""
 
     @property
     def slices(self) -> tuple[slice, slice]:
@@ -127,5 +143,6 @@ class Cell:
     """The part of the mosaic that a scene owns; the cells of all scenes partition the union of their footprints."""
 
     scene: str
+    """Name of the scene that owns the cell."""
     polygon: Polygon | MultiPolygon
-    """In CRS units; may be empty (a scene that owns nothing) or have several parts."""
+    """Area that the scene owns, CRS units; empty where it owns nothing, several polygons where it is cut apart."""

@@ -29,12 +29,13 @@ class Allotment:
     """What a run may use."""
 
     total: int
-    """Bytes that it was made for."""
+    """Memory limit of the run, bytes."""
     cache_bytes: int
-    """Of decoded source blocks."""
+    """Size of the cache of decoded source tiles, bytes."""
     measure_threads: int
+    """Measuring tasks at once."""
     render_threads: int
-    """Tasks at once in either pass."""
+    """Windows rendered at once."""
 
 
 def find_cache_bytes(setting: float | Literal["auto"] | None) -> int:

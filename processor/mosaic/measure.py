@@ -58,16 +58,19 @@ class ScenePart:
     """What a chunk says of one scene."""
 
     scene: int
+    """Position of the scene in the plan."""
     moments: Moments
-    """Of the pixels that count for the statistics."""
+    """Moments of the pixels that count for the global statistics."""
     valid: Moments
-    """Of all valid pixels."""
+    """Moments of all valid pixels."""
     sums: BlockSums | None
-    """Of the pixels that count for the blocks."""
+    """Block sums of the pixels that count for the local adjustment; None where it needs none."""
     mask: NDArray[np.bool_]
+    """Cells of the scene's footprint mask in the chunk, bool (rows, cols), True where a pixel is valid."""
     mask_row: int
+    """Row of the upper left of those cells in the footprint mask."""
     mask_col: int
-    """Cells of its footprint's mask and where they lie."""
+    """Column of the upper left of those cells in the footprint mask."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,9 +78,13 @@ class PairPart:
     """What a chunk says of a pair: moments of both over their common pixels, and samples of them."""
 
     pair: tuple[int, int]
+    """Positions of both scenes in the plan, ascending."""
     first: Moments
+    """Moments of the first scene over the common pixels."""
     second: Moments
+    """Moments of the second scene over the same pixels."""
     samples: OverlapSamples
+    """Common pixels on the lattice of the report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,12 +92,15 @@ class ChunkMeasures:
     """The result of one measuring task."""
 
     number: int
+    """Number of the chunk in the plan."""
     scenes: tuple[ScenePart, ...]
+    """Measures of each scene that meets the chunk, in plan order."""
     pairs: tuple[PairPart, ...]
+    """Measures of each pair that shares pixels in the chunk, in plan order."""
     union: int | None
     """Pixels of the mosaic's grid in the chunk that some scene has; None where it cannot be counted exactly."""
     pixels: int
-    """How many were read, of all scenes."""
+    """Number of pixels read, of all scenes."""
 
 
 def mask_factor(grid: Grid) -> int:

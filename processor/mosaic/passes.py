@@ -50,8 +50,9 @@ class Rendered:
     """The result of the second pass: compressed blocks, and what was counted on the way."""
 
     mosaic: TileSource
+    """Compressed tiles of the mosaic."""
     index: TileSource
-    """Blocks of the mosaic and of the scene index, wherever they are."""
+    """Compressed tiles of the scene index."""
     statistics: Moments
     """Moments of the mosaic's valid pixels."""
     counts: NDArray[np.int64]
@@ -59,6 +60,7 @@ class Rendered:
     filled: int
     """Pixels whose cell's owner has none there."""
     mask: NDArray[np.bool_]
+    """Mask of the mosaic's valid pixels, bool (rows, cols) of :func:`processor.mosaic.measure.mask_grid`."""
     mask_grid: Grid
     """Where the mosaic has a value, at most 2048 cells wide or high; a cell is set where any of its pixels is."""
     resources: ExitStack = field(default_factory=ExitStack, repr=False)

@@ -48,27 +48,29 @@ class Plan:
     """Everything that is decided before a pixel is read."""
 
     config: Config
+    """Configuration of the run."""
     methods: Methods
     """Of the stages, with what the user's own files say."""
     scenes: tuple[Scene, ...]
     """In name order."""
     grid: Grid
-    """The mosaic's."""
+    """Grid of the mosaic."""
     dtype: str
+    """Numpy dtype name of the mosaic."""
     nodata: float
-    """Of the mosaic."""
+    """Value of invalid pixels of the mosaic, maybe NaN."""
     levels: tuple[int | None, ...]
     """For each scene the overview that is measured, None for full resolution."""
     needs: frozenset[Need]
     """What has to be measured; nothing where the first pass has nothing to find out."""
     blocks: BlockGrid | None
-    """Blocks whose sums are measured; None where none are needed, or their number hangs on the statistics."""
+    """Block grid of the local adjustment; None where that is off, or follows from the coefficient of variation."""
     pairs: tuple[tuple[int, int], ...]
     """Positions (i, j), i < j, of scenes whose bounds share an area."""
     chunks: Chunks
     """The measuring tasks."""
     window_edge: int
-    """Pixels, edge of the render windows."""
+    """Edge of the render windows, pixels."""
     findings: tuple[Finding, ...]
     """What planning brought to light."""
 

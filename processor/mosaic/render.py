@@ -30,20 +30,23 @@ class RenderedWindow:
     """A finished window of the mosaic."""
 
     window: Window
+    """Where it lies in the mosaic."""
     values: NDArray[np.generic]
     """(bands, height, width) in the mosaic's dtype, nodata where no scene has a pixel."""
     index: NDArray[np.unsignedinteger]
     """(height, width) uint8 or uint16: position of the pixel's scene in the plan plus 1, 0 where there is none."""
     mask: NDArray[np.bool_]
+    """Cells of the mosaic's mask (:func:`processor.mosaic.measure.mask_grid`) in the window, bool (rows, cols)."""
     mask_row: int
+    """Row of the upper left of those cells in the mosaic's mask."""
     mask_col: int
-    """Cells of the mosaic's mask (:func:`processor.mosaic.measure.mask_grid`) and where they lie."""
+    """Column of the upper left of those cells in the mosaic's mask."""
     moments: tuple[tuple[tuple[int, int], Moments], ...]
-    """Of the valid pixels, block by block in raster order of the blocks."""
+    """(row, column) and moments of the valid pixels of each tile of the mosaic, in raster order."""
     counts: NDArray[np.int64]
     """int64 (scenes + 1,), pixels by index."""
     filled: int
-    """Pixels whose cell's owner has none there, taken from another scene."""
+    """Number of pixels whose cell's owner has none there, taken from another scene."""
 
     def without_pixels(self) -> RenderedWindow:
         """The same without values and index, once these are stored."""

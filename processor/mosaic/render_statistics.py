@@ -24,14 +24,17 @@ class Tally:
     moments: tuple[tuple[tuple[int, int], Moments], ...]
     """Of the valid pixels of each block, with the block's (row, column)."""
     scenes: NDArray[np.int64]
+    """Scene indexes that occur, int64 (n,), ascending, 0 for nodata."""
     counts: NDArray[np.int64]
-    """int64 (n,): scene indexes that occur, ascending, 0 for nodata, and how many pixels have each."""
+    """Number of pixels of each of them, int64 (n,)."""
     filled: int
     """Pixels whose cell's owner has none there."""
     mask: NDArray[np.bool_]
+    """Cells of the mosaic's mask (:func:`processor.mosaic.measure.mask_grid`) in the part, bool (rows, cols)."""
     mask_row: int
+    """Row of the upper left of those cells in the mosaic's mask."""
     mask_col: int
-    """Cells of the mosaic's mask (:func:`processor.mosaic.measure.mask_grid`) and where they lie."""
+    """Column of the upper left of those cells in the mosaic's mask."""
 
 
 class TallyCount:

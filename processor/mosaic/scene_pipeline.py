@@ -39,17 +39,21 @@ class ScenePipeline:
     """A scene with what is done to it; used from any thread."""
 
     scene: Scene
+    """The scene that is read."""
     reader: RasterReader
+    """Reads its pixels."""
     adjustment: Adjustment | None
     """None where the scene's values are not adjusted."""
     correction: SceneCorrection | None
     """None where they are not corrected locally."""
     dtype: str
+    """Numpy dtype name of what comes out."""
     nodata: float
-    """Of what comes out."""
+    """Value of invalid pixels of what comes out."""
     calculation: type[np.floating]
     """Type of the arithmetic."""
     resampling: Resampling
+    """Kernel for pixels that do not lie on the mosaic's grid."""
 
     def read_native(self, window: Window) -> Layer:
         """Corrected pixels of a window of the scene's own grid."""

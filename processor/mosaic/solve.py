@@ -24,7 +24,9 @@ class Solution:
     """What is done to the pixels, stage by stage."""
 
     matching_global: GlobalSolution
+    """Gains and offsets."""
     matching_local: LocalSolution
+    """Corrections by position."""
     seamlines: Seamlines | None
     """Cells and cuts, None where the stage is off."""
 

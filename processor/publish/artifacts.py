@@ -58,7 +58,9 @@ class Product:
     """What is published, and the local file that it is made of."""
 
     artifact: Artifact
+    """What the Item says of it."""
     file: Path
+    """Local file that holds it."""
     raster: CogSpec | None = None
     """What is in it, where it is a raster."""
     is_published: bool = False

@@ -42,9 +42,11 @@ class Destination:
     """Where a run publishes."""
 
     store: Store
+    """Reads and writes what is published."""
     folder: str
     """Path or URL of everything that is published."""
     item_id: str
+    """Id of the Item."""
     overwrite: bool
     """Whether what exists there may be replaced."""
 

@@ -53,9 +53,13 @@ class Prepared:
     """A planned run, before any pixel is read."""
 
     plan: Plan
+    """What is decided before a pixel is read."""
     digest: str
+    """Digest of inputs, configuration and version, lower-case hexadecimal."""
     item_id: str
+    """Id of the Item."""
     findings: tuple[Finding, ...]
+    """What opening and planning brought to light."""
     access: Access = field(default_factory=Access)
     """How storage is reached."""
     inputs: ResolvedInputs | None = None

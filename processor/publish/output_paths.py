@@ -29,7 +29,9 @@ class Copy:
     """A finished local file that is also wanted somewhere else."""
 
     file: Path
+    """The finished local file."""
     url: str
+    """Path or URL that it is copied to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +39,11 @@ class KeptStage:
     """A stage whose rasters are kept."""
 
     stage: str
-    """Its name."""
+    """Name of the stage."""
     method: str
     """Name of its method."""
     urls: Mapping[str, str] | None
-    """Where, by scene; None: in the Item's folder."""
+    """Path or URL of each scene's raster, by scene; None: in the Item's folder."""
 
 
 def find_kept_stages(config: Config, scenes: Sequence[Scene]) -> tuple[KeptStage, ...]:

@@ -49,8 +49,9 @@ class Announcement:
     """Where an Item is made known besides its own folder; None: not there."""
 
     collection: str | None = None
-    """Path or URL of the Collection that it belongs to, absolute, and collection_id: its id."""
+    """Path or URL of the Collection that it belongs to, absolute."""
     collection_id: str | None = None
+    """Id of that Collection, or None."""
     catalog: str | None = None
     """Path or URL of the catalogue that links to it, absolute."""
     root: str | None = None
@@ -60,8 +61,9 @@ class Announcement:
     thresholds: tuple[Threshold, ...] = ()
     """What its mosaic has to meet before."""
     token: str | None = field(default=None, repr=False)
+    """Bearer token of the API, or None."""
     token_name: str = POST_TOKEN
-    """Bearer token of that API, and the variable that it is from."""
+    """Environment variable that the token is from."""
 
     @property
     def parent(self) -> Parent | None:

@@ -38,11 +38,13 @@ class Scale:
     """A linear scale."""
 
     low: float
+    """Value at the start, below ``high``."""
     high: float
-    """Values at its ends, low < high."""
+    """Value at the end."""
     start: float
+    """Pixel of ``low``; beyond ``end`` where values grow upwards."""
     end: float
-    """Pixels there; start > end where values grow upwards."""
+    """Pixel of ``high``."""
 
     def place(self, values: ArrayLike) -> NDArray[np.float64]:
         """Pixels of values."""

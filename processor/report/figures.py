@@ -141,14 +141,19 @@ class OverlapResidual:
     """The residuals of a pair of scenes in the three states."""
 
     first: str
+    """Name of the scene that comes first in name order."""
     second: str
+    """Name of the other scene."""
     count: int
     """Common pixels that were measured."""
     samples: int
     """How many of them were followed through the stages."""
     before: Residual
+    """Residual of the pixels as they were read."""
     after_global: Residual
+    """Residual after the global adjustment."""
     after_local: Residual
+    """Residual after the local adjustment too."""
 
     @property
     def states(self) -> tuple[Residual, Residual, Residual]:
@@ -161,8 +166,9 @@ class ResidualSummary:
     """One state over all overlaps, each weighted by its pixels; float64 (bands,), source units, NaN where unknown."""
 
     rms: F64
+    """Root of the weighted mean of the pairs' squared RMS differences."""
     bias: F64
-    """Root of the weighted mean of the pairs' squared RMS difference and squared bias."""
+    """Root of the weighted mean of the pairs' squared biases."""
     level: F64
     """Weighted mean level."""
     spread: F64

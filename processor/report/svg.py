@@ -62,8 +62,9 @@ class Picture:
     markup: str
     """An ``svg`` element."""
     width: int
+    """Width, CSS pixels."""
     height: int
-    """pixels."""
+    """Height, CSS pixels."""
     alt: str
     """What it shows, for those who cannot see it."""
 

@@ -20,8 +20,9 @@ class BlockSums:
     """Area-weighted sums of raw pixels in the blocks that a window touches."""
 
     row: int
+    """Row of the upper left of those blocks in the block grid."""
     col: int
-    """The upper left of those blocks in the block grid."""
+    """Column of the upper left of those blocks in the block grid."""
     area: NDArray[np.float64]
     """float64 (rows, cols), valid pixels in each block, fractions of pixels counted."""
     total: NDArray[np.float64]

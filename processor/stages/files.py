@@ -18,8 +18,11 @@ class TextFile:
     path: str
     """Relative to the Item's folder."""
     title: str
+    """Title of the asset, for people."""
     media_type: str
+    """IANA media type with parameters."""
     text: str
+    """Content of the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,4 +34,6 @@ class BlockRaster:
     path: str
     """Relative to the Item's folder."""
     title: str
+    """Title of the asset, for people."""
     blocks: BlockMap
+    """Value of each pixel, NaN where a block is missing."""

@@ -17,14 +17,15 @@ class SceneMeasures:
     """Everything measured of one scene."""
 
     name: str
+    """Name of the scene."""
     moments: Moments
-    """Of the pixels that count for the statistics."""
+    """Moments of the pixels that count for the global statistics."""
     valid: Moments
-    """Of all its valid pixels."""
+    """Moments of all valid pixels."""
     sums: BlockSums | None
-    """Of its blocks, None where the local adjustment does not need them."""
+    """Block sums; None where the local adjustment needs none."""
     footprint: Polygon | MultiPolygon
-    """Polygons of its valid pixels, CRS units."""
+    """Outline of the valid pixels, CRS units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -47,7 +47,9 @@ class BlockMaps:
     """Block maps of another run, all on one grid; at least one."""
 
     grid: BlockGrid
+    """Block grid of all of them."""
     reference: BlockMap | None
+    """Reference block map, or None."""
     local: Mapping[str, BlockMap]
     """Of input scenes under their names, of others under their files'."""
 
@@ -74,6 +76,7 @@ class WantedCopy:
     key: str
     """Of the published file."""
     url: str
+    """Path or URL that it is copied to."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,7 +86,9 @@ class StageMethod(Generic[OptionsT]):
     name: str
     """As registered."""
     options: OptionsT
+    """Options of the method's section."""
     files: FileContents = field(default_factory=FileContents)
+    """What the user's own files say."""
 
     is_on: ClassVar[bool] = True
     """False for what stands for a stage that is off."""

@@ -35,6 +35,7 @@ class Stage:
     """A step of the pipeline, and the methods that can do it."""
 
     name: str
+    """Name of the stage, such as "seamlines"."""
     switch: str
     """Name of the option in the section ``methods`` that chooses the method."""
     description: str

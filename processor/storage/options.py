@@ -31,14 +31,23 @@ class S3:
     """Amazon S3 and servers like it; None: as botocore finds it."""
 
     endpoint: str | None = None
+    """URL of the server; None: Amazon's."""
     region: str | None = None
+    """Region of the bucket."""
     profile: str | None = None
+    """Profile of the shared configuration file."""
     key: str | None = field(default=None, repr=False)
+    """Access key id."""
     secret: str | None = field(default=None, repr=False)
+    """Secret access key."""
     token: str | None = field(default=None, repr=False)
+    """Session token."""
     anonymous: bool = False
+    """True: requests are not signed."""
     requester_pays: bool = False
+    """True: this account pays for the traffic."""
     path_style: bool = False
+    """True: the bucket stands in the URL's path, not in its host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +55,13 @@ class Gs:
     """Google Cloud Storage and servers like it; None: as Google's libraries find it."""
 
     endpoint: str | None = None
+    """URL of the server; None: Google's."""
     credentials: str | None = None
+    """File of a service account's key."""
     anonymous: bool = False
+    """True: requests are not signed."""
     user_project: str | None = None
+    """Project that pays for the traffic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +75,9 @@ class Access:
     timeout: float = 60.0
     """Seconds without a byte after which a request has failed."""
     s3: S3 = S3()
+    """Options of S3."""
     gs: Gs = Gs()
+    """Options of Google Cloud Storage."""
 
     def for_bucket(self, *, requester_pays: bool, region: str | None) -> Access:
         """The same for a bucket of which an Item says more."""

@@ -68,8 +68,9 @@ class Written:
     """
 
     size: int
-    """bytes."""
+    """Size of the object, bytes."""
     sha256: str
+    """SHA-256 of the object, lower-case hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,9 @@ class Place(NamedTuple):
     """A URL taken apart: the protocol of the allowlist and the local path or URL that is handed on."""
 
     protocol: str
+    """Protocol of the allowlist."""
     path: str
+    """Local path, or URL that is handed on."""
 
 
 def join_url(base: str, *parts: str) -> str:

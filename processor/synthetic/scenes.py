@@ -72,11 +72,13 @@ class SceneRecipe:
     """Number, size and radiometry of sample scenes."""
 
     rows: int = 2
+    """Number of scenes down."""
     cols: int = 3
-    """Number of scenes down and across."""
+    """Number of scenes across."""
     height: int = 512
+    """Height of a scene, pixels."""
     width: int = 512
-    """Pixels of a scene."""
+    """Width of a scene, pixels."""
     overlap: float = 0.25
     """Overlap of neighbours as a share of a scene's height and width, 0 to below 1."""
     bands: int = 4
@@ -100,10 +102,13 @@ class SceneRecipe:
     ragged: float = 0.0
     """Pixels by which a footprint's edge wanders inward."""
     pixel_size: float = 2.0
+    """Edge of a pixel, CRS units."""
     left: float = 500_000.0
+    """Left edge of the upper left scene, CRS units."""
     top: float = 5_300_000.0
+    """Top edge of the upper left scene, CRS units."""
     crs: str = "EPSG:32633"
-    """Pixel size, upper left corner (CRS units) and CRS of the scenes."""
+    """CRS of the scenes, an authority code or WKT."""
     nodata: float | None = 0.0
     """Value of invalid pixels, or None for no such pixels (then neither rotation nor ragged)."""
     block_size: int = 512

@@ -198,6 +198,7 @@ class Landscape:
     bands: int
     """Number of bands, the first of ``BAND_NAMES``."""
     seed: int
+    """Seed of all random numbers."""
     river_row: int
     """Row around which the river winds."""
 

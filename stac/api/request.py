@@ -22,8 +22,9 @@ class SearchRequest:
     api: str
     """URL of the API's landing page, http or https."""
     collections: tuple[str, ...] = ()
+    """Ids of Collections of which any may match; empty: no condition."""
     ids: tuple[str, ...] = ()
-    """Collections and ids of which any may match; empty: no condition."""
+    """Ids of Items of which any may match; empty: no condition."""
     bbox: tuple[float, ...] | None = None
     """(west, south, east, north) in degrees, or with heights after each pair; west > east crosses the antimeridian."""
     datetime: str | None = None

@@ -55,8 +55,11 @@ class Answer:
     """What the API answered; ``reason`` has its words, in brackets, where it explains a failure."""
 
     status: int
+    """HTTP status code."""
     body: bytes
+    """Body as it came."""
     reason: str = ""
+    """What the API says of a failure, in brackets; empty where it says nothing."""
 
     def decode(self) -> Any:
         """Give the JSON of the body; None where it holds none."""

@@ -54,6 +54,7 @@ class Selection:
     bands: tuple[str, ...] | None
     """Names or common names of the bands that are read in this order, wherever they are."""
     mask: MaskSelection | None
+    """Asset that marks invalid pixels, or None."""
     sign: Literal["planetary-computer"] | None
     """Catalogue whose hrefs are signed."""
     allow_local_files: bool
@@ -80,6 +81,7 @@ class Choice:
     """An asset that is read."""
 
     asset: AssetFields
+    """The asset."""
     bands: tuple[Band, ...]
     """As the Item describes them, in file order; empty where it describes none."""
     wanted: tuple[int | str, ...] = ()

@@ -39,13 +39,17 @@ class MosaicBand:
     common_name: str | None = None
     """STAC ``eo:common_name``; left out if the extension does not define it."""
     description: str | None = None
+    """Free text, or None."""
     scaling: Scaling | None = None
     """Scale and offset of the inputs' values; never the gain and offset of an adjustment."""
     minimum: float | None = None
+    """Smallest stored value."""
     maximum: float | None = None
+    """Largest stored value."""
     mean: float | None = None
+    """Mean of the stored values."""
     stddev: float | None = None
-    """Statistics of the stored values."""
+    """Population standard deviation of the stored values."""
     valid_percent: float | None = None
     """Share of valid pixels, 0 to 100."""
 

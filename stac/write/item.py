@@ -56,6 +56,7 @@ class ItemPlaces:
     public_folder: str | None = None
     """HTTP URL of the Item's folder; every file gets an alternate href there."""
     parent: Parent | None = None
+    """Collection or catalogue that the Item belongs to, or None."""
 
 
 def create_item(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -108,3 +111,33 @@ def test_every_target_of_the_makefile_is_documented() -> None:
     text = (ROOT / "Makefile").read_text()
     phony = next(line for line in text.splitlines() if line.startswith(".PHONY:")).split()[1:]
     assert sorted(phony) == sorted(re.findall(r"^([a-z][a-z0-9-]*):.*## \w.*\.$", text, re.MULTILINE))
+
+
+def find_fields(tree: ast.AST) -> Iterator[tuple[ast.ClassDef, str, bool]]:
+    """Public fields of dataclasses and named tuples: (class, name, whether a docstring stands under it)."""
+    for record in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+        if not any("dataclass" in ast.unparse(maker) for maker in record.decorator_list) and not any(
+            ast.unparse(base) == "NamedTuple" for base in record.bases
+        ):
+            continue
+        for line, below in pairwise([*record.body, ast.Pass()]):
+            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and not line.target.id.startswith("_"):
+                is_told = (
+                    isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)
+                )
+                yield record, line.target.id, is_told
+
+
+def test_every_field_of_a_public_record_has_a_docstring_of_its_own() -> None:
+    files = sorted(path for package in ("processor", "stac") for path in (ROOT / package).rglob("*.py"))
+    fields = [(path, *found) for path in files for found in find_fields(ast.parse(path.read_text()))]
+    told = {(record.name, name) for _, record, name, is_told in fields if is_told}
+    missing = [
+        f"{path.relative_to(ROOT)}: {record.name}.{name}"
+        for path, record, name, is_told in fields
+        if not is_told
+        and not record.name.startswith("_")
+        and not any((ast.unparse(base), name) in told for base in record.bases)  # said where it is declared first
+    ]
+    assert len(told) > 300
+    assert missing == []

@@ -34,8 +34,9 @@ class Pace:
     """How patient the executor is; all in seconds."""
 
     first: float = 1.0
+    """First pause between repeated requests, seconds; each further one is twice as long."""
     longest: float = 30.0
-    """Of the pauses between repeated requests, which double."""
+    """Longest pause between repeated requests, seconds."""
     patience: float = 900.0
     """After which requests that keep failing are given up."""
     watch: float = 60.0
@@ -49,7 +50,9 @@ class Pace:
     clock: Callable[[], float] = time.monotonic
     """Time from any origin. sleep: waits. jitter: a number from 0 to 1."""
     sleep: Callable[[float], None] = time.sleep
+    """Waits so many seconds."""
     jitter: Callable[[], float] = random.random
+    """Random factor of each pause, so that clients do not come together."""
 
     def pause(self, attempt: int, least: float = 0.0) -> float:
         """Seconds to wait after a number of failures: doubling, and never in step with others who wait."""

@@ -46,12 +46,15 @@ class PhaseProgress:
     """How far a phase has come."""
 
     phase: str
+    """Name of the phase."""
     job: str
     """Name of its Job."""
     shards: int
+    """Number of shards."""
     done: int
+    """Number of shards that are done."""
     failed: int
-    """Shards, of ``shards``."""
+    """Number of shards that failed."""
     active: int
     """pods."""
 

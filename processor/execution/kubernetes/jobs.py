@@ -87,16 +87,19 @@ class Worker:
     pod: Manifest
     """Fields of the pod's spec, such as tolerations."""
     env: tuple[Manifest, ...] = ()
+    """Variables of the container; secrets are references, never values."""
     env_from: tuple[Manifest, ...] = ()
+    """Sources of further variables."""
     mounts: tuple[Manifest, ...] = ()
-    """Of the container; secrets are references, never values."""
+    """Volumes mounted in the container."""
     volumes: tuple[Manifest, ...] = ()
     """Those that are mounted."""
     identity: Manifest
     """User and groups."""
     labels: Mapping[str, str]
+    """Labels of the pods."""
     annotations: Mapping[str, str]
-    """Of the pods."""
+    """Annotations of the pods."""
     owner: Manifest | None = None
     """OwnerReference of the Jobs, or None."""
 

@@ -18,28 +18,37 @@ class JobState:
     """What a Job says of itself."""
 
     name: str
+    """Name of the Job."""
     uid: str
+    """Its uid, which a Job of the same name made later does not share."""
     version: str
+    """Its resourceVersion, from which it is watched."""
     run_url: str | None
+    """URL of the run, as :func:`build_job` noted it, or None."""
     digest: str | None
-    """As :func:`build_job` noted them, or None."""
+    """Digest of the run, as :func:`build_job` noted it, or None."""
     factor: int
     """By which the estimate of memory and scratch was raised."""
     finished: Literal["complete", "failed"] | None
     """How, or None."""
     reason: str
+    """Reason of the condition that ended it, or ""."""
     message: str
-    """Of the condition that ended it."""
+    """Message of that condition, or ""."""
     completed: str
+    """Indexes that completed, such as "0,3-5"."""
     failed: str
-    """Indexes, such as "0,3-5"."""
+    """Indexes that failed, such as "0,3-5"."""
     active: int
+    """Number of pods that run or wait."""
     ready: int
-    """pods."""
+    """Number of pods that are ready."""
     begun: bool
     """Whether there ever was a pod."""
     suspended: bool
+    """True where the Job is suspended."""
     deleting: bool
+    """True where the Job is being deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +56,17 @@ class PodState:
     """What a pod says of its one container."""
 
     name: str
+    """Name of the pod."""
     index: int | None
+    """Completion index, or None where the pod has none."""
     owners: tuple[str, ...]
+    """Uids of the objects that own it."""
     exit_code: int | None
     """None while it runs or waits."""
     reason: str
     """Why it ended or waits, such as OOMKilled, Evicted, ImagePullBackOff, Unschedulable."""
     message: str
+    """What the kubelet or the scheduler says, or ""."""
     ended: str
     """Time, ISO 8601, or ""."""
     disrupted: bool

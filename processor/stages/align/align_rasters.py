@@ -42,7 +42,9 @@ class Shift:
     """Whole pixels that take a target pixel to the scene's: scene row = target row + rows."""
 
     rows: int
+    """Scene row minus target row, pixels."""
     cols: int
+    """Scene column minus target column, pixels."""
 
 
 def compute_pixel_size(grids: Sequence[Grid], resolution: Resolution) -> tuple[float, float]:

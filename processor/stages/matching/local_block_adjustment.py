@@ -49,18 +49,21 @@ class LocalCorrection:
     """The local correction of a scene: P on the part of the block grid that it touches, and how it is applied."""
 
     scene: str
+    """Name of the scene."""
     grid: BlockGrid
-    """The whole canvas."""
+    """Block grid of the whole canvas."""
     method: Literal["gamma", "linear", "offset"]
+    """How the parameter changes a pixel: a power, a factor or a shift."""
     parameter: NDArray[np.float64]
-    """float64 (bands, rows, cols) of the part, dimensionless; NaN where missing."""
+    """P of each block of the part, float64 (bands, rows, cols), dimensionless; NaN where a block is missing."""
     alpha: float
-    """Factor of the corrections "gamma" and "offset"."""
+    """Factor of the corrections "gamma" and "offset", dimensionless."""
     c: float
-    """Shift in source units (correction "offset" only, else 0)."""
+    """Shift of the correction "offset", source units; 0 for the others."""
     row: int = 0
+    """Row of the part's upper left block in the grid."""
     col: int = 0
-    """The upper left block of the part."""
+    """Column of the part's upper left block in the grid."""
 
     def on_window(self, grid: Grid, window: Window, dtype: type[np.floating], strip: int) -> BlockStrips:
         """See :meth:`processor.stages.matching.method.SceneCorrection.on_window`."""
@@ -88,7 +91,9 @@ class BlockStrips:
     """The local correction of a scene over a window, applied to strips of its rows."""
 
     correction: LocalCorrection
+    """Correction of the scene."""
     surface: Surface
+    """Surface of P - 1 over the window."""
     scratch: NDArray[np.floating]
     """(3, rows, width) of the calculation's dtype, overwritten by every strip."""
 
@@ -400,6 +405,7 @@ class BlockAdjustment:
     local_maps: tuple[BlockMap, ...]
     """One a scene, in name order."""
     reference: BlockMap
+    """Block map that the scenes are drawn to."""
     corrections: tuple[LocalCorrection, ...]
     """One a scene, in name order."""
 

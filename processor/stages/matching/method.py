@@ -38,6 +38,7 @@ class GlobalSolution:
     others: tuple[Adjustment, ...] = ()
     """Of scenes that are only in the statistics given, by name."""
     findings: tuple[Finding, ...] = ()
+    """What solving brought to light."""
 
 
 class GlobalMethod(StageMethod[OptionsT], ABC):

@@ -33,7 +33,9 @@ class Cutline:
     """Where two scenes part in one part of their intersection; first < second by name."""
 
     first: str
+    """Name of the scene that comes first in name order."""
     second: str
+    """Name of the other scene."""
     line: LineString
     """In CRS units, from one crossing of the outlines to another."""
     trace: CutlineTrace | None = None
