@@ -14,7 +14,7 @@ from processor.config import Config, apply_options
 from processor.errors import ConfigError, InputError
 from processor.geotiff.cog.tags import is_crs_kept
 from processor.geotiff.gdal import is_remote
-from processor.geotiff.range_cache import KeptRanges
+from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.reader import RasterReader, open_scene
 from processor.model import Finding, Scene
 from processor.mosaic.digest import compute_digest
@@ -292,8 +292,11 @@ def _make(
     with ExitStack() as stack:
         rendered = None
         room = find_room(scratch, plan.config.shared.disk_cache, estimate_scratch(plan)) if _reads_again(plan) else 0
-        kept = stack.enter_context(KeptRanges(scratch / "read.ranges", room=room)) if room else None
-        with RasterReader(cache_bytes=allotment.cache_bytes, access=prepared.access, kept=kept) as reader, ending_passes():
+        cache = stack.enter_context(RangeCache(scratch / "read.ranges", room=room)) if room else None
+        with (
+            RasterReader(cache_bytes=allotment.cache_bytes, access=prepared.access, range_cache=cache) as reader,
+            ending_passes(),
+        ):
             traffic = PassTraffic(reader.count_traffic)
             with traffic.counting("measure"):
                 measures, solution = measure_and_solve(plan, reader, tracker, threads=allotment.measure_threads)

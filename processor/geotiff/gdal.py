@@ -21,7 +21,7 @@ from rasterio.session import Session
 
 from processor.errors import ConfigError, InputError, MosaicError, StorageError
 from processor.geotiff.libgdal import VsiFile, clear_network_cache, has_files
-from processor.geotiff.range_cache import KeptRanges
+from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.ranges import FsspecObject, RemoteObject, close_opened, find_failure, open_ranged
 from processor.geotiff.traffic import Traffic
 from processor.storage.options import Access
@@ -134,13 +134,13 @@ class GdalReader:
     ----------
     access
         How storage is reached.
-    kept
+    range_cache
         Where what is read over the network is kept for the next time, or None.
     """
 
-    def __init__(self, access: Access, kept: KeptRanges | None = None) -> None:
+    def __init__(self, access: Access, range_cache: RangeCache | None = None) -> None:
         self._access = access
-        self._kept = kept
+        self._range_cache = range_cache
         self.traffic = Traffic()
 
     @contextmanager
@@ -215,9 +215,9 @@ class GdalReader:
         _ignore_georeference()
         path = self._vsi_path(href)
         try:
-            if path is not None and (self._kept is None or not has_files()):
+            if path is not None and (self._range_cache is None or not has_files()):
                 return rasterio.open(path, driver=DRIVER, sharing=False, **options)
-            return open_ranged(href, lambda: self._reach(href, path), self._kept, driver=DRIVER, **options)
+            return open_ranged(href, lambda: self._reach(href, path), self._range_cache, driver=DRIVER, **options)
         except RasterioError as error:
             raise describe_failure(href, scene, "cannot open", error) from error
 

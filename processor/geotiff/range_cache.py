@@ -1,4 +1,4 @@
-"""What was read over the network in one pass, kept in a scratch file for the next, and for whoever reads on from there."""
+"""Ranges of objects that came over the network, in a scratch file: the second pass, and who reads on, finds them there."""
 
 from __future__ import annotations
 
@@ -6,57 +6,59 @@ import bisect
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from processor.storage.scratch_file import ScratchFile
 
-__all__ = ["KeptRanges"]
+__all__ = ["RangeCache"]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Range:
+    """Bytes of an object that are in the scratch file, or on their way there."""
+
+    start: int
+    """First byte in the object."""
+    end: int
+    """One past the last byte in the object."""
+    offset: int
+    """Where they begin in the scratch file."""
+    is_there: bool = False
+    """False while they are fetched."""
 
 
 @dataclass(slots=True)
 class _Object:
-    """Ranges of one object that share no byte."""
+    """What is known of one object."""
 
     size: int | None = None
-    """Of the object, or None as long as nobody asked."""
-    starts: list[int] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
-    """Of what is kept, by where it starts; places are offsets in the scratch file."""
-    coming: list[tuple[int, int]] = field(default_factory=list)
-    """Start and end of what is being fetched."""
+    """Bytes, or None as long as nobody asked."""
+    ranges: list[_Range] = field(default_factory=list)
+    """By start; they share no byte."""
 
-    def add(self, start: int, size: int, place: int) -> None:
-        """Keep a range."""
-        i = bisect.bisect_left(self.starts, start)
-        self.starts.insert(i, start)
-        self.ends.insert(i, start + size)
-        self.places.insert(i, place)
+    def find(self, start: int, end: int) -> tuple[list[_Range], int]:
+        """Ranges that hold the bytes from ``start`` on without a gap, and the first byte that is in none, at most ``end``."""
+        found: list[_Range] = []
+        i = max(0, bisect.bisect_right(self.ranges, start, key=attrgetter("start")) - 1)
+        for held in self.ranges[i:]:
+            if not held.start <= start < min(end, held.end):
+                break
+            found.append(held)
+            start = min(end, held.end)
+        return found, start
 
-    def find(self, start: int, end: int) -> tuple[list[tuple[int, int]], int]:
-        """Places and sizes of what is kept of a range from its start on, and where that ends."""
-        pieces: list[tuple[int, int]] = []
-        i = bisect.bisect_right(self.starts, start) - 1
-        while start < end and 0 <= i < len(self.starts) and self.starts[i] <= start < self.ends[i]:
-            stop = min(end, self.ends[i])
-            pieces.append((self.places[i] + start - self.starts[i], stop - start))
-            start, i = stop, i + 1
-        return pieces, start
-
-    def is_coming(self, position: int) -> bool:
-        """Whether a byte is being fetched."""
-        return any(start <= position < end for start, end in self.coming)
-
-    def bound(self, start: int, end: int) -> int:
-        """Where the range from ``start`` on ends that is neither kept nor coming, at most ``end``."""
-        i = bisect.bisect_right(self.starts, start)
-        taken = [other for other, _ in self.coming if other > start] + self.starts[i : i + 1]
-        return min([end, *taken])
+    def claim(self, start: int, limit: int, offset: int) -> _Range:
+        """Take the bytes from ``start`` on, up to the next range or the limit, to be fetched."""
+        i = bisect.bisect_right(self.ranges, start, key=attrgetter("start"))
+        end = min([limit, *(held.start for held in self.ranges[i : i + 1])])
+        self.ranges.insert(i, _Range(start=start, end=end, offset=offset))
+        return self.ranges[i]
 
 
-class KeptRanges:
+class RangeCache:
     """Ranges of objects in a scratch file; used from any thread, as a context manager that closes it.
 
     Parameters
@@ -64,7 +66,7 @@ class KeptRanges:
     path
         Of the scratch file, made anew; the caller removes it.
     room
-        How many bytes may be kept; what comes later is not.
+        Bytes that may be kept; what comes later is not.
     """
 
     def __init__(self, path: Path, *, room: int) -> None:
@@ -112,36 +114,42 @@ class KeptRanges:
         length
             Of the object; needed to read ahead.
         """
-        known = self._objects.setdefault(url, _Object())
+        with self._changed:
+            known = self._objects.setdefault(url, _Object())
         while True:
             with self._changed:
-                pieces, missing = known.find(start, end)
+                found, missing = known.find(start, end)
+                if missing == end and not all(held.is_there for held in found):
+                    self._changed.wait()
+                    continue
                 room = self._room - self._held
-                if missing < end and room >= end - missing:
-                    if known.is_coming(missing):
-                        self._changed.wait()
-                        continue
+                if end - missing > max(0, room):
+                    break
+                if missing < end:
                     limit = end if length is None else min(length, max(end, missing + min(ahead, room)))
-                    stop = known.bound(missing, limit)
-                    known.coming.append((missing, stop))
-                    place, self._held = self._held, self._held + stop - missing
-            if missing >= end:
-                return b"".join(self._file.read(offset, size) for offset, size in pieces)
-            if room < end - missing:
-                return fetch(start, end)
-            self._fetch(known, missing, stop, place, fetch)
+                    claimed = known.claim(missing, limit, self._held)
+                    self._held += claimed.end - claimed.start
+            if missing == end:
+                return b"".join(self._read_piece(held, start, end) for held in found)
+            self._fetch(known, claimed, fetch)
+        return fetch(start, end)
 
-    def _fetch(self, known: _Object, start: int, end: int, place: int, fetch: Callable[[int, int], bytes]) -> None:
-        """Fetch a range and keep it at its place; a disk that is full keeps nothing more, which is no error."""
-        is_kept = False
+    def _read_piece(self, held: _Range, start: int, end: int) -> bytes:
+        """The bytes of a range that lie between two positions in the object."""
+        first = max(start, held.start)
+        return self._file.read(held.offset + first - held.start, min(end, held.end) - first)
+
+    def _fetch(self, known: _Object, claimed: _Range, fetch: Callable[[int, int], bytes]) -> None:
+        """Fetch a range into the scratch file; a disk that is full keeps nothing more, which is no error."""
+        is_there = False
         try:
-            self._file.write(place, fetch(start, end))
-            is_kept = True
+            self._file.write(claimed.offset, fetch(claimed.start, claimed.end))
+            is_there = True
         except OSError:  # of the scratch file: those of storage have been wrapped
             self._room = 0
         finally:
             with self._changed:
-                known.coming.remove((start, end))
-                if is_kept:
-                    known.add(start, end - start, place)
+                claimed.is_there = is_there
+                if not is_there:
+                    known.ranges.remove(claimed)
                 self._changed.notify_all()

@@ -18,7 +18,7 @@ from rasterio.abc import MultiByteRangeResourceContainer
 from rasterio.io import DatasetReader
 
 from processor.errors import MosaicError
-from processor.geotiff.range_cache import KeptRanges
+from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.traffic import Traffic
 from processor.storage.options import Access
 from processor.storage.reading import find_object
@@ -102,7 +102,7 @@ class FsspecObject:
         """Nothing is open between requests."""
 
 
-def open_ranged(url: str, reach: Callable[[], RemoteObject], kept: KeptRanges | None, **options: Any) -> DatasetReader:
+def open_ranged(url: str, reach: Callable[[], RemoteObject], range_cache: RangeCache | None, **options: Any) -> DatasetReader:
     """Open a raster with GDAL on ranges of an object; close it with :func:`close_opened`.
 
     Parameters
@@ -111,8 +111,8 @@ def open_ranged(url: str, reach: Callable[[], RemoteObject], kept: KeptRanges | 
         Of the object.
     reach
         Makes what its ranges are fetched from.
-    kept
-        Where they are kept, or None.
+    range_cache
+        Keeps them for the next pass, or None.
     options
         Of :func:`rasterio.open`.
 
@@ -123,9 +123,9 @@ def open_ranged(url: str, reach: Callable[[], RemoteObject], kept: KeptRanges | 
     RasterioError
         As :func:`rasterio.open`; :func:`find_failure` then tells what storage said.
     """
-    opener = _Container(url, reach, kept)
-    if kept is not None:
-        opener.fetch_head(kept)
+    opener = _Container(url, reach, range_cache)
+    if range_cache is not None:
+        opener.fetch_head(range_cache)
     _FAILURES.error = None
     return _in_context(lambda: rasterio.open("raster/raster.tif", opener=opener, sharing=False, **options))
 
@@ -150,21 +150,21 @@ def _in_context(call: Callable[[], T]) -> T:
 class _Container(MultiByteRangeResourceContainer):  # type: ignore[misc]  # rasterio has no types
     """What rasterio calls a file system: one object, whatever name it is asked for."""
 
-    def __init__(self, url: str, reach: Callable[[], RemoteObject], kept: KeptRanges | None) -> None:
-        self._url, self._reach, self._kept = url, reach, kept
+    def __init__(self, url: str, reach: Callable[[], RemoteObject], range_cache: RangeCache | None) -> None:
+        self._url, self._reach, self._range_cache = url, reach, range_cache
         self._length: int | None = None
 
-    def fetch_head(self, kept: KeptRanges) -> None:
+    def fetch_head(self, range_cache: RangeCache) -> None:
         """Fetch what opening reads first, before other threads have to wait for this one to open it."""
         with suppress(MosaicError), closing(self._reach()) as remote:  # opening meets the error again, and tells it
-            size = kept.find_size(self._url, remote.find_size)
-            kept.read(self._url, 0, min(_BLOCK, size), remote.read)
+            size = range_cache.find_size(self._url, remote.find_size)
+            range_cache.read(self._url, 0, min(_BLOCK, size), remote.read)
 
     def open(self, path: str, mode: str = "rb", **_: Any) -> _RangedFile:
         """Open the object; nothing else has a name here, so that no sidecar is ever found."""
         if not self.isfile(path) or "w" in mode or "+" in mode:
             raise FileNotFoundError(path)
-        return _RangedFile(self._url, self._reach(), self.size(path), self._kept)
+        return _RangedFile(self._url, self._reach(), self.size(path), self._range_cache)
 
     def isfile(self, path: str) -> bool:
         """Whether it is the object."""
@@ -195,7 +195,9 @@ class _Container(MultiByteRangeResourceContainer):  # type: ignore[misc]  # rast
             raise FileNotFoundError(path)
         if self._length is None:
             self._length = _noting(
-                lambda: self._ask_size() if self._kept is None else self._kept.find_size(self._url, self._ask_size)
+                lambda: (
+                    self._ask_size() if self._range_cache is None else self._range_cache.find_size(self._url, self._ask_size)
+                )
             )
         return self._length
 
@@ -207,11 +209,11 @@ class _Container(MultiByteRangeResourceContainer):  # type: ignore[misc]  # rast
 class _RangedFile:
     """A file object over ranges of an object."""
 
-    def __init__(self, url: str, remote: RemoteObject, length: int, kept: KeptRanges | None) -> None:
+    def __init__(self, url: str, remote: RemoteObject, length: int, range_cache: RangeCache | None) -> None:
         self._url = url
         self._remote = remote
         self._length = length
-        self._kept = kept
+        self._range_cache = range_cache
         self._position = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
 
@@ -277,9 +279,9 @@ class _RangedFile:
         return b"".join(pieces)
 
     def _fetch(self, start: int, end: int, *, ahead: int = 0) -> bytes:
-        if self._kept is None:
+        if self._range_cache is None:
             return self._remote.read(start, end)
-        return self._kept.read(self._url, start, end, self._remote.read, ahead=ahead, length=self._length)
+        return self._range_cache.read(self._url, start, end, self._remote.read, ahead=ahead, length=self._length)
 
 
 def _noting(call: Callable[[], T]) -> T:

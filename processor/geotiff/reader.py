@@ -36,7 +36,7 @@ from processor.geotiff.gdal import (
 )
 from processor.geotiff.handles import HandlePool
 from processor.geotiff.open import OpenedScene, has_mask, level_grid, open_scene, read_grid, unit_shape
-from processor.geotiff.range_cache import KeptRanges
+from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.traffic import TrafficCount
 from processor.model import Grid, Scene, Source, Window
 from processor.storage.options import Access
@@ -64,13 +64,13 @@ class RasterReader:
         How much decoded source is kept, bytes; 0 keeps nothing beyond the window being read.
     access
         How storage is reached; default: nothing is set.
-    kept
+    range_cache
         Where what is read over the network is kept for the next pass, or None.
     """
 
-    def __init__(self, *, cache_bytes: int, access: Access | None = None, kept: KeptRanges | None = None) -> None:
+    def __init__(self, *, cache_bytes: int, access: Access | None = None, range_cache: RangeCache | None = None) -> None:
         self._capacity = cache_bytes
-        self._gdal = GdalReader(access if access is not None else Access(), kept)
+        self._gdal = GdalReader(access if access is not None else Access(), range_cache)
         self._lock = threading.Lock()
         self._units: OrderedDict[_Key, Future[Pixels]] = OrderedDict()
         self._sizes: dict[_Key, int] = {}

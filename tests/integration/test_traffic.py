@@ -17,7 +17,7 @@ from scenes import LEFT, TOP, write_scene
 from servers import ObjectServer, run_proxy, s3_access
 
 from processor.config import load_config
-from processor.geotiff.range_cache import KeptRanges
+from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.reader import Pixels, RasterReader, open_scene
 from processor.model import RasterRef, Scene, SceneRef, Window
 from processor.mosaic.passes import measure_and_solve, render_mosaic
@@ -132,12 +132,12 @@ def test_what_the_first_pass_read_is_not_fetched_again(
     s3_server.put_folder(folder, "kept")
     config = load_config(flags={"global_regression.estimate_stats": False}, environment={})
 
-    def render(base: str, access: Access, kept: KeptRanges | None, scratch: Path) -> tuple[list[list[int]], list[bytes]]:
+    def render(base: str, access: Access, kept: RangeCache | None, scratch: Path) -> tuple[list[list[int]], list[bytes]]:
         refs = [SceneRef(name=name, priority=0, rasters=(RasterRef(href=f"{base}/{name}.tif"),)) for name in CORNERS]
         scenes = unify_scenes([open_scene(ref, access=access) for ref in refs], config).scenes
         plan = plan_run(scenes, config, read_given(scenes, config, Store()))
         sizes = []
-        with RasterReader(cache_bytes=CACHE, access=access, kept=kept) as reader:
+        with RasterReader(cache_bytes=CACHE, access=access, range_cache=kept) as reader:
             proxy.take_counts()
             measures, solution = measure_and_solve(plan, reader, Silent(), threads=2)
             sizes.append(proxy.take_sizes())
@@ -145,7 +145,7 @@ def test_what_the_first_pass_read_is_not_fetched_again(
                 sizes.append(proxy.take_sizes())
                 return sizes, [block for level in range(4) for block in rendered.mosaic.iter_tiles(level)]
 
-    with run_proxy(s3_server.endpoint, tmp_path / "log") as proxy, KeptRanges(tmp_path / "ranges", room=room) as kept:
+    with run_proxy(s3_server.endpoint, tmp_path / "log") as proxy, RangeCache(tmp_path / "ranges", room=room) as kept:
         for name in ("plain", "again"):
             (tmp_path / name).mkdir()
         _, expected = render(str(folder), Access(), None, tmp_path / "plain")

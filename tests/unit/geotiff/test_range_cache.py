@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.errors import StorageError
-from processor.geotiff.range_cache import KeptRanges
+from processor.geotiff.range_cache import RangeCache
 
 CONTENT = bytes(range(1, 65))
 RANGES = st.lists(
@@ -35,8 +35,8 @@ class Source:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Callable[[int], KeptRanges]:
-    return lambda room: KeptRanges(tmp_path / "ranges", room=room)
+def make(tmp_path: Path) -> Callable[[int], RangeCache]:
+    return lambda room: RangeCache(tmp_path / "ranges", room=room)
 
 
 @settings(derandomize=True, deadline=None)
@@ -45,7 +45,7 @@ def test_every_range_comes_as_it_is_and_no_byte_twice_while_there_is_room(
     tmp_path_factory: pytest.TempPathFactory, asked: list[tuple[int, int]], ahead: int, room: int
 ) -> None:
     first, second = Source(), Source(CONTENT[::-1])
-    with KeptRanges(tmp_path_factory.mktemp("kept") / "ranges", room=room) as ranges:
+    with RangeCache(tmp_path_factory.mktemp("kept") / "ranges", room=room) as ranges:
         for start, end in asked:
             assert ranges.read("a", start, end, first.fetch, ahead=ahead, length=64) == CONTENT[start:end]
             assert ranges.read("b", start, end, second.fetch, ahead=ahead, length=64) == CONTENT[::-1][start:end]
@@ -57,7 +57,7 @@ def test_every_range_comes_as_it_is_and_no_byte_twice_while_there_is_room(
                 assert max(taken, default=0) < 64
 
 
-def test_what_follows_is_read_ahead_up_to_what_is_there_already(make: Callable[[int], KeptRanges]) -> None:
+def test_what_follows_is_read_ahead_up_to_what_is_there_already(make: Callable[[int], RangeCache]) -> None:
     source = Source()
     with make(100) as ranges:
         ranges.read("a", 20, 24, source.fetch)
@@ -67,7 +67,7 @@ def test_what_follows_is_read_ahead_up_to_what_is_there_already(make: Callable[[
     assert source.fetched == [(20, 24), (2, 12), (13, 20), (24, 34), (60, 64)]
 
 
-def test_threads_wait_for_what_another_one_fetches(make: Callable[[int], KeptRanges]) -> None:
+def test_threads_wait_for_what_another_one_fetches(make: Callable[[int], RangeCache]) -> None:
     content = bytes(range(256)) * 4
     source = Source(content, wait=0.02)
     with make(10_000) as ranges, ThreadPoolExecutor(8) as pool:
@@ -78,7 +78,7 @@ def test_threads_wait_for_what_another_one_fetches(make: Callable[[int], KeptRan
     assert sorted(taken) == list(range(1024))
 
 
-def test_a_fetch_that_fails_leaves_nothing_and_is_tried_by_the_next(make: Callable[[int], KeptRanges]) -> None:
+def test_a_fetch_that_fails_leaves_nothing_and_is_tried_by_the_next(make: Callable[[int], RangeCache]) -> None:
     begun = threading.Event()
 
     def fail(start: int, end: int) -> bytes:
@@ -102,13 +102,13 @@ def test_a_full_disk_keeps_nothing_more(tmp_path: Path) -> None:
         pytest.skip("needs /dev/full, a device that is always full")
     (tmp_path / "ranges").symlink_to("/dev/full")
     source = Source()
-    with KeptRanges(tmp_path / "ranges", room=100) as ranges:
+    with RangeCache(tmp_path / "ranges", room=100) as ranges:
         for _ in range(2):
             assert ranges.read("a", 0, 5, source.fetch, ahead=20, length=64) == CONTENT[:5]
     assert source.fetched == [(0, 20), (0, 5), (0, 5)]
 
 
-def test_a_size_is_asked_for_once(make: Callable[[int], KeptRanges]) -> None:
+def test_a_size_is_asked_for_once(make: Callable[[int], RangeCache]) -> None:
     with make(8) as ranges:
         assert ranges.find_size("a", lambda: 12) == 12
         assert ranges.find_size("a", lambda: 13) == 12
