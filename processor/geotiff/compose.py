@@ -41,9 +41,11 @@ class _Sampled:
     """A raster's pixels on another grid."""
 
     values: NDArray[np.generic]
+    """(bands, height, width), the source's dtype or the one it was resampled in; invalid pixels may hold anything."""
     valid: NDArray[np.bool_]
+    """bool (height, width), True where valid."""
     inside: NDArray[np.bool_]
-    """Where the raster has a pixel at all, valid or not."""
+    """bool (height, width), True where the raster has a pixel at all, valid or not."""
 
 
 def compose_window(scene: Scene, grid: Grid, window: Window, read: Read) -> Pixels:

@@ -50,9 +50,13 @@ class _Key:
     """A unit of reading: some whole blocks of one scene at one level."""
 
     scene: str
+    """Name of the scene."""
     level: int | None
+    """Index of the overview, None for full resolution."""
     row: int
+    """Row among the units of that level."""
     col: int
+    """Column among the units of that level."""
 
 
 class RasterReader:

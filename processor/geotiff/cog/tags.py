@@ -64,7 +64,7 @@ def make_tags(spec: CogSpec) -> tuple[tuple[Tag, ...], tuple[Tag, ...]]:
     template = tuple(_iter_tags(_write_template(spec, items)))
     reduced = tuple(tag for tag in template if tag.code in _SAMPLE_TAGS)
     metadata = tuple(tag for tag in template if tag.code == _METADATA_TAG)
-    return tuple(sorted((*reduced, *metadata, *keys.tags, *_place(spec.grid)), key=lambda tag: tag.code)), reduced
+    return tuple(sorted((*reduced, *metadata, *keys.tags, *_make_georeference(spec.grid)), key=lambda tag: tag.code)), reduced
 
 
 def is_crs_kept(wkt: str) -> bool:
@@ -78,7 +78,7 @@ def is_crs_kept(wkt: str) -> bool:
     return _find_keys(wkt).kept
 
 
-def _place(grid: Grid) -> tuple[Tag, Tag]:
+def _make_georeference(grid: Grid) -> tuple[Tag, Tag]:
     """Tags ModelPixelScale and ModelTiepoint of a north-up grid (GeoTIFF 1.1, section 7.1.3: raster space to model space)."""
     return (
         Tag(33550, 12, 3, struct.pack("<3d", grid.pixel_width, grid.pixel_height, 0)),
@@ -90,7 +90,9 @@ class _Keys(NamedTuple):
     """The GeoTIFF keys of a CRS, and whether GDAL reads the same CRS from them."""
 
     tags: tuple[Tag, ...]
+    """Tags that hold the keys."""
     kept: bool
+    """True where GDAL reads the same CRS from them."""
 
 
 @lru_cache(maxsize=64)
@@ -200,8 +202,8 @@ def _iter_tags(content: bytes) -> Iterator[Tag]:
     (start,) = struct.unpack_from("<I", content, 4)
     (entries,) = struct.unpack_from("<H", content, start)
     for index in range(entries):
-        place = start + 2 + 12 * index
-        code, kind, count = struct.unpack_from("<HHI", content, place)
+        entry = start + 2 + 12 * index
+        code, kind, count = struct.unpack_from("<HHI", content, entry)
         size = _SIZES[kind] * count
-        offset = place + 8 if size <= 4 else struct.unpack_from("<I", content, place + 8)[0]
+        offset = entry + 8 if size <= 4 else struct.unpack_from("<I", content, entry + 8)[0]
         yield Tag(code, kind, count, content[offset : offset + size])

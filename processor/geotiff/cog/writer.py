@@ -76,11 +76,17 @@ class _Format:
     """How the two kinds of TIFF differ."""
 
     bigtiff: bool
+    """True where offsets have eight bytes."""
     start: bytes
-    entries: str  # number of entries of a directory
-    entry: str  # code, type and count of an entry
+    """First bytes of the file, up to the offset of the first directory."""
+    entries: str
+    """Struct format of the number of entries of a directory."""
+    entry: str
+    """Struct format of code, type and count of an entry."""
     offset: str
+    """Struct format of an offset."""
     offset_kind: int
+    """TIFF type of an offset."""
 
     @property
     def inline(self) -> int:
@@ -114,10 +120,10 @@ def plan_layout(spec: CogSpec, tiles: TileSource, *, bigtiff: bool = False) -> C
     full, reduced = make_tags(spec)
     for form in (_BIG,) if bigtiff else (_CLASSIC, _BIG):
         tables = [_merge_tags(full if level.index == 0 else reduced, _storage_tags(spec, level, form)) for level in spec.levels]
-        places, end = _place_tables(tables, form)
+        offsets, end = _assign_offsets(tables, form)
         if form.bigtiff or end + data <= _LARGEST_CLASSIC:
             break
-    header = _pack_header(_fill_tables(tables, sizes, end, form), places, end, form)
+    header = _pack_header(_fill_tables(tables, sizes, end, form), offsets, end, form)
     return CogLayout(header=header, size=end + data, bigtiff=form.bigtiff)
 
 
@@ -314,30 +320,30 @@ def _merge_tags(*groups: tuple[Tag, ...]) -> tuple[Tag, ...]:
     return tuple(sorted((tag for group in groups for tag in group), key=lambda tag: tag.code))
 
 
-def _place_tables(tables: list[tuple[Tag, ...]], form: _Format) -> tuple[list[dict[int, int]], int]:
+def _assign_offsets(tables: list[tuple[Tag, ...]], form: _Format) -> tuple[list[dict[int, int]], int]:
     """Give each directory (key 0) and each value that does not stand in its entry (key: code) an offset, and the end of all.
 
     Directories come one after the other, each with its values; the tables of tiles follow, so that the directories of all
     levels are near the start of the file.
     """
     end = len(form.start) + form.inline + len(_STRUCTURE)
-    places: list[dict[int, int]] = []
+    offsets: list[dict[int, int]] = []
     for tags in tables:
         end += end % 2
-        places.append({0: end})
+        offsets.append({0: end})
         end += struct.calcsize(form.entries) + len(tags) * (struct.calcsize(form.entry) + form.inline) + form.inline
         for tag in tags:
             if len(tag.data) > form.inline and tag.code not in {_TILE_OFFSETS, _TILE_BYTE_COUNTS}:
                 end += end % 2
-                places[-1][tag.code] = end
+                offsets[-1][tag.code] = end
                 end += len(tag.data)
-    for tags, place in zip(tables, places, strict=True):
+    for tags, table_offsets in zip(tables, offsets, strict=True):
         for tag in tags:
             if len(tag.data) > form.inline and tag.code in {_TILE_OFFSETS, _TILE_BYTE_COUNTS}:
                 end += end % 2
-                place[tag.code] = end
+                table_offsets[tag.code] = end
                 end += len(tag.data)
-    return places, end
+    return offsets, end
 
 
 def _fill_tables(
@@ -359,23 +365,23 @@ def _fill_tables(
     return filled[::-1]
 
 
-def _pack_header(tables: list[tuple[Tag, ...]], places: list[dict[int, int]], end: int, form: _Format) -> bytes:
-    """Write directories and values to their places."""
+def _pack_header(tables: list[tuple[Tag, ...]], offsets: list[dict[int, int]], end: int, form: _Format) -> bytes:
+    """Write directories and values to their offsets."""
     out = bytearray(end)
-    start = form.start + struct.pack(form.offset, places[0][0]) + _STRUCTURE
+    start = form.start + struct.pack(form.offset, offsets[0][0]) + _STRUCTURE
     out[: len(start)] = start
-    following = [place[0] for place in places[1:]] + [0]
-    for tags, place, next_place in zip(tables, places, following, strict=True):
+    following = [table_offsets[0] for table_offsets in offsets[1:]] + [0]
+    for tags, table_offsets, next_directory in zip(tables, offsets, following, strict=True):
         entries = [struct.pack(form.entries, len(tags))]
         for tag in tags:
             entries.append(struct.pack(form.entry, tag.code, tag.kind, tag.length))
-            if tag.code in place:
-                offset = place[tag.code]
+            if tag.code in table_offsets:
+                offset = table_offsets[tag.code]
                 out[offset : offset + len(tag.data)] = tag.data
                 entries.append(struct.pack(form.offset, offset))
             else:
                 entries.append(tag.data.ljust(form.inline, b"\0"))
-        entries.append(struct.pack(form.offset, next_place))
+        entries.append(struct.pack(form.offset, next_directory))
         directory = b"".join(entries)
-        out[place[0] : place[0] + len(directory)] = directory
+        out[table_offsets[0] : table_offsets[0] + len(directory)] = directory
     return bytes(out)
