@@ -28,11 +28,10 @@ from typing import Any
 from make_scenes import parse_pair
 
 from processor.config import iter_parameters, load_config
-from processor.execution.executors import plan_tasks
-from processor.execution.phases import list_phases, open_run
-from processor.execution.run import Request, prepare
+from processor.execution.phases import run_shard
+from processor.execution.run import Request, plan_tasks, prepare
+from processor.execution.run_manifest import open_run
 from processor.execution.tasks import CHUNKS_PER_TASK, TILE_BLOCKS
-from processor.execution.work import run_shard
 from processor.geotiff.traffic import Traffic
 from processor.process.progress import Silent
 from processor.storage.store import Store
@@ -122,7 +121,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         run = open_run(url, config)
         phases: dict[str, dict[str, float]] = {}
         own = {p.path: flags[p.path] for p in iter_parameters() if p.path in flags and not p.is_decisive}
-        for phase in list_phases(run):
+        for phase in run.prepared.plan.phases:
             words = ["--phase", phase, "--run", url, "--flags", json.dumps(own)]
             done = subprocess.run([sys.executable, __file__, *words], check=True, capture_output=True, text=True)
             phases[phase] = json.loads(done.stdout.splitlines()[-1])

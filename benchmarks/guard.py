@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,17 @@ from bench_kernels import measure_kernels
 from floor import make_vrt
 
 from processor.config import load_config
-from processor.geotiff.reader import RasterReader, open_scene
+from processor.execution.passes import measure, render, solve
+from processor.execution.task_store import LocalStore
+from processor.execution.workbench import Workbench
+from processor.geotiff.reader import open_scene
 from processor.model import RasterRef, SceneRef
-from processor.mosaic.passes import measure_and_solve, render_mosaic
+from processor.mosaic.budget import Allotment
 from processor.mosaic.plan import Plan, plan_run
 from processor.process.memory import tune_process
 from processor.process.progress import Silent
 from processor.scenes.unify import unify_scenes
+from processor.storage.options import Access
 from processor.synthetic.scenes import SceneRecipe, make_scenes
 
 ROUNDS = 3
@@ -78,9 +83,12 @@ def open_plan(folder: Path) -> Plan:
 
 def run_passes(plan: Plan, scratch: Path) -> int:
     """Read every pixel twice, decide, correct, cut, merge and encode; bytes of pixels that were decoded."""
-    with RasterReader(cache_bytes=CACHE) as reader:
-        measures, solution = measure_and_solve(plan, reader, Silent())
-        render_mosaic(plan, measures, solution, reader, scratch, Silent()).resources.close()
+    allotment = Allotment(total=0, cache_bytes=CACHE, measure_threads=1, render_threads=1)
+    bench = Workbench(scratch=scratch, tracker=Silent(), allotment=allotment, access=Access())
+    with closing(bench), closing(LocalStore(plan=plan)) as store, bench.reading("guard") as reader:
+        measure(plan, store, store.find_missing("measure"), bench)
+        solve(plan, store)
+        render(plan, store, store.find_missing("render"), bench)
         return reader.decoded_bytes
 
 

@@ -41,7 +41,7 @@ def execute(options: argparse.Namespace) -> str:
     MosaicError
         An option, the configuration or the input cannot be used, or storage failed.
     """
-    from processor.execution.executors import plan_tasks  # noqa: PLC0415 - the engine takes seconds to load
+    from processor.execution.run import plan_tasks  # noqa: PLC0415 - the engine takes seconds to load
 
     if options.post is not None:
         msg = "--post takes a token, which no task is given: use `run`, which posts the Item when all tasks are done"

@@ -182,7 +182,7 @@ def describe_plan(request: Request, prepared: Prepared) -> str:
     """The plan with estimates of time and memory, for ``--dry-run``."""
     from processor.mosaic.estimate import render_plan  # noqa: PLC0415 - as above
 
-    item = request.place(prepared.item_id, prepared.access).absolute_item_url
+    item = request.find_destination(prepared).absolute_item_url
     return render_plan(prepared.plan, item=item, digest=prepared.digest)
 
 
@@ -212,7 +212,7 @@ def _choose_executor(options: argparse.Namespace) -> Callable[[Request, Prepared
         If pods would lack a secret that was set by a flag.
     """
     if options.executor == "tasks":
-        from processor.execution.executors import execute_tasks  # noqa: PLC0415 - as above
+        from processor.execution.run import execute_tasks  # noqa: PLC0415 - as above
 
         return execute_tasks
     if options.executor == "kubernetes":

@@ -52,12 +52,12 @@ def execute(options: argparse.Namespace, environ: Mapping[str, str] = os.environ
             raise ConfigError(msg)
     config = read_config(options)
 
-    from processor.execution.phases import open_run  # noqa: PLC0415 - the engine takes seconds: not for a mistyped option
-    from processor.execution.work import run_shard  # noqa: PLC0415
+    from processor.execution.phases import run_shard  # noqa: PLC0415 - the engine takes seconds: not for a mistyped option
+    from processor.execution.run_manifest import open_run  # noqa: PLC0415
     from processor.process.progress import choose_tracker  # noqa: PLC0415
 
     run = open_run(options.run, config)
-    configure_logging(debug=config.shared.debug_logs, run=run.place.item_id, phase=options.phase, shard=index)
+    configure_logging(debug=config.shared.debug_logs, run=run.prepared.item_id, phase=options.phase, shard=index)
     run_shard(run, options.phase, shards=options.shards, index=index, tracker=choose_tracker())
     return ""
 

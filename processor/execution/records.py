@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
-from processor.execution.tasks import Batch, BlockBatch, Overlaps, Solved
+from processor.execution.tasks import Batch, Overlaps, Solved
 from processor.execution.tile_parts import PartHead, RasterPart
 from processor.execution.wire import Codec
 from processor.model import (
@@ -21,7 +21,7 @@ from processor.model import (
     Window,
 )
 from processor.mosaic.measure import ChunkMeasures, PairPart, ScenePart
-from processor.mosaic.render_statistics import Tally
+from processor.mosaic.render_statistics import RenderStatistics
 from processor.mosaic.solve import Solution
 from processor.stages import STAGES
 from processor.stages.block_sums import BlockSums
@@ -35,7 +35,6 @@ __all__ = ["make_codec"]
 _RECORDS: Final = (
     Adjustment,
     Batch,
-    BlockBatch,
     BlockGrid,
     BlockMap,
     BlockSums,
@@ -59,7 +58,7 @@ _RECORDS: Final = (
     Seamlines,
     Solution,
     Solved,
-    Tally,
+    RenderStatistics,
     Window,
 )
 

@@ -1,43 +1,48 @@
-"""One run, from INPUT to a published Item: open, plan, measure, solve, render, publish."""
+"""One run, from INPUT to a published Item: prepare, then phase by phase, then make the Item known.
+
+It is the same whoever does the work: executors differ in where results of tasks are kept, and in whose hands do the phases.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 from processor.config import Config, apply_options
 from processor.errors import ConfigError, InputError
+from processor.execution.phases import Run, do_missing
+from processor.execution.run_manifest import open_run, write_run
+from processor.execution.task_store import LocalStore, ObjectStore
+from processor.execution.tasks import Cut
+from processor.execution.workbench import count_passes, open_workbench
 from processor.geotiff.cog.tags import is_crs_kept
-from processor.geotiff.gdal import is_remote
-from processor.geotiff.range_cache import RangeCache
-from processor.geotiff.reader import RasterReader, open_scene
+from processor.geotiff.reader import open_scene
 from processor.model import Finding, Scene
 from processor.mosaic.digest import compute_digest
-from processor.mosaic.estimate import allot_memory, estimate_scratch
-from processor.mosaic.passes import measure_and_solve, render_mosaic
-from processor.mosaic.plan import Plan, plan_run
-from processor.process.logs import log_event
+from processor.mosaic.estimate import estimate_scratch
+from processor.mosaic.plan import plan_run
+from processor.process.logs import count_things, log_event
 from processor.process.memory import load_ahead
 from processor.process.progress import Silent, Tracker
 from processor.process.threads import map_ordered, resolve_threads
-from processor.publish.artifacts import render_claim
-from processor.publish.assemble import count_things, finish, log_finding, log_solved, make_rasters
-from processor.publish.destination import Destination, check_claim, check_destination, find_published
-from processor.publish.item import Prepared, Result, Stamp
+from processor.publish.artifacts import render_lock
+from processor.publish.assemble import Published, log_finding
+from processor.publish.destination import Destination, check_destination
+from processor.publish.item import Prepared
 from processor.publish.output_paths import find_kept_stages
-from processor.publish.register import announce, check_belonging, plan_announcement
+from processor.publish.register import check_belonging, plan_registration, register
 from processor.publish.thresholds import Threshold
-from processor.report.traffic import TRAFFIC_NAME, PassTraffic
+from processor.report.traffic import TRAFFIC_NAME
 from processor.scenes.inputs import ResolvedInputs, read_inputs
 from processor.scenes.unify import unify_scenes
 from processor.scenes.user_files import read_given
-from processor.storage.options import Access, resolve_access
-from processor.storage.scratch import ending_passes, find_room, scratch_folder, warn_of_space
+from processor.storage.folders import remove_folder
+from processor.storage.options import resolve_access
+from processor.storage.scratch import warn_of_space
 from processor.storage.store import Store, join_url
 from processor.version import read_version
 from stac.api.request import SearchRequest
@@ -47,7 +52,7 @@ from stac.read.payload import is_payload, update_payload
 from stac.write.geoparquet import render_geoparquet
 from stac.write.item import create_item_collection
 
-__all__ = ["Outcome", "Prepared", "Request", "check_place", "conclude", "execute", "prepare", "run"]
+__all__ = ["Outcome", "Request", "conclude", "conclude_tasks", "execute", "execute_tasks", "plan_tasks", "prepare", "run"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -77,10 +82,21 @@ class Request:
     thresholds: tuple[Threshold, ...] = ()
     """What the mosaic has to meet; otherwise it is published, but made known nowhere, and an error says so."""
 
-    def place(self, item_id: str, access: Access) -> Destination:
-        """Where an Item goes, and everything that it names."""
-        folder = join_url(self.destination, item_id)
-        return Destination(store=Store(access=access), folder=folder, item_id=item_id, overwrite=self.overwrite)
+    def find_destination(self, prepared: Prepared) -> Destination:
+        """Where the Item of a planned run goes, and everything that it names."""
+        mosaic = self.mosaic_url
+        if mosaic is not None and "://" not in mosaic:
+            mosaic = str(Path(mosaic).absolute())
+        return Destination(
+            store=Store(access=prepared.access),
+            folder=join_url(self.destination, prepared.item_id),
+            item_id=prepared.item_id,
+            overwrite=self.overwrite,
+            digest=prepared.digest,
+            created=self.created,
+            lock=render_lock(prepared.plan.config, prepared.digest),
+            mosaic_url=mosaic,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +158,7 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
     )
     config = apply_options(base, process_options(resolved.document), is_remote=resolved.is_remote)
     access = resolve_access(config.io)
-    announcement = plan_announcement(
+    registration = plan_registration(
         destination=request.destination,
         collection=request.collection,
         post=request.post,
@@ -185,7 +201,7 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         findings=findings,
         access=access,
         inputs=resolved,
-        announcement=announcement,
+        registration=registration,
         inputs_table=_render_inputs(resolved) if config.output.inputs_geoparquet else None,
     )
 
@@ -206,111 +222,99 @@ def _check_crs(scene: Scene) -> None:
 
 
 def execute(request: Request, prepared: Prepared, tracker: Tracker) -> Outcome:
-    """Measure, solve, render and publish what was planned."""
-    config = prepared.plan.config
-    destination = request.place(prepared.item_id, prepared.access)
-    published = check_place(request, prepared)
-    if published is not None:
-        return conclude(request, prepared, published, already_done=True)
-    stamp = _make_stamp(request, destination)
-    with scratch_folder(config) as scratch:
-        warn_of_space(scratch, estimate_scratch(prepared.plan))
-        made = _make(destination, prepared, scratch, tracker, stamp)
-    if not isinstance(made, Result):
-        return conclude(request, prepared, made, already_done=True)
-    return conclude(request, prepared, made.item, findings=made.findings)
-
-
-def check_place(request: Request, prepared: Prepared) -> dict[str, Any] | None:
-    """The Item, where a former run published it; None where this one may.
+    """Do a planned run in this process, with results in memory and scratch files.
 
     Raises
     ------
-    ExistsError
-        Something else is there, which may not be replaced.
-    InputError
-        Nothing may be written there.
-    StorageError
-        Storage or the network failed.
+    MosaicError
+        As every phase.
     """
-    destination = request.place(prepared.item_id, prepared.access)
-    published = None if request.overwrite else find_published(destination, prepared.digest)
+    destination = request.find_destination(prepared)
+    item = destination.check()
+    if item is not None:
+        return conclude(request, prepared, Published(item=item), already_done=True)
+    with closing(LocalStore(plan=prepared.plan)) as store:
+        published = _do_phases(Run(prepared=prepared, destination=destination, store=store), tracker)
+    return conclude(request, prepared, published)
+
+
+def execute_tasks(request: Request, prepared: Prepared, tracker: Tracker, *, cut: Cut | None = None) -> Outcome:
+    """Do a planned run in this process, with results as objects: the same command goes on where it was interrupted.
+
+    Raises
+    ------
+    MosaicError
+        As :func:`plan_tasks` and every phase.
+    """
+    item = request.find_destination(prepared).check()
+    if item is not None:
+        return conclude(request, prepared, Published(item=item), already_done=True)
+    planned = open_run(plan_tasks(request, prepared, cut=cut), prepared.plan.config)
+    _do_phases(planned, tracker)
+    return conclude_tasks(request, prepared, planned)
+
+
+def _do_phases(run: Run, tracker: Tracker) -> Published:
+    """Do what is missing of every phase."""
+    plan = run.prepared.plan
+    load_ahead()
+    with open_workbench(run.prepared, tracker, passes=count_passes(plan)) as bench:
+        warn_of_space(bench.scratch, estimate_scratch(plan))
+        published = None
+        for phase in plan.phases:
+            published = do_missing(run, phase, nullcontext(bench)) or published
+        counts = bench.render_traffic()
+        if counts is not None:  # after the Item, which does not vouch for it
+            run.destination.store.write_bytes(run.destination.url(TRAFFIC_NAME), counts, overwrite=True)
     if published is None:
-        if not request.overwrite:
-            check_claim(destination, render_claim(prepared.plan.config, prepared.digest))
-        destination.store.check_writable(destination.item_url)
+        published = Published(item=run.require_item())
     return published
 
 
-def _make_stamp(request: Request, destination: Destination) -> Stamp:
-    mosaic = request.mosaic_url
-    if mosaic is not None and "://" not in mosaic:
-        mosaic = str(Path(mosaic).absolute())
-    return Stamp(created=request.created, self_href=destination.absolute_item_url, mosaic_url=mosaic)
+def plan_tasks(request: Request, prepared: Prepared, *, cut: Cut | None = None) -> str:
+    """Write the manifest of a planned run, and give its path or URL.
+
+    Raises
+    ------
+    ConfigError
+        Where a secret would get into it, or what is asked for cannot be done by tasks.
+    ExistsError
+        Something else is published under this name.
+    StorageError
+        Storage or the network failed.
+    """
+    if request.mosaic_url is not None:
+        msg = "tasks publish the mosaic in the Item's folder: leave out another place for it"
+        raise ConfigError(msg)
+    request.find_destination(prepared).check()
+    return write_run(prepared, request.destination, created=request.created, overwrite=request.overwrite, cut=cut or Cut())
 
 
-def conclude(
-    request: Request,
-    prepared: Prepared,
-    item: dict[str, Any],
-    *,
-    findings: tuple[Finding, ...] = (),
-    already_done: bool = False,
-) -> Outcome:
+def conclude_tasks(request: Request, prepared: Prepared, run: Run) -> Outcome:
+    """Conclude a run whose tasks are done, and remove what they left, unless that is to be kept."""
+    item = run.require_item()
+    if prepared.plan.config.shared.delete_temp_dir and isinstance(run.store, ObjectStore):
+        remove_folder(run.store.store, run.store.folder, above=2)
+    return conclude(request, prepared, Published(item=item))
+
+
+def conclude(request: Request, prepared: Prepared, published: Published, *, already_done: bool = False) -> Outcome:
     """Make a published Item known, which does nothing where that was done before, and say what came of the run."""
-    destination = request.place(prepared.item_id, prepared.access)
+    destination, item = request.find_destination(prepared), published.item
     if already_done:
-        check_belonging(item, prepared.announcement, item_url=destination.item_url)
+        check_belonging(item, prepared.registration, item_url=destination.item_url)
         message = f"already done: {destination.item_url} has these inputs and this configuration"
         log_event(_LOGGER, "already-done", message, item=destination.item_url)
-    announce(prepared.announcement, item, folder=destination.folder, store=destination.store, overwrite=request.overwrite)
+    register(prepared.registration, item, folder=destination.folder, store=destination.store, overwrite=request.overwrite)
     return Outcome(
-        item=item, folder=destination.folder, already_done=already_done, findings=findings, payload=_find_payload(prepared)
+        item=item,
+        folder=destination.folder,
+        already_done=already_done,
+        findings=published.findings,
+        payload=_find_payload(prepared),
     )
 
 
 def _find_payload(prepared: Prepared) -> Mapping[str, Any] | None:
     document = None if prepared.inputs is None else prepared.inputs.document
     return document if isinstance(document, Mapping) and is_payload(document) else None
-
-
-def _reads_again(plan: Plan) -> bool:
-    """Whether what one pass reads over the network is read by another one too."""
-    passes = (plan.reads_for_measures and None in plan.levels, plan.methods.merge.is_on)
-    several = sum(passes) + len(find_kept_stages(plan.config, plan.scenes)) > 1
-    parts = (part.raster.source.href for scene in plan.scenes for part in scene.parts)
-    return several and any(map(is_remote, chain(parts, (scene.source.href for scene in plan.scenes if not scene.parts))))
-
-
-def _make(
-    destination: Destination, prepared: Prepared, scratch: Path, tracker: Tracker, stamp: Stamp
-) -> dict[str, Any] | Result:
-    """Read the pixels, twice, and make and publish everything."""
-    plan = prepared.plan
-    allotment = allot_memory(plan)
-    load_ahead()
-    with ExitStack() as stack:
-        rendered = None
-        room = find_room(scratch, plan.config.shared.disk_cache, estimate_scratch(plan)) if _reads_again(plan) else 0
-        cache = stack.enter_context(RangeCache(scratch / "read.ranges", room=room)) if room else None
-        with (
-            RasterReader(cache_bytes=allotment.cache_bytes, access=prepared.access, range_cache=cache) as reader,
-            ending_passes(),
-        ):
-            traffic = PassTraffic(reader.count_traffic)
-            with traffic.counting("measure"):
-                measures, solution = measure_and_solve(plan, reader, tracker, threads=allotment.measure_threads)
-            log_solved(measures)
-            with traffic.counting("render"):
-                if plan.methods.merge.is_on:
-                    rendering = render_mosaic(
-                        plan, measures, solution, reader, scratch, tracker, threads=allotment.render_threads
-                    )
-                    rendered = stack.enter_context(rendering)
-            with traffic.counting("write"):
-                rasters = make_rasters(prepared, solution, reader, scratch, tracker)
-        result = finish(destination, prepared, measures, solution, rendered, rasters, scratch, stamp)
-    counts = traffic.render()
-    if counts is not None:  # after the Item, which does not vouch for it
-        destination.store.write_bytes(destination.url(TRAFFIC_NAME), counts, overwrite=True)
-    return result

@@ -15,16 +15,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from processor.config import Config, decisive_settings, load_config, local_settings
 from processor.errors import ConfigError, InputError, MosaicError
-from processor.execution.tasks import CHUNKS_PER_TASK, TILE_BLOCKS
+from processor.execution.phases import Run
+from processor.execution.task_store import ObjectStore
+from processor.execution.tasks import CHUNKS_PER_TASK, TILE_BLOCKS, Cut
 from processor.model import Finding, Mask, Part, Scene
 from processor.mosaic.digest import compute_digest
 from processor.mosaic.plan import plan_run
+from processor.publish.artifacts import render_lock
+from processor.publish.destination import Destination
 from processor.publish.item import Prepared
-from processor.publish.register import Announcement
+from processor.publish.register import Registration
 from processor.scenes.user_files import read_given
 from processor.storage.options import resolve_access
 from processor.storage.store import Store, join_url
@@ -37,11 +41,12 @@ from stac.read.sign import make_signer
 __all__ = [
     "RUN_NAME",
     "WORK_FOLDER",
-    "RunDocument",
+    "RunManifest",
     "RunPlace",
     "describe_run",
+    "open_run",
     "parse_run_url",
-    "prepare_run",
+    "prepare_again",
     "read_run",
     "write_run",
 ]
@@ -76,7 +81,7 @@ class RunPlace(BaseModel):
         return join_url(self.folder, RUN_NAME)
 
 
-class RunDocument(BaseModel):
+class RunManifest(BaseModel):
     """A planned run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
@@ -97,28 +102,31 @@ class RunDocument(BaseModel):
     """As opened and brought on common terms, in input order, without signatures in their hrefs."""
     findings: tuple[Finding, ...] = ()
     """Of opening and planning."""
-    announcement: Announcement = Announcement()
+    registration: Registration = Registration()
     """Where else the Item is made known in storage, and what its mosaic has to meet before; posting to an API takes a token, so
     it is left to the coordinator.
     """
     inputs_table: _Digest | None = None
     """SHA-256 of the table of input Items, which lies beside the document; None: there is none."""
     chunks_per_task: Annotated[int, Field(ge=1, le=4096)] = CHUNKS_PER_TASK
-    tile_blocks: Literal[1, 2, 4, 8, 16, 32] = TILE_BLOCKS
+    tile_blocks: Annotated[int, Field(ge=1, le=32)] = TILE_BLOCKS
     """How the passes are cut."""
+
+    @field_validator("tile_blocks")
+    @classmethod
+    def _check_tile(cls, value: int) -> int:
+        if value & (value - 1):
+            msg = "a power of two"
+            raise ValueError(msg)
+        return value
 
     def render(self) -> bytes:
         """The document as it is stored: JSON, in which NaN and infinities may stand."""
         return self.model_dump_json().encode()
 
 
-def describe_run(prepared: Prepared, *, created: str, overwrite: bool, **cut: Any) -> RunDocument:
+def describe_run(prepared: Prepared, *, created: str, overwrite: bool, cut: Cut) -> RunManifest:
     """Put a planned run into a document.
-
-    Parameters
-    ----------
-    cut
-        ``chunks_per_task`` and ``tile_blocks``, where they are not the usual ones.
 
     Raises
     ------
@@ -128,7 +136,7 @@ def describe_run(prepared: Prepared, *, created: str, overwrite: bool, **cut: An
     plan = prepared.plan
     is_signing = plan.config.inputs.sign is not None
     scenes = sorted(plan.scenes, key=lambda scene: scene.priority)
-    return RunDocument(
+    return RunManifest(
         version=read_version(),
         digest=prepared.digest,
         item_id=prepared.item_id,
@@ -137,9 +145,10 @@ def describe_run(prepared: Prepared, *, created: str, overwrite: bool, **cut: An
         config=decisive_settings(plan.config),
         scenes=tuple(_map_hrefs(scene, lambda href: _drop_signature(href, is_signing=is_signing)) for scene in scenes),
         findings=prepared.findings,
-        announcement=replace(prepared.announcement, api=None, token=None),
+        registration=replace(prepared.registration, api=None, token=None),
         inputs_table=None if prepared.inputs_table is None else hashlib.sha256(prepared.inputs_table).hexdigest(),
-        **cut,
+        chunks_per_task=cut.chunks_per_task,
+        tile_blocks=cut.tile_blocks,
     )
 
 
@@ -170,6 +179,42 @@ def _map_hrefs(scene: Scene, change: Callable[[str], str]) -> Scene:
     return replace(scene, source=replace(scene.source, href=change(scene.source.href)), parts=parts, mask=mask)
 
 
+def open_run(url: str, machine: Config) -> Run:
+    """Read a run's manifest and make its plan again.
+
+    Parameters
+    ----------
+    machine
+        Configuration of this process, of which only what changes no byte counts.
+
+    Raises
+    ------
+    ConfigError, InputError
+        It is not the manifest of a run, what it says cannot be planned, or is not what its digest is of.
+    StorageError
+        Storage or the network failed.
+    """
+    place, manifest = read_run(url, Store(access=resolve_access(machine.io)))
+    prepared = prepare_again(manifest, place, machine)
+    store = Store(access=prepared.access)
+    cut = Cut(chunks_per_task=manifest.chunks_per_task, tile_blocks=manifest.tile_blocks)
+    return Run(
+        prepared=prepared,
+        destination=Destination(
+            store=store,
+            folder=join_url(place.destination, place.item_id),
+            item_id=place.item_id,
+            overwrite=manifest.overwrite,
+            digest=manifest.digest,
+            created=manifest.created,
+            lock=render_lock(prepared.plan.config, manifest.digest),
+            is_shared=True,
+        ),
+        store=ObjectStore(store=store, folder=place.folder, plan=prepared.plan, cut=cut),
+        url=place.url,
+    )
+
+
 def parse_run_url(url: str) -> RunPlace:
     """Where the run of a document is.
 
@@ -187,7 +232,7 @@ def parse_run_url(url: str) -> RunPlace:
     return RunPlace(destination=destination, item_id=item_id, digest=digest)
 
 
-def read_run(url: str, store: Store) -> tuple[RunPlace, RunDocument]:
+def read_run(url: str, store: Store) -> tuple[RunPlace, RunManifest]:
     """Read a run's document.
 
     Raises
@@ -207,7 +252,7 @@ def read_run(url: str, store: Store) -> tuple[RunPlace, RunDocument]:
     return place, document
 
 
-def _parse_run(data: bytes, *, name: str) -> RunDocument:
+def _parse_run(data: bytes, *, name: str) -> RunManifest:
     """Parse a run's document.
 
     Raises
@@ -223,14 +268,14 @@ def _parse_run(data: bytes, *, name: str) -> RunDocument:
         if isinstance(version, str) and version != read_version():
             msg = f"{name} was planned by version {version[:100]}, and this is {read_version()}: plan again"
             raise ConfigError(msg)
-        return RunDocument.model_validate(raw)
+        return RunManifest.model_validate(raw)
     except (ValueError, RecursionError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         msg = f"{name} is not the document of a run ({reason[:300]}); plan again"
         raise InputError(msg) from error
 
 
-def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: bool, **cut: Any) -> str:
+def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: bool, cut: Cut) -> str:
     """Write the document of a planned run, and tell its path or URL.
 
     Where the run was planned before and is not finished, it keeps the time of that: what was done for it still counts, and its
@@ -240,8 +285,6 @@ def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: 
     ----------
     destination
         Folder path or URL; the mosaic goes to ``destination/item_id/``.
-    cut
-        As for :func:`describe_run`.
 
     Raises
     ------
@@ -253,23 +296,23 @@ def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: 
     base = destination if "://" in destination else str(Path(destination).absolute())
     place = RunPlace(destination=base, item_id=prepared.item_id, digest=prepared.digest)
     store = Store(access=prepared.access)
-    document = describe_run(prepared, created=created, overwrite=overwrite, **cut)
+    document = describe_run(prepared, created=created, overwrite=overwrite, cut=cut)
     with suppress(MosaicError):
         if store.exists(place.url):
-            former = read_run(place.url, store)[1]
-            document = document.model_copy(update={"created": former.created})
+            previous = read_run(place.url, store)[1]
+            document = document.model_copy(update={"created": previous.created})
     if prepared.inputs_table is not None:
         store.write_bytes(join_url(place.folder, _TABLE), prepared.inputs_table, overwrite=True)
     store.write_bytes(place.url, document.render(), overwrite=True, content_type="application/json")
     return place.url
 
 
-def prepare_run(document: RunDocument, place: RunPlace, surroundings: Config) -> Prepared:
+def prepare_again(manifest: RunManifest, place: RunPlace, machine: Config) -> Prepared:
     """Make the plan of a document again.
 
     Parameters
     ----------
-    surroundings
+    machine
         Configuration of this process, of which only what changes no byte counts: threads, memory, how storage is reached.
 
     Raises
@@ -279,39 +322,39 @@ def prepare_run(document: RunDocument, place: RunPlace, surroundings: Config) ->
     StorageError
         Storage or the network failed.
     """
-    config = _join_config(document.config, surroundings)
+    config = _join_config(manifest.config, machine)
     access = resolve_access(config.io)
     store = Store(access=access)
     sign = make_signer(config.inputs.sign)
-    plain = document.scenes
+    plain = manifest.scenes
     given = read_given(plain, config, store)
     digest = compute_digest(plain, config, read_version(), given.fingerprints)
-    if digest != document.digest:
+    if digest != manifest.digest:
         msg = (
             f"{redact_url(place.url)}: what it says is not what was planned; a file that the configuration names was replaced "
             "since, or the document was changed: plan again"
         )
         raise InputError(msg)
     table = None
-    if document.inputs_table is not None:
+    if manifest.inputs_table is not None:
         table = store.read_bytes(join_url(place.folder, _TABLE), max_bytes=_MAX_BYTES)
-        if hashlib.sha256(table).hexdigest() != document.inputs_table:
+        if hashlib.sha256(table).hexdigest() != manifest.inputs_table:
             msg = f"{redact_url(join_url(place.folder, _TABLE))} is not the table of this run's inputs: plan again"
             raise InputError(msg)
     return Prepared(
         inputs_table=table,
         plan=plan_run(tuple(_map_hrefs(scene, sign) for scene in plain), config, given),
         digest=digest,
-        item_id=document.item_id,
-        findings=document.findings,
+        item_id=manifest.item_id,
+        findings=manifest.findings,
         access=access,
-        announcement=document.announcement,
+        registration=manifest.registration,
     )
 
 
-def _join_config(decisive: Mapping[str, Mapping[str, Any]], surroundings: Config) -> Config:
+def _join_config(decisive: Mapping[str, Mapping[str, Any]], machine: Config) -> Config:
     """The document's settings, and of this process what changes no byte."""
     merged = {section: dict(values) for section, values in decisive.items()}
-    for parameter, value in local_settings(surroundings).items():
+    for parameter, value in local_settings(machine).items():
         merged.setdefault(parameter.section, {})[parameter.name] = value
     return load_config(document=merged, environment={})

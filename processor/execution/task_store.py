@@ -1,69 +1,411 @@
-"""Where tasks hand their results to one another: objects in the folder of a run, each written once, done when it is there.
+"""Where tasks hand their results to one another: the memory and scratch of one process, or objects that any process reaches.
 
-Two tasks that do the same at once, or one that is done twice, write the same name: the first one wins, and what the second one
-made is dropped. What does not hold what was written is removed as soon as it is noticed, so that it is made anew.
+Both take the same results and give the same back. In memory, results are merged as they come and a mosaic's blocks stay in
+scratch files. As objects, each result is written once and is done when it is there: two tasks that do the same at once, or one
+that is done twice, write the same name, the first one wins, and what the second one made is dropped. An object that does not
+hold what was written is removed as soon as that is noticed, so that it is made anew.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
+from typing import Any, Final, Protocol, TypeVar
 
 from processor.errors import ExistsError, MosaicError, StorageError
 from processor.execution.records import make_codec
-from processor.execution.tile_parts import PartHead, iter_part, read_head
+from processor.execution.tasks import Batch, Batches, Cut, Overlaps, RenderedTile, Solved, Tile
+from processor.execution.tile_parts import PartedBlocks, PartHead, PartReader, describe_raster, iter_part, read_head
 from processor.execution.wire import DamagedError
-from processor.geotiff.cog.tiles import TileStore
+from processor.mosaic.measure import Measures
+from processor.mosaic.plan import Plan
+from processor.mosaic.render_statistics import RenderCounter, RenderStatistics
+from processor.mosaic.rendered import Rendered, index_spec, make_rendered, mosaic_spec
+from processor.mosaic.solve import Solution
 from processor.process.logs import log_event
+from processor.process.progress import Tracker
+from processor.process.threads import map_ordered, resolve_threads
 from processor.storage.folders import list_names, read_range, remove_folder
-from processor.storage.store import Store, join_url
+from processor.storage.store import Store, Written, join_url
 from processor.storage.url import redact_url
 
-__all__ = ["Workplace"]
+__all__ = ["SOLVED", "LocalStore", "ObjectStore", "TaskStore"]
 
 T = TypeVar("T")
 
+SOLVED: Final = "solved.json"
+"""Which solution this run has: its digest keys what is rendered with it, so that parts of two never come together."""
+
 _LOGGER = logging.getLogger(__name__)
+_PREVIOUS: Final = "previous.json"
+_KINDS: Final = ("measure", "blocks", "solve", "render", "written")
 _MAX_BYTES: Final = 4 << 30
 _MAX_NOTE: Final = 16 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workplace:
-    """A run's folder of results."""
+class TaskStore(Protocol):
+    """Results of the tasks of a run."""
+
+    @property
+    def cut(self) -> Cut:
+        """How the run is cut into tasks."""
+        ...
+
+    @property
+    def batches(self) -> Batches:
+        """The measuring tasks."""
+        ...
+
+    @property
+    def tiles(self) -> tuple[Tile, ...]:
+        """The rendering tasks."""
+        ...
+
+    def find_missing(self, phase: str) -> list[int]:
+        """Numbers of the tasks of a phase (not of ``assemble``) whose results are not there."""
+        ...
+
+    def put_batches(self, phase: str, results: Iterable[tuple[int, Batch]], merge: Callable[[Iterable[Any]], Any]) -> None:
+        """Take results of measuring tasks by their numbers; ``merge`` makes one of what all chunks gave, in their order."""
+        ...
+
+    def get_merged(self, phase: str, merge: Callable[[Iterable[Any]], T]) -> T:
+        """Give what all chunks of a phase gave together."""
+        ...
+
+    def get_or_make(self, name: str, make: Callable[[], object], expected: type[T]) -> T:
+        """Give a record that is made by whoever needs it first."""
+        ...
+
+    def put_solution(self, measures: Measures, solution: Solution) -> None:
+        """Take what rendering and the report need."""
+        ...
+
+    def get_solution(self, *, with_overlaps: bool = False) -> tuple[Measures, Solution]:
+        """Give them back; the overlaps, which only the report needs, where they are asked for."""
+        ...
+
+    def put_tile(self, tile: RenderedTile) -> None:
+        """Take the result of a rendering task."""
+        ...
+
+    def get_mosaic(self, tracker: Tracker) -> Rendered | None:
+        """Give the blocks of the whole mosaic and what was counted; None where there are no rendering tasks."""
+        ...
+
+    def keep_previous(self, paths: frozenset[str]) -> frozenset[str]:
+        """Keep which files a replaced Item named; give them and those that were kept before, by an attempt that was killed."""
+        ...
+
+    def write_once(self, path: str, is_there: Callable[[], bool], write: Callable[[], Written]) -> Written:
+        """Write a raster to its place, unless an attempt that was killed later had done so and it is there."""
+        ...
+
+    def clear(self) -> None:
+        """Remove all results, when the Item is published."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class LocalStore:
+    """Results in the memory of one process, and in its scratch files."""
+
+    plan: Plan
+    """Plan of the run."""
+    _merged: dict[str, Any] = field(default_factory=dict)
+    _solved: tuple[Measures, Solution] | None = None
+    _rendered: RenderedTile | None = None
+    cut: Cut = field(init=False)
+    """A task for each chunk, and one tile."""
+    batches: Batches = field(init=False)
+    """The measuring tasks."""
+    tiles: tuple[Tile, ...] = field(init=False)
+    """The one rendering task, or none."""
+
+    def __post_init__(self) -> None:
+        """Cut the run for one process."""
+        self.cut = Cut.of_one_process(self.plan)
+        self.batches, self.tiles = self.cut.list_batches(self.plan), self.cut.list_tiles(self.plan)
+
+    def find_missing(self, phase: str) -> list[int]:
+        """All tasks of a phase, or none: a process does a phase at one go."""
+        is_done = {"solve": self._solved is not None, "render": self._rendered is not None}.get(
+            phase, phase in self._merged or self._solved is not None
+        )
+        count = {"solve": 1, "render": len(self.tiles)}.get(phase, len(self.batches))
+        return [] if is_done else list(range(count))
+
+    def put_batches(self, phase: str, results: Iterable[tuple[int, Batch]], merge: Callable[[Iterable[Any]], Any]) -> None:
+        """Merge results as they come, so that none is held for longer than it is needed."""
+        self._merged[phase] = merge(chain.from_iterable(batch.chunks for _, batch in results))
+
+    def get_merged(self, phase: str, merge: Callable[[Iterable[Any]], T]) -> T:
+        """Give what was merged."""
+        del merge
+        merged: T = self._merged[phase]
+        return merged
+
+    def get_or_make(self, name: str, make: Callable[[], object], expected: type[T]) -> T:
+        """Make it, once."""
+        if name not in self._merged:
+            self._merged[name] = make()
+        made = self._merged[name]
+        if not isinstance(made, expected):
+            msg = f"{name} is {type(made).__name__}, not {expected.__name__}"
+            raise TypeError(msg)
+        return made
+
+    def put_solution(self, measures: Measures, solution: Solution) -> None:
+        """Keep both as they are."""
+        self._solved = measures, solution
+        self._merged.clear()
+
+    def get_solution(self, *, with_overlaps: bool = False) -> tuple[Measures, Solution]:
+        """Give both."""
+        del with_overlaps
+        if self._solved is None:
+            msg = "nothing is solved yet"
+            raise RuntimeError(msg)
+        return self._solved
+
+    def put_tile(self, tile: RenderedTile) -> None:
+        """Keep the blocks of the one tile where they are."""
+        self._rendered = tile
+
+    def get_mosaic(self, tracker: Tracker) -> Rendered | None:
+        """Give the blocks of the one tile."""
+        del tracker
+        if self._rendered is None:
+            return None
+        counter = RenderCounter(self.plan)
+        counter.add(self._rendered.statistics)
+        return make_rendered(self.plan, counter, *self._rendered.blocks)
+
+    def keep_previous(self, paths: frozenset[str]) -> frozenset[str]:
+        """Give the same: a process that is killed begins again."""
+        return paths
+
+    def write_once(self, path: str, is_there: Callable[[], bool], write: Callable[[], Written]) -> Written:
+        """Write it."""
+        del path, is_there
+        return write()
+
+    def clear(self) -> None:
+        """Close the blocks; the scratch files go with the workbench."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the blocks."""
+        for blocks in () if self._rendered is None else self._rendered.blocks:
+            blocks.close()
+        self._rendered = None
+
+
+@dataclass(slots=True, kw_only=True)
+class ObjectStore:
+    """Results as objects in the folder of a run."""
 
     store: Store
-    """Reads and writes the results."""
+    """The store that the folder is reached through."""
     folder: str
     """Path or URL."""
+    plan: Plan
+    """Plan of the run."""
+    cut: Cut
+    """How the run is cut into tasks."""
+    batches: Batches = field(init=False)
+    """The measuring tasks."""
+    tiles: tuple[Tile, ...] = field(init=False)
+    """The rendering tasks."""
+    _key: str = field(default="", init=False)
+    """Digest of the solution that was read: what follows from it is kept under this name."""
 
-    def url(self, name: str) -> str:
-        """Path or URL of a result."""
+    def __post_init__(self) -> None:
+        """List the tasks."""
+        self.batches, self.tiles = self.cut.list_batches(self.plan), self.cut.list_tiles(self.plan)
+
+    def find_missing(self, phase: str) -> list[int]:
+        """Numbers of the tasks of a phase whose objects are not there.
+
+        Raises
+        ------
+        StorageError
+            Storage or the network failed; or, for render, nothing is solved yet.
+        """
+        if phase in {"measure", "blocks"}:
+            present = self._list_names(phase)
+            return [number for number in range(len(self.batches)) if _name_batch(number) not in present]
+        if phase == "render":
+            present = self._list_names(f"render/{self._read_solved()[0]}")
+            return [number for number, tile in enumerate(self.tiles) if _name_tile(tile.row, tile.col) not in present]
+        return [] if self._read_note(SOLVED) is not None else [0]
+
+    def put_batches(self, phase: str, results: Iterable[tuple[int, Batch]], merge: Callable[[Iterable[Any]], Any]) -> None:
+        """Write each result."""
+        del merge
+        for number, batch in results:
+            self._write_record(f"{phase}/{_name_batch(number)}", batch)
+
+    def get_merged(self, phase: str, merge: Callable[[Iterable[Any]], T]) -> T:
+        """Read all results, in the order of the tasks, and merge them."""
+        return merge(self._iter_chunks(phase))
+
+    def _iter_chunks(self, phase: str) -> Iterator[Any]:
+        names = [f"{phase}/{_name_batch(number)}" for number in range(len(self.batches))]
+        batches = map_ordered(partial(self._read_record, expected=Batch), names, threads=self._threads)
+        for number, (name, batch) in enumerate(zip(names, batches, strict=True)):
+            if list(batch.numbers) != self.batches.list_chunks([number]).tolist() or len(batch.chunks) != len(batch.numbers):
+                raise self._refuse(name, "it is of other chunks")
+            yield from batch.chunks
+
+    def get_or_make(self, name: str, make: Callable[[], object], expected: type[T]) -> T:
+        """Read it; whoever finds it missing writes it."""
+        file = f"{name}.bin"
+        if not self.store.exists(self._url(file)):
+            self._write_record(file, make())
+        return self._read_record(file, expected)
+
+    def put_solution(self, measures: Measures, solution: Solution) -> None:
+        """Write both under their digests, what only the report needs apart from what rendering needs."""
+        scenes = tuple(replace(scene, sums=None) for scene in measures.scenes)
+        solved = Solved(measures=replace(measures, scenes=scenes, overlaps=()), solution=solution)
+        note = {}
+        for name, record in (("solution", solved), ("overlaps", Overlaps(overlaps=measures.overlaps))):
+            data = make_codec().encode(record)
+            note[name] = hashlib.sha256(data).hexdigest()
+            self._write(f"solve/{note[name]}.bin", data)
+        self._write_note(SOLVED, note)
+
+    def get_solution(self, *, with_overlaps: bool = False) -> tuple[Measures, Solution]:
+        """Read them."""
+        self._key, overlaps = self._read_solved()
+        solved = self._read_record(f"solve/{self._key}.bin", Solved)
+        if not with_overlaps:
+            return solved.measures, solved.solution
+        rest = self._read_record(f"solve/{overlaps}.bin", Overlaps)
+        return replace(solved.measures, overlaps=rest.overlaps), solved.solution
+
+    def put_tile(self, tile: RenderedTile) -> None:
+        """Write a part, unless it is there; its scratch files go."""
+        rasters = zip(tile.blocks, tile.levels, tile.pending, strict=True)
+        head = PartHead(
+            row=tile.tile.row,
+            col=tile.tile.col,
+            rasters=tuple(describe_raster(blocks, levels, pending) for blocks, levels, pending in rasters),
+            summary=tile.statistics,
+        )
+        try:
+            with suppress(ExistsError):
+                url = self._url(self._name_part(tile.tile.row, tile.tile.col))
+                self.store.write_stream(url, iter_part(head, tile.blocks, make_codec()))
+        finally:
+            for blocks, file in zip(tile.blocks, tile.files, strict=True):
+                blocks.close()
+                file.unlink(missing_ok=True)
+
+    def get_mosaic(self, tracker: Tracker) -> Rendered | None:
+        """Read the headers of all parts, which makes the overviews above them."""
+        if not self.tiles:
+            return None
+        specs = mosaic_spec(self.plan), index_spec(self.plan)
+        reader = self._make_reader()
+        sources = [
+            PartedBlocks(spec, position, tile_blocks=self.cut.tile_blocks, reader=reader) for position, spec in enumerate(specs)
+        ]
+        counter = RenderCounter(self.plan)
+        headers = map_ordered(partial(self._read_header, len(sources)), self.tiles, threads=self._threads)
+        for _, head, statistics, length in tracker.track(
+            headers,
+            name="gather",
+            total=float(self.plan.grid.height * self.plan.grid.width),
+            amount=lambda found: float(found[0].window.height * found[0].window.width),
+        ):
+            for source in sources:
+                source.add(head, length)
+            counter.add(statistics)
+        return make_rendered(self.plan, counter, *sources)
+
+    def _read_header(self, rasters: int, tile: Tile) -> tuple[Tile, PartHead, RenderStatistics, int]:
+        """Read the header of a tile's part, and how long it is."""
+        name = self._name_part(tile.row, tile.col)
+        try:
+            head, length = read_head(self.store, self._url(name), make_codec())
+        except DamagedError as error:
+            raise self._refuse(name, error) from error
+        statistics = head.summary
+        is_of_tile = (head.row, head.col, len(head.rasters)) == (tile.row, tile.col, rasters)
+        if not is_of_tile or not isinstance(statistics, RenderStatistics):
+            raise self._refuse(name, "it is of another tile")
+        return tile, head, statistics, length
+
+    def _make_reader(self) -> PartReader:
+        def url(row: int, col: int) -> str:
+            return self._url(self._name_part(row, col))
+
+        return PartReader(
+            read=lambda row, col, offset, size: read_range(self.store, url(row, col), offset, size),
+            map_ordered=partial(map_ordered, threads=self._threads),
+            refuse=lambda row, col: self._refuse(self._name_part(row, col), "a block has another checksum"),
+        )
+
+    def keep_previous(self, paths: frozenset[str]) -> frozenset[str]:
+        """Write them, since the Item is gone when a task that was killed is done again."""
+        known = paths | (self._read_note(_PREVIOUS) or {}).keys()
+        if paths:
+            self._replace(_PREVIOUS, dict.fromkeys(sorted(known), ""))
+        return known
+
+    def write_once(self, path: str, is_there: Callable[[], bool], write: Callable[[], Written]) -> Written:
+        """Write it, and note its size and digest."""
+        name = f"written/{self._key}/{path}.json"
+        note = self._read_note(name)
+        if note is not None and is_there():
+            return Written(size=int(note["size"]), sha256=note["sha256"])
+        written = write()
+        self._replace(name, {"size": str(written.size), "sha256": written.sha256})
+        return written
+
+    def clear(self) -> None:
+        """Remove all results; what cannot be removed is said, and left to a lifecycle rule."""
+        try:
+            for kind in _KINDS:
+                remove_folder(self.store, self._url(kind))
+            for name in (SOLVED, _PREVIOUS):
+                self.store.remove(self._url(name))
+        except MosaicError as error:
+            message = f"results of tasks were left in {redact_url(self.folder)}: {error}"
+            log_event(_LOGGER, "results-left", message, level=logging.WARNING, url=redact_url(self.folder))
+
+    # Names, records and notes
+
+    @property
+    def _threads(self) -> int:
+        return resolve_threads(self.plan.config.shared.io_threads, auto=4)
+
+    def _url(self, name: str) -> str:
         return join_url(self.folder, *name.split("/"))
 
-    def list_names(self, kind: str) -> frozenset[str]:
-        """Names of the results of a kind that are there, without the kind."""
-        return list_names(self.store, self.url(kind))
+    def _name_part(self, row: int, col: int) -> str:
+        return f"render/{self._key}/{_name_tile(row, col)}"
 
-    def write(self, name: str, data: bytes) -> None:
+    def _list_names(self, kind: str) -> frozenset[str]:
+        return list_names(self.store, self._url(kind))
+
+    def _write(self, name: str, data: bytes) -> None:
         """Write a result, unless it is there."""
         with suppress(ExistsError):
-            self.store.write_bytes(self.url(name), data)
+            self.store.write_bytes(self._url(name), data)
 
-    def write_record(self, name: str, record: object) -> None:
-        """Write a record as a result, unless it is there."""
-        self.write(name, make_codec().encode(record))
+    def _write_record(self, name: str, record: object) -> None:
+        self._write(name, make_codec().encode(record))
 
-    def write_part(self, name: str, head: PartHead, blocks: Sequence[TileStore]) -> None:
-        """Write a part, unless it is there."""
-        with suppress(ExistsError):
-            self.store.write_stream(self.url(name), iter_part(head, blocks, make_codec()))
-
-    def read_record(self, name: str, expected: type[T]) -> T:
+    def _read_record(self, name: str, expected: type[T]) -> T:
         """Read a result.
 
         Raises
@@ -73,31 +415,21 @@ class Workplace:
         StorageError
             It is not what was written, and was removed; or storage failed.
         """
-        data = self.store.read_bytes(self.url(name), max_bytes=_MAX_BYTES)
+        data = self.store.read_bytes(self._url(name), max_bytes=_MAX_BYTES)
         try:
             return make_codec().decode(data, expected)
         except DamagedError as error:
-            raise self.refuse(name, error) from error
+            raise self._refuse(name, error) from error
 
-    def read_part(self, name: str) -> tuple[PartHead, int]:
-        """Read the head of a part, and how long it is; errors as those of :meth:`read_record`."""
-        try:
-            return read_head(self.store, self.url(name), make_codec())
-        except DamagedError as error:
-            raise self.refuse(name, error) from error
-
-    def read_range(self, name: str, offset: int, size: int) -> bytes:
-        """Read some bytes of a part."""
-        return read_range(self.store, self.url(name), offset, size)
-
-    def refuse(self, name: str, reason: object) -> StorageError:
+    def _refuse(self, name: str, reason: object) -> StorageError:
         """Remove a result that is not what was written, and make the error that says so."""
-        self.store.remove(self.url(name))
-        message = f"{redact_url(self.url(name))} was damaged ({reason}) and was removed; run the phase that makes it again"
-        log_event(_LOGGER, "result-damaged", message, level=logging.WARNING, url=redact_url(self.url(name)))
+        url = redact_url(self._url(name))
+        self.store.remove(self._url(name))
+        message = f"{url} was damaged ({reason}) and was removed; run the phase that makes it again"
+        log_event(_LOGGER, "result-damaged", message, level=logging.WARNING, url=url)
         return StorageError(message)
 
-    def read_note(self, name: str) -> dict[str, str] | None:
+    def _read_note(self, name: str) -> dict[str, str] | None:
         """A small JSON object with texts, or None where there is none.
 
         Raises
@@ -105,27 +437,47 @@ class Workplace:
         StorageError
             It is no such object, and was removed; or storage failed.
         """
-        if not self.store.exists(self.url(name)):
+        if not self.store.exists(self._url(name)):
             return None
         try:
-            note = json.loads(self.store.read_bytes(self.url(name), max_bytes=_MAX_NOTE))
+            note = json.loads(self.store.read_bytes(self._url(name), max_bytes=_MAX_NOTE))
         except ValueError:
             note = None
         if not isinstance(note, dict) or not all(isinstance(value, str) for value in note.values()):
-            raise self.refuse(name, "it is no JSON object with texts")
+            raise self._refuse(name, "it is no JSON object with texts")
         return note
 
-    def write_note(self, name: str, note: dict[str, str]) -> None:
-        """Write a small JSON object, unless it is there."""
-        self.write(name, json.dumps(note, sort_keys=True).encode())
+    def _write_note(self, name: str, note: dict[str, str]) -> None:
+        """Write a note, unless it is there."""
+        self._write(name, json.dumps(note, sort_keys=True).encode())
 
-    def remove(self, kinds: Iterable[str], names: Iterable[str]) -> None:
-        """Remove all results of some kinds, and some others; what cannot be removed is said, and left to a lifecycle rule."""
-        try:
-            for kind in kinds:
-                remove_folder(self.store, self.url(kind))
-            for name in names:
-                self.store.remove(self.url(name))
-        except MosaicError as error:
-            message = f"results of tasks were left in {redact_url(self.folder)}: {error}"
-            log_event(_LOGGER, "results-left", message, level=logging.WARNING, url=redact_url(self.folder))
+    def _replace(self, name: str, note: dict[str, str]) -> None:
+        self.store.write_bytes(self._url(name), json.dumps(note, sort_keys=True).encode(), overwrite=True)
+
+    def _read_solved(self) -> tuple[str, str]:
+        """Digests of the solution and of the overlaps of this run.
+
+        Raises
+        ------
+        StorageError
+            Nothing is solved yet, or storage failed.
+        """
+        note = self._read_note(SOLVED)
+        if note is None:
+            url = redact_url(join_url(self.folder, "run.json"))
+            msg = f"nothing is solved yet for {url}; run `mosaic-processor task solve --run {url}` first"
+            raise StorageError(msg)
+        digests = note.get("solution", ""), note.get("overlaps", "")
+        if not all(len(digest) == 64 and set(digest) <= set("0123456789abcdef") for digest in digests):
+            raise self._refuse(SOLVED, "it names no solution")
+        return digests
+
+
+def _name_batch(number: int) -> str:
+    """Name of a measuring task's result."""
+    return f"{number:06d}.bin"
+
+
+def _name_tile(row: int, col: int) -> str:
+    """Name of a tile's part."""
+    return f"{row:05d}-{col:05d}.part"

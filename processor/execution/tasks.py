@@ -1,95 +1,40 @@
-"""How the two passes are cut into tasks whose results can be handed on, and what each of them does.
+"""How a run is cut into tasks.
 
 A measuring task is some consecutive chunks of the plan, a rendering task a tile of the mosaic: several blocks, aligned so that
-the overviews inside it are made there. Neither cut decides about a byte of the mosaic, since results are merged chunk by chunk
-and block by block.
+the overviews inside it are made there. Neither cut decides a byte of the mosaic, since results are merged chunk by chunk and
+block by block. A run in one process has a task for each chunk, and a single tile: the whole mosaic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, overload
+from typing import Final, Self, overload
 
-from processor.execution.tile_parts import PartHead, describe_raster, part_levels
-from processor.geotiff.cog.overviews import Pyramid
-from processor.geotiff.cog.spec import CogSpec, Level
-from processor.geotiff.cog.tiles import ShiftedTiles, TileStore
-from processor.geotiff.reader import RasterReader
-from processor.model import BlockGrid, Overlap, Window
+import numpy as np
+from numpy.typing import NDArray
+
+from processor.geotiff.cog.overviews import Reduced
+from processor.geotiff.cog.spec import Level
+from processor.geotiff.cog.tiles import TileStore
+from processor.model import Overlap, Window
 from processor.model.z_order import iter_z_order
 from processor.mosaic.chunks import Chunk
-from processor.mosaic.measure import ChunkMeasures, Measures, measure_blocks, measure_chunk
-from processor.mosaic.passes import index_spec, iter_rendered, mosaic_spec
+from processor.mosaic.measure import Measures
 from processor.mosaic.plan import BLOCK_EDGE, Plan
-from processor.mosaic.render import Renderer
-from processor.mosaic.render_statistics import TallyCount
+from processor.mosaic.render_statistics import RenderStatistics
 from processor.mosaic.solve import Solution
-from processor.process.threads import map_ordered
-from processor.stages.block_sums import BlockSums
 
-__all__ = [
-    "CHUNKS_PER_TASK",
-    "TILE_BLOCKS",
-    "Batch",
-    "Batches",
-    "BlockBatch",
-    "Overlaps",
-    "Solved",
-    "Tile",
-    "batch_chunks",
-    "join_measures",
-    "measure_batch",
-    "plan_tiles",
-    "render_tile",
-    "split_measures",
-    "sum_batch",
-]
+__all__ = ["CHUNKS_PER_TASK", "TILE_BLOCKS", "Batch", "Batches", "Cut", "Overlaps", "RenderedTile", "Solved", "Tile"]
 
 CHUNKS_PER_TASK: Final = 64
 TILE_BLOCKS: Final = 8  # on the edge: 4096 pixels
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Batch:
-    """The result of a measuring task, in the order of the chunks."""
-
-    chunks: tuple[ChunkMeasures, ...]
-    """Measures of each chunk."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class BlockBatch:
-    """Block sums of a measuring task's chunks, each scene's by its position in the plan, in the order of the chunks."""
-
-    chunks: tuple[tuple[tuple[int, BlockSums], ...], ...]
-    """(position of the scene in the plan, block sums) of each scene, for each chunk."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Solved:
-    """What rendering needs: the measures without what only the report needs, and what is done to the pixels."""
-
-    measures: Measures
-    """Measures without what only the report needs."""
-    solution: Solution
-    """What is done to the pixels."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Overlaps:
-    """The rest of the measures: pairs with their statistics and samples."""
-
-    overlaps: tuple[Overlap, ...]
-    """Every pair with common valid pixels, in name order."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
-    """A rendering task: row and column among the tiles, and the pixels of the mosaic's grid."""
+    """A rendering task."""
 
     row: int
     """Row among the tasks' tiles."""
@@ -128,91 +73,81 @@ class Batches(Sequence[tuple[Chunk, ...]]):
         start = range(len(self))[place] * self._size
         return tuple(self._chunks[start : start + self._size])
 
-
-def batch_chunks(plan: Plan, size: int) -> Batches:
-    """The measuring tasks: ``size`` consecutive chunks each; none where nothing has to be measured."""
-    return Batches(plan.chunks if plan.reads_for_measures else (), size)
-
-
-def plan_tiles(plan: Plan, tile_blocks: int) -> tuple[Tile, ...]:
-    """The rendering tasks, along a Z-order curve; none where there is no mosaic."""
-    if not plan.methods.merge.is_on:
-        return ()
-    edge = tile_blocks * BLOCK_EDGE
-    windows = iter_z_order(plan.grid.height, plan.grid.width, edge)
-    return tuple(Tile(row=window.row // edge, col=window.col // edge, window=window) for window in windows)
+    def list_chunks(self, numbers: Sequence[int]) -> NDArray[np.int64]:
+        """Numbers of the chunks of some tasks, in order, int64."""
+        chunks = (np.asarray(numbers, np.int64)[:, None] * self._size + np.arange(self._size)).reshape(-1)
+        return chunks[chunks < len(self._chunks)]
 
 
-def measure_batch(plan: Plan, reader: RasterReader, chunks: Sequence[Chunk], *, threads: int) -> Batch:
-    """Measure some chunks."""
-    return Batch(chunks=tuple(map_ordered(partial(measure_chunk, plan, reader), chunks, threads=threads)))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """How the two passes of a run are cut into tasks."""
+
+    chunks_per_task: int = CHUNKS_PER_TASK
+    """Chunks of a measuring task."""
+    tile_blocks: int = TILE_BLOCKS
+    """Blocks on the edge of a rendering task, a power of two."""
+
+    @classmethod
+    def of_one_process(cls, plan: Plan) -> Self:
+        """A task for each chunk, and one tile that holds the whole mosaic."""
+        blocks = -(-max(plan.grid.height, plan.grid.width) // BLOCK_EDGE)
+        return cls(chunks_per_task=1, tile_blocks=1 << (blocks - 1).bit_length())
+
+    def list_batches(self, plan: Plan) -> Batches:
+        """The measuring tasks; none where nothing has to be measured."""
+        return Batches(plan.chunks if plan.reads_for_measures else (), self.chunks_per_task)
+
+    def list_tiles(self, plan: Plan) -> tuple[Tile, ...]:
+        """The rendering tasks, along a Z-order curve; none where there is no mosaic."""
+        if "render" not in plan.phases:
+            return ()
+        edge = self.tile_blocks * BLOCK_EDGE
+        windows = iter_z_order(plan.grid.height, plan.grid.width, edge)
+        return tuple(Tile(row=window.row // edge, col=window.col // edge, window=window) for window in windows)
 
 
-def sum_batch(plan: Plan, reader: RasterReader, blocks: BlockGrid, chunks: Sequence[Chunk], *, threads: int) -> BlockBatch:
-    """Sum the blocks of some chunks, where their number hangs on the statistics."""
-    return BlockBatch(chunks=tuple(map_ordered(partial(measure_blocks, plan, reader, blocks), chunks, threads=threads)))
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """The result of a measuring task."""
+
+    numbers: tuple[int, ...]
+    """Of its chunks."""
+    chunks: tuple[object, ...]
+    """Measures of each chunk."""
 
 
-def split_measures(measures: Measures, solution: Solution) -> tuple[Solved, Overlaps]:
-    """Part what rendering needs from what only the report does; block sums, which nobody needs any more, are dropped."""
-    scenes = tuple(replace(scene, sums=None) for scene in measures.scenes)
-    return (
-        Solved(measures=replace(measures, scenes=scenes, overlaps=()), solution=solution),
-        Overlaps(overlaps=measures.overlaps),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Solved:
+    """What rendering needs."""
+
+    measures: Measures
+    """Measures without what only the report needs."""
+    solution: Solution
+    """What is done to the pixels."""
 
 
-def join_measures(solved: Solved, overlaps: Overlaps) -> Measures:
-    """The measures again, without block sums."""
-    return replace(solved.measures, overlaps=overlaps.overlaps)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Overlaps:
+    """The rest of the measures, which only the report needs."""
+
+    overlaps: tuple[Overlap, ...]
+    """Every pair with common valid pixels, in name order."""
 
 
-@contextmanager
-def render_tile(
-    plan: Plan, renderer: Renderer, tile: Tile, tile_blocks: int, scratch: Path, *, threads: int
-) -> Iterator[tuple[PartHead, tuple[TileStore, ...]]]:
-    """Render a tile and encode it with the overviews inside it: the head of its part, and the blocks of its rasters.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RenderedTile:
+    """The result of a rendering task, in scratch."""
 
-    The blocks are in scratch files, which are gone afterwards.
-    """
-    specs = mosaic_spec(plan), index_spec(plan)
-    levels = [part_levels(spec, tile.row, tile.col, tile_blocks) for spec in specs]
-    files = [scratch / f"{name}-{tile.row}-{tile.col}.blocks" for name in ("mosaic", "index")]
-    edge = min(plan.window_edge // BLOCK_EDGE, tile_blocks)
-    try:
-        with TileStore(files[0], levels[0]) as first, TileStore(files[1], levels[1]) as second:
-            stores = first, second
-            pyramids = [_make_pyramid(spec, store, tile, tile_blocks, edge) for spec, store in zip(specs, stores, strict=True)]
-            count = TallyCount(plan)
-            for result in iter_rendered(renderer, pyramids, _iter_windows(tile, edge), threads=threads):
-                count.add(result)
-            yield _describe(tile, count, stores, levels, pyramids), stores
-    finally:
-        for file in files:
-            file.unlink(missing_ok=True)
-
-
-def _make_pyramid(spec: CogSpec, store: TileStore, tile: Tile, tile_blocks: int, window_tiles: int) -> Pyramid:
-    shifted = ShiftedTiles(store=store, row=tile.row * tile_blocks, col=tile.col * tile_blocks)
-    return Pyramid(spec, shifted, window_tiles=window_tiles, top=tile_blocks.bit_length() - 1)
-
-
-def _iter_windows(tile: Tile, window_tiles: int) -> Iterator[Window]:
-    for window in iter_z_order(tile.window.height, tile.window.width, window_tiles * BLOCK_EDGE):
-        yield window.shifted(rows=tile.window.row, cols=tile.window.col)
-
-
-def _describe(
-    tile: Tile,
-    count: TallyCount,
-    stores: Sequence[TileStore],
-    levels: Sequence[tuple[Level, ...]],
-    pyramids: Sequence[Pyramid],
-) -> PartHead:
-    rasters = zip(stores, levels, pyramids, strict=True)
-    return PartHead(
-        row=tile.row,
-        col=tile.col,
-        rasters=tuple(describe_raster(store, own, pyramid.take_pending()) for store, own, pyramid in rasters),
-        summary=count.sum_up(),
-    )
+    tile: Tile
+    """Which one."""
+    statistics: RenderStatistics
+    """What was counted in it."""
+    blocks: tuple[TileStore, ...]
+    """Blocks of the mosaic and of the scene index, open; whoever takes the tile closes them."""
+    files: tuple[Path, ...]
+    """The scratch files that the blocks are in."""
+    levels: tuple[tuple[Level, ...], ...]
+    """Levels of both that are made in a tile."""
+    pending: tuple[tuple[Reduced, ...], ...]
+    """Pixels of both that wait for the overviews above the tile."""

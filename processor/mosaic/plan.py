@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Final, Literal, get_args
 
 import numpy as np
 from rasterio.crs import CRS
@@ -30,6 +31,8 @@ from processor.stages.method import Need
 
 __all__ = [
     "BLOCK_EDGE",
+    "PHASES",
+    "Phase",
     "Plan",
     "count_window_bytes",
     "plan_run",
@@ -41,6 +44,10 @@ _ESTIMATE_BLOCK = 8  # pixels on a block's edge that are enough for its mean
 _MAX_PIXELS = 2**42  # of a mosaic, and of the canvas at the finest resolution; tasks are listed in memory
 _SMALL_CANVAS = 2**34  # pixels up to which a canvas may be as empty as it likes
 _MAX_EMPTINESS = 10_000  # times the pixels of all scenes together that a larger canvas may have
+
+
+Phase = Literal["measure", "blocks", "solve", "render", "assemble"]
+PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +100,16 @@ class Plan:
     def has_late_blocks(self) -> bool:
         """Whether the blocks that are summed hang on the statistics, so that there is a pass of their own for them."""
         return "blocks" in self.needs and self.blocks is None
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """What the run has to go through, in order."""
+        absent = {
+            "measure": not self.reads_for_measures,
+            "blocks": not self.has_late_blocks,
+            "render": not self.methods.merge.is_on,
+        }
+        return tuple(phase for phase in PHASES if not absent.get(phase, False))
 
     def measure_grid(self, scene: int) -> Grid:
         """The grid on which a scene is measured."""

@@ -1,4 +1,4 @@
-"""What is counted while a mosaic is rendered, of a window, a tile or the whole."""
+"""Render statistics: what is counted while a mosaic is rendered, of a window, a tile or the whole."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from processor.mosaic.plan import Plan
 from processor.mosaic.render import RenderedWindow
 from processor.stages.statistics import empty_moments, merge_moments
 
-__all__ = ["Tally", "TallyCount"]
+__all__ = ["RenderCounter", "RenderStatistics"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Tally:
+class RenderStatistics:
     """Sums over a part of the mosaic; those of all parts together do not depend on how it was cut."""
 
     moments: tuple[tuple[tuple[int, int], Moments], ...]
@@ -37,7 +37,7 @@ class Tally:
     """Column of the upper left of those cells in the mosaic's mask."""
 
 
-class TallyCount:
+class RenderCounter:
     """Adds up what is counted, in any order.
 
     Parameters
@@ -55,10 +55,10 @@ class TallyCount:
         self._mask = np.zeros(self._grid.shape, np.bool_)
         self._ends = [self._grid.height, self._grid.width, 0, 0]  # of the cells that were touched
 
-    def add(self, piece: RenderedWindow | Tally) -> None:
+    def add(self, piece: RenderedWindow | RenderStatistics) -> None:
         """Count in a window or a part."""
         self._moments.update(piece.moments)
-        if isinstance(piece, Tally):
+        if isinstance(piece, RenderStatistics):
             self._counts[piece.scenes] += piece.counts
         else:
             self._counts += piece.counts
@@ -69,11 +69,11 @@ class TallyCount:
         top, left, bottom, right = self._ends
         self._ends = [min(top, row), min(left, col), max(bottom, row_end), max(right, col_end)]
 
-    def sum_up(self) -> Tally:
+    def sum_up(self) -> RenderStatistics:
         """What was counted."""
         top, left, bottom, right = self._ends
         scenes = np.flatnonzero(self._counts).astype(np.int64)
-        return Tally(
+        return RenderStatistics(
             moments=tuple((place, self._moments[place]) for place in sorted(self._moments)),
             scenes=scenes,
             counts=self._counts[scenes],

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Sized
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-__all__ = ["configure_logging", "log_crash", "log_event"]
+__all__ = ["configure_logging", "count_things", "log_crash", "log_event"]
 
 _OWN = ("processor", "stac")
 _LOGGER = logging.getLogger(__name__)
@@ -27,6 +28,11 @@ def log_event(logger: logging.Logger, event: str, message: str, *, level: int = 
         JSON values, for machines.
     """
     logger.log(level, message, extra={"event": event, "fields": fields})
+
+
+def count_things(things: Sized, noun: str) -> str:
+    """How many there are, in words."""
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def log_crash(error: BaseException) -> None:

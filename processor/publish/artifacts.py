@@ -17,8 +17,8 @@ from processor.geotiff.cog.writer import HEADER_EDGE, MEDIA_TYPE, check_cog, wri
 from processor.geotiff.reader import RasterReader
 from processor.model import Artifact, BlockMap, Grid
 from processor.mosaic.measure import Measures
-from processor.mosaic.passes import Rendered, index_spec, mosaic_spec
 from processor.mosaic.plan import Plan
+from processor.mosaic.rendered import Rendered, index_spec, mosaic_spec
 from processor.mosaic.solve import Solution
 from processor.mosaic.stage_outputs import stage_spec, write_stage_raster
 from processor.process.threads import resolve_threads
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from processor.report.bundle import ReportFiles
 
 __all__ = [
-    "CLAIM",
+    "LOCK",
     "REPORT",
-    "Product",
+    "ArtifactFile",
     "RasterWriter",
     "block_map_grid",
     "make_data_products",
@@ -42,11 +42,11 @@ __all__ = [
     "make_product",
     "make_report_products",
     "make_stage_products",
-    "render_claim",
+    "render_lock",
     "write_heads",
 ]
 
-CLAIM: Final = "config.yaml"
+LOCK: Final = "config.yaml"
 """The file that says which run a folder belongs to; see :mod:`processor.publish.destination`."""
 
 REPORT: Final = "report.json"
@@ -54,7 +54,7 @@ REPORT: Final = "report.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
+class ArtifactFile:
     """What is published, and the local file that it is made of."""
 
     artifact: Artifact
@@ -80,13 +80,13 @@ def make_product(
     written: Written | None = None,
     raster: CogSpec | None = None,
     is_published: bool = False,
-) -> Product:
+) -> ArtifactFile:
     """Describe a finished file; it is read for its digest unless that is known."""
     known = written if written is not None else _digest(file)
     artifact = Artifact(
         key=key, path=path, media_type=media_type, title=title, roles=roles, size=known.size, sha256=known.sha256
     )
-    return Product(artifact=artifact, file=file, raster=raster, is_published=is_published)
+    return ArtifactFile(artifact=artifact, file=file, raster=raster, is_published=is_published)
 
 
 def _digest(file: Path) -> Written:
@@ -123,7 +123,7 @@ def write_heads(plan: Plan, rendered: Rendered, scratch: Path) -> tuple[Path, Pa
 
 def make_mosaic_products(
     plan: Plan, rendered: Rendered, heads: tuple[Path, Path], write: RasterWriter, *, mosaic_url: str | None = None
-) -> tuple[Product, Product]:
+) -> tuple[ArtifactFile, ArtifactFile]:
     """The mosaic and the scene index, assembled from their blocks; published already, with their heads in scratch.
 
     The mosaic goes to ``mosaic_url`` or, without, to the Item's folder.
@@ -158,7 +158,7 @@ def make_mosaic_products(
 
 def make_stage_products(
     plan: Plan, solution: Solution, reader: RasterReader, stage: str, scratch: Path, urls: Mapping[str, str] | None
-) -> Iterator[Product]:
+) -> Iterator[ArtifactFile]:
     """Every scene as it is after a stage, to be published at its URL or, without, in the Item's folder."""
     method = plan.methods.find(stage).name
     folder = scratch / method
@@ -181,7 +181,7 @@ def make_stage_products(
         )
 
 
-def make_report_products(report: ReportFiles, scratch: Path) -> Iterator[Product]:
+def make_report_products(report: ReportFiles, scratch: Path) -> Iterator[ArtifactFile]:
     """The thumbnail and the quality report."""
     files = (
         ("overview", "overview.png", report.overview, "image/png", "Thumbnail", ("thumbnail", "overview")),
@@ -194,7 +194,7 @@ def make_report_products(report: ReportFiles, scratch: Path) -> Iterator[Product
         yield make_product(file, key=key, path=name, media_type=media_type, title=title, roles=roles)
 
 
-def make_inputs_product(table: bytes, scratch: Path) -> Product:
+def make_inputs_product(table: bytes, scratch: Path) -> ArtifactFile:
     """The Items of the inputs, as one table."""
     file = scratch / "inputs.parquet"
     file.write_bytes(table)
@@ -204,16 +204,18 @@ def make_inputs_product(table: bytes, scratch: Path) -> Product:
     )
 
 
-def render_claim(config: Config, digest: str) -> str:
+def render_lock(config: Config, digest: str) -> str:
     """The configuration file as published: the digest in a comment, then all that decides the result."""
     head = f"# Made by mosaic-processor {read_version()}. Digest of inputs and configuration:\n# {digest}\n"
     return head + render_yaml(config)
 
 
-def make_data_products(plan: Plan, measures: Measures, solution: Solution, scratch: Path, *, digest: str) -> Iterator[Product]:
+def make_data_products(
+    plan: Plan, measures: Measures, solution: Solution, scratch: Path, *, digest: str
+) -> Iterator[ArtifactFile]:
     """Configuration, adjustments, block maps and seamlines: what the mosaic can be made again from."""
-    text = render_claim(plan.config, digest)
-    claim = TextFile(key="config", path=CLAIM, title="Configuration as run", media_type="application/yaml", text=text)
+    text = render_lock(plan.config, digest)
+    claim = TextFile(key="config", path=LOCK, title="Configuration as run", media_type="application/yaml", text=text)
     yield _make_text_file(claim, scratch)
     methods = plan.methods
     files = (
@@ -235,7 +237,7 @@ def make_data_products(plan: Plan, measures: Measures, solution: Solution, scrat
         )
 
 
-def _make_text_file(text: TextFile, scratch: Path) -> Product:
+def _make_text_file(text: TextFile, scratch: Path) -> ArtifactFile:
     file = scratch / text.path
     file.parent.mkdir(exist_ok=True)
     file.write_text(text.text, encoding="utf-8")
@@ -256,7 +258,7 @@ def block_map_grid(plan: Plan, block_map: BlockMap) -> Grid:
     )
 
 
-def _make_block_raster(raster: BlockRaster, plan: Plan, scratch: Path) -> Product:
+def _make_block_raster(raster: BlockRaster, plan: Plan, scratch: Path) -> ArtifactFile:
     file = scratch / raster.path
     file.parent.mkdir(exist_ok=True)
     values = raster.blocks.expand().astype(np.float32)

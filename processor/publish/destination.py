@@ -1,7 +1,7 @@
-"""What a run leaves at its destination: looked for, claimed, published, the Item last.
+"""Publishing: check the destination, lock it, upload all files, write the STAC Item last.
 
 A name that exists is complete (:mod:`processor.storage.store`), and where there is an Item, all that it names is there too.
-The first file that a run publishes is its configuration with the digest of inputs and configuration. It is the claim: a run
+The first file that a run publishes is its configuration with the digest of inputs and configuration. It is the lock: a run
 that would mix its files with those of another is refused before it publishes anything, and since files are created once, that
 holds between processes and machines.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ from processor.geotiff.cog.tiles import TileSource
 from processor.geotiff.cog.writer import MEDIA_TYPE, iter_cog, plan_layout
 from processor.process.logs import log_event
 from processor.process.threads import read_ahead
-from processor.publish.artifacts import CLAIM, Product
+from processor.publish.artifacts import LOCK, ArtifactFile
 from processor.publish.output_paths import Copy
 from processor.storage.store import Store, Written, join_url, redact_url
 from processor.storage.url import parse_writable_url
 
-__all__ = ["Destination", "begin", "check_claim", "check_destination", "find_published", "publish", "publish_raster"]
+__all__ = ["Destination", "check_destination", "lock_folder", "publish", "publish_raster"]
 
 _LOGGER = logging.getLogger(__name__)
 _MAX_ITEM_BYTES: Final = 256 * 2**20
@@ -39,16 +39,26 @@ _ADVICE: Final = "replace it with --overwrite or choose another --item-id"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """Where a run publishes."""
+    """Where a run publishes, and what tells its own Item and its own lock from those of others."""
 
     store: Store
-    """Reads and writes what is published."""
+    """The store that it is reached through."""
     folder: str
     """Path or URL of everything that is published."""
     item_id: str
-    """Id of the Item."""
+    """Id of the Item, which names its file and its folder."""
     overwrite: bool
     """Whether what exists there may be replaced."""
+    digest: str
+    """SHA-256 of inputs, configuration and version, hexadecimal."""
+    created: str
+    """RFC 3339 time that the Item says it was created at."""
+    lock: str
+    """Text of the configuration file, which is published first: the lock of the folder."""
+    is_shared: bool = False
+    """Whether other processes do the same run: with ``overwrite``, an Item of this digest and time is theirs, and stays."""
+    mosaic_url: str | None = None
+    """Absolute path or URL of the mosaic where it is not to be in the Item's folder."""
 
     @property
     def item_url(self) -> str:
@@ -65,6 +75,51 @@ class Destination:
         if is_outside(path):
             return path
         return join_url(self.folder, *path.split("/"))
+
+    def find_item(self) -> dict[str, Any] | None:
+        """The Item of this run, where it is published: the only place that tells whether a run is done.
+
+        Raises
+        ------
+        ExistsError
+            There is another Item, which may not be replaced.
+        StorageError
+            Storage or the network failed.
+        """
+        item = _read_item(self)
+        if item is None:
+            return None
+        properties = item.get("properties")
+        found = properties if isinstance(properties, dict) else {}
+        is_same_time = self.is_shared and found.get("created") == self.created
+        if found.get("mosaic:digest") == self.digest and (is_same_time or not self.overwrite):
+            return item
+        if self.overwrite:
+            return None
+        msg = f"{self.item_url} exists and was made from other inputs, another configuration or another version; {_ADVICE}"
+        raise ExistsError(msg)
+
+    def check(self) -> dict[str, Any] | None:
+        """The Item, where a previous run published it; None where this run may publish.
+
+        Raises
+        ------
+        ExistsError
+            There is another Item, or an unfinished run with other inputs or another configuration has locked the folder.
+        InputError
+            Nothing may be written there.
+        StorageError
+            Storage or the network failed.
+        """
+        if not self.overwrite:
+            item = self.find_item()
+            if item is not None:
+                return item
+            url = self.url(LOCK)
+            if self.store.exists(url) and self.store.read_bytes(url, max_bytes=_MAX_ITEM_BYTES) != self.lock.encode():
+                raise ExistsError(_describe_leftover(url))
+        self.store.check_writable(self.item_url)
+        return None
 
 
 def is_outside(path: str) -> bool:
@@ -91,81 +146,32 @@ def check_destination(url: str) -> None:
         raise ConfigError(msg)
 
 
-def find_published(destination: Destination, digest: str) -> dict[str, Any] | None:
-    """The Item of a former run with the same inputs and configuration, or None where there is no Item.
+def lock_folder(destination: Destination) -> frozenset[str]:
+    """Lock the folder, before anything else is published there.
 
-    Raises
-    ------
-    ExistsError
-        There is another Item.
-    StorageError
-        Storage or the network failed.
-    """
-    item = _read_item(destination)
-    if item is None:
-        return None
-    if _find_digest(item) != digest:
-        msg = (
-            f"{destination.item_url} exists and was made from other inputs, another configuration or another version; {_ADVICE}"
-        )
-        raise ExistsError(msg)
-    return item
-
-
-def check_claim(destination: Destination, claim: str) -> None:
-    """Refuse a folder that an unfinished run with other inputs or another configuration has claimed.
-
-    Parameters
-    ----------
-    claim
-        The configuration file that this run will publish.
-
-    Raises
-    ------
-    ExistsError
-        The folder holds another one.
-    """
-    url, expected = destination.url(CLAIM), claim.encode()
-    if destination.store.exists(url) and destination.store.read_bytes(url, max_bytes=_MAX_ITEM_BYTES) != expected:
-        raise ExistsError(_describe_leftover(url))
-
-
-def begin(
-    destination: Destination, claim: str, *, is_own: Callable[[dict[str, Any]], bool] = lambda _: False
-) -> frozenset[str]:
-    """Claim the folder, before anything else is published there.
-
-    When a former result is replaced, its Item goes first, so that no Item ever names files of another run.
-
-    Parameters
-    ----------
-    claim
-        The configuration file that this run publishes.
-    is_own
-        Tells an Item that this very run has published, by another process that does the same: it is not replaced.
+    When a previous result is replaced, its Item goes first, so that no Item ever names files of another run.
 
     Returns
     -------
-    Paths of the files that the former Item named.
+    Paths of the files that the replaced Item named.
 
     Raises
     ------
     ExistsError
-        Another unfinished run has claimed it, or this one is finished.
+        Another unfinished run has locked it, or this one is finished.
     StorageError
         Storage or the network failed.
     """
-    item = _read_item(destination) if destination.overwrite else None
-    if item is not None and is_own(item):
+    if destination.overwrite and destination.find_item() is not None:
         msg = f"{destination.item_url} was published meanwhile"
         raise ExistsError(msg)
-    former = _remove_item(destination) if destination.overwrite else frozenset()
-    url = destination.url(CLAIM)
+    previous = _remove_item(destination) if destination.overwrite else frozenset()
+    url, lock = destination.url(LOCK), destination.lock.encode()
     try:
-        destination.store.write_bytes(url, claim.encode(), overwrite=destination.overwrite, content_type="application/yaml")
+        destination.store.write_bytes(url, lock, overwrite=destination.overwrite, content_type="application/yaml")
     except ExistsError as error:
         raise ExistsError(_describe_leftover(url)) from error
-    return former
+    return previous
 
 
 def publish_raster(destination: Destination, path: str, spec: CogSpec, blocks: TileSource) -> Written:
@@ -199,12 +205,12 @@ def publish_raster(destination: Destination, path: str, spec: CogSpec, blocks: T
 
 def publish(
     destination: Destination,
-    products: Sequence[Product],
+    artifacts: Sequence[ArtifactFile],
     copies: Sequence[Copy],
     item: dict[str, Any],
     *,
     threads: int,
-    former: frozenset[str] | None = None,
+    previous: frozenset[str] = frozenset(),
 ) -> None:
     """Publish everything that is not published yet, the Item last.
 
@@ -212,9 +218,8 @@ def publish(
 
     Parameters
     ----------
-    former
-        Paths of the files of the result that is replaced, as :func:`begin` found them, which has made way; those that the new
-        one does not have are removed. None: :func:`begin` was not called.
+    previous
+        Paths of the files of the result that is replaced (:func:`lock_folder`); those that the new one has not are removed.
 
     Raises
     ------
@@ -223,16 +228,14 @@ def publish(
     StorageError
         Storage or the network failed.
     """
-    waiting = [product for product in products if not product.is_published]
-    size = sum(product.artifact.size for product in waiting)
+    waiting = [file for file in artifacts if not file.is_published]
+    size = sum(file.artifact.size for file in waiting)
     message = f"publishing {len(waiting)} files ({size / 1e6:.1f} MB) in {destination.folder}"
     log_event(_LOGGER, "publishing", message, files=len(waiting), bytes=size)
-    if former is None:
-        former = _remove_item(destination) if destination.overwrite else frozenset()
     _upload_all(destination, waiting, threads)
     for copy in copies:
         destination.store.upload_file(copy.file, copy.url, overwrite=True)
-    for path in sorted(former - {product.artifact.path for product in products}):
+    for path in sorted(previous - {file.artifact.path for file in artifacts}):
         _remove(destination, path)
     text = json.dumps(item, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     destination.store.write_bytes(
@@ -240,9 +243,9 @@ def publish(
     )
 
 
-def _upload_all(destination: Destination, products: Sequence[Product], threads: int) -> None:
-    """Upload the claim, then all else at once; the largest file from this thread, which a signal interrupts."""
-    first, *others = sorted(products, key=lambda product: product.artifact.path != CLAIM)
+def _upload_all(destination: Destination, products: Sequence[ArtifactFile], threads: int) -> None:
+    """Upload the lock, then all else at once; the largest file from this thread, which a signal interrupts."""
+    first, *others = sorted(products, key=lambda product: product.artifact.path != LOCK)
     _upload(destination, first)
     others.sort(key=lambda product: product.artifact.size)
     at_once = max(threads - 1, 0)
@@ -257,7 +260,7 @@ def _upload_all(destination: Destination, products: Sequence[Product], threads: 
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _upload(destination: Destination, product: Product) -> None:
+def _upload(destination: Destination, product: ArtifactFile) -> None:
     artifact = product.artifact
     url = destination.url(artifact.path)
     try:
@@ -290,18 +293,14 @@ def _read_item(destination: Destination) -> dict[str, Any] | None:
     return item if isinstance(item, dict) else {}
 
 
-def _find_digest(item: dict[str, Any]) -> str | None:
-    properties = item.get("properties")
-    return properties.get("mosaic:digest") if isinstance(properties, dict) else None
-
-
 def _remove_item(destination: Destination) -> frozenset[str]:
     """Remove the Item that is about to be replaced and tell which files it named, if a run wrote it."""
     item = _read_item(destination)
     if item is None:
         return frozenset()
     _remove(destination, f"{destination.item_id}.json")
-    if _find_digest(item) is None:
+    properties = item.get("properties")
+    if not isinstance(properties, dict) or properties.get("mosaic:digest") is None:
         return frozenset()
     hrefs = (str(asset.get("href", "")) for asset in item.get("assets", {}).values())
     paths = (unquote(href.removeprefix("./")) for href in hrefs if href.startswith("./"))

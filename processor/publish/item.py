@@ -1,25 +1,25 @@
-"""The result of a run, made from what the two passes found: the files to publish and the Item that describes them."""
+"""What a run publishes, made from what its phases found: artifacts, report, and the Item that describes them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shapely import union_all
+from shapely import Geometry, union_all
 
 from processor.geotiff.cog.spec import CogSpec
 from processor.geotiff.reader import read_decimated
 from processor.model import Finding
 from processor.mosaic.measure import Measures
-from processor.mosaic.passes import Rendered
 from processor.mosaic.plan import Plan
+from processor.mosaic.rendered import Rendered
 from processor.mosaic.solve import Solution
 from processor.process.memory import release_memory
 from processor.publish.artifacts import (
-    Product,
+    ArtifactFile,
     RasterWriter,
     make_data_products,
     make_inputs_product,
@@ -27,8 +27,9 @@ from processor.publish.artifacts import (
     make_report_products,
     write_heads,
 )
+from processor.publish.destination import Destination
 from processor.publish.output_paths import Copy, make_copies, make_debug_copy
-from processor.publish.register import Announcement
+from processor.publish.register import Registration
 from processor.report.figures import PixelCounts, Preview, RunFacts
 from processor.scenes.inputs import ResolvedInputs
 from processor.stages.seamlines.voronoi_center_seamline import compute_footprint
@@ -42,7 +43,7 @@ from stac.write.sensors import merge_bands
 if TYPE_CHECKING:
     from processor.report.bundle import Drawings, ReportFiles
 
-__all__ = ["Prepared", "Result", "Stamp", "describe_mosaic", "describe_scenes"]
+__all__ = ["ItemFiles", "Mosaic", "Prepared", "make_item"]
 
 _PREVIEW_EDGE = 1200
 _SUMMARY = ("coverage", "residual_before", "residual_after", "contrast", "warnings")
@@ -64,29 +65,31 @@ class Prepared:
     """How storage is reached."""
     inputs: ResolvedInputs | None = None
     """What INPUT turned out to be; None where nobody needs to know."""
-    announcement: Announcement = field(default_factory=Announcement)
+    registration: Registration = field(default_factory=Registration)
     """Where else the Item is made known."""
     inputs_table: bytes | None = None
     """The Items of the inputs as STAC GeoParquet, where that is asked for."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Mosaic:
+    """What the phases of a run made."""
+
+    measures: Measures
+    """What the first pass measured."""
+    solution: Solution
+    """What was done to the pixels."""
+    rendered: Rendered | None
+    """Blocks of the mosaic, and what was counted; None with merging off."""
+    stage_rasters: tuple[ArtifactFile, ...]
+    """Rasters of single scenes that were asked for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
-    """What an Item says of its making that does not follow from inputs and configuration."""
-
-    created: str
-    """RFC 3339 time."""
-    self_href: str
-    """Absolute path or URL that the Item will have."""
-    mosaic_url: str | None = None
-    """Absolute path or URL of the mosaic where it is not to be in the Item's folder."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class ItemFiles:
     """Everything that is to be published."""
 
-    products: tuple[Product, ...]
+    artifacts: tuple[ArtifactFile, ...]
     """The files, in scratch."""
     copies: tuple[Copy, ...]
     """Files that are also wanted elsewhere."""
@@ -96,67 +99,90 @@ class Result:
     """Of all stages, warnings first."""
 
 
-def describe_mosaic(
-    prepared: Prepared,
-    measures: Measures,
-    solution: Solution,
-    rendered: Rendered,
-    rasters: tuple[Product, ...],
-    scratch: Path,
-    write: RasterWriter,
-    stamp: Stamp,
-    findings: tuple[Finding, ...],
-) -> Result:
-    """The mosaic, written to its place, and everything beside it."""
-    plan = prepared.plan
+def make_item(destination: Destination, prepared: Prepared, mosaic: Mosaic, scratch: Path, write: RasterWriter) -> ItemFiles:
+    """Make everything that is to be published; the mosaic is written to its place on the way.
+
+    With merging off there is no mosaic and no report: every scene as it is after the last stage that is on.
+    """
+    findings = (*prepared.findings, *mosaic.solution.findings)
+    if mosaic.rendered is None:
+        artifacts = (*mosaic.stage_rasters, *_make_data(prepared, mosaic, scratch))
+        footprint = union_all([scene.footprint for scene in mosaic.measures.scenes])
+        return _describe(destination, prepared, mosaic, scratch, artifacts, _Judged(footprint=footprint, findings=findings))
+    plan, rendered = prepared.plan, mosaic.rendered
     release_memory()  # what the passes held in large pieces, the report needs in small ones
-    heads = write_heads(plan, rendered, scratch)
-    facts = _collect_facts(prepared, measures, solution, rendered, findings)
+    headers = write_heads(plan, rendered, scratch)
+    inputs = _collect_report_inputs(prepared, mosaic, rendered, findings)
     with ThreadPoolExecutor(1, thread_name_prefix="describe") as pool:  # while bytes are copied, which leaves a processor idle
-        drawing = pool.submit(_draw, facts, heads)
-        making = pool.submit(_make_data, prepared, measures, solution, scratch)
-        mosaic, index = make_mosaic_products(plan, rendered, heads, write, mosaic_url=stamp.mosaic_url)
-        data = (mosaic, index, *rasters, *making.result())
+        drawing = pool.submit(_draw, inputs, headers)
+        making = pool.submit(_make_data, prepared, mosaic, scratch)
+        rasters = make_mosaic_products(plan, rendered, headers, write, mosaic_url=destination.mosaic_url)
+        data = (*rasters, *mosaic.stage_rasters, *making.result())
         drawings = drawing.result()
-    report = _report(replace(facts, artifacts=tuple(product.artifact for product in data)), drawings)
-    products = (*data, *make_report_products(report, scratch))
-    summary = report.report["summary"]
+    report = _report(replace(inputs, artifacts=tuple(file.artifact for file in data)), drawings)
+    judged = _Judged(
+        footprint=compute_footprint(rendered.mask, rendered.mask_grid),
+        findings=report.findings,
+        properties={key: report.report["summary"][key] for key in _SUMMARY},
+        owned=inputs.counts.owned,
+    )
+    return _describe(destination, prepared, mosaic, scratch, (*data, *make_report_products(report, scratch)), judged)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Judged:
+    """What the Item says of the result as a whole."""
+
+    footprint: Geometry
+    """Where there are valid pixels, CRS of the mosaic."""
+    findings: tuple[Finding, ...]
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    """Figures of the report, by their names there."""
+    owned: Mapping[str, int] | None = None
+    """Pixels of the mosaic that each scene gave; None with merging off."""
+
+
+def _describe(
+    destination: Destination,
+    prepared: Prepared,
+    mosaic: Mosaic,
+    scratch: Path,
+    artifacts: tuple[ArtifactFile, ...],
+    judged: _Judged,
+) -> ItemFiles:
+    """Write the Item for finished artifacts."""
+    plan = prepared.plan
     item = create_item(
         item_id=prepared.item_id,
         scenes=plan.scenes,
         grid=plan.grid,
-        footprint=compute_footprint(rendered.mask, rendered.mask_grid),
-        artifacts=tuple(product.artifact for product in products),
-        rasters=_describe_rasters(plan, products),
-        created=stamp.created,
+        footprint=judged.footprint,
+        artifacts=tuple(file.artifact for file in artifacts),
+        rasters=_describe_rasters(plan, artifacts),
+        created=destination.created,
         digest=prepared.digest,
         version=read_version(),
         stages=plan.methods.names,
-        properties={key: summary[key] for key in _SUMMARY},
-        owned=facts.counts.owned,
-        places=_find_places(prepared, stamp),
+        properties=judged.properties,
+        owned=judged.owned,
+        places=_find_places(prepared, destination),
     )
-    copies = (*make_copies(plan.config, plan.scenes, products), *make_debug_copy(plan, solution, scratch))
-    return Result(products=products, copies=copies, item=item, findings=report.findings)
+    copies = (*make_copies(plan.config, plan.scenes, artifacts), *make_debug_copy(plan, mosaic.solution, scratch))
+    return ItemFiles(artifacts=artifacts, copies=copies, item=item, findings=judged.findings)
 
 
-def _make_data(prepared: Prepared, measures: Measures, solution: Solution, scratch: Path) -> tuple[Product, ...]:
+def _make_data(prepared: Prepared, mosaic: Mosaic, scratch: Path) -> tuple[ArtifactFile, ...]:
     """What the mosaic can be made again from."""
-    products = tuple(make_data_products(prepared.plan, measures, solution, scratch, digest=prepared.digest))
+    made = make_data_products(prepared.plan, mosaic.measures, mosaic.solution, scratch, digest=prepared.digest)
+    products = tuple(made)
     if prepared.inputs_table is None:
         return products
     return (*products, make_inputs_product(prepared.inputs_table, scratch))
 
 
-def _collect_facts(
-    prepared: Prepared,
-    measures: Measures,
-    solution: Solution,
-    rendered: Rendered,
-    findings: tuple[Finding, ...],
-) -> RunFacts:
+def _collect_report_inputs(prepared: Prepared, mosaic: Mosaic, rendered: Rendered, findings: tuple[Finding, ...]) -> RunFacts:
     """All that the report is made from, but for the artifacts."""
-    plan = prepared.plan
+    plan, measures, solution = prepared.plan, mosaic.measures, mosaic.solution
     owned = rendered.counts[1:].tolist()
     return RunFacts(
         item_id=prepared.item_id,
@@ -201,36 +227,7 @@ def _read_preview(mosaic: Path, index: Path) -> Preview:
     return Preview(values=values, valid=numbers[0] > 0, bounds=grid.bounds, scene_index=numbers[0])
 
 
-def describe_scenes(
-    prepared: Prepared,
-    measures: Measures,
-    solution: Solution,
-    rasters: tuple[Product, ...],
-    scratch: Path,
-    stamp: Stamp,
-    findings: tuple[Finding, ...],
-) -> Result:
-    """With merging off: every scene as it is after the last stage that is on, and what it was made with."""
-    plan = prepared.plan
-    products = (*rasters, *_make_data(prepared, measures, solution, scratch))
-    item = create_item(
-        item_id=prepared.item_id,
-        scenes=plan.scenes,
-        grid=plan.grid,
-        footprint=union_all([scene.footprint for scene in measures.scenes]),
-        artifacts=tuple(product.artifact for product in products),
-        rasters=_describe_rasters(plan, products),
-        created=stamp.created,
-        digest=prepared.digest,
-        version=read_version(),
-        stages=plan.methods.names,
-        places=_find_places(prepared, stamp),
-    )
-    copies = (*make_copies(plan.config, plan.scenes, products), *make_debug_copy(plan, solution, scratch))
-    return Result(products=products, copies=copies, item=item, findings=findings)
-
-
-def _describe_rasters(plan: Plan, products: Sequence[Product]) -> dict[str, RasterMetadata]:
+def _describe_rasters(plan: Plan, products: Sequence[ArtifactFile]) -> dict[str, RasterMetadata]:
     """Bands and grids of the published rasters, by key."""
     return {
         product.artifact.key: RasterMetadata(
@@ -264,8 +261,13 @@ def _describe_bands(plan: Plan, raster: CogSpec) -> tuple[MosaicBand, ...]:
     )
 
 
-def _find_places(prepared: Prepared, stamp: Stamp) -> ItemPlaces:
+def _find_places(prepared: Prepared, destination: Destination) -> ItemPlaces:
     """Where the Item is, what it belongs to, and how it names its files."""
     output = prepared.plan.config.output
     public = None if output.public_url is None else join_url(output.public_url, prepared.item_id)
-    return ItemPlaces(self_href=stamp.self_href, hrefs=output.hrefs, public_folder=public, parent=prepared.announcement.parent)
+    return ItemPlaces(
+        self_href=destination.absolute_item_url,
+        hrefs=output.hrefs,
+        public_folder=public,
+        parent=prepared.registration.parent,
+    )

@@ -15,7 +15,7 @@ from processor.model import Scene
 from processor.mosaic.plan import Plan
 from processor.mosaic.solve import Solution
 from processor.mosaic.stage_outputs import find_last_stage
-from processor.publish.artifacts import Product
+from processor.publish.artifacts import ArtifactFile
 from processor.stages.method import WantedCopy
 from processor.storage.store import join_url
 from processor.storage.url import parse_writable_url
@@ -175,7 +175,7 @@ def _absolute(url: str) -> str:
     return url if "://" in url else str(Path(url).absolute())
 
 
-def make_copies(config: Config, scenes: Sequence[Scene], products: Sequence[Product]) -> tuple[Copy, ...]:
+def make_copies(config: Config, scenes: Sequence[Scene], products: Sequence[ArtifactFile]) -> tuple[Copy, ...]:
     """Copies of published files that the user wants under names of their own."""
     by_key = {product.artifact.key: product.file for product in products}
     wanted = [copy for copy, _ in _list_copies(choose_methods(config), scenes) if copy.key in by_key]

@@ -38,14 +38,14 @@ from stac.write.collection import check_collection, extend_collection, make_coll
 from stac.write.item import Parent
 from stac.write.update import update_document
 
-__all__ = ["Announcement", "announce", "check_belonging", "plan_announcement"]
+__all__ = ["Registration", "check_belonging", "plan_registration", "register"]
 
 _LOGGER = logging.getLogger(__name__)
 _COLLECTION: Final = "collection.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Announcement:
+class Registration:
     """Where an Item is made known besides its own folder; None: not there."""
 
     collection: str | None = None
@@ -73,7 +73,7 @@ class Announcement:
         return None if self.catalog is None else Parent(href=self.catalog)
 
 
-def plan_announcement(
+def plan_registration(
     *,
     destination: str,
     collection: str | None,
@@ -82,7 +82,7 @@ def plan_announcement(
     config: Config,
     store: Store,
     thresholds: tuple[Threshold, ...] = (),
-) -> Announcement:
+) -> Registration:
     """Find out where the Item will be made known, and whether that can be, before any pixel is read.
 
     Parameters
@@ -114,7 +114,7 @@ def plan_announcement(
     if not os.environ.get(POST_TOKEN) and post is not None:
         shared = not isinstance(inputs, SearchRequest) or is_same_api(inputs.api, post)
         token_name = TOKEN if shared and os.environ.get(TOKEN) else POST_TOKEN
-    announcement = Announcement(
+    registration = Registration(
         collection=place,
         collection_id=name,
         catalog=catalog,
@@ -128,9 +128,9 @@ def plan_announcement(
         if name is None:
             msg = f"--post {redact_url(post)} needs --collection: an Item belongs to a Collection of the API"
             raise ConfigError(msg)
-        with _session(announcement, store) as session:
+        with _session(registration, store) as session:
             check_transactions(session, "Items")
-    return announcement
+    return registration
 
 
 def _find_collection(destination: str, collection: str, store: Store) -> tuple[str, str, str | None]:
@@ -172,7 +172,7 @@ def _find_root(collection: Mapping[str, Any], place: str) -> str | None:
     return None if root == base else root
 
 
-def check_belonging(item: Mapping[str, Any], announcement: Announcement, *, item_url: str) -> None:
+def check_belonging(item: Mapping[str, Any], registration: Registration, *, item_url: str) -> None:
     """Check that a published Item says that it belongs where it is to be made known.
 
     Raises
@@ -180,14 +180,14 @@ def check_belonging(item: Mapping[str, Any], announcement: Announcement, *, item
     ExistsError
         It was published for another Collection, or for none.
     """
-    wanted = announcement.collection_id
+    wanted = registration.collection_id
     if wanted is not None and item.get("collection") != wanted:
         of = f"of the Collection {item['collection']!r}" if item.get("collection") else "of no Collection"
         msg = f"{item_url} exists as an Item {of}, not of {wanted!r}: replace it with --overwrite or choose another --item-id"
         raise ExistsError(msg)
 
 
-def announce(announcement: Announcement, item: Mapping[str, Any], *, folder: str, store: Store, overwrite: bool) -> None:
+def register(registration: Registration, item: Mapping[str, Any], *, folder: str, store: Store, overwrite: bool) -> None:
     """Make a published Item known wherever that was asked for, if its mosaic is good enough.
 
     Parameters
@@ -210,67 +210,67 @@ def announce(announcement: Announcement, item: Mapping[str, Any], *, folder: str
     StorageError
         Storage, the network or the API failed for now.
     """
-    if announcement.thresholds:
-        _check_quality(announcement, item, folder, store)
+    if registration.thresholds:
+        _check_quality(registration, item, folder, store)
     extended: dict[str, Any] | None = None
-    if announcement.collection is not None and announcement.collection_id is not None:
-        extended = _update(store, announcement.collection, partial(_extend, announcement, item))
-        _log("collection-extended", f"{redact_url(announcement.collection)} has the Item", announcement.collection)
-    if announcement.catalog is not None:
-        change = partial(_list_item, announcement, item)
-        _update(store, announcement.catalog, change)
-        _log("catalog-extended", f"{redact_url(announcement.catalog)} leads to the Item", announcement.catalog)
-    if announcement.api is not None and extended is not None:
-        _post(announcement, item, extended, store, overwrite=overwrite)
+    if registration.collection is not None and registration.collection_id is not None:
+        extended = _update(store, registration.collection, partial(_extend, registration, item))
+        _log("collection-extended", f"{redact_url(registration.collection)} has the Item", registration.collection)
+    if registration.catalog is not None:
+        change = partial(_list_item, registration, item)
+        _update(store, registration.catalog, change)
+        _log("catalog-extended", f"{redact_url(registration.catalog)} leads to the Item", registration.catalog)
+    if registration.api is not None and extended is not None:
+        _post(registration, item, extended, store, overwrite=overwrite)
 
 
-def _check_quality(announcement: Announcement, item: Mapping[str, Any], folder: str, store: Store) -> None:
+def _check_quality(registration: Registration, item: Mapping[str, Any], folder: str, store: Store) -> None:
     """Judge the mosaic by its published report; without one nothing is known of it."""
     if "report" not in item["assets"]:
-        check_thresholds(announcement.thresholds, {}, report=f"{redact_url(folder)}, which has no report")
+        check_thresholds(registration.thresholds, {}, report=f"{redact_url(folder)}, which has no report")
         return
     url = join_url(folder, REPORT)
     summary = _decode(store.read_bytes(url, max_bytes=MAX_BYTES), url).get("summary", {})
-    check_thresholds(announcement.thresholds, summary, report=redact_url(url))
+    check_thresholds(registration.thresholds, summary, report=redact_url(url))
 
 
-def _extend(announcement: Announcement, item: Mapping[str, Any], present: dict[str, Any] | None) -> dict[str, Any]:
-    place, name = str(announcement.collection), str(announcement.collection_id)
+def _extend(registration: Registration, item: Mapping[str, Any], present: dict[str, Any] | None) -> dict[str, Any]:
+    place, name = str(registration.collection), str(registration.collection_id)
     if present is None:
-        return make_collection(item, name, href=place, root_href=announcement.root)
+        return make_collection(item, name, href=place, root_href=registration.root)
     if present.get("id") != name:
         msg = f"{redact_url(place)} is the Collection {present.get('id')!r} now, not {name!r}: choose another --collection"
         raise InputError(msg)
     return extend_collection(present, item, href=place)
 
 
-def _list_item(announcement: Announcement, item: Mapping[str, Any], present: dict[str, Any] | None) -> dict[str, Any]:
+def _list_item(registration: Registration, item: Mapping[str, Any], present: dict[str, Any] | None) -> dict[str, Any]:
     own = next(link["href"] for link in list_links(item) if link.get("rel") == "self")
     return make_catalog(
         own,
-        href=str(announcement.catalog),
+        href=str(registration.catalog),
         catalog=present,
         item_title=item["properties"].get("title"),
-        collection_href=announcement.collection,
+        collection_href=registration.collection,
     )
 
 
 def _post(
-    announcement: Announcement, item: Mapping[str, Any], collection: Mapping[str, Any], store: Store, *, overwrite: bool
+    registration: Registration, item: Mapping[str, Any], collection: Mapping[str, Any], store: Store, *, overwrite: bool
 ) -> None:
-    with _session(announcement, store) as session:
+    with _session(registration, store) as session:
         post_collection(session, collection)
-        posted = post_item(session, item, collection=str(announcement.collection_id), overwrite=overwrite)
+        posted = post_item(session, item, collection=str(registration.collection_id), overwrite=overwrite)
     _log(f"item-{posted.outcome}", f"{posted.href} is {posted.outcome}", posted.href)
 
 
 @contextmanager
-def _session(announcement: Announcement, store: Store) -> Iterator[ApiSession]:
+def _session(registration: Registration, store: Store) -> Iterator[ApiSession]:
     session = ApiSession(
-        str(announcement.api),
+        str(registration.api),
         option="--post",
-        token=announcement.token,
-        token_name=announcement.token_name,
+        token=registration.token,
+        token_name=registration.token_name,
         patience=Patience(retries=store.access.retries, timeout=store.access.timeout),
     )
     try:

@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-from processor.config import Config
 from processor.errors import ConfigError
 from processor.process.logs import log_event
 
@@ -24,15 +23,19 @@ _MOST_KEPT: Final = 8 * 10**9  # bytes, unless it is set: a pod's limit is not t
 
 
 @contextmanager
-def scratch_folder(config: Config) -> Iterator[Path]:
+def scratch_folder(parent: str | None, *, keep: bool = False) -> Iterator[Path]:
     """A new folder for scratch files, removed at the end unless it is to be kept.
+
+    Parameters
+    ----------
+    parent
+        Where it is made; None: where this machine has its scratch files.
 
     Raises
     ------
     ConfigError
         It cannot be made where it should be.
     """
-    parent, keep = config.shared.temp_dir, not config.shared.delete_temp_dir
     with ExitStack() as stack:
         try:
             if parent is not None:

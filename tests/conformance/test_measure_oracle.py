@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 from numpy.typing import NDArray
+from passes import measure_and_solve, open_bench
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 from scenes import LEFT, TOP, gradient_truth, write_scene
@@ -21,10 +22,8 @@ from processor.errors import InputError
 from processor.geotiff.reader import RasterReader
 from processor.model import BlockGrid
 from processor.mosaic.measure import Measures, mask_factor, measure_chunk, merge_chunks
-from processor.mosaic.passes import measure_and_solve
 from processor.mosaic.plan import Plan
 from processor.mosaic.solve import Solution
-from processor.process.progress import Silent
 from processor.stages.block_sums import BlockSums
 from processor.stages.matching.local_block_adjustment import BlockAdjustment
 from processor.synthetic.scenes import SceneRecipe, make_scenes
@@ -168,8 +167,8 @@ def read_known(path: Path) -> Known:
 
 
 def measure(plan: Plan) -> tuple[Measures, Solution]:
-    with RasterReader(cache_bytes=50_000_000) as reader:
-        return measure_and_solve(plan, reader, Silent())
+    with open_bench(plan, cache_bytes=50_000_000) as bench:
+        return measure_and_solve(plan, bench)
 
 
 def measure_only(plan: Plan) -> Measures:

@@ -14,17 +14,17 @@ import rasterio
 import shapely
 from effort import exhaustive
 from numpy.typing import NDArray
+from passes import measure_and_solve, open_bench, render_mosaic
 from scenes import LEFT, TOP, gradient_truth, write_scene
 from small_runs import make_plan
 
 from processor.geotiff.cog.writer import write_cog
 from processor.geotiff.reader import RasterReader
 from processor.mosaic.measure import Measures
-from processor.mosaic.passes import Rendered, measure_and_solve, render_mosaic
 from processor.mosaic.plan import Plan
+from processor.mosaic.rendered import Rendered
 from processor.mosaic.solve import Solution
 from processor.mosaic.stage_outputs import find_last_stage, write_stage_raster
-from processor.process.progress import Silent
 from processor.publish.artifacts import make_mosaic_products, write_heads
 from processor.stages.matching.local_block_adjustment import LocalCorrection
 from processor.synthetic.scenes import SceneRecipe, make_scenes
@@ -55,14 +55,13 @@ def render(paths: list[Path], folder: Path, *, cache_bytes: int = 10**8, **flags
     """Both passes; ``folder`` is made for the files."""
     folder.mkdir()
     plan = make_plan(paths, **flags)
-    with RasterReader(cache_bytes=cache_bytes) as reader:
-        measures, solution = measure_and_solve(plan, reader, Silent())
-        rendered = render_mosaic(plan, measures, solution, reader, folder, Silent())
     whole = folder / "whole"
     whole.mkdir()
-    with rendered:
-        heads = write_heads(plan, rendered, folder)
-        make_mosaic_products(plan, rendered, heads, lambda path, spec, blocks: write_cog(whole / path, spec, blocks))
+    with open_bench(plan, folder, cache_bytes=cache_bytes) as bench:
+        measures, solution = measure_and_solve(plan, bench)
+        with render_mosaic(plan, measures, solution, bench) as rendered:
+            heads = write_heads(plan, rendered, folder)
+            make_mosaic_products(plan, rendered, heads, lambda path, spec, blocks: write_cog(whole / path, spec, blocks))
     files = [whole / "mosaic.tif", whole / "scene_index.tif"]
     with rasterio.open(files[0]) as raster:
         pixels = raster.read()
@@ -599,8 +598,8 @@ def test_a_raster_kept_of_the_global_stage_is_not_corrected_locally(tmp_path: Pa
     only_global = render(paths, tmp_path / "out", methods__matching_local_method=None)
     layers, masks = compute_layers(only_global)
     file = tmp_path / "stage.tif"
-    with RasterReader(cache_bytes=10**8) as reader:
-        _, solution = measure_and_solve(plan, reader, Silent())
+    with open_bench(plan) as bench, bench.reading("test") as reader:
+        _, solution = measure_and_solve(plan, bench)
         write_stage_raster(plan, solution, reader, 0, "matching_global", file, threads=1)
     assert solution.corrections
     with rasterio.open(file) as raster:
@@ -616,8 +615,8 @@ def test_stage_rasters_do_not_depend_on_windows_threads_or_memory(tmp_path: Path
     digests = set()
     for number, (window, threads, cache) in enumerate(((512, 1, 10**8), (1024, 2, 0), (2048, 2, 10**6))):
         plan = make_plan(wide, shared__window_size=window)
-        with RasterReader(cache_bytes=cache) as reader:
-            _, solution = measure_and_solve(plan, reader, Silent())
+        with open_bench(plan, cache_bytes=cache) as bench, bench.reading("test") as reader:
+            _, solution = measure_and_solve(plan, bench)
             written = [
                 write_stage_raster(plan, solution, reader, i, stage, tmp_path / f"{number}_{i}.tif", threads=threads).sha256
                 for i in range(3)

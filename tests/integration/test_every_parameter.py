@@ -631,15 +631,15 @@ def test_what_changes_no_byte_changes_how_the_work_is_done(bench: Bench, monkeyp
 
     watch("processor.execution.run", "map_ordered", "threads")
     watch("processor.publish.assemble", "publish", "threads")
-    watch("processor.execution.run", "RasterReader", "cache_bytes")
-    watch("processor.mosaic.passes", "map_ordered", "threads")
-    watch("processor.mosaic.passes", "Pyramid", "window_tiles")
+    watch("processor.execution.workbench", "RasterReader", "cache_bytes")
+    watch("processor.execution.passes", "map_ordered", "threads")
+    watch("processor.execution.passes", "Pyramid", "window_tiles")
     flags = {"image_threads": 3, "io_threads": 5, "tile_threads": 7, "cache": 0.001, "window_size": 2048}
     bench.run("strips", {f"shared.{name}": value for name, value in flags.items()})
     assert seen == {
         "processor.execution.run.map_ordered": {3},
         "processor.publish.assemble.publish": {5},
-        "processor.execution.run.RasterReader": {1_000_000},
-        "processor.mosaic.passes.map_ordered": {7},
-        "processor.mosaic.passes.Pyramid": {4},
+        "processor.execution.workbench.RasterReader": {1_000_000},
+        "processor.execution.passes.map_ordered": {7},
+        "processor.execution.passes.Pyramid": {4},
     }

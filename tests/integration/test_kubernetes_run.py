@@ -19,11 +19,11 @@ from processor.cli import commands as cli
 from processor.cli import task
 from processor.config import Config, load_config
 from processor.errors import ConfigError, InputError, MosaicError, TransientError
-from processor.execution.executors import plan_tasks
 from processor.execution.kubernetes import phase_jobs as jobs
 from processor.execution.kubernetes.coordinator import connect
-from processor.execution.phases import open_run
-from processor.execution.run import Outcome, Request, prepare
+from processor.execution.run import Outcome, Request, plan_tasks, prepare
+from processor.execution.run_manifest import open_run
+from processor.execution.tasks import Cut
 from processor.process.progress import LogProgress, Silent, Tracker
 
 PHASES = ["measure", "solve", "render", "assemble"]
@@ -94,7 +94,7 @@ def one_process(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
 
 @pytest.fixture
 def place(tmp_path: Path, one_process: tuple[Path, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    monkeypatch.setattr(jobs, "plan_tasks", partial(plan_tasks, chunks_per_task=1, tile_blocks=2))
+    monkeypatch.setattr(jobs, "plan_tasks", partial(plan_tasks, cut=Cut(chunks_per_task=1, tile_blocks=2)))
     monkeypatch.setattr(jobs, "_SHARD_BYTES", 1)
     items, expected = one_process
     with keeping_process_state(), serve(Cluster(do_task)) as server:
@@ -183,7 +183,9 @@ def test_jobs_are_sized_by_the_plan(one_process: tuple[Path, dict[str, bytes]], 
     request = make_request(one_process[0], tmp_path / "out")
 
     def plan(**flags: Any) -> dict[str, Any]:
-        run = open_run(plan_tasks(request, prepare(request, load(flags)), chunks_per_task=1, tile_blocks=2), load(flags))
+        run = open_run(
+            plan_tasks(request, prepare(request, load(flags)), cut=Cut(chunks_per_task=1, tile_blocks=2)), load(flags)
+        )
         return {job.phase: job for job in jobs.plan_jobs(run)}
 
     usual = plan()

@@ -86,7 +86,7 @@ def assert_nothing_half_written(folder: Path, reference: Reference) -> None:
 
 def has_begun(stage: str, folder: Path) -> bool:
     """Whether a run has come to a stage, as far as its files tell."""
-    pattern = {"measure": "scratch/mosaic-processor-*", "render": "scratch/*/mosaic.blocks", "report": "out/m/mosaic.tif"}
+    pattern = {"measure": "scratch/mosaic-processor-*", "render": "scratch/*/mosaic-0-0.blocks", "report": "out/m/mosaic.tif"}
     return any(folder.glob(pattern[stage]))
 
 

@@ -19,15 +19,15 @@ from outcomes import leaving_out_drawings, make_plain
 from processor.cli import task as task_options
 from processor.config import Config, load_config
 from processor.errors import ConfigError, ExistsError, InputError, StorageError
-from processor.execution.executors import execute_tasks, plan_tasks
-from processor.execution.phases import Phase, Run, find_missing, list_phases, open_run
-from processor.execution.run import Outcome, Request, execute, prepare
-from processor.execution.run_manifest import parse_run_url
-from processor.execution.work import run_shard
+from processor.execution.phases import Run, run_shard
+from processor.execution.run import Outcome, Request, execute, execute_tasks, plan_tasks, prepare
+from processor.execution.run_manifest import open_run, parse_run_url
+from processor.execution.tasks import Cut
+from processor.mosaic.plan import Phase
 from processor.process.progress import Silent
 from processor.storage.store import Store
 
-SMALL: dict[str, Any] = {"chunks_per_task": 1, "tile_blocks": 1}
+SMALL = Cut(chunks_per_task=1, tile_blocks=1)
 FULL = {"output.artifacts": "full"}
 
 
@@ -61,11 +61,11 @@ class Bench:
 
     def run_tasks(self, flags: dict[str, Any] | None = None, **changes: Any) -> Outcome:
         request = self.request(**changes)
-        return execute_tasks(request, prepare(request, load(flags)), Silent(), **SMALL)
+        return execute_tasks(request, prepare(request, load(flags)), Silent(), cut=SMALL)
 
     def plan(self, flags: dict[str, Any] | None = None, **changes: Any) -> str:
         request = self.request(**changes)
-        return plan_tasks(request, prepare(request, load(flags)), **SMALL)
+        return plan_tasks(request, prepare(request, load(flags)), cut=SMALL)
 
     def open(self, flags: dict[str, Any] | None = None, **changes: Any) -> Run:
         return open_run(self.plan(flags, **changes), Config())
@@ -89,11 +89,15 @@ def bench(items: Path, tmp_path: Path) -> Bench:
 
 
 def do(run: Run, phase: Phase, *, shards: int = 1, index: int = 0) -> bool:
-    return run_shard(run, phase, shards=shards, index=index, tracker=Silent())
+    """Do a shard; whether that changed anything in the folder of all runs."""
+    folder = Path(run.destination.folder).parent
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    run_shard(run, phase, shards=shards, index=index, tracker=Silent())
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")} != before
 
 
 def do_until(run: Run, last: Phase) -> None:
-    for phase in list_phases(run):
+    for phase in run.prepared.plan.phases:
         do(run, phase)
         if phase == last:
             return
@@ -125,19 +129,19 @@ def test_tasks_give_the_bytes_of_a_run(flags: dict[str, Any], bench: Bench) -> N
 
 
 def test_only_some_runs_have_every_phase(bench: Bench) -> None:
-    assert list_phases(bench.open()) == ("measure", "solve", "render", "assemble")
+    assert bench.open().prepared.plan.phases == ("measure", "solve", "render", "assemble")
     by_statistics = {"local_block_adjustment.number_of_blocks": "coefficient_of_variation"}
-    assert list_phases(bench.open(by_statistics)) == ("measure", "blocks", "solve", "render", "assemble")
-    assert list_phases(bench.open({"methods.merge_method": None})) == ("measure", "solve", "assemble")
+    assert bench.open(by_statistics).prepared.plan.phases == ("measure", "blocks", "solve", "render", "assemble")
+    assert bench.open({"methods.merge_method": None}).prepared.plan.phases == ("measure", "solve", "assemble")
     merging_alone = {f"methods.{stage}_method": None for stage in ("matching_global", "matching_local", "seamline", "clip")}
-    assert list_phases(bench.open(merging_alone)) == ("solve", "render", "assemble")
+    assert bench.open(merging_alone).prepared.plan.phases == ("solve", "render", "assemble")
 
 
 def test_how_a_run_is_cut_is_not_in_its_result(bench: Bench) -> None:
     request = bench.request()
     expected = bench.run()
-    for cut in ({"tile_blocks": 2}, {"tile_blocks": 16}):
-        execute_tasks(request, prepare(request, load(None)), Silent(), **cut)
+    for cut in (Cut(tile_blocks=2), Cut(tile_blocks=16)):
+        execute_tasks(request, prepare(request, load(None)), Silent(), cut=cut)
         assert bench.take() == expected
 
 
@@ -161,11 +165,11 @@ def test_a_phase_that_is_done_is_not_done_again(bench: Bench) -> None:
 def test_shards_share_the_tasks_and_one_may_have_none(bench: Bench) -> None:
     run = bench.open()
     do_until(run, "solve")
-    assert [len(run.tiles), find_missing(run, "render")] == [4, [0, 1, 2, 3]]
+    assert [len(run.store.tiles), run.find_missing("render")] == [4, [0, 1, 2, 3]]
     assert do(run, "render", shards=3, index=0)
-    assert find_missing(run, "render") == [1, 2]
+    assert run.find_missing("render") == [1, 2]
     assert do(run, "render", shards=3, index=2)
-    assert find_missing(run, "render") == [1]
+    assert run.find_missing("render") == [1]
     assert not do(run, "render", shards=7, index=6)
 
 
@@ -230,7 +234,7 @@ def test_a_damaged_result_is_refused_removed_and_made_anew(made: tuple[str, Phas
         do(run, reader)
     assert not path.exists()
     assert "m/m.json" not in bench.read()
-    for phase in list_phases(run):
+    for phase in run.prepared.plan.phases:
         do(run, phase)
     shutil.rmtree(bench.folder / ".work")
     assert bench.take() == expected
@@ -261,7 +265,7 @@ def test_what_was_rendered_with_another_solution_is_not_used(bench: Bench) -> No
     solved = json.loads(find_result(bench, "solved.json").read_text())
     other = {**solved, "solution": "0" * 64}
     find_result(bench, "solved.json").write_text(json.dumps(other))
-    assert find_missing(run, "render") == [0, 1, 2, 3]
+    assert run.find_missing("render") == [0, 1, 2, 3]
 
 
 def test_a_file_of_the_users_own_that_was_replaced_since_is_noticed(bench: Bench, tmp_path: Path) -> None:
@@ -293,10 +297,10 @@ def test_tasks_done_by_hand_leave_the_document_alone_so_that_whoever_comes_late_
     run = bench.open()
     do_until(run, "assemble")
     assert [name for name in bench.read() if name.startswith(".work")] == [
-        f".work/m/{run.document.digest}/run.json",
+        f".work/m/{run.prepared.digest}/run.json",
     ]
     with caplog.at_level(logging.INFO):
-        assert not do(open_run(run.place.url, Config()), "render")
+        assert not do(open_run(run.url, Config()), "render")
     assert "already done" in caplog.text
 
 

@@ -15,11 +15,11 @@ from servers import ObjectServer
 from task_processes import KILLED, Nursery, open_nursery
 
 from processor.config import load_config
-from processor.execution.executors import plan_tasks
-from processor.execution.run import Request, prepare
+from processor.execution.run import Request, plan_tasks, prepare
+from processor.execution.tasks import Cut
 
 PHASES = ("measure", "solve", "render", "assemble")
-SMALL = {"chunks_per_task": 1, "tile_blocks": 2}  # for scenes of 1,000 pixels
+SMALL = Cut(chunks_per_task=1, tile_blocks=2)  # for scenes of 1,000 pixels
 LITTLE = ("--shared.tile_threads", "1", "--shared.window_size", "512")
 
 
@@ -66,7 +66,7 @@ class Place:
         io = dict(zip((word.removeprefix("--") for word in words[::2]), words[1::2], strict=True))
         config = load_config(flags={**self.flags, **io, **changes}, environment={})
         request = Request(inputs=(self.items,), destination=self.destination, item_id="m", overwrite=False, created=CREATED)
-        return plan_tasks(request, prepare(request, config), **SMALL)
+        return plan_tasks(request, prepare(request, config), cut=SMALL)
 
     def task(self, phase: str, url: str, *more: str, die_at: int = 0) -> int:
         return self.nursery.start("task", phase, "--run", url, *LITTLE, *self.options, *more, cwd=self.cwd, die_at=die_at)

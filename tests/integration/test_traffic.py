@@ -13,6 +13,7 @@ import rasterio
 import rasterio.shutil
 from commands import Finished, call_command, make_items
 from effort import exhaustive
+from passes import measure_and_solve, open_bench, render_mosaic
 from scenes import LEFT, TOP, write_scene
 from servers import ObjectServer, run_proxy, s3_access
 
@@ -20,9 +21,7 @@ from processor.config import load_config
 from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.reader import Pixels, RasterReader, open_scene
 from processor.model import RasterRef, Scene, SceneRef, Window
-from processor.mosaic.passes import measure_and_solve, render_mosaic
 from processor.mosaic.plan import plan_run
-from processor.process.progress import Silent
 from processor.scenes.unify import unify_scenes
 from processor.scenes.user_files import read_given
 from processor.storage.options import Access
@@ -112,14 +111,15 @@ def test_each_pass_reads_what_it_needs_in_large_requests(
         plan = plan_run(scenes, config, read_given(scenes, config, Store()))
         assert all((level is not None) == estimate for level in plan.levels)
         proxy.take_counts()
-        with RasterReader(cache_bytes=CACHE, access=access) as reader:
-            before = reader.count_traffic()
-            measures, solution = measure_and_solve(plan, reader, Silent(), threads=2)
-            told = reader.count_traffic().minus(before)
+        with open_bench(plan, tmp_path, cache_bytes=CACHE, threads=2, access=access) as bench:
+            with bench.reading("test") as reader:
+                before = reader.count_traffic()
+                measures, solution = measure_and_solve(plan, bench)
+                told = reader.count_traffic().minus(before)
             sizes = proxy.take_sizes()
             assert told.bytes == sum(sizes)
             check(sizes, needed, folder)
-            with render_mosaic(plan, measures, solution, reader, tmp_path, Silent(), threads=2):
+            with render_mosaic(plan, measures, solution, bench):
                 check(proxy.take_sizes(), needed, folder)
 
 
@@ -137,11 +137,11 @@ def test_what_the_first_pass_read_is_not_fetched_again(
         scenes = unify_scenes([open_scene(ref, access=access) for ref in refs], config).scenes
         plan = plan_run(scenes, config, read_given(scenes, config, Store()))
         sizes = []
-        with RasterReader(cache_bytes=CACHE, access=access, range_cache=kept) as reader:
+        with open_bench(plan, scratch, cache_bytes=CACHE, threads=2, access=access, range_cache=kept) as bench:
             proxy.take_counts()
-            measures, solution = measure_and_solve(plan, reader, Silent(), threads=2)
+            measures, solution = measure_and_solve(plan, bench)
             sizes.append(proxy.take_sizes())
-            with render_mosaic(plan, measures, solution, reader, scratch, Silent(), threads=2) as rendered:
+            with render_mosaic(plan, measures, solution, bench) as rendered:
                 sizes.append(proxy.take_sizes())
                 return sizes, [block for level in range(4) for block in rendered.mosaic.iter_tiles(level)]
 

@@ -15,18 +15,17 @@ import rasterio
 import rasterio.warp
 import shapely
 from numpy.typing import NDArray
+from passes import measure_and_solve, open_bench
 from rasterio.transform import Affine
 from shapely import Geometry, box
 
 from processor.config import Config, load_config
-from processor.geotiff.reader import RasterReader, open_scene
+from processor.geotiff.reader import open_scene
 from processor.model import Moments, RasterRef, Scene, SceneRef, Window
 from processor.mosaic.measure import Measures
-from processor.mosaic.passes import measure_and_solve
 from processor.mosaic.plan import Plan, plan_run
 from processor.mosaic.render import Renderer
 from processor.mosaic.solve import Solution
-from processor.process.progress import Silent
 from processor.scenes.user_files import read_given
 from processor.stages.files import TextFile
 from processor.stages.matching.local_block_adjustment import BlockAdjustment
@@ -118,8 +117,8 @@ def make_plan(paths: Sequence[Path], flags: Mapping[str, Any] | None = None, **m
 def make(paths: Sequence[Path], flags: Mapping[str, Any] | None = None) -> Made:
     """Plan, measure, solve and render the whole mosaic."""
     plan = make_plan(paths, flags)
-    with RasterReader(cache_bytes=50_000_000) as reader:
-        measures, solution = measure_and_solve(plan, reader, Silent())
+    with open_bench(plan, cache_bytes=50_000_000) as bench, bench.reading("test") as reader:
+        measures, solution = measure_and_solve(plan, bench)
         measured = reader.decoded_bytes
         renderer = Renderer(plan, measures, solution, reader)
         height, width = plan.grid.shape

@@ -13,12 +13,14 @@ import yaml
 
 from processor.config import Config, local_settings
 from processor.errors import ConfigError
-from processor.execution.executors import conclude_tasks, plan_tasks
 from processor.execution.kubernetes.coordinator import JobsApi, Pace, PhaseJob, PhaseProgress, run_phases
-from processor.execution.phases import Phase, Run, count_tasks, is_done, list_phases, open_run
-from processor.execution.run import Outcome, Request, check_place, conclude
+from processor.execution.phases import Run
+from processor.execution.run import Outcome, Request, conclude, conclude_tasks, plan_tasks
+from processor.execution.run_manifest import open_run
 from processor.mosaic.estimate import PhaseEstimate, estimate_phases
+from processor.mosaic.plan import Phase
 from processor.process.progress import Tracker
+from processor.publish.assemble import Published
 from processor.publish.item import Prepared
 from processor.publish.output_paths import find_kept_stages
 
@@ -58,20 +60,20 @@ def execute_kubernetes(
     if "://" not in request.destination and "KUBERNETES_SERVICE_HOST" not in environ:
         msg = f"--output {request.destination}: pods do not have the files of this machine; name a bucket"
         raise ConfigError(msg)
-    published = check_place(request, prepared)
-    if published is not None:
-        return conclude(request, prepared, published, already_done=True)
+    item = request.find_destination(prepared).check()
+    if item is not None:
+        return conclude(request, prepared, Published(item=item), already_done=True)
     config = prepared.plan.config
     run = open_run(plan_tasks(request, prepared), config)
     watch = _Watch(tracker)
     try:
         run_phases(
             plan_jobs(run),
-            run_url=run.place.url,
+            run_url=run.url,
             settings=config.kubernetes,
             api=api,
             options=list_options(config),
-            is_done=lambda job: is_done(run, _phase(run, job.phase)),
+            is_done=lambda job: run.is_done(_find_phase(run, job.phase)),
             on_progress=watch.update,
             environ=environ,
             pace=pace,
@@ -81,8 +83,8 @@ def execute_kubernetes(
     return conclude_tasks(request, prepared, run)
 
 
-def _phase(run: Run, name: str) -> Phase:
-    return next(phase for phase in list_phases(run) if phase == name)
+def _find_phase(run: Run, name: str) -> Phase:
+    return next(phase for phase in run.prepared.plan.phases if phase == name)
 
 
 def plan_jobs(run: Run) -> tuple[PhaseJob, ...]:
@@ -91,12 +93,12 @@ def plan_jobs(run: Run) -> tuple[PhaseJob, ...]:
     shared = plan.config.shared.model_copy(update={"tile_threads": _threads(plan.config)})
     sized = replace(plan, config=plan.config.model_copy(update={"shared": shared}))
     kept = len(find_kept_stages(plan.config, plan.scenes))
-    estimates = estimate_phases(sized, run.document.tile_blocks, kept_stages=kept)
-    return tuple(_plan_job(run, phase, estimates[phase]) for phase in list_phases(run))
+    estimates = estimate_phases(sized, run.store.cut.tile_blocks, kept_stages=kept)
+    return tuple(_plan_job(run, phase, estimates[phase]) for phase in plan.phases)
 
 
 def _plan_job(run: Run, phase: Phase, estimate: PhaseEstimate) -> PhaseJob:
-    tasks = count_tasks(run, phase)
+    tasks = run.count_tasks(phase)
     wanted = run.prepared.plan.config.kubernetes.shards or min(_MOST_SHARDS, math.ceil(estimate.amount / _SHARD_BYTES))
     shards = 1 if phase in _SINGLE else max(1, min(tasks, wanted))
     seconds = _PATIENCE + estimate.seconds + math.ceil(estimate.amount / shards / _SLOWEST)

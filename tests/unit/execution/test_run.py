@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from processor.config import Config
 from processor.errors import ConfigError, InputError
 from processor.execution.run import Outcome, Request, prepare, run
-from processor.storage.options import Access
+from processor.publish.item import Prepared
 
 
 def make_request(**changes: object) -> Request:
@@ -46,9 +48,11 @@ def test_a_destination_that_cannot_be_written_is_refused_before_anything_is_read
     [("s3://bucket/x/", "s3://bucket/x/m/m.json"), ("/data", "/data/m/m.json"), ("memory://a", "memory://a/m/m.json")],
 )
 def test_an_item_goes_into_a_folder_of_its_own_name(destination: str, expected: str) -> None:
-    place = make_request(destination=destination, overwrite=True).place("m", Access())
-    assert place.item_url == place.absolute_item_url == expected
-    assert place.overwrite
+    plan = SimpleNamespace(config=Config())
+    prepared = Prepared(plan=plan, digest="d" * 64, item_id="m", findings=())  # type: ignore[arg-type]
+    found = make_request(destination=destination, overwrite=True).find_destination(prepared)
+    assert found.item_url == found.absolute_item_url == expected
+    assert found.overwrite
 
 
 def test_an_outcome_is_a_collection_of_one_item_with_absolute_hrefs() -> None:

@@ -14,12 +14,13 @@ from rasterio.crs import CRS
 
 from processor.config import Config, load_config
 from processor.errors import ConfigError, InputError
-from processor.execution.run_manifest import RunDocument, describe_run, parse_run_url, prepare_run, read_run, write_run
+from processor.execution.run_manifest import RunManifest, describe_run, parse_run_url, prepare_again, read_run, write_run
+from processor.execution.tasks import Cut
 from processor.model import Band, Finding, Grid, Mask, Part, Provenance, Scaling, Scene, Source
 from processor.mosaic.digest import compute_digest
 from processor.mosaic.plan import plan_run
 from processor.publish.item import Prepared
-from processor.publish.register import Announcement
+from processor.publish.register import Registration
 from processor.publish.thresholds import parse_threshold
 from processor.storage.store import Store
 from processor.version import read_version
@@ -66,10 +67,10 @@ def make_prepared(*scenes: Scene, flags: dict[str, Any] | None = None, **changes
     return Prepared(**({"plan": plan, "digest": digest, "item_id": "m", "findings": (finding,)} | changes))
 
 
-def make_again(prepared: Prepared, destination: str = "memory://out", surroundings: Config | None = None) -> Prepared:
-    url = write_run(prepared, destination, created=CREATED, overwrite=False)
+def make_again(prepared: Prepared, destination: str = "memory://out", machine: Config | None = None) -> Prepared:
+    url = write_run(prepared, destination, created=CREATED, overwrite=False, cut=Cut())
     place, document = read_run(url, Store())
-    return prepare_run(document, place, surroundings or Config())
+    return prepare_again(document, place, machine or Config())
 
 
 def test_the_same_plan_comes_out_again() -> None:
@@ -100,12 +101,12 @@ def test_every_setting_that_decides_the_result_is_kept(flags: dict[str, Any]) ->
         assert repr(found) == repr(getattr(getattr(prepared.plan.config, section), field)), value
 
 
-def test_what_changes_no_byte_is_taken_from_the_surroundings_and_nothing_else_is() -> None:
+def test_what_changes_no_byte_is_taken_from_the_machine_and_nothing_else_is() -> None:
     prepared = make_prepared(flags={"shared.tile_threads": 7, "io.s3_region": "there", "local_block_adjustment.alpha": 0.5})
     around = load_config(
         flags={"shared.tile_threads": 3, "io.s3_region": "here", "local_block_adjustment.alpha": 0.9}, environment={}
     )
-    config = make_again(prepared, surroundings=around).plan.config
+    config = make_again(prepared, machine=around).plan.config
     assert (config.shared.tile_threads, config.io.s3_region, config.local_block_adjustment.alpha) == (3, "here", 0.5)
     config = make_again(prepared).plan.config
     assert (config.shared.tile_threads, config.io.s3_region) == ("auto", None)
@@ -113,8 +114,10 @@ def test_what_changes_no_byte_is_taken_from_the_surroundings_and_nothing_else_is
 
 def test_no_secret_and_no_way_to_storage_is_in_it() -> None:
     flags = {"io.s3_access_key_id": "KEYKEY", "io.s3_secret_access_key": "SECRET", "io.s3_endpoint": "http://inner:1"}
-    announcement = Announcement(collection="s3://x/c.json", collection_id="c", token="TOKEN")  # noqa: S106 - a test's
-    data = describe_run(make_prepared(flags=flags, announcement=announcement), created=CREATED, overwrite=True).render()
+    registration = Registration(collection="s3://x/c.json", collection_id="c", token="TOKEN")  # noqa: S106 - a test's
+    data = describe_run(
+        make_prepared(flags=flags, registration=registration), created=CREATED, overwrite=True, cut=Cut()
+    ).render()
     assert not [word for word in (b"KEYKEY", b"SECRET", b"inner", b'"TOKEN"') if word in data]
 
 
@@ -122,41 +125,41 @@ def test_a_signature_is_left_out_where_tasks_can_sign_and_refused_where_they_can
     signed = "https://account.blob.core.windows.net/x/c.tif?sv=2021&sig=SIGNATURE"
     for scene in (make_scene("c", 0, signed), make_composed(signed)):
         with pytest.raises(ConfigError, match=r"windows\.net/x/c\.tif is signed") as caught:
-            describe_run(make_prepared(scene), created=CREATED, overwrite=False)
+            describe_run(make_prepared(scene), created=CREATED, overwrite=False, cut=Cut())
         assert "SIGNATURE" not in str(caught.value)
         flags = {"inputs.sign": "planetary-computer"}
-        document = describe_run(make_prepared(scene, flags=flags), created=CREATED, overwrite=False)
+        document = describe_run(make_prepared(scene, flags=flags), created=CREATED, overwrite=False, cut=Cut())
         assert b"SIGNATURE" not in document.render()
         config = load_config(flags=flags, environment={})
         assert compute_digest(document.scenes, config, read_version(), {}) == document.digest
 
 
 def test_posting_is_left_to_the_coordinator_since_tasks_have_no_token() -> None:
-    announcement = Announcement(collection="s3://x/c.json", collection_id="c", api="https://x")
-    document = describe_run(make_prepared(announcement=announcement), created=CREATED, overwrite=False)
-    assert document.announcement == Announcement(collection="s3://x/c.json", collection_id="c")
+    registration = Registration(collection="s3://x/c.json", collection_id="c", api="https://x")
+    document = describe_run(make_prepared(registration=registration), created=CREATED, overwrite=False, cut=Cut())
+    assert document.registration == Registration(collection="s3://x/c.json", collection_id="c")
 
 
 def test_where_the_item_is_made_known_and_what_its_mosaic_has_to_meet_come_along() -> None:
-    announcement = Announcement(collection="s3://x/c.json", collection_id="c", thresholds=(parse_threshold("coverage<1"),))
-    assert make_again(make_prepared(announcement=announcement)).announcement == announcement
+    registration = Registration(collection="s3://x/c.json", collection_id="c", thresholds=(parse_threshold("coverage<1"),))
+    assert make_again(make_prepared(registration=registration)).registration == registration
 
 
 def test_the_table_of_inputs_comes_along_and_is_checked() -> None:
     prepared = make_prepared(inputs_table=b"a table")
     assert make_again(prepared).inputs_table == b"a table"
-    url = write_run(prepared, "memory://out", created=CREATED, overwrite=False)
+    url = write_run(prepared, "memory://out", created=CREATED, overwrite=False, cut=Cut())
     Store().write_bytes(url.replace("run.json", "inputs.parquet"), b"another", overwrite=True)
     place, document = read_run(url, Store())
     with pytest.raises(InputError, match="not the table"):
-        prepare_run(document, place, Config())
+        prepare_again(document, place, Config())
 
 
 def test_planning_again_keeps_the_first_time_and_takes_the_latest_of_all_else() -> None:
     prepared = make_prepared()
     destination = "memory://again"
-    write_run(prepared, destination, created=CREATED, overwrite=False)
-    url = write_run(prepared, destination, created="2027-01-01T00:00:00Z", overwrite=True)
+    write_run(prepared, destination, created=CREATED, overwrite=False, cut=Cut())
+    url = write_run(prepared, destination, created="2027-01-01T00:00:00Z", overwrite=True, cut=Cut())
     _, document = read_run(url, Store())
     assert (document.created, document.overwrite) == (CREATED, True)
 
@@ -191,15 +194,15 @@ def change(document: dict[str, Any], path: str, value: Any) -> None:
     ],
 )
 def test_what_was_not_planned_is_refused(path: str, value: Any, words: str | None) -> None:
-    url = write_run(make_prepared(), "memory://changed", created=CREATED, overwrite=False)
+    url = write_run(make_prepared(), "memory://changed", created=CREATED, overwrite=False, cut=Cut())
     raw = json.loads(Store().read_bytes(url, max_bytes=1 << 20))
     change(raw, path, value)
     Store().write_bytes(url, json.dumps(raw).encode(), overwrite=True)
     if words is None:  # it decides the result, yet not by the digest: the file itself is what counts there
-        prepare_run(*reversed(read_run(url, Store())), Config())
+        prepare_again(*reversed(read_run(url, Store())), Config())
         return
     with pytest.raises(InputError, match=words):
-        prepare_run(*reversed(read_run(url, Store())), Config())
+        prepare_again(*reversed(read_run(url, Store())), Config())
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b'{"version": 1}', b"\xff", b"[" * 100_000])
@@ -211,7 +214,7 @@ def test_what_is_no_document_is_refused(data: bytes) -> None:
 
 
 def test_a_document_of_another_version_says_so() -> None:
-    url = write_run(make_prepared(), "memory://version", created=CREATED, overwrite=False)
+    url = write_run(make_prepared(), "memory://version", created=CREATED, overwrite=False, cut=Cut())
     raw = json.loads(Store().read_bytes(url, max_bytes=1 << 20))
     Store().write_bytes(url, json.dumps({**raw, "version": "0.0.9"}).encode(), overwrite=True)
     with pytest.raises(ConfigError, match=r"planned by version 0\.0\.9"):
@@ -236,5 +239,5 @@ def test_a_place_leads_to_its_destination_from_wherever_it_is(monkeypatch: pytes
 
 def test_every_field_of_a_scene_has_a_form_in_json() -> None:
     """A type that pydantic cannot take apart would make every plan fail."""
-    adapter = TypeAdapter(RunDocument)
+    adapter = TypeAdapter(RunManifest)
     assert adapter.json_schema()["properties"].keys() >= {"scenes", "config", "digest"}

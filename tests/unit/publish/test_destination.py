@@ -1,10 +1,10 @@
-"""Publishing against a store in memory: the claim first, the Item last, nothing of another run named by an Item."""
+"""Publishing against a store in memory: the lock first, the Item last, nothing of another run named by an Item."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import pytest
 from records import make_artifact
 
 from processor.errors import ConfigError, ExistsError
-from processor.publish.artifacts import CLAIM, Product
-from processor.publish.destination import Destination, check_claim, check_destination, find_published, publish
+from processor.publish.artifacts import LOCK, ArtifactFile
+from processor.publish.destination import Destination, check_destination, lock_folder, publish
 from processor.storage.store import Store, Written
 
 DIGEST = "d" * 64
+CREATED = "2026-01-31T12:00:00Z"
 
 
 class Recorder(Store):
@@ -48,15 +49,32 @@ def _empty() -> Iterator[None]:
     fsspec.filesystem("memory").store.clear()
 
 
-def make_destination(*, overwrite: bool = False) -> Destination:
-    return Destination(store=Recorder(), folder="memory://out/m", item_id="m", overwrite=overwrite)
+def make_destination(
+    *, overwrite: bool = False, digest: str = DIGEST, lock: str = "mine", is_shared: bool = False
+) -> Destination:
+    return Destination(
+        store=Recorder(),
+        folder="memory://out/m",
+        item_id="m",
+        overwrite=overwrite,
+        digest=digest,
+        created=CREATED,
+        lock=lock,
+        is_shared=is_shared,
+    )
 
 
-def make_product(path: str, content: str = "") -> Product:
+def replace_all(artifacts: Sequence[ArtifactFile], item: dict[str, Any], **options: Any) -> None:
+    """Publish over what is there, as a run with ``--overwrite`` does."""
+    destination = make_destination(overwrite=True)
+    publish(destination, artifacts, (), item, previous=lock_folder(destination), **options)
+
+
+def make_product(path: str, content: str = "") -> ArtifactFile:
     data = content or f"content of {path}"
     checksum = hashlib.sha256(data.encode()).hexdigest()
     artifact = make_artifact(path.replace("/", "_"), path, media_type="text/plain", size=len(data), sha256=checksum)
-    return Product(artifact=artifact, file=Path(data))
+    return ArtifactFile(artifact=artifact, file=Path(data))
 
 
 def make_item(*paths: str, digest: str = DIGEST) -> dict[str, Any]:
@@ -64,7 +82,7 @@ def make_item(*paths: str, digest: str = DIGEST) -> dict[str, Any]:
     return {"id": "m", "properties": {"mosaic:digest": digest}, "assets": assets}
 
 
-PATHS = ("mosaic.tif", "maps/a.tif", CLAIM, "report.json")
+PATHS = ("mosaic.tif", "maps/a.tif", LOCK, "report.json")
 PRODUCTS = tuple(map(make_product, PATHS))
 
 
@@ -74,9 +92,9 @@ def list_stored() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
-def test_the_claim_is_published_first_and_the_item_last(threads: int) -> None:
+def test_the_lock_is_published_first_and_the_item_last(threads: int) -> None:
     publish(make_destination(), PRODUCTS, (), make_item(*PATHS), threads=threads)
-    assert Recorder.written[0] == CLAIM
+    assert Recorder.written[0] == LOCK
     assert Recorder.written[-1] == "m.json"
     assert sorted(Recorder.written) == sorted([*PATHS, "m.json"])
     assert json.loads(list_stored()["m.json"]) == make_item(*PATHS)
@@ -84,24 +102,36 @@ def test_the_claim_is_published_first_and_the_item_last(threads: int) -> None:
 
 def test_a_published_item_with_the_same_digest_is_found_and_another_is_refused() -> None:
     destination = make_destination()
-    assert find_published(destination, DIGEST) is None
+    assert destination.find_item() is None
     publish(destination, PRODUCTS, (), make_item(*PATHS), threads=2)
-    assert find_published(destination, DIGEST) == make_item(*PATHS)
+    assert destination.find_item() == destination.check() == make_item(*PATHS)
     with pytest.raises(ExistsError, match=r"m\.json exists and was made from other inputs.*--overwrite.*--item-id"):
-        find_published(destination, "e" * 64)
+        make_destination(digest="e" * 64).find_item()
 
 
-def test_a_claim_of_another_run_is_refused_and_ones_own_or_none_is_not() -> None:
-    destination = make_destination()
-    check_claim(destination, "mine")
-    destination.store.write_bytes(f"memory://out/m/{CLAIM}", b"mine")
-    check_claim(destination, "mine")
+def test_where_an_item_is_replaced_only_one_of_the_same_run_in_another_process_counts_as_done() -> None:
+    publish(make_destination(), PRODUCTS, (), make_item(*PATHS), threads=2)
+    assert make_destination(overwrite=True).find_item() is None
+    assert make_destination(overwrite=True, is_shared=True).find_item() is None  # made at another time
+    own = make_item(*PATHS)
+    own["properties"]["created"] = CREATED
+    make_destination().store.write_bytes("memory://out/m/m.json", json.dumps(own).encode(), overwrite=True)
+    assert make_destination(overwrite=True, is_shared=True).find_item() == own
+    assert make_destination(overwrite=True).find_item() is None
+    with pytest.raises(ExistsError, match="published meanwhile"):
+        lock_folder(make_destination(overwrite=True, is_shared=True))
+
+
+def test_a_lock_of_another_run_is_refused_and_ones_own_or_none_is_not() -> None:
+    assert make_destination().check() is None
+    make_destination().store.write_bytes(f"memory://out/m/{LOCK}", b"mine")
+    assert make_destination().check() is None
     with pytest.raises(ExistsError, match=r"config\.yaml.*unfinished run.*--overwrite.*--item-id"):
-        check_claim(destination, "another's")
+        make_destination(lock="another's").check()
 
 
 def test_a_run_that_would_mix_its_files_with_those_of_another_publishes_nothing() -> None:
-    make_destination().store.write_bytes(f"memory://out/m/{CLAIM}", b"of another run")
+    make_destination().store.write_bytes(f"memory://out/m/{LOCK}", b"of another run")
     before = list_stored()
     with pytest.raises(ExistsError):
         publish(make_destination(), PRODUCTS, (), make_item(*PATHS), threads=4)
@@ -124,11 +154,11 @@ def test_overwriting_replaces_what_differs_and_removes_what_the_former_run_alone
     publish(make_destination(), former, (), make_item(*PATHS, "maps/b.tif", digest="e" * 64), threads=2)
     make_destination().store.write_bytes("memory://out/m/notes.txt", b"mine")
     new = (*PRODUCTS[1:], make_product("mosaic.tif", "new"))
-    publish(make_destination(overwrite=True), new, (), make_item(*PATHS), threads=2)
+    replace_all(new, make_item(*PATHS), threads=2)
     stored = list_stored()
     assert sorted(stored) == sorted([*PATHS, "m.json", "notes.txt"])
     assert stored["mosaic.tif"] == "new"
-    assert find_published(make_destination(), DIGEST) == make_item(*PATHS)
+    assert make_destination().find_item() == make_item(*PATHS)
 
 
 @pytest.mark.parametrize("failing", [*PATHS, "m.json"])
@@ -136,7 +166,7 @@ def test_overwriting_that_is_interrupted_leaves_no_item(failing: str) -> None:
     publish(make_destination(), PRODUCTS, (), make_item(*PATHS, digest="e" * 64), threads=2)
     Recorder.fail_at = failing
     with pytest.raises(KeyboardInterrupt):
-        publish(make_destination(overwrite=True), PRODUCTS, (), make_item(*PATHS), threads=1)
+        replace_all(PRODUCTS, make_item(*PATHS), threads=1)
     assert "m.json" not in list_stored()
 
 
@@ -150,7 +180,7 @@ def test_overwriting_removes_nothing_outside_the_folder_whatever_the_former_item
     former = make_item(digest="e" * 64)
     former["assets"]["bad"] = {"href": href}
     make_destination().store.write_bytes("memory://out/m/m.json", json.dumps(former).encode())
-    publish(make_destination(overwrite=True), PRODUCTS, (), make_item(*PATHS), threads=1)
+    replace_all(PRODUCTS, make_item(*PATHS), threads=1)
     assert {"/other/a.tif", "/out/other/a.tif"} <= set(fsspec.filesystem("memory").store)
 
 
@@ -158,7 +188,7 @@ def test_overwriting_keeps_files_that_only_a_foreign_item_names() -> None:
     foreign = {"type": "Feature", "properties": {}, "assets": {"source": {"href": "./source.tif"}}}
     make_destination().store.write_bytes("memory://out/m/m.json", json.dumps(foreign).encode())
     make_destination().store.write_bytes("memory://out/m/source.tif", b"precious")
-    publish(make_destination(overwrite=True), PRODUCTS, (), make_item(*PATHS), threads=1)
+    replace_all(PRODUCTS, make_item(*PATHS), threads=1)
     assert list_stored()["source.tif"] == "precious"
 
 

@@ -10,7 +10,7 @@ from records import make_artifact, make_scene
 
 from processor.config import Config, load_config
 from processor.errors import ConfigError
-from processor.publish.artifacts import Product
+from processor.publish.artifacts import ArtifactFile
 from processor.publish.output_paths import Copy, check_places, find_kept_stages, make_copies, place_images
 
 HERE = Path.cwd()
@@ -173,9 +173,9 @@ def test_places_of_stages_that_are_off_do_not_count() -> None:
 # Copies
 
 
-def make_product(key: str) -> Product:
+def make_product(key: str) -> ArtifactFile:
     artifact = make_artifact(key, f"{key}.x")
-    return Product(artifact=artifact, file=Path(f"{key}.x"))
+    return ArtifactFile(artifact=artifact, file=Path(f"{key}.x"))
 
 
 KEYS = ("adjustments", "block_map_reference", "block_map_local_a", "block_map_local_b", "seamlines", "mosaic")

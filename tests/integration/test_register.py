@@ -20,7 +20,7 @@ from stac_api import FakeApi, Said, run_api
 from processor.config import load_config
 from processor.errors import StorageError
 from processor.publish import register as module
-from processor.publish.register import plan_announcement
+from processor.publish.register import plan_registration
 from processor.storage.store import Store
 from stac.api.request import SearchRequest
 
@@ -218,13 +218,13 @@ def test_a_collection_in_a_bucket_is_made_and_extended_there(
 
 
 def find_token(post: str, api: FakeApi, inputs: tuple[str, ...] | SearchRequest = ("in.json",)) -> tuple[str | None, str]:
-    announcement = plan_announcement(
+    registration = plan_registration(
         destination="out", collection="c", post=post, inputs=inputs, config=load_config(environment={}), store=Store()
     )
-    assert announcement.token is None or announcement.token not in repr(announcement)
+    assert registration.token is None or registration.token not in repr(registration)
     sent = api.asked[-1].headers.get("Authorization")
-    assert sent == (None if announcement.token is None else f"Bearer {announcement.token}")
-    return announcement.token, announcement.token_name
+    assert sent == (None if registration.token is None else f"Bearer {registration.token}")
+    return registration.token, registration.token_name
 
 
 def test_a_token_for_one_api_is_not_given_to_another(api: FakeApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
