@@ -74,7 +74,7 @@ contracts: $(STAMP) ## Check that imports point one way.
 
 # hypothesis is not on trial in the lowest lock, and another version would try other examples.
 docs: $(STAMP) ## Write docs/parameters.md from the model; a test says when that is due.
-	@$(BIN)/python -c 'from pathlib import Path; from processor.config import render_parameters_page as page; \
+	@$(BIN)/python -c 'from pathlib import Path; from processor.config.document import render_parameters_page as page; \
 	  Path("docs/parameters.md").write_text(page(), encoding="utf-8")'
 
 lock: ## Resolve pyproject.toml into the locks anew, keeping what still fits; needs the set-up environment.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from processor.cli.parser import OptionParser
-from processor.config import render_sample
+from processor.config.document import render_sample
 
 __all__ = ["add_options", "execute"]
 

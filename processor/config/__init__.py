@@ -1,4 +1,4 @@
-"""The configuration: one frozen model, and how it is read, written and documented."""
+"""The configuration: one frozen model, and how it is read and written; its documentation is made by ``document``."""
 
 from processor.config.load import (
     Config,
@@ -7,7 +7,6 @@ from processor.config.load import (
     VectorMask,
     apply_options,
     decisive_settings,
-    find_example,
     flat_name,
     iter_parameters,
     list_sections,
@@ -15,8 +14,6 @@ from processor.config.load import (
     local_settings,
     parse_document,
     parse_value,
-    render_parameters_page,
-    render_sample,
     render_yaml,
 )
 
@@ -27,7 +24,6 @@ __all__ = [
     "VectorMask",
     "apply_options",
     "decisive_settings",
-    "find_example",
     "flat_name",
     "iter_parameters",
     "list_sections",
@@ -35,7 +31,5 @@ __all__ = [
     "local_settings",
     "parse_document",
     "parse_value",
-    "render_parameters_page",
-    "render_sample",
     "render_yaml",
 ]

@@ -151,8 +151,18 @@ class Parameter:
         return cast("FileKind | None", self._about["reads"])
 
     @property
+    def schema(self) -> Mapping[str, Any]:
+        """JSON schema of its values."""
+        return _read_schemas(list_sections()[self.section])[self.name]
+
+    @property
     def _about(self) -> Mapping[str, Any]:
         return cast("Mapping[str, Any]", self.field.json_schema_extra)
+
+
+@cache
+def _read_schemas(model: type[Section]) -> Mapping[str, Mapping[str, Any]]:
+    return cast("Mapping[str, Mapping[str, Any]]", model.model_json_schema()["properties"])
 
 
 def iter_parameters(config: Config | None = None) -> Iterator[Parameter]:

@@ -12,15 +12,14 @@ import pytest
 
 from processor.cli.flags import add_parameters, read_config, spell_out
 from processor.config import (
-    find_example,
     flat_name,
     iter_parameters,
     list_sections,
     load_config,
     parse_document,
     parse_value,
-    render_parameters_page,
 )
+from processor.config.document import find_example, render_parameters_page
 
 PAGE = Path(__file__).parents[2] / "docs" / "parameters.md"
 PARAMETERS = tuple(iter_parameters())

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from shapely import Geometry, difference, union_all
 
 from processor.api import pipeline
-from processor.config import Config, flat_name, iter_parameters, load_config, render_parameters_page, render_sample, render_yaml
+from processor.config import Config, flat_name, iter_parameters, load_config, render_yaml
+from processor.config.document import render_parameters_page, render_sample
 from processor.errors import ConfigError
 from processor.execution.run import Request, prepare
 from processor.model import Adjustment, BlockGrid, Cell, Grid, Window

@@ -15,16 +15,15 @@ from processor.config import (
     Config,
     apply_options,
     decisive_settings,
-    find_example,
     flat_name,
     iter_parameters,
     list_sections,
     load_config,
     parse_document,
     parse_value,
-    render_sample,
     render_yaml,
 )
+from processor.config.document import find_example, render_sample
 from processor.errors import ConfigError
 
 NOTHING: Mapping[str, str] = {}

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from rasterio.crs import CRS
 from records import make_scene
 
-from processor.config import Parameter, find_example, iter_parameters, load_config
+from processor.config import Parameter, iter_parameters, load_config
+from processor.config.document import find_example
 from processor.errors import ConfigError, InputError
 from processor.geotiff.reader import level_grid
 from processor.model import Bounds, Scene, Window
