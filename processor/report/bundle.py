@@ -10,8 +10,8 @@ from processor.model import Finding
 from processor.report.charts import draw_adjustments, draw_agreement, draw_residuals
 from processor.report.document import build_report, encode_report
 from processor.report.figures import OverlapResidual, Preview, RunFacts, compute_residuals
-from processor.report.html import render_page
 from processor.report.maps import draw_coverage, draw_mosaic
+from processor.report.page import render_page
 from processor.report.pictures import render_thumbnail, stretch
 from processor.report.svg import Picture
 from processor.report.units import describe_crs

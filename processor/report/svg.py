@@ -14,6 +14,7 @@ from html import escape
 from typing import Final
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 __all__ = [
@@ -59,8 +60,8 @@ class Picture:
 
     name: str
     """Short word, unique in a report."""
-    markup: str
-    """An ``svg`` element."""
+    markup: Markup
+    """An ``svg`` element, its words escaped."""
     width: int
     """Width, CSS pixels."""
     height: int
@@ -78,7 +79,7 @@ def assemble(name: str, alt: str, height: float, parts: Iterable[str], *, width:
         + "\n".join(part for part in parts if part)
         + "\n</svg>"
     )
-    return Picture(name=name, markup=markup, width=columns, height=rows, alt=alt)
+    return Picture(name=name, markup=Markup(markup), width=columns, height=rows, alt=alt)  # noqa: S704 - escaped above
 
 
 def format_length(value: float) -> str:

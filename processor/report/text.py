@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from html import escape
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 __all__ = [
-    "BANDS",
-    "DASH",
+    "FEW_BANDS",
     "clip_text",
     "count_text",
     "coverage_text",
+    "format_arrow",
     "format_change",
+    "format_change_of_level",
     "format_figure",
     "format_figures",
+    "format_percent",
     "format_size",
-    "name_html",
-    "rest_html",
+    "name_band",
 ]
 
-DASH: Final = "\u2013"
-BANDS: Final = 4  # figures in a cell
+_DASH: Final = "\u2013"
+FEW_BANDS: Final = 4  # as many figures as a cell shows
 _MINUS: Final = "\u2212"
 _LONGEST: Final = 160  # characters of a name or a value
 
@@ -33,14 +33,9 @@ def clip_text(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"
 
 
-def name_html(value: object) -> str:
-    """A stranger's word as HTML: clipped, escaped, and kept from turning the direction of the text around it."""
-    return f"<bdi>{escape(clip_text(value))}</bdi>"
-
-
-def rest_html(total: int, shown: int, what: str, where: str = "report.json") -> str:
-    """A note on the rows that a table leaves out, as HTML; nothing where it shows all."""
-    return "" if total <= shown else f'\n<p class="note">{shown} of {total:,} {what} are shown; {where} has them all.</p>'
+def name_band(band: Mapping[str, Any]) -> str:
+    """A band's common name, or its own where it has none."""
+    return clip_text(band["common_name"] or band["name"])
 
 
 def format_figure(value: float | None, digits: int = 3) -> str:
@@ -50,7 +45,7 @@ def format_figure(value: float | None, digits: int = 3) -> str:
     ('1,234,567', '0.0123', '99')
     """
     if value is None:
-        return DASH
+        return _DASH
     if isinstance(value, int) or value == 0 or abs(value) >= 10**digits:
         text = f"{value:,.0f}"
     elif abs(value) < 1e-4:
@@ -63,8 +58,8 @@ def format_figure(value: float | None, digits: int = 3) -> str:
 def format_figures(values: Sequence[float | None]) -> str:
     """A figure for each band, or the range where there are many."""
     known = [value for value in values if value is not None]
-    if len(values) <= BANDS or not known:
-        return " / ".join(format_figure(value) for value in values[:BANDS])
+    if len(values) <= FEW_BANDS or not known:
+        return " / ".join(format_figure(value) for value in values[:FEW_BANDS])
     return f"{format_figure(min(known))} … {format_figure(max(known))}"
 
 
@@ -75,6 +70,25 @@ def format_change(before: float | None, after: float | None) -> str:
     change = 100 * (after / before - 1)
     sign = "+" if change > 0 else _MINUS if change < 0 else ""
     return f"{sign}{abs(change):.0f} %"
+
+
+def format_arrow(before: float | None, after: float | None) -> str:
+    """Two figures, the second with two digits where it is much smaller."""
+    if before is None and after is None:
+        return _DASH
+    small = before is not None and after is not None and after < before / 10
+    return f"{format_figure(before)} → {format_figure(after, 2 if small else 3)}"
+
+
+def format_change_of_level(before: float | None, after: float | None, percent: float | None) -> str:
+    """Change of a difference, and what it is now in percent of the mean level."""
+    now = "" if percent is None else f"now {format_figure(percent, 2)} % of the mean level"
+    return "; ".join(part for part in (format_change(before, after), now) if part) or "unknown"
+
+
+def format_percent(share: float | None, digits: int) -> str:
+    """A share in percent, with so many decimals."""
+    return _DASH if share is None else f"{100 * share:.{digits}f} %"
 
 
 def format_size(size: int) -> str:
@@ -90,7 +104,7 @@ def format_size(size: int) -> str:
 def coverage_text(share: float | None) -> str:
     """Rounded down, so that only a complete mosaic is 100 %."""
     if share is None:
-        return DASH
+        return _DASH
     return "100 %" if share == 1 else f"{math.floor(share * 1e6) / 1e4:.4f} %"
 
 

@@ -1,0 +1,130 @@
+"""``report.html``: the report for people, one file with everything in it.
+
+The page is made from the content of ``report.json`` and the pictures alone, by ``templates/report.html.j2``. It has
+no script and asks for nothing: its content security policy lets a browser load pictures from the page itself and nothing else.
+Names come from strangers: the template escapes all that it is given but for the pictures, which are markup of this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from processor.model import Artifact
+from processor.report.findings import LOWEST_CONTRAST
+from processor.report.svg import Picture
+from processor.report.text import (
+    FEW_BANDS,
+    clip_text,
+    count_text,
+    coverage_text,
+    format_arrow,
+    format_change,
+    format_change_of_level,
+    format_figure,
+    format_figures,
+    format_percent,
+    format_size,
+    name_band,
+)
+
+__all__ = ["render_page"]
+
+
+def render_page(
+    report: Mapping[str, Any],
+    pictures: Sequence[Picture],
+    artifacts: Sequence[Artifact] = (),
+    *,
+    page_path: str = "report.html",
+) -> bytes:
+    """The page, UTF-8.
+
+    Parameters
+    ----------
+    report
+        From :func:`~processor.report.document.build_report`.
+    pictures
+        The template places those whose names it knows.
+    artifacts
+        To list and link, relative to the page.
+    page_path
+        Where the page will lie, relative to the Item's folder.
+    """
+    page = _load_template().render(
+        report=report,
+        pictures={picture.name: picture.markup for picture in pictures},
+        artifacts=artifacts,
+        up="../" * page_path.count("/") or "./",
+        verdict=_describe_verdict(report["summary"]),
+        warned={finding["code"] for finding in report["findings"] if finding["severity"] == "warning"},
+        overlaps=sorted(report["overlaps"], key=lambda overlap: -(overlap["local"]["rms_all_bands"] or 0.0)),
+        bands_in_a_cell=_explain_bands(report["bands"]),
+    )
+    return page.encode("utf-8", "replace")
+
+
+@cache
+def _load_template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("processor.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "band": name_band,
+        "clip": clip_text,
+        "count": count_text,
+        "coverage": coverage_text,
+        "figure": format_figure,
+        "figures": format_figures,
+        "percent": format_percent,
+        "size": format_size,
+    }
+    environment.globals |= {
+        "arrow": format_arrow,
+        "change": format_change,
+        "change_of_level": format_change_of_level,
+        "lowest_contrast": LOWEST_CONTRAST,
+    }
+    return environment.get_template("report.html.j2")
+
+
+def _describe_verdict(summary: Mapping[str, Any]) -> str:
+    """How well the mosaic covers and matches the scenes, in words."""
+    if summary["coverage"] is None:
+        covered = "No scene has a valid pixel."
+    else:
+        covered = f"The mosaic covers {coverage_text(summary['coverage'])} of what the scenes cover."
+    parts = [covered]
+    changes = [
+        f"their {name} difference from {format_figure(summary[f'{key}_before'])} to {format_figure(summary[f'{key}_after'])}"
+        for name, key in (("mean", "bias"), ("RMS", "residual"))
+        if summary[f"{key}_before"] is not None and summary[f"{key}_after"] is not None
+    ]
+    if changes:
+        parts.append(f"Where scenes overlap, matching took {' and '.join(changes)} (source units).")
+    spread = (summary["residual_before_percent_of_spread"], summary["residual_after_percent_of_spread"])
+    if summary["contrast"] is not None and summary["contrast"] < LOWEST_CONTRAST and None not in spread:
+        parts.append(
+            "Lower contrast alone makes differences smaller: in percent of the scenes' own standard deviation, the RMS "
+            f"difference went from {spread[0]:.0f} % to {spread[1]:.0f} %."
+        )
+    if summary["overlaps"] == 0:
+        parts.append("No two scenes overlap, so there was nothing to match.")
+    return " ".join(parts)
+
+
+def _explain_bands(bands: Sequence[Mapping[str, Any]]) -> str:
+    """What the figures of a cell are, where there are several."""
+    if len(bands) == 1:
+        return ""
+    if len(bands) > FEW_BANDS:
+        return f"Two figures in a cell are the smallest and the largest of the {len(bands)} bands."
+    return f"The figures in a cell are the bands {' / '.join(map(name_band, bands))}."
