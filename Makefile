@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 LOCKS := requirements.lock requirements-dev.lock requirements-build.lock requirements-lowest.lock requirements-api.lock
-EXTRAS := --extra kubernetes --extra planetary-computer --extra geoparquet
+EXTRAS := --extra azure --extra kubernetes --extra planetary-computer --extra geoparquet
 COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help

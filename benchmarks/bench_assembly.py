@@ -28,7 +28,6 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
-from processor.config.sections import Io
 from processor.execution.task_store import Workplace
 from processor.execution.tasks import TILE_BLOCKS
 from processor.execution.tile_parts import PartedBlocks, PartHead, PartReader, describe_raster, part_levels
@@ -39,7 +38,7 @@ from processor.geotiff.cog.writer import check_cog, write_cog_header
 from processor.model import Grid
 from processor.process.threads import map_ordered
 from processor.publish.destination import Destination, publish_raster
-from processor.storage.options import resolve_access
+from processor.storage.options import io_model, resolve_access
 from processor.storage.store import Store, join_url
 
 _BLOCK = 512
@@ -218,12 +217,12 @@ def main() -> None:
     options = parser.parse_args()
     if options.assemble:
         place = json.loads(options.assemble)
-        print(json.dumps(assemble(place["base"], options.edge, resolve_access(Io(**place["io"])))))
+        print(json.dumps(assemble(place["base"], options.edge, resolve_access(io_model()(**place["io"])))))
         return
     folder = Path(tempfile.mkdtemp(prefix="assembly-", dir=options.folder))
     try:
         with open_place(folder, s3=options.s3) as (base, io):
-            access = resolve_access(Io(**io))
+            access = resolve_access(io_model()(**io))
             work = Workplace(store=Store(access=access), folder=join_url(base, "work"))
             size = make_parts(work, make_specs(options.edge), options.filled)
             command = [

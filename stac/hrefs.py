@@ -11,11 +11,11 @@ import re
 from typing import Final
 from urllib.parse import quote, unquote
 
+from processor.storage.backends import find_backend, list_protocols
 from processor.storage.url import redact_url
 
 __all__ = [
     "MAX_HREF_LENGTH",
-    "SCHEMES",
     "holds_credentials",
     "href_name",
     "href_suffix",
@@ -25,19 +25,11 @@ __all__ = [
     "show_href",
 ]
 
-SCHEMES: Final = ("s3", "gs", "az", "abfs", "abfss", "hf", "https", "http", "file")
-"""Schemes of hrefs that are followed.
-
-Not ``zip``, which opens whatever its archive is called, nor ``memory``, which is this process: only the command line names
-those, and a document that was itself read from ``memory://`` (in tests) may name its neighbours there.
-"""
-
 MAX_HREF_LENGTH: Final = 8192
 """Characters; the longest signed URLs have about 3,000."""
 
 _SHOWN_LENGTH: Final = 200
 _MEMORY: Final = "memory"
-_CONTAINERS: Final = frozenset({"az", "abfs", "abfss"})  # whose authority may be container@account
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _AUTHORITY: Final = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 _CONTAINER: Final = re.compile(r"[A-Za-z0-9$_-]+@")
@@ -69,7 +61,7 @@ def resolve_href(href: object, *, base: str, is_remote: bool, allow_local_files:
     Returns
     -------
     str
-        An absolute local path, or a URL of one of :data:`SCHEMES` except ``file`` (or, in tests, of ``memory``).
+        An absolute local path, or a URL of one whose scheme is followed (in tests, of ``memory`` too).
 
     Raises
     ------
@@ -144,7 +136,7 @@ def holds_credentials(url: str) -> bool:
     """Whether a URL has a user name or password before its host; ``container@account`` is neither."""
     scheme, _, rest = url.partition("://")
     authority = rest.partition("/")[0]
-    if scheme.lower() in _CONTAINERS:
+    if _names_account(scheme):
         authority = _CONTAINER.sub("", authority, count=1) if _CONTAINER.match(authority) else authority
     return "@" in authority
 
@@ -184,7 +176,7 @@ def _check_characters(href: str) -> None:
 def _parse_url(scheme: str, rest: str, href: str, *, in_memory: bool) -> str:
     """Check a URL; the path of a ``file:`` URL."""
     authority, _, path = rest.partition("/")
-    if scheme not in SCHEMES and not (in_memory and scheme == _MEMORY):
+    if scheme not in list_protocols(followed=True) and not (in_memory and scheme == _MEMORY):
         msg = f"href {show_href(href)} has the scheme {scheme!r}: use one of {_listed_schemes()}"
         raise ValueError(msg)
     if holds_credentials(href):
@@ -195,7 +187,7 @@ def _parse_url(scheme: str, rest: str, href: str, *, in_memory: bool) -> str:
             msg = f"href {show_href(href)} is a file of another machine: write file:///path"
             raise ValueError(msg)
         return f"/{unquote(path)}"
-    if not _AUTHORITY.fullmatch(_CONTAINER.sub("", authority, count=1) if scheme in _CONTAINERS else authority):
+    if not _AUTHORITY.fullmatch(_CONTAINER.sub("", authority, count=1) if _names_account(scheme) else authority):
         what = "host" if scheme.startswith("http") else "bucket"
         msg = f"href {show_href(href)} names no valid {what}: write {scheme}://{what}/path"
         raise ValueError(msg)
@@ -246,4 +238,10 @@ def _split_query(path: str) -> tuple[str, str]:
 
 
 def _listed_schemes() -> str:
-    return ", ".join(f"{scheme}://" for scheme in SCHEMES)
+    return ", ".join(f"{scheme}://" for scheme in list_protocols(followed=True))
+
+
+def _names_account(scheme: str) -> bool:
+    """Whether the authority of such URLs may be ``container@account``."""
+    backend = find_backend(scheme)
+    return backend is not None and backend.names_account

@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from effort import EXAMPLES
-from servers import ObjectServer, run_gcs, run_s3
+from servers import ObjectServer, run_azure, run_gcs, run_s3
 
 import processor
 
@@ -62,11 +62,25 @@ def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServe
         yield server
 
 
+@pytest.fixture(scope="session")
+def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    """A server that speaks as Azure Blob Storage does."""
+    with run_azure(tmp_path_factory.mktemp("azure")) as server:
+        yield server
+
+
+@pytest.fixture
+def object_server(request: pytest.FixtureRequest) -> ObjectServer:
+    """The server of the protocol that the test is parametrized with, indirectly."""
+    server: ObjectServer = request.getfixturevalue({"s3": "s3_server", "gs": "gcs_server", "az": "azure_server"}[request.param])
+    return server
+
+
 @pytest.fixture(autouse=True)
 def _without_variables_of_storage(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a developer has set for storage does not reach the tests, nor do proxies that would not know the loopback."""
     for name in [
-        name for name in os.environ if name.startswith(("AWS_", "GOOGLE_", "GS_", "CPL_")) and name != "AWS_CA_BUNDLE"
+        name for name in os.environ if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "GS_", "CPL_")) and name != "AWS_CA_BUNDLE"
     ]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

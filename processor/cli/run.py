@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from processor.cli.flags import add_parameters, list_flags_given, read_config, spell_out
@@ -18,6 +17,7 @@ from processor.cli.search_flags import add_search_options, read_search
 from processor.errors import ConfigError
 from processor.process.logs import configure_logging
 from processor.publish.thresholds import parse_threshold
+from processor.storage.url import absolute_path
 from stac.api.request import SearchRequest
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def _choose_executor(options: argparse.Namespace) -> Callable[[Request, Prepared
 
 def list_files(outcome: Outcome) -> str:
     """Paths or URLs of a mosaic's main files, one a line."""
-    base = outcome.folder if "://" in outcome.folder else str(Path(outcome.folder).absolute())
+    base = absolute_path(outcome.folder)
     wanted = {"mosaic": "mosaic", "preview": "overview", "report": "report_page"}
     assets = outcome.item["assets"]
     lines = [("item", f"{outcome.item['id']}.json")]

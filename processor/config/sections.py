@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
 from processor.config.general import Inputs, MaskSetting, Output, Shared
-from processor.config.machine import Io, Kubernetes
+from processor.config.machine import Kubernetes
 from processor.model.options import FileKind, Section, VectorMask, option
 from processor.stages import STAGES
+from processor.storage.options import Io, io_model
 
 __all__ = [
     "Config",
@@ -83,7 +84,7 @@ def list_sections() -> dict[str, type[Section]]:
         "methods": _make_switches(tuple((stage.switch, tuple(stage.methods)) for stage in STAGES)),
         **methods,
         "output": Output,
-        "io": Io,
+        "io": io_model(),
         "kubernetes": Kubernetes,
     }
 

@@ -44,6 +44,7 @@ from processor.storage.folders import remove_folder
 from processor.storage.options import resolve_access
 from processor.storage.scratch import warn_of_space
 from processor.storage.store import Store, join_url
+from processor.storage.url import absolute_path
 from processor.version import read_version
 from stac.api.request import SearchRequest
 from stac.documents import is_item_id, parse_features, process_options
@@ -84,9 +85,7 @@ class Request:
 
     def find_destination(self, prepared: Prepared) -> Destination:
         """Where the Item of a planned run goes, and everything that it names."""
-        mosaic = self.mosaic_url
-        if mosaic is not None and "://" not in mosaic:
-            mosaic = str(Path(mosaic).absolute())
+        mosaic = None if self.mosaic_url is None else absolute_path(self.mosaic_url)
         return Destination(
             store=Store(access=prepared.access),
             folder=join_url(self.destination, prepared.item_id),

@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -32,7 +31,7 @@ from processor.publish.register import Registration
 from processor.scenes.user_files import read_given
 from processor.storage.options import resolve_access
 from processor.storage.store import Store, join_url
-from processor.storage.url import redact_url
+from processor.storage.url import absolute_path, redact_url
 from processor.version import read_version
 from stac.documents import ITEM_ID
 from stac.hrefs import publish_href
@@ -223,7 +222,7 @@ def parse_run_url(url: str) -> RunPlace:
     ConfigError
         It is not a place where a run's document is put.
     """
-    place = url if "://" in url else str(Path(url).absolute())
+    place = absolute_path(url)
     *above, work, item_id, digest, name = ["", "", "", *place.split("/")]
     destination = "/".join(above[3:])
     if work != WORK_FOLDER or name != RUN_NAME or not destination or destination.endswith(("/", ":")):
@@ -293,7 +292,7 @@ def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: 
     StorageError
         Storage or the network failed.
     """
-    base = destination if "://" in destination else str(Path(destination).absolute())
+    base = absolute_path(destination)
     place = RunPlace(destination=base, item_id=prepared.item_id, digest=prepared.digest)
     store = Store(access=prepared.access)
     document = describe_run(prepared, created=created, overwrite=overwrite, cut=cut)

@@ -24,9 +24,10 @@ from processor.geotiff.libgdal import VsiFile, clear_network_cache, has_files
 from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.ranges import FsspecObject, RemoteObject, close_opened, find_failure, open_ranged
 from processor.geotiff.traffic import Traffic
+from processor.storage.backends import Backend
 from processor.storage.options import Access
 from processor.storage.retry import MOST_ROUNDS, repeat
-from processor.storage.url import parse_url, redact_url
+from processor.storage.url import describe_denial, parse_url, redact_url
 
 __all__ = [
     "DRIVER",
@@ -57,7 +58,6 @@ _REMOTE: Final = {
     # overviews that lie one after the other would be read with as much again behind them.
     "CPL_VSIL_CURL_CHUNK_SIZE": "4096",
 }
-_PREFIXES: Final = {"s3": "/vsis3/", "gs": "/vsigs/"}
 _DENIED: Final = (
     "403",
     "401",
@@ -73,40 +73,41 @@ _DENIED: Final = (
 class _Keys(Session):  # type: ignore[misc]  # rasterio has no types
     """Keys as rasterio wants them handed over."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, storage: Backend) -> None:
+        self._storage = storage
 
     def get_credential_options(self) -> dict[str, str]:
         """The keys of this moment: those of a role are renewed."""
-        return self._access.gdal_keys()
+        return self._storage.gdal_keys()
 
 
 @contextmanager
-def gdal_env(access: Access | None = None, *, signs: bool = False) -> Iterator[None]:
+def gdal_env(access: Access | None = None, href: str = "") -> Iterator[None]:
     """GDAL's options: no sidecar is looked for, because one may be a VRT that names any file or URL.
 
     Parameters
     ----------
     access
         How storage is reached; None: local files only.
-    signs
-        Whether requests to S3 are made, which need keys.
+    href
+        What is opened or read.
     """
     options: dict[str, Any] = {
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
         "GDAL_PAM_ENABLED": "NO",
         "GDAL_CACHEMAX": GDAL_CACHE,
     }
-    if access is not None:
-        options |= access.gdal_options() | _REMOTE
-    session = _Keys(access) if access is not None and signs else None
+    session = None
+    if access is not None and is_remote(href):
+        options |= access.gdal_options(href) | _REMOTE
+        session = _Keys(access.of(href)) if access.of(href).has_keys else None
     with rasterio.Env(session=session, **options):
         yield
 
 
 def is_remote(href: str) -> bool:
     """Whether an href is reached over the network, or by fsspec."""
-    return parse_url(href).protocol != "file"
+    return not parse_url(href).is_local
 
 
 def local_name(href: str) -> str:
@@ -146,9 +147,7 @@ class GdalReader:
     @contextmanager
     def env(self, href: str, *, requester_pays: bool = False, region: str | None = None) -> Iterator[None]:
         """GDAL's options while a raster is opened or read."""
-        protocol = parse_url(href).protocol
-        access = self._access.for_bucket(requester_pays=requester_pays, region=region)
-        with gdal_env(None if protocol == "file" else access, signs=protocol == "s3"):
+        with gdal_env(self._access.for_bucket(requester_pays=requester_pays, region=region), href):
             yield
 
     def open(self, href: str, scene: str, factor: int | None = None) -> DatasetReader:
@@ -226,18 +225,14 @@ class GdalReader:
 
     def _vsi_path(self, href: str) -> str | None:
         """The name under which GDAL reads an href itself; None where fsspec reads it."""
-        protocol = parse_url(href).protocol
         if self._access.backend == "fsspec":
             return None
-        if protocol in _PREFIXES:
-            parts = urlsplit(href)
-            return f"{_PREFIXES[protocol]}{parts.netloc}{parts.path}"
-        if protocol == "http":
-            return f"/vsicurl/{href}"
-        if self._access.backend == "gdal":
-            msg = f"{redact_url(href)}: GDAL does not read {protocol}://; use --io.raster_backend auto"
+        path = self._access.of(href).gdal_path(href)
+        if path is None and self._access.backend == "gdal":
+            scheme = href.partition("://")[0]
+            msg = f"{redact_url(href)}: GDAL does not read {scheme}://; use --io.raster_backend auto"
             raise ConfigError(msg)
-        return None
+        return path
 
 
 def _ignore_georeference() -> None:
@@ -294,7 +289,7 @@ def _describe_storage(href: str, what: str, text: str, reason: str) -> InputErro
     """The error of this project for what GDAL said of storage."""
     text, shown = text.lower(), redact_url(href)
     if any(word in text for word in _DENIED):
-        return InputError(f"access to {shown} is denied ({reason}); check the credentials and the storage options (--io.…)")
+        return describe_denial(shown, parse_url(href).backend(), reason)
     if "404" in text or "does not exist" in text or "nosuchkey" in text or "nosuchbucket" in text:
         return InputError(f"{shown} does not exist ({reason}); correct the href")
     return StorageError(f"{what} {shown} ({reason}); storage or the network failed, try again later")

@@ -28,7 +28,7 @@ from processor.process.threads import read_ahead
 from processor.publish.artifacts import LOCK, ArtifactFile
 from processor.publish.output_paths import Copy
 from processor.storage.store import Store, Written, join_url, redact_url
-from processor.storage.url import parse_writable_url
+from processor.storage.url import absolute_path, parse_writable_url
 
 __all__ = ["Destination", "check_destination", "lock_folder", "publish", "publish_raster"]
 
@@ -68,7 +68,7 @@ class Destination:
     @property
     def absolute_item_url(self) -> str:
         """The same, from the root of the file system where it is local."""
-        return self.item_url if "://" in self.item_url else str(Path(self.item_url).absolute())
+        return absolute_path(self.item_url)
 
     def url(self, path: str) -> str:
         """Path or URL of a file, given relative to the folder or absolute."""
@@ -136,7 +136,7 @@ def check_destination(url: str) -> None:
         It is read only, of an unknown kind, or a local place where no folder can be made.
     """
     place = parse_writable_url(url)
-    if place.protocol != "file":
+    if not place.is_local:
         return
     folder = Path(place.path).absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())

@@ -18,7 +18,7 @@ from processor.mosaic.stage_outputs import find_last_stage
 from processor.publish.artifacts import ArtifactFile
 from processor.stages.method import WantedCopy
 from processor.storage.store import join_url
-from processor.storage.url import parse_writable_url
+from processor.storage.url import absolute_path, parse_writable_url
 from processor.vectors import Feature, write_layers
 
 __all__ = ["Copy", "KeptStage", "check_places", "find_kept_stages", "make_copies", "make_debug_copy", "place_images"]
@@ -101,7 +101,7 @@ def _check_writable(parameter: str, url: str) -> None:
     except ConfigError as error:
         msg = f"{parameter}: {error}"
         raise ConfigError(msg) from error
-    if place.protocol == "file":
+    if place.is_local:
         folder = Path(place.path).absolute().parent
         nearest = next(path for path in (folder, *folder.parents) if path.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
@@ -172,7 +172,7 @@ def _is_geotiff(url: str) -> bool:
 
 
 def _absolute(url: str) -> str:
-    return url if "://" in url else str(Path(url).absolute())
+    return absolute_path(url)
 
 
 def make_copies(config: Config, scenes: Sequence[Scene], products: Sequence[ArtifactFile]) -> tuple[Copy, ...]:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from processor.config import Config
@@ -26,7 +25,7 @@ from processor.publish.artifacts import REPORT
 from processor.publish.thresholds import Threshold, check_thresholds
 from processor.storage.conditional import MAX_BYTES, read_version, swap_bytes
 from processor.storage.store import Store, join_url
-from processor.storage.url import parse_writable_url, redact_url
+from processor.storage.url import absolute_path, parse_writable_url, redact_url
 from stac.api.request import POST_TOKEN, TOKEN, SearchRequest
 from stac.api.session import ApiSession, Patience, is_same_api
 from stac.api.transactions import check_transactions, post_collection, post_item
@@ -313,7 +312,7 @@ def _decode(data: bytes, url: str) -> dict[str, Any]:
 
 
 def _make_absolute(place: str) -> str:
-    return place if "://" in place else str(Path(place).absolute())
+    return absolute_path(place)
 
 
 def _log(event: str, message: str, href: str) -> None:

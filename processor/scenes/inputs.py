@@ -19,7 +19,7 @@ from processor.storage.url import join_url, parse_url, redact_url, storage_error
 from stac.api.request import SearchRequest
 from stac.api.session import Patience
 from stac.documents import check_names, find_page
-from stac.hrefs import href_name, href_suffix, show_href
+from stac.hrefs import holds_credentials, href_name, href_suffix, show_href
 from stac.read.choice import MaskSelection, Selection
 from stac.read.items import parse_item_collection
 from stac.read.walk import MAX_LINKED_BYTES, is_catalog, walk_catalog
@@ -35,7 +35,6 @@ Refine = Callable[[object, bool], Inputs]
 _GEOTIFF: Final = frozenset({".tif", ".tiff"})
 _RASTER: Final = _GEOTIFF | {".jp2"}
 _DOCUMENT: Final = frozenset({".json", ".geojson"})
-_LISTED_PROTOCOLS: Final = frozenset({"s3", "gs", "memory"})
 _TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HELP: Final = "give an ItemCollection or a catalogue (.json), a folder, a quoted pattern, GeoTIFFs (.tif), or --api URL"
 
@@ -134,8 +133,8 @@ def _locate(argument: str) -> str:
         msg = f"the input {show_href(argument)!r} is empty or holds control characters: {_HELP}"
         raise InputError(msg)
     url = parse_url(argument)
-    if url.protocol != "file":
-        if "@" in argument.partition("://")[2].partition("/")[0]:
+    if not url.is_local:
+        if holds_credentials(argument):
             msg = f"the URL {redact_url(argument)} holds a user name or a password: give credentials as storage options instead"
             raise InputError(msg)
         return argument
@@ -189,7 +188,7 @@ def _match_files(pattern: str) -> list[str]:
 
 
 def _read_remote(url: str, inputs: Inputs, store: Store, refine: Refine | None) -> ResolvedInputs:
-    can_list = parse_url(url).protocol in _LISTED_PROTOCOLS
+    can_list = parse_url(url).backend.is_writable
     if can_list and glob.has_magic(url):
         return _choose_matches(url, store.glob(url), inputs)
     if href_suffix(url) in _RASTER:

@@ -2,6 +2,7 @@
 
 - ``s3://``: the entity tag, and ``If-Match`` on the request that replaces it. A server that ignores the header overwrites.
 - ``gs://``: the generation, as a precondition.
+- ``az://``: the entity tag, and ``If-Match``.
 - local files: the digest of the bytes, compared under a lock that every run takes.
 - ``memory://`` (tests): the same, within the process.
 
@@ -11,15 +12,13 @@ What is not there yet is written once, as everything is (:mod:`processor.storage
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import secrets
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from processor.errors import ExistsError, InputError
 from processor.storage.store import Store, find_filesystem
@@ -53,10 +52,10 @@ def read_version(store: Store, url: str) -> tuple[bytes | None, str | None]:
     place = parse_writable_url(url)
     if not store.exists(url):
         return None, None
-    if place.protocol not in {"s3", "gs"}:
+    if place.backend.version_key is None:
         data = store.read_bytes(url, max_bytes=MAX_BYTES)
         return data, _digest(data)
-    filesystem = find_filesystem(place.protocol, store.access)
+    filesystem = find_filesystem(url, store.access)
     with storage_errors(url):
         info = filesystem.info(place.path)
         if int(info["size"]) > MAX_BYTES:
@@ -64,7 +63,7 @@ def read_version(store: Store, url: str) -> tuple[bytes | None, str | None]:
             raise InputError(msg)
         # In one request: a reader that asks for ranges would get some of the old object and some of the new.
         data = filesystem.cat_file(place.path)
-    return data, str(info["ETag" if place.protocol == "s3" else "generation"])
+    return data, str(info[place.backend.version_key])
 
 
 def swap_bytes(store: Store, url: str, data: bytes, version: str | None, *, content_type: str) -> bool:
@@ -80,53 +79,21 @@ def swap_bytes(store: Store, url: str, data: bytes, version: str | None, *, cont
         Storage or the network failed.
     """
     place = parse_writable_url(url)
-    if place.protocol == "file":
+    if place.is_local:
         with storage_errors(url), _locked(local_path(url)):
             return _compare_and_swap(store, url, data, version, content_type)
-    if place.protocol == "memory":
+    if place.backend.version_key is None:
         with _IN_MEMORY:
             return _compare_and_swap(store, url, data, version, content_type)
     try:
         if version is None:
             store.write_bytes(url, data, content_type=content_type)
             return True
-        filesystem = find_filesystem(place.protocol, store.access)
+        filesystem = find_filesystem(url, store.access)
         with storage_errors(url):
-            if place.protocol == "s3":
-                try:
-                    filesystem.pipe_file(place.path, data, IfMatch=version, ContentType=content_type)
-                except OSError as error:
-                    if _is_race(error):
-                        return False
-                    raise
-            else:
-                _replace_generation(filesystem, place.path, data, version, content_type)
+            return place.backend().replace(filesystem, place.path, data, version, content_type)
     except ExistsError:
         return False
-    return True
-
-
-def _is_race(error: OSError) -> bool:
-    """Whether S3 had two such requests at one moment, and wants one of them again."""
-    response = getattr(error.__cause__, "response", None)
-    return isinstance(response, Mapping) and response.get("Error", {}).get("Code") == "ConditionalRequestConflict"
-
-
-def _replace_generation(filesystem: Any, path: str, data: bytes, generation: str, content_type: str) -> None:
-    """Replace an object of GCS, as gcsfs does it, but only this generation of it."""
-    bucket, key, _ = filesystem.split_path(path)
-    mark = secrets.token_hex(16)
-    parts = (("application/json; charset=UTF-8", json.dumps({"name": key}).encode()), (content_type, data))
-    body = b"".join(f"--{mark}\r\nContent-Type: {kind}\r\n\r\n".encode() + part + b"\r\n" for kind, part in parts)
-    filesystem.call(
-        "POST",
-        f"{filesystem._location}/upload/storage/v1/b/{{}}/o",  # noqa: SLF001 - where gcsfs itself uploads to
-        bucket,
-        uploadType="multipart",
-        ifGenerationMatch=generation,
-        headers={"Content-Type": f'multipart/related; boundary="{mark}"'},
-        data=body + f"--{mark}--".encode(),
-    )
 
 
 def _compare_and_swap(store: Store, url: str, data: bytes, version: str | None, content_type: str) -> bool:

@@ -25,11 +25,11 @@ def list_names(store: Store, url: str) -> frozenset[str]:
     """
     place = parse_url(url)
     with storage_errors(url):
-        if place.protocol == "file":
+        if place.is_local:
             folder = Path(place.path)
             return frozenset(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else frozenset()
         try:
-            entries = find_filesystem(place.protocol, store.access).ls(place.path, detail=True)
+            entries = find_filesystem(url, store.access).ls(place.path, detail=True)
         except FileNotFoundError as error:
             if is_absence(error):
                 return frozenset()
@@ -49,12 +49,12 @@ def read_range(store: Store, url: str, start: int, size: int) -> bytes:
     """
     place = parse_url(url)
     with storage_errors(url):
-        if place.protocol == "file":
+        if place.is_local:
             with Path(place.path).open("rb") as stream:
                 stream.seek(start)
                 data = stream.read(size)
         else:
-            data = bytes(find_filesystem(place.protocol, store.access).cat_file(place.path, start=start, end=start + size))
+            data = bytes(find_filesystem(url, store.access).cat_file(place.path, start=start, end=start + size))
     if len(data) != size:
         msg = f"{redact_url(url)} ends before byte {start + size}: it was cut short"
         raise StorageError(msg)
@@ -78,14 +78,14 @@ def remove_folder(store: Store, url: str, *, above: int = 0) -> None:
     """
     place = parse_writable_url(url)
     with storage_errors(url):
-        if place.protocol == "file":
+        if place.is_local:
             shutil.rmtree(place.path, ignore_errors=True)
             with suppress(OSError):  # the first that is not empty ends it
                 for folder in list(Path(place.path).parents)[:above]:
                     folder.rmdir()
             return
         try:
-            find_filesystem(place.protocol, store.access).rm(place.path, recursive=True)
+            find_filesystem(url, store.access).rm(place.path, recursive=True)
         except FileNotFoundError as error:
             if not is_absence(error):
                 raise

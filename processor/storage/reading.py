@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import fsspec
 
 from processor.errors import ConfigError, InputError
+from processor.storage.backends.local import Archive
 from processor.storage.options import Access, resolve_access
 from processor.storage.retry import MOST_ROUNDS, repeat
 from processor.storage.url import Place, is_absence, parse_url, redact_url, storage_errors
@@ -19,12 +20,6 @@ from processor.storage.url import Place, is_absence, parse_url, redact_url, stor
 __all__ = ["ObjectInfo", "ReadStore", "find_filesystem", "find_object"]
 
 T = TypeVar("T")
-
-_PROVING: Final = frozenset({"file", "memory"})
-"""Protocols whose failures do not pass by themselves."""
-
-_REPEATING: Final = frozenset({"s3", "gs"})
-"""Protocols whose clients repeat single requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +50,7 @@ class ReadStore:
             Access is denied.
         """
         place = parse_url(url)
-        if place.protocol == "file":
+        if place.is_local:
             with storage_errors(url):
                 return Path(place.path).is_file()
         return self._retry(place, lambda: self._find(url))
@@ -81,7 +76,7 @@ class ReadStore:
             Storage or the network failed.
         """
         place = parse_url(url)
-        if place.protocol == "file":
+        if place.is_local:
             with storage_errors(url):
                 status = Path(place.path).stat()
             return ObjectInfo(size=status.st_size, version=str(status.st_mtime_ns))
@@ -138,8 +133,8 @@ class ReadStore:
 
     def _retry(self, place: Place, call: Callable[[], T]) -> T:
         """Repeat what failed for now, once its protocol's client has given up."""
-        times = 0 if place.protocol in _PROVING else self.access.retries
-        return repeat(call, times=min(times, MOST_ROUNDS) if place.protocol in _REPEATING else times)
+        times = 0 if place.backend.is_steady else self.access.retries
+        return repeat(call, times=min(times, MOST_ROUNDS) if place.backend.repeats else times)
 
     def read_bytes(self, url: str, *, max_bytes: int) -> bytes:
         """Read a whole object of at most ``max_bytes`` bytes.
@@ -175,7 +170,7 @@ class ReadStore:
         """
         place = parse_url(url)
         with storage_errors(url):
-            if place.protocol == "file":
+            if place.is_local:
                 with Path(place.path).open("rb") as file:
                     yield file
             else:
@@ -192,25 +187,22 @@ class ReadStore:
 
     def _filesystem(self, place: Place) -> Any:  # fsspec has no types
         """Make, or find again, the fsspec filesystem of a place."""
-        return find_filesystem(place.protocol, self.access)
+        return find_filesystem(place.path, self.access)
 
 
-def find_filesystem(protocol: str, access: Access) -> Any:  # fsspec has no types
-    """Make, or find again, the fsspec filesystem of a protocol.
+def find_filesystem(url: str, access: Access) -> Any:  # fsspec has no types
+    """Make, or find again, the fsspec filesystem that holds a URL.
 
     Raises
     ------
     ConfigError
-        The package that speaks it is not installed.
+        The package that speaks the protocol is not installed.
     """
     try:
-        filesystem = fsspec.filesystem(protocol, **access.fsspec_options(protocol))
+        return access.of(url).make_filesystem(access.fsspec_options(url))
     except ImportError as error:
-        msg = f"{protocol}:// cannot be read: {error}"
+        msg = f"{url.partition('://')[0]}:// cannot be read: {error}"
         raise ConfigError(msg) from error
-    if protocol == "s3":
-        filesystem.retries = 1  # botocore repeats requests, with jitter; both at it would multiply
-    return filesystem
 
 
 def find_object(url: str, access: Access) -> tuple[Any, str]:
@@ -224,17 +216,15 @@ def find_object(url: str, access: Access) -> tuple[Any, str]:
         The package that speaks the protocol is not installed, or the archive has no name.
     """
     place = parse_url(url)
-    if place.protocol != "zip":
-        return find_filesystem(place.protocol, access), place.path
+    if place.backend is not Archive:
+        return find_filesystem(url, access), place.path
     member, _, archive = place.path.partition("://")[2].partition("::")
     if not member or not archive:
         msg = f"{redact_url(url)}: name a member of an archive and the archive, as zip://member.tif::s3://bucket/archive.zip"
         raise ConfigError(msg)
-    inner = parse_url(archive)
-    find_filesystem(inner.protocol, access)
-    options = access.fsspec_options(inner.protocol)
+    inner = parse_url(archive).path
     try:
-        return fsspec.filesystem("zip", fo=inner.path, target_protocol=inner.protocol, target_options=options), member
+        return fsspec.filesystem("zip", fo=find_filesystem(archive, access).open(inner, "rb")), member
     except zipfile.BadZipFile as error:
         msg = f"{redact_url(archive)} is no zip archive: {error}"
         raise InputError(msg) from error

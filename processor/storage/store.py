@@ -8,11 +8,12 @@ between processes and machines:
   links the name is reserved first (an empty file for a moment), then replaced.
 - ``s3://``: ``If-None-Match: *`` on the request that completes the object. A server that ignores the header overwrites.
 - ``gs://``: generation 0 as a precondition.
+- ``az://``: ``If-None-Match: *`` on the request that writes the blob or commits its blocks.
 - ``memory://`` (tests): within the process.
 - ``http(s)://`` and other protocols of fsspec are read only.
 
-Requests that failed for now are repeated, with growing and random pauses: to S3 and GCS by their clients, request by request;
-here, what failed all the same or has a client that repeats nothing.
+Requests that failed for now are repeated, with growing and random pauses: to object stores by their clients, request by
+request; here, what failed all the same or has a client that repeats nothing.
 
 Writing the same bytes again is not an error, so that a task that was killed after its write can be repeated.
 """
@@ -57,7 +58,6 @@ __all__ = [
 _CHUNK: Final = 8 << 20  # bytes read or hashed at once
 _SLICE: Final = 256 * 2**10  # bytes written to a local file at once: for more, the kernel takes new pages, not those just freed
 _PART: Final = 16 << 20  # bytes of a part of an upload; S3 allows 10,000 parts
-_UPLOADS_AT_ONCE: Final = 4  # parts in flight: bounds memory to 64 MiB for objects below 144 GB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class Store(ReadStore):
     def check_writable(self, url: str) -> None:
         """Refuse a place in a bucket where nothing may be written, before work is done for it; nothing is left behind.
 
-        An upload is begun there and aborted, which needs the same right as writing.
+        Where the storage can tell, it is asked by a request that needs the same right as writing.
 
         Raises
         ------
@@ -93,20 +93,13 @@ class Store(ReadStore):
             Storage or the network failed.
         """
         place = parse_writable_url(url)
-        if place.protocol not in {"s3", "gs"}:
+        if place.is_local:
             return
 
         def begin() -> None:
             filesystem = self._filesystem(place)
             with storage_errors(url):
-                if place.protocol == "s3":
-                    bucket, key, _ = filesystem.split_path(place.path)
-                    begun = filesystem.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
-                    filesystem.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=begun["UploadId"])
-                else:
-                    target = filesystem.open(place.path, "wb")
-                    target._initiate_upload()  # noqa: SLF001 - fsspec's hook, which it has no public name for
-                    _discard(target)
+                place.backend().check_writable(filesystem, place.path)
 
         self._retry(place, begin)
 
@@ -129,7 +122,7 @@ class Store(ReadStore):
             Storage or the network failed.
         """
         place = parse_writable_url(url)
-        if place.protocol == "file":
+        if place.is_local:
             return self._write_local(url, [data], overwrite=overwrite)
         written = Written(size=len(data), sha256=hashlib.sha256(data).hexdigest())
         filesystem = self._filesystem(place)
@@ -180,20 +173,20 @@ class Store(ReadStore):
             Storage or the network failed.
         """
         place, source = parse_writable_url(url), os.fspath(path)
-        if place.protocol == "file":
+        if place.is_local:
             if written is not None and self._link_local(source, url, written, overwrite=overwrite):
                 return written
             return self._write_local(url, iter_file(source), overwrite=overwrite)
         known = written if written is not None else _digest(iter_file(source))
         filesystem, mode = self._filesystem(place), _mode(overwrite=overwrite)
-        kwargs = _content_type(place, content_type) | _parts(place, known.size)
+        kwargs = _content_type(place, content_type) | place.backend().upload_options(_part_size(known.size))
         if known.size >= _PART and not overwrite and self._is_taken(url, known):
             return known
         created = self._create(
             url, known, lambda: filesystem.put_file(source, place.path, mode=mode, **kwargs), overwrite=overwrite
         )
-        if place.protocol == "s3" and known.size >= 2 * _part_size(known.size):
-            self._abort_uploads(place)
+        if known.size >= 2 * _part_size(known.size):
+            place.backend().abort_uploads(filesystem, place.path)
         return created
 
     def write_stream(
@@ -234,15 +227,16 @@ class Store(ReadStore):
             As :meth:`upload_file`.
         """
         place = parse_writable_url(url)
-        if place.protocol == "file":
+        if place.is_local:
             return self._write_local(url, chunks, overwrite=overwrite)
         if not overwrite and self.exists(url):
             written = _digest(chunks)
             self._is_taken(url, written)
             return written
         hasher, size = hashlib.sha256(), 0
-        kwargs = {} if place.protocol == "memory" else _content_type(place, content_type)
-        mode = "wb" if overwrite or place.protocol == "memory" else "xb"
+        creates = place.backend.creates_streams
+        kwargs = _content_type(place, content_type) if creates else {}
+        mode = "xb" if creates and not overwrite else "wb"
         try:
             with storage_errors(url):
                 target = self._filesystem(place).open(place.path, mode, block_size=_part_size(largest), **kwargs)
@@ -259,8 +253,8 @@ class Store(ReadStore):
             written = Written(size=size, sha256=hasher.hexdigest())
             if not self._holds(url, written):
                 raise
-        if place.protocol == "s3" and size >= _part_size(largest):
-            self._abort_uploads(place)
+        if size >= _part_size(largest):
+            place.backend().abort_uploads(self._filesystem(place), place.path)
         return Written(size=size, sha256=hasher.hexdigest())
 
     def remove(self, url: str) -> None:
@@ -277,23 +271,13 @@ class Store(ReadStore):
 
         def delete() -> None:
             with storage_errors(url):
-                if place.protocol == "file":
+                if place.is_local:
                     Path(place.path).unlink(missing_ok=True)
                 else:
                     with suppress(FileNotFoundError):
                         self._filesystem(place).rm_file(place.path)
 
         self._retry(place, delete)
-
-    def _abort_uploads(self, place: Place) -> None:
-        """Abort unfinished uploads of an object that is complete now: they are a dead writer's, or can only fail."""
-        filesystem = self._filesystem(place)
-        bucket, key, _ = filesystem.split_path(place.path)
-        with suppress(OSError):  # whoever may write need not be allowed to list uploads; a lifecycle rule removes them then
-            listed = filesystem.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key)
-            for upload in listed.get("Uploads", ()):
-                if upload.get("Key") == key:
-                    filesystem.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload["UploadId"])
 
     def _write_local(self, url: str, chunks: Iterable[bytes], *, overwrite: bool) -> Written:
         """Write a local file atomically; an existing one with the same bytes is left as it is."""
@@ -381,19 +365,11 @@ def _mode(*, overwrite: bool) -> Literal["overwrite", "create"]:
 
 def _content_type(place: Place, content_type: str | None) -> dict[str, Any]:
     """Name the media type as each filesystem wants it."""
-    key = {"s3": "ContentType", "gs": "content_type"}.get(place.protocol)
-    return {key: content_type} if key and content_type else {}
-
-
-def _parts(place: Place, size: int) -> dict[str, Any]:
-    """Choose the parts of an upload such that memory is bounded and there are fewer than 10,000 of them."""
-    chunksize = _part_size(size)
-    if place.protocol == "s3":
-        return {"chunksize": chunksize, "max_concurrency": _UPLOADS_AT_ONCE}
-    return {"chunksize": chunksize} if place.protocol == "gs" else {}
+    return place.backend().media_type(content_type) if content_type else {}
 
 
 def _part_size(size: int) -> int:
+    """Bytes of a part of an upload such that memory is bounded and there are fewer than 10,000 of them."""
     return max(_PART, -(-size // 9000 // (1 << 20)) << 20)
 
 

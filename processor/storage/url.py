@@ -2,57 +2,44 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError
+from processor.storage.backends import Backend, Local, find_backend, is_absence, list_protocols
 
 __all__ = [
     "Place",
+    "absolute_path",
+    "describe_denial",
     "is_absence",
     "join_url",
     "local_path",
     "parse_url",
     "parse_writable_url",
-    "quieten_gcsfs",
     "redact_url",
     "storage_errors",
 ]
 
-_PROTOCOLS: Final[Mapping[str, str]] = {
-    "abfs": "abfs",
-    "abfss": "abfs",
-    "az": "abfs",
-    "file": "file",
-    "gcs": "gs",
-    "gs": "gs",
-    "hf": "hf",
-    "http": "http",
-    "https": "http",
-    "memory": "memory",
-    "s3": "s3",
-    "zip": "zip",
-}
-_WRITABLE: Final = frozenset({"file", "gs", "memory", "s3"})
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
-_UNAUTHORIZED: Final = frozenset({401, 403})
-_GONE: Final = frozenset({404, 410})
-_PRECONDITION_FAILED: Final = 412
 
 
 class Place(NamedTuple):
-    """A URL taken apart: the protocol of the allowlist and the local path or URL that is handed on."""
+    """A URL taken apart."""
 
-    protocol: str
-    """Protocol of the allowlist."""
+    backend: type[Backend]
+    """Of its scheme."""
     path: str
-    """Local path, or URL that is handed on."""
+    """The local path, or the URL as it was given."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a path of this machine."""
+        return self.backend.is_local
 
 
 def join_url(base: str, *parts: str) -> str:
@@ -69,7 +56,7 @@ def join_url(base: str, *parts: str) -> str:
     >>> join_url("s3://bucket/run/", "scenes", "a/b.tif")
     's3://bucket/run/scenes/a/b.tif'
     """
-    remote = parse_url(base).protocol != "file"
+    remote = not parse_url(base).is_local
     forbidden = "\\?#" if remote else "\\"
     for part in parts:
         bad_segment = any(segment in {"", ".", ".."} for segment in part.split("/"))
@@ -113,10 +100,15 @@ def local_path(url: str) -> Path:
         It is not local.
     """
     place = parse_url(url)
-    if place.protocol != "file":
+    if not place.is_local:
         msg = f"{redact_url(url)} is not a local path"
         raise ConfigError(msg)
     return Path(place.path)
+
+
+def absolute_path(path_or_url: str) -> str:
+    """A URL as it is; a path from the root, with neither links nor ".." resolved."""
+    return path_or_url if "://" in path_or_url else str(Path(path_or_url).absolute())
 
 
 @contextmanager
@@ -132,80 +124,37 @@ def storage_errors(url: str) -> Iterator[None]:
     StorageError
         Anything else that storage or the network raises.
     """
-    foreign: tuple[type[Exception], ...] = (OSError, *_foreign_errors(url))
+    backend = parse_url(url).backend()
+    foreign: tuple[type[Exception], ...] = (OSError, *backend.foreign_errors())
     try:
         yield
     except MosaicError:
         raise
     except foreign as error:
-        detail = _URL.sub(lambda match: redact_url(match[0]), str(error))
+        detail = _URL.sub(lambda match: redact_url(match[0]), backend.describe(error))
         # The original is kept as the cause only where it says nothing that the message had to leave out.
         cause = error if detail == str(error) else None
-        raise _translate(redact_url(url), error, f"{type(error).__name__}: {detail}") from cause
+        raise _translate(backend, redact_url(url), error, f"{type(error).__name__}: {detail}") from cause
 
 
-def is_absence(error: FileNotFoundError) -> bool:
-    """Whether "not found" means that; fsspec says it of any failure over HTTP, with the failure as its cause."""
-    cause = error.__cause__
-    return not isinstance(cause, Exception) or isinstance(cause, FileNotFoundError) or _status(cause) in _GONE
+def _translate(backend: Backend, name: str, error: Exception, detail: str) -> MosaicError:
+    """The error of this project for a foreign one."""
+    match backend.explain(error):
+        case "taken":
+            return ExistsError(f"{name} exists already and may not be overwritten; choose another name or allow overwriting")
+        case "missing":
+            return InputError(f"{name} does not exist or is not an object ({detail}); check its name")
+        case "denied":
+            return describe_denial(name, backend, detail)
+        case "refused":
+            return InputError(f"the server refuses {name} ({detail}); check the storage options ({backend.hint})")
+        case "for now":
+            return StorageError(f"storage failed for {name} ({detail}); try again later")
 
 
-def _translate(name: str, error: Exception, detail: str) -> MosaicError:
-    """Choose the error of this project for a foreign one."""
-    if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception) and not is_absence(error):
-        error = error.__cause__
-    status = _status(error)
-    if isinstance(error, FileExistsError) or status == _PRECONDITION_FAILED:
-        return ExistsError(f"{name} exists already and may not be overwritten; choose another name or allow overwriting")
-    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
-        return InputError(f"{name} does not exist or is not an object ({detail}); check its name")
-    denied = isinstance(error, PermissionError) or status in _UNAUTHORIZED or type(error).__name__ == "NoCredentialsError"
-    if denied or str(error).startswith("Forbidden"):  # as gcsfs words status 403
-        return InputError(f"access to {name} is denied ({detail}); check the credentials and the storage options (--io.…)")
-    if isinstance(error, ValueError):
-        return InputError(f"the server refuses {name} ({detail}); check the storage options (--io.…)")
-    return StorageError(f"storage failed for {name} ({detail}); try again later")
-
-
-def _status(error: Exception) -> int | None:
-    """Find the HTTP status behind an error of aiohttp, gcsfs or botocore (which s3fs makes the cause of an OSError)."""
-    for origin in (error, error.__cause__):
-        for attribute in ("status", "code"):
-            value = getattr(origin, attribute, None)
-            if isinstance(value, int):
-                return value
-        response = getattr(origin, "response", None)
-        if isinstance(response, Mapping):
-            return cast("int | None", response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
-    return None
-
-
-def _foreign_errors(url: str) -> tuple[type[Exception], ...]:
-    """Name the errors of a protocol's client that are not OSErrors; imports only what the protocol needs anyway."""
-    names = {
-        "http": (("aiohttp", "ClientError"),),
-        "s3": (("botocore.exceptions", "BotoCoreError"), ("botocore.exceptions", "ClientError"), ("aiohttp", "ClientError")),
-        "gs": (
-            ("builtins", "ValueError"),  # of gcsfs, where the server calls a request bad
-            ("aiohttp", "ClientError"),
-            ("gcsfs.retry", "HttpError"),
-            ("google.auth.exceptions", "GoogleAuthError"),
-            ("requests.exceptions", "RequestException"),
-        ),
-    }
-    protocol = parse_url(url).protocol
-    if protocol == "gs":
-        quieten_gcsfs()
-    wanted = names.get(protocol, ())
-    return tuple(cast("type[Exception]", getattr(importlib.import_module(module), name)) for module, name in wanted)
-
-
-def quieten_gcsfs() -> None:
-    """Keep gcsfs, which has not been imported yet, from asking buckets for hierarchical namespaces at its first call.
-
-    Servers that speak as Google's do not answer that, and it waits a minute for them.
-    """
-    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+def describe_denial(name: str, backend: Backend, detail: str) -> InputError:
+    """The error of this project for access that is denied, which names the options that give credentials."""
+    return InputError(f"access to {name} is denied ({detail}); check the credentials and the storage options ({backend.hint})")
 
 
 def parse_url(url: str) -> Place:
@@ -218,12 +167,13 @@ def parse_url(url: str) -> Place:
     """
     scheme, separator, rest = url.partition("://")
     if not separator or "/" in scheme:
-        return Place("file", url)
-    protocol = _PROTOCOLS.get(scheme.lower())
-    if protocol is None:
-        msg = f"{redact_url(url)}: scheme {scheme!r} is not supported; use a local path or one of {', '.join(_PROTOCOLS)}"
+        return Place(Local, url)
+    backend = find_backend(scheme)
+    if backend is None:
+        allowed = ", ".join(list_protocols())
+        msg = f"{redact_url(url)}: scheme {scheme!r} is not supported; use a local path or one of {allowed}"
         raise ConfigError(msg)
-    return Place(protocol, rest if protocol == "file" else url)
+    return Place(backend, rest if backend.is_local else url)
 
 
 def parse_writable_url(url: str) -> Place:
@@ -235,8 +185,12 @@ def parse_writable_url(url: str) -> Place:
         It is read only or not supported.
     """
     place = parse_url(url)
-    if place.protocol not in _WRITABLE:
+    if not place.backend.is_writable:
         scheme = url.partition("://")[0]
-        msg = f"{redact_url(url)} is read only: {scheme}:// cannot be written; choose a local path, s3:// or gs://"
+        remote = list_protocols(writable=True, followed=True)
+        msg = (
+            f"{redact_url(url)} is read only: {scheme}:// cannot be written; choose a local path or one of "
+            f"{', '.join(f'{name}://' for name in remote)}"
+        )
         raise ConfigError(msg)
     return place

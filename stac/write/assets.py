@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -12,6 +11,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from processor.model import Artifact, Grid, Scaling
+from processor.storage.backends import find_backend
 from stac.extensions import COMMON_NAMES
 from stac.hrefs import is_absolute, publish_href
 from stac.links import absolute_href
@@ -23,7 +23,6 @@ _DATA_TYPES: Final = frozenset(
     {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"}
 )
 _SHA256_MULTIHASH: Final = "1220"  # code of sha2-256 and the digest's 32 bytes
-_STORES: Final[Mapping[str, str]] = {"s3": "Object in S3", "gs": "Object in Google Cloud Storage"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +116,9 @@ def _list_alternates(artifact: Artifact, places: Places) -> dict[str, Any]:
     path = quote(artifact.path)
     alternates: dict[str, Any] = {}
     scheme = (places.base or "").partition("://")[0]
-    if places.base is not None and scheme in _STORES:
-        alternates[scheme] = {"href": absolute_href(path, base=places.base), "title": _STORES[scheme]}
+    storage = find_backend(scheme)
+    if places.base is not None and storage is not None and storage.version_key is not None:  # a store that others reach too
+        alternates[scheme] = {"href": absolute_href(path, base=places.base), "title": f"Object in {storage.title}"}
     if places.public_folder is not None:
         href = publish_href(f"{places.public_folder.rstrip('/')}/{path}")
         alternates[href.partition("://")[0]] = {"href": href, "title": "Public address"}

@@ -36,11 +36,11 @@ from scenes import gradient_truth, write_items, write_scene
 from shapely import affinity, box
 
 from processor.config import iter_parameters
-from processor.config.sections import Io, Kubernetes
+from processor.config.sections import Kubernetes
 from processor.errors import PermanentError
 from processor.execution.kubernetes.api import Pace, connect
 from processor.execution.kubernetes.jobs import PhaseJob, build_job, read_worker
-from processor.storage.options import resolve_access
+from processor.storage.options import io_model, resolve_access
 
 Check = Callable[[Outcome, Outcome], object]
 
@@ -541,6 +541,12 @@ STORAGE: Mapping[str, tuple[Any, str]] = {
     "gs_credentials": ("account.json", "gs"),
     "gs_anonymous": (True, "gs"),
     "gs_user_project": ("payer", "gs"),
+    "azure_account": ("mosaics", "az"),
+    "azure_endpoint": ("http://127.0.0.1:10000/devstoreaccount1", "az"),
+    "azure_access_key": ("a2V5", "az"),
+    "azure_sas_token": ("sv=2025&sig=x", "az"),
+    "azure_connection_string": ("UseDevelopmentStorage=true", "az"),
+    "azure_anonymous": (True, "az"),
 }
 
 
@@ -555,12 +561,12 @@ def test_an_option_of_storage_reaches_what_reads_and_writes_there_and_nothing_el
         value = str(tmp_path / value)
         Path(value).touch()
     keys = {"s3_access_key_id": "k", "s3_secret_access_key": "s"} if name in KEYS else {}
-    plain, changed = (resolve_access(Io(**flags), environment={}) for flags in (keys, {**keys, name: value}))
-    assert changed.fsspec_options(protocol) != plain.fsspec_options(protocol)
+    plain, changed = (resolve_access(io_model()(**flags), environment={}) for flags in (keys, {**keys, name: value}))
+    assert changed.fsspec_options(f"{protocol}://") != plain.fsspec_options(f"{protocol}://")
     if name not in {"retries", "timeout"}:
-        other = {"s3": "gs", "gs": "s3"}[protocol]
-        assert changed.fsspec_options(other) == plain.fsspec_options(other)
-        assert changed.fsspec_options("http").keys() == plain.fsspec_options("http").keys()
+        for other in {"s3", "gs", "az"} - {protocol}:
+            assert changed.fsspec_options(f"{other}://") == plain.fsspec_options(f"{other}://")
+        assert changed.fsspec_options("http://").keys() == plain.fsspec_options("http://").keys()
 
 
 #: What the Jobs on Kubernetes become, by parameter: a value, and the path of what it changes in the manifest of a phase.

@@ -20,7 +20,7 @@ from processor.execution.kubernetes.jobs import CONTAINER, FINAL_CODES, USER, Ph
 
 ROOT = K8S.parent
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-COMPONENTS = ("spot", "queue", "secret", "identity-eks", "identity-gke")
+COMPONENTS = ("spot", "queue", "secret", "identity-eks", "identity-gke", "identity-aks")
 # The first with all that is used at least in beta and on by default, the first where it is final, and the newest that is known.
 CLUSTERS = ("1.31", "1.33", "1.37")
 
@@ -222,7 +222,11 @@ def test_keys_come_from_a_secret_by_reference(overlay: str, tmp_path: Path) -> N
 @crossed(
     "overlay identity",
     JOBS,
-    [("identity-eks", "eks.amazonaws.com/role-arn"), ("identity-gke", "iam.gke.io/gcp-service-account")],
+    [
+        ("identity-eks", "eks.amazonaws.com/role-arn"),
+        ("identity-gke", "iam.gke.io/gcp-service-account"),
+        ("identity-aks", "azure.workload.identity/client-id"),
+    ],
 )
 def test_workload_identity_is_given_to_every_account(overlay: str, identity: tuple[str, str], tmp_path: Path) -> None:
     component, annotation = identity
@@ -230,6 +234,15 @@ def test_workload_identity_is_given_to_every_account(overlay: str, identity: tup
     accounts = find(manifests, "ServiceAccount")
     assert {pod.pod["serviceAccountName"] for pod in iter_pods(manifests)} <= {a["metadata"]["name"] for a in accounts}
     assert all(annotation in account["metadata"]["annotations"] for account in accounts)
+
+
+@each_of_jobs
+def test_azures_webhook_is_asked_by_a_label_of_every_pod(overlay: str, tmp_path: Path) -> None:
+    manifests = render_with(tmp_path, overlay, "identity-aks")
+    labels = [job["spec"]["template"]["metadata"]["labels"] for job in find(manifests, "Job")]
+    labels += [job["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"] for job in find(manifests, "CronJob")]
+    assert labels
+    assert all(found["azure.workload.identity/use"] == "true" for found in labels)
 
 
 @each

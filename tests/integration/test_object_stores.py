@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from servers import BUCKET, KEY, READ_ONLY_KEY, READ_ONLY_SECRET, ObjectServer, s3_access
+from servers import BUCKET, KEY, READ_ONLY_KEY, READ_ONLY_SECRET, WRONG_AZURE_KEY, ObjectServer, azure_access, s3_access
 from store_contract import DATA, PART, PartsContract
 
 from processor.errors import InputError
@@ -35,7 +35,7 @@ class TestS3(PartsContract):
         assert self.server.list_uploads() == []
 
     def test_an_upload_that_a_dead_writer_left_is_aborted_by_the_next(self, store: Store, base: str) -> None:
-        filesystem = find_filesystem("s3", store.access)
+        filesystem = find_filesystem("s3://", store.access)
         key = f"{base.removeprefix(f's3://{BUCKET}/')}/large.bin"
         begun = filesystem.call_s3("create_multipart_upload", Bucket=BUCKET, Key=key)
         part = {"Bucket": BUCKET, "Key": key, "UploadId": begun["UploadId"], "PartNumber": 1}
@@ -56,15 +56,26 @@ class TestGcs(PartsContract):
         return _own_folder(gcs_server, request)
 
 
-@pytest.mark.parametrize("protocol", ["s3", "gs"])
-def test_a_bucket_that_does_not_exist(protocol: str, request: pytest.FixtureRequest) -> None:
-    server: ObjectServer = request.getfixturevalue({"s3": "s3_server", "gs": "gcs_server"}[protocol])
+@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")  # adlfs does
+class TestAzure(PartsContract):
+    @pytest.fixture
+    def store(self, azure_server: ObjectServer) -> Store:
+        return azure_server.store
+
+    @pytest.fixture
+    def base(self, azure_server: ObjectServer, request: pytest.FixtureRequest) -> str:
+        return _own_folder(azure_server, request)
+
+
+@pytest.mark.parametrize("object_server", ["s3", "gs", "az"], indirect=True)
+def test_a_bucket_that_does_not_exist(object_server: ObjectServer) -> None:
+    server, protocol = object_server, object_server.base.partition("://")[0]
     url = f"{protocol}://no-such-bucket/a.bin"
     calls: list[Callable[[], object]] = [
         lambda: server.store.read_bytes(url, max_bytes=9),
         lambda: server.store.list_objects(f"{protocol}://no-such-bucket/"),
     ]
-    if protocol == "gs":  # SeaweedFS makes a bucket that is written to
+    if protocol != "s3":  # SeaweedFS makes a bucket that is written to
         calls += [lambda: server.store.write_bytes(url, DATA), lambda: server.store.write_stream(url, [DATA])]
     for call in calls:
         with pytest.raises(InputError, match=r"no-such-bucket/.* does not exist"):
@@ -72,21 +83,41 @@ def test_a_bucket_that_does_not_exist(protocol: str, request: pytest.FixtureRequ
     assert not server.store.exists(url)
 
 
-@pytest.mark.parametrize(("key", "secret"), [(KEY, "WRONG"), ("NOKEY", "WRONG")])
-def test_a_wrong_key_is_refused_and_never_shown(s3_server: ObjectServer, key: str, secret: str) -> None:
-    store = Store(access=s3_access(s3_server.endpoint, key=key, secret=secret))
-    url = f"{s3_server.base}/wrong/a.bin"
+@pytest.mark.parametrize(
+    ("object_server", "settings"),
+    [
+        ("s3", {"key": KEY, "secret": "WRONG"}),
+        ("s3", {"key": "NOKEY", "secret": "WRONG"}),
+        ("az", {"key": WRONG_AZURE_KEY}),
+    ],
+    indirect=["object_server"],
+)
+def test_a_wrong_key_is_refused_and_never_shown(object_server: ObjectServer, settings: dict[str, str]) -> None:
+    make = s3_access if object_server.base.startswith("s3") else azure_access
+    store = Store(access=make(object_server.endpoint, **settings))
+    url = f"{object_server.base}/wrong/a.bin"
     for call in (
         lambda: store.read_bytes(url, max_bytes=9),
         lambda: store.exists(url),
-        lambda: store.list_objects(f"{s3_server.base}/"),
+        lambda: store.list_objects(f"{object_server.base}/"),
         lambda: store.write_bytes(url, DATA),
         lambda: store.write_stream(url, [bytes(PART)] * 3),
+        lambda: store.check_writable(url),
     ):
-        with pytest.raises(InputError, match=r"access to s3://.* is denied .*; check the credentials") as caught:
+        with pytest.raises(InputError, match=r"access to (s3|az)://.* is denied .*; check the credentials") as caught:
             call()
-        assert secret not in str(caught.value)
-    assert not s3_server.store.exists(url)
+        assert not any(secret in str(caught.value) for secret in settings.values() if secret != KEY)
+    assert not object_server.store.exists(url)
+
+
+@pytest.mark.parametrize("object_server", ["s3", "gs", "az"], indirect=True)
+def test_asking_whether_a_name_may_be_written_leaves_it_as_it_was(object_server: ObjectServer) -> None:
+    store, url = object_server.store, f"{object_server.base}/asked/a.bin"
+    store.check_writable(url)
+    assert not store.exists(url)
+    store.write_bytes(url, DATA)
+    store.check_writable(url)
+    assert store.read_bytes(url, max_bytes=100) == DATA
 
 
 def test_a_key_that_may_only_read_reads_and_does_not_write(s3_server: ObjectServer) -> None:

@@ -1,4 +1,4 @@
-"""One run from and to every kind of place: local files, S3, GCS, HTTP, memory and archives; the same mosaic byte for byte."""
+"""One run from and to every kind of storage, local, S3, GCS, Azure, HTTP, memory, archives: the same mosaic byte for byte."""
 
 from __future__ import annotations
 
@@ -15,7 +15,18 @@ import pytest
 import shapely
 from commands import CREATED, Finished, call_command, make_items, read_files
 from scenes import LEFT, TOP
-from servers import READ_ONLY_KEY, READ_ONLY_SECRET, SECRET, Counting, ObjectServer, run_web, s3_options
+from servers import (
+    AZURE_KEY,
+    READ_ONLY_KEY,
+    READ_ONLY_SECRET,
+    SECRET,
+    WRONG_AZURE_KEY,
+    Counting,
+    ObjectServer,
+    azure_options,
+    run_web,
+    s3_options,
+)
 
 OPTIONS = ("--item-id", "mosaic", "--created", CREATED, "--local_block_adjustment.number_of_blocks", "4")
 SAME = (
@@ -68,11 +79,11 @@ def assert_same(files: dict[str, bytes], expected: dict[str, bytes]) -> None:
 
 
 @pytest.mark.server
-@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")  # gcsfs does
+@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")  # gcsfs and adlfs do
 @pytest.mark.parametrize("backend", ["gdal", "fsspec"])
-@pytest.mark.parametrize("protocol", ["s3", "gs"])
-def test_a_run_from_and_to_a_bucket(local: Place, protocol: str, backend: str, request: pytest.FixtureRequest) -> None:
-    server: ObjectServer = request.getfixturevalue({"s3": "s3_server", "gs": "gcs_server"}[protocol])
+@pytest.mark.parametrize("object_server", ["s3", "gs", "az"], indirect=True)
+def test_a_run_from_and_to_a_bucket(local: Place, object_server: ObjectServer, backend: str) -> None:
+    server = object_server
     url = server.put_folder(local.folder / "web" / "in", f"places-{backend}/in")
     output = f"{server.base}/places-{backend}/out"
     done = local.run(f"{url}/items.json", "--output", output, *server.options, "--io.raster_backend", backend)
@@ -88,6 +99,7 @@ def test_a_run_from_and_to_a_bucket(local: Place, protocol: str, backend: str, r
     assert len(inputs) == 3
     told = done.stderr.encode() + done.stdout.encode() + b"".join(files.values())
     assert SECRET.encode() not in told
+    assert AZURE_KEY.encode() not in told
     again = local.run(f"{url}/items.json", "--output", output, *server.options)
     assert [event["event"] for event in again.events if event["event"] == "already-done"] == ["already-done"]
 
@@ -175,16 +187,23 @@ def test_every_other_input_comes_from_a_bucket_too(local: Place, s3_server: Obje
 
 @pytest.mark.server
 @pytest.mark.parametrize("backend", ["gdal", "fsspec"])
-def test_a_wrong_key_is_refused_by_either_backend(local: Place, s3_server: ObjectServer, backend: str) -> None:
-    url = s3_server.put_folder(local.folder / "web" / "in", "wrong-key/in")
-    options = s3_options(s3_server.endpoint, secret="WRONG")  # noqa: S106 - and is meant to be
-    done = local.run(f"{url}/a.tif", "--output", f"{s3_server.base}/wrong-key/out", *options, "--io.raster_backend", backend)
+@pytest.mark.parametrize("object_server", ["s3", "az"], indirect=True)
+def test_a_wrong_key_is_refused_by_either_backend(local: Place, object_server: ObjectServer, backend: str) -> None:
+    server = object_server
+    url = server.put_folder(local.folder / "web" / "in", "wrong-key/in")
+    options = (
+        s3_options(server.endpoint, secret="WRONG")  # noqa: S106 - and is meant to be
+        if server.base.startswith("s3")
+        else azure_options(server.endpoint, key=WRONG_AZURE_KEY)
+    )
+    done = local.run(f"{url}/a.tif", "--output", f"{server.base}/wrong-key/out", *options, "--io.raster_backend", backend)
     assert done.code == PERMANENT
     (error,) = [event for event in done.events if event["level"] == "error"]
     assert error["message"].startswith(f"scene a: access to {url}/a.tif is denied (")
     assert "check the credentials" in error["message"]
     assert "WRONG" not in done.stderr
-    assert s3_server.get_folder("wrong-key/out") == {}
+    assert WRONG_AZURE_KEY not in done.stderr
+    assert server.get_folder("wrong-key/out") == {}
 
 
 @pytest.mark.server

@@ -53,11 +53,11 @@ def test_every_command_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
 def test_the_example_on_s3_does_what_it_says(s3_server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     export, line = (line for line in list_commands() if line.startswith("export") or "s3://" in line)
     items = make_items(tmp_path / "scenes")
-    s3 = s3_server.access.s3
+    s3 = s3_server.access.of("s3://")
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", str(s3.key))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", str(s3.secret))
-    filesystem = find_filesystem("s3", s3_server.access)
+    filesystem = find_filesystem("s3://", s3_server.access)
     for bucket in ("example-scenes", "example-mosaics"):
         filesystem.mkdir(bucket)
     for path in items.parent.iterdir():

@@ -1,4 +1,4 @@
-"""Real servers on the loopback interface: S3 (SeaweedFS), GCS (fake-gcs-server), and those of :mod:`loopback`.
+"""Real servers on the loopback interface: S3 (SeaweedFS), GCS (fake-gcs-server), Azure (Azurite), and those of :mod:`loopback`.
 
 They come from packages of the development lock, start when a test first asks for them, and are killed with the test session.
 """
@@ -28,11 +28,15 @@ from botocore.exceptions import BotoCoreError
 from loopback import Fault
 
 from processor.errors import MosaicError
-from processor.storage.options import S3, Access, Gs
+from processor.storage.backends import S3, Azure, Gcs
+from processor.storage.options import Access
 from processor.storage.store import Store, find_filesystem
 
 KEY, SECRET = "TESTKEY", "TESTSECRET"
 READ_ONLY_KEY, READ_ONLY_SECRET = "READKEY", "READSECRET"
+AZURE_ACCOUNT = "devstoreaccount1"
+AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+WRONG_AZURE_KEY = "V1JPTkc" + AZURE_KEY[7:]
 BUCKET = "scenes"
 
 _READY_SECONDS = 120
@@ -64,7 +68,7 @@ def _is_free(port: int) -> bool:
 def run_server(command: list[str], *, folder: Path, ready: Callable[[], bool]) -> Iterator[None]:
     """A server's process while the block runs; it is killed with all that it started.
 
-    Fails with what it said where it ends, or is not ready after two minutes.
+    Fails with what it said where it ends, or is not ready after 30 seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
@@ -130,9 +134,7 @@ class ObjectServer:
     @property
     def endpoint(self) -> str:
         """URL of the server."""
-        found = self.access.s3.endpoint or self.access.gs.endpoint
-        assert found is not None
-        return found
+        return next(word for word in self.options if word.startswith("http://"))
 
     def put_folder(self, folder: Path, name: str) -> str:
         """Copy a folder's files, and give their URL."""
@@ -149,7 +151,7 @@ class ObjectServer:
 
     def list_uploads(self) -> list[str]:
         """Keys of multipart uploads that nobody finished (S3)."""
-        filesystem = find_filesystem("s3", self.access)
+        filesystem = find_filesystem("s3://", self.access)
         listed = filesystem.call_s3("list_multipart_uploads", Bucket=BUCKET)
         return [str(upload["Key"]) for upload in listed.get("Uploads", ())]
 
@@ -157,7 +159,7 @@ class ObjectServer:
 def s3_access(endpoint: str, *, key: str = KEY, secret: str = SECRET, **settings: Any) -> Access:
     """How an S3 server is reached."""
     s3 = S3(endpoint=endpoint, region="us-east-1", key=key, secret=secret, path_style=True)
-    return Access(**{"retries": 2, "timeout": 60.0, **settings}, s3=s3)
+    return Access(**{"retries": 2, "timeout": 60.0, **settings}, storages=(s3,))
 
 
 def s3_options(endpoint: str, *, key: str = KEY, secret: str = SECRET) -> tuple[str, ...]:
@@ -219,7 +221,7 @@ def _wait_for_bucket(access: Access) -> None:
     store = Store(access=access)
     while True:
         try:
-            filesystem = find_filesystem("s3", access)
+            filesystem = find_filesystem("s3://", access)
             if not filesystem.exists(BUCKET):
                 filesystem.call_s3("create_bucket", Bucket=BUCKET)
             store.write_bytes(f"s3://{BUCKET}/ready", b"", overwrite=True)
@@ -252,10 +254,59 @@ def run_gcs(folder: Path) -> Iterator[ObjectServer]:
         )
         with urllib.request.urlopen(request, timeout=10):  # noqa: S310
             pass
-        access = Access(retries=2, timeout=60.0, gs=Gs(endpoint=endpoint, anonymous=True))
+        access = Access(retries=2, timeout=60.0, storages=(Gcs(endpoint=endpoint, anonymous=True),))
         yield ObjectServer(
             base=f"gs://{BUCKET}", access=access, options=("--io.gs_endpoint", endpoint, "--io.gs_anonymous", "true")
         )
+
+
+@contextmanager
+def run_azure(folder: Path) -> Iterator[ObjectServer]:
+    """Azurite with a container and the account that every emulator has."""
+    program = find_azurite()
+    (port,) = find_free_ports(1)
+    endpoint = f"http://127.0.0.1:{port}/{AZURE_ACCOUNT}"
+    command = [program, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence", "--disableTelemetry"]
+    with run_server([*command, "--skipApiVersionCheck"], folder=folder, ready=lambda: answers(f"http://127.0.0.1:{port}")):
+        access = azure_access(endpoint)
+        find_filesystem("az://", access).mkdir(BUCKET)
+        yield ObjectServer(base=f"az://{BUCKET}", access=access, options=azure_options(endpoint))
+
+
+def find_azurite(seconds: float = 100) -> str:
+    """Azurite's program, installed once by npm from the lock beside this file; the test is skipped where there is no npm."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mosaic-processor-tests" / "azurite"
+    program, lock = folder / "node_modules" / ".bin" / "azurite-blob", Path(__file__).with_name("azurite")
+    wanted = (lock / "package-lock.json").read_bytes()
+    stamp = folder / "installed.json"
+    if not stamp.is_file() or stamp.read_bytes() != wanted:
+        if shutil.which("npm") is None:
+            pytest.skip("npm is not installed, which Azurite comes from")
+        shutil.copytree(lock, folder, dirs_exist_ok=True)
+        try:
+            subprocess.run(
+                ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
+                cwd=folder,
+                check=True,
+                capture_output=True,
+                timeout=seconds,
+            )
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            told = (error.stderr or b"").decode(errors="replace").strip().splitlines()
+            pytest.skip(f"npm cannot install Azurite: {(told or [str(error)])[-1]}")
+        stamp.write_bytes(wanted)
+    return str(program)
+
+
+def azure_access(endpoint: str, *, key: str = AZURE_KEY, **settings: Any) -> Access:
+    """How an Azure server is reached."""
+    azure = Azure(account=AZURE_ACCOUNT, endpoint=endpoint, key=key)
+    return Access(**{"retries": 2, "timeout": 60.0, **settings}, storages=(azure,))
+
+
+def azure_options(endpoint: str, *, key: str = AZURE_KEY) -> tuple[str, ...]:
+    """The same as flags of the command."""
+    return ("--io.azure_account", AZURE_ACCOUNT, "--io.azure_endpoint", endpoint, "--io.azure_access_key", key)
 
 
 @contextmanager
@@ -295,7 +346,7 @@ class Counting:
         return int(json.loads(self._ask("/-/seen")))
 
     def _ask(self, path: str, data: bytes | None = None) -> bytes:
-        with urllib.request.urlopen(self.url + path, data=data, timeout=60) as answer:  # noqa: S310
+        with urllib.request.urlopen(self.url + path, data=data, timeout=10) as answer:  # noqa: S310
             body: bytes = answer.read()
         return body
 

@@ -45,6 +45,8 @@ def test_every_variable_on_the_page_is_read(tmp_path: Path) -> None:
         "AWS_REQUEST_PAYER": "requester",
         "AWS_VIRTUAL_HOSTING": "FALSE",
         "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "key.json"),
+        "AZURE_NO_SIGN_REQUEST": "YES",
+        "AZURE_STORAGE_CONNECTION_STRING": "UseDevelopmentStorage=true",
     }
     nothing = resolve_access(environment={})
     for _, cell in ROWS:
@@ -60,7 +62,10 @@ def test_the_configuration_wins_over_the_environment_and_gdal_gets_what_fsspec_g
     environment = {"AWS_ENDPOINT_URL": "http://other:1", "AWS_REGION": "r1", **keys}
     flags = {"io.s3_endpoint": "http://127.0.0.1:8333/", "io.s3_region": "r2", "io.retries": 3, "io.s3_requester_pays": True}
     access = resolve_access(load_config(flags=flags, environment={}).io, environment)
-    for_fsspec, for_gdal = access.fsspec_options("s3"), access.gdal_options() | access.gdal_keys()
+    for_fsspec, for_gdal = (
+        access.fsspec_options("s3://b/a"),
+        access.gdal_options("s3://b/a") | access.of("s3://b/a").gdal_keys(),
+    )
     assert for_fsspec["endpoint_url"] == "http://127.0.0.1:8333"
     assert (for_fsspec["key"], for_fsspec["secret"]) == tuple(keys.values())
     assert {name: for_gdal[name] for name in keys} == keys
@@ -73,10 +78,10 @@ def test_the_configuration_wins_over_the_environment_and_gdal_gets_what_fsspec_g
 
 def test_requester_pays_of_an_item_reaches_both() -> None:
     access = Access().for_bucket(requester_pays=True, region="us-west-2")
-    assert access.fsspec_options("s3")["requester_pays"]
-    assert access.gdal_options()["AWS_REQUEST_PAYER"] == "requester"
-    assert access.gdal_options()["AWS_REGION"] == "us-west-2"
-    assert not Access().fsspec_options("s3")["requester_pays"]
+    assert access.fsspec_options("s3://b/a")["requester_pays"]
+    assert access.gdal_options("s3://b/a")["AWS_REQUEST_PAYER"] == "requester"
+    assert access.gdal_options("s3://b/a")["AWS_REGION"] == "us-west-2"
+    assert not Access().fsspec_options("s3://b/a")["requester_pays"]
 
 
 def test_the_rule_of_the_bucket_is_json() -> None:

@@ -24,9 +24,7 @@ from stac.write.update import update_document
 KIND = "application/json"
 
 
-@pytest.fixture(
-    params=["file", "memory", pytest.param("s3", marks=pytest.mark.server), pytest.param("gs", marks=pytest.mark.server)]
-)
+@pytest.fixture(params=["file", "memory", *(pytest.param(name, marks=pytest.mark.server) for name in ("s3", "gs", "az"))])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, str]:
     """A store, and the URL of a document in it that is not there yet."""
     if request.param == "file":
@@ -35,7 +33,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, str]:
     if request.param == "memory":
         fsspec.filesystem("memory").store.pop(f"/{name}", None)
         return Store(), f"memory://{name}"
-    server: servers.ObjectServer = request.getfixturevalue({"s3": "s3_server", "gs": "gcs_server"}[request.param])
+    server: servers.ObjectServer = request.getfixturevalue(
+        {"s3": "s3_server", "gs": "gcs_server", "az": "azure_server"}[request.param]
+    )
     return server.store, f"{server.base}/{name}"
 
 

@@ -18,8 +18,9 @@ from store_contract import DATA, StoreContract
 from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError
 from processor.storage import atomic as local_files
 from processor.storage import store as objects
-from processor.storage import url as urls
-from processor.storage.options import S3, Access
+from processor.storage.backends import S3, Gcs
+from processor.storage.backends.memory import Memory
+from processor.storage.options import Access
 from processor.storage.store import Store, Written, iter_file, join_url, local_path, redact_url, storage_errors
 
 
@@ -207,7 +208,6 @@ class TestErrors:
             (FileNotFoundError("x"), InputError),
             (IsADirectoryError("x"), InputError),
             (PermissionError("x"), InputError),
-            (OSError("Forbidden: x"), InputError),
             (FileExistsError("x"), ExistsError),
             (TimeoutError("x"), StorageError),
             (OSError(5, "x"), StorageError),
@@ -218,6 +218,10 @@ class TestErrors:
         with pytest.raises(expected, match=url) as caught, storage_errors(url):
             raise raised
         assert caught.value.__cause__ is raised
+
+    def test_gcsfs_says_forbidden_in_words_alone(self) -> None:
+        with pytest.raises(InputError, match=r"gs://bucket/a is denied .*--io\.gs_"), storage_errors("gs://bucket/a"):
+            raise OSError(*("Forbidden: x",))
 
     @pytest.mark.parametrize(
         ("status", "expected"), [(401, InputError), (403, InputError), (429, StorageError), (503, StorageError)]
@@ -275,22 +279,22 @@ class TestErrors:
             raise KeyError
 
     def test_options_are_not_shown(self) -> None:
-        access = Access(s3=S3(key="key-1", secret="secret-1", token="token-1"))  # noqa: S106
+        access = Access(storages=(S3(key="key-1", secret="secret-1", token="token-1"),))  # noqa: S106
         assert not any(word in repr(Store(access=access)) for word in ("key-1", "secret-1", "token-1"))
 
 
 class TestUploads:
     @pytest.mark.parametrize("size", [0, 1, 100 << 20, 200 << 30, 5 << 40])
     def test_parts_are_few_and_large_enough(self, size: int) -> None:
-        chunksize = objects._parts(urls.parse_url("s3://bucket/a"), size)["chunksize"]
+        chunksize = S3().upload_options(objects._part_size(size))["chunksize"]
         assert chunksize >= 16 << 20
         assert chunksize % (1 << 20) == 0
         assert -(-size // chunksize) <= 10_000
 
     def test_the_media_type_is_handed_on(self) -> None:
-        assert objects._content_type(urls.parse_url("s3://b/a"), "image/tiff") == {"ContentType": "image/tiff"}
-        assert objects._content_type(urls.parse_url("gcs://b/a"), "image/tiff") == {"content_type": "image/tiff"}
-        assert objects._content_type(urls.parse_url("memory://a"), "image/tiff") == {}
+        assert S3().media_type("image/tiff") == {"ContentType": "image/tiff"}
+        assert Gcs().media_type("image/tiff") == {"content_type": "image/tiff"}
+        assert Memory().media_type("image/tiff") == {}
 
 
 def test_a_link_taken_for_a_leftover_by_another_writer_leaves_nothing_behind(

@@ -1,0 +1,288 @@
+"""Amazon S3 and servers like it.
+
+Keys that neither the configuration nor the environment gives are found by botocore (profiles, web identity, instance roles),
+for fsspec and GDAL alike.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, ClassVar, Final, Self, cast
+from urllib.parse import urlsplit
+
+from processor.errors import ConfigError, InputError
+from processor.model.options import Endpoint, Secret, Section, Word, option
+from processor.storage.backends.base import Backend, choose_switch, read_variable
+
+__all__ = ["S3", "S3Options"]
+
+_UPLOADS_AT_ONCE: Final = 4  # parts in flight: bounds memory to 64 MiB for objects below 144 GB
+_FALSE: Final = frozenset({"no", "false", "off", "0"})
+_KEYS_LOCK: Final = threading.Lock()
+
+
+class S3Options(Section):
+    """Options of Amazon S3."""
+
+    s3_endpoint: Endpoint | None = option(
+        None,
+        "URL of an S3 server other than Amazon's (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL).",
+        example="http://127.0.0.1:8333",
+        decisive=False,
+    )
+    s3_region: Word | None = option(
+        None, "Region of the buckets (AWS_REGION, AWS_DEFAULT_REGION).", example="eu-central-1", decisive=False
+    )
+    s3_profile: Word | None = option(
+        None, "Profile of the shared configuration (AWS_PROFILE).", example="mosaics", decisive=False
+    )
+    s3_access_key_id: Secret | None = option(
+        None, "Key (AWS_ACCESS_KEY_ID); better left to the environment.", example="AKIAEXAMPLE", decisive=False, secret=True
+    )
+    s3_secret_access_key: Secret | None = option(
+        None,
+        "Its secret (AWS_SECRET_ACCESS_KEY); better left to the environment.",
+        example="example",
+        decisive=False,
+        secret=True,
+    )
+    s3_session_token: Secret | None = option(
+        None, "Token of temporary keys (AWS_SESSION_TOKEN).", example="example", decisive=False, secret=True
+    )
+    s3_anonymous: bool | None = option(
+        None, "Do not sign requests: public buckets (AWS_NO_SIGN_REQUEST).", example=True, decisive=False
+    )
+    s3_requester_pays: bool | None = option(
+        None,
+        "Pay for what is read from buckets that ask for it (AWS_REQUEST_PAYER=requester); those whose Items "
+        "say so are paid for anyway.",
+        example=True,
+        decisive=False,
+    )
+    s3_path_style: bool | None = option(
+        None,
+        "Name the bucket in the path, not the host (AWS_VIRTUAL_HOSTING=FALSE); null: where an endpoint is set.",
+        example=True,
+        decisive=False,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3(Backend):
+    """How S3 is reached; None: as botocore finds it."""
+
+    endpoint: str | None = None
+    """URL of another server."""
+    region: str | None = None
+    """Of the buckets."""
+    profile: str | None = None
+    """Of the shared configuration."""
+    key: str | None = field(default=None, repr=False)
+    """Access key id."""
+    secret: str | None = field(default=None, repr=False)
+    """Its secret."""
+    token: str | None = field(default=None, repr=False)
+    """Session token of temporary keys."""
+    anonymous: bool = False
+    """Whether requests are not signed."""
+    requester_pays: bool = False
+    """Whether the reader pays."""
+    path_style: bool = False
+    """Whether the bucket stands in the path, not in the host."""
+
+    protocols: ClassVar[tuple[str, ...]] = ("s3", "s3a")
+    title: ClassVar[str] = "S3"
+    options: ClassVar[type[Section] | None] = S3Options
+    prefix: ClassVar[str] = "s3_"
+    is_writable: ClassVar[bool] = True
+    repeats: ClassVar[bool] = True
+    has_keys: ClassVar[bool] = True
+    version_key: ClassVar[str | None] = "ETag"
+
+    @classmethod
+    def resolve(cls, io: Section, environment: Mapping[str, str]) -> Self:
+        """From ``AWS_*``, botocore's and GDAL's."""
+        given, env = cast("S3Options", io), environment
+        if (given.s3_access_key_id is None) != (given.s3_secret_access_key is None):
+            msg = "io.s3_access_key_id and io.s3_secret_access_key belong together: give both, or neither"
+            raise ConfigError(msg)
+        keys = (given.s3_access_key_id, given.s3_secret_access_key, given.s3_session_token)
+        if keys[0] is None and given.s3_profile is None:  # a profile that is named here wins over keys of the environment
+            names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+            keys = (read_variable(env, names[0]), read_variable(env, names[1]), read_variable(env, names[2]))
+            if keys[0] is None or keys[1] is None:
+                keys = (None, None, None)
+        endpoint = given.s3_endpoint or read_variable(env, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") or _gdal_endpoint(env)
+        hosting = env.get("AWS_VIRTUAL_HOSTING", "")
+        path_style = given.s3_path_style
+        if path_style is None:
+            path_style = not choose_switch(None, hosting) if hosting else endpoint is not None
+        payer = "yes" if env.get("AWS_REQUEST_PAYER", "").lower() == "requester" else ""
+        return cls(
+            endpoint=None if endpoint is None else endpoint.rstrip("/"),
+            region=given.s3_region or read_variable(env, "AWS_REGION", "AWS_DEFAULT_REGION"),
+            profile=given.s3_profile or read_variable(env, "AWS_PROFILE", "AWS_DEFAULT_PROFILE"),
+            key=keys[0],
+            secret=keys[1],
+            token=keys[2],
+            anonymous=choose_switch(given.s3_anonymous, env.get("AWS_NO_SIGN_REQUEST", "")),
+            requester_pays=choose_switch(given.s3_requester_pays, payer),
+            path_style=path_style,
+        )
+
+    def for_bucket(self, *, requester_pays: bool, region: str | None) -> Self:
+        """The same for a bucket of which an Item says more."""
+        if not requester_pays and (region is None or self.region is not None):
+            return self
+        return replace(self, requester_pays=self.requester_pays or requester_pays, region=self.region or region)
+
+    def fsspec_options(self, *, retries: int, timeout: float) -> dict[str, Any]:
+        """Of s3fs, which hands them to botocore."""
+        config: dict[str, Any] = {
+            "connect_timeout": timeout,
+            "read_timeout": timeout,
+            "retries": {"mode": "standard", "total_max_attempts": retries + 1},
+        }
+        if self.path_style:
+            config["s3"] = {"addressing_style": "path"}
+        options: dict[str, Any] = {
+            "anon": self.anonymous,
+            "requester_pays": self.requester_pays,
+            "config_kwargs": config,
+            "client_kwargs": {} if self.region is None else {"region_name": self.region},
+        }
+        given = {"endpoint_url": self.endpoint, "key": self.key, "secret": self.secret}
+        given |= {"token": self.token, "profile": self.profile}
+        return options | {name: value for name, value in given.items() if value is not None}
+
+    def make_filesystem(self, options: Mapping[str, Any]) -> Any:
+        """S3fs repeats nothing: botocore repeats requests, with jitter; both at it would multiply."""
+        filesystem = Backend.make_filesystem(self, options)
+        filesystem.retries = 1
+        return filesystem
+
+    def gdal_path(self, url: str) -> str | None:
+        """``/vsis3/bucket/key``."""
+        parts = urlsplit(url)
+        return f"/vsis3/{parts.netloc}{parts.path}"
+
+    def gdal_options(self) -> dict[str, str]:
+        """Of ``/vsis3/``."""
+        options = {
+            "AWS_NO_SIGN_REQUEST": "YES" if self.anonymous else "NO",
+            "AWS_VIRTUAL_HOSTING": "FALSE" if self.path_style else "TRUE",
+            "AWS_REQUEST_PAYER": "requester" if self.requester_pays else "",
+        }
+        if self.endpoint is not None:
+            scheme, _, host = self.endpoint.partition("://")
+            options |= {"AWS_S3_ENDPOINT": host.rstrip("/"), "AWS_HTTPS": "YES" if scheme == "https" else "NO"}
+        region = self.region or (_find_region(self.profile) if self.endpoint is None else None)
+        return options if region is None else options | {"AWS_REGION": region}
+
+    def gdal_keys(self) -> dict[str, str]:
+        """As given, or as botocore finds and renews them."""
+        if self.anonymous:
+            return {}
+        key, secret, token = self._find_keys()
+        return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token or ""}
+
+    def _find_keys(self) -> tuple[str, str, str | None]:
+        if self.key is not None and self.secret is not None:
+            return self.key, self.secret, self.token
+        with _KEYS_LOCK:
+            credentials = _find_credentials(self.profile)
+            if credentials is None:
+                msg = (
+                    "there are no credentials for s3://: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or --io.s3_profile, "
+                    "or, for a public bucket, --io.s3_anonymous true"
+                )
+                raise InputError(msg)
+            frozen = credentials.get_frozen_credentials()
+        return frozen.access_key, frozen.secret_key, frozen.token
+
+    def check_writable(self, filesystem: Any, path: str) -> None:
+        """Begin an upload in parts and abort it, which needs the same right as writing."""
+        bucket, key, _ = filesystem.split_path(path)
+        begun = filesystem.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
+        filesystem.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=begun["UploadId"])
+
+    def upload_options(self, part_size: int) -> dict[str, Any]:
+        """Parts, and how many are sent at once."""
+        return {"chunksize": part_size, "max_concurrency": _UPLOADS_AT_ONCE}
+
+    def media_type(self, content_type: str) -> dict[str, Any]:
+        """As S3 calls it."""
+        return {"ContentType": content_type}
+
+    def abort_uploads(self, filesystem: Any, path: str) -> None:
+        """Abort those of this key; whoever may write need not be allowed to list them, and a lifecycle rule does it then."""
+        bucket, key, _ = filesystem.split_path(path)
+        with suppress(OSError):
+            listed = filesystem.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key)
+            for upload in listed.get("Uploads", ()):
+                if upload.get("Key") == key:
+                    filesystem.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload["UploadId"])
+
+    def replace(self, filesystem: Any, path: str, data: bytes, version: str, content_type: str) -> bool:
+        """Write with ``If-Match``; where two such requests come at one moment, S3 wants one of them again."""
+        try:
+            filesystem.pipe_file(path, data, IfMatch=version, ContentType=content_type)
+        except OSError as error:
+            response = getattr(error.__cause__, "response", None)
+            if isinstance(response, Mapping) and response.get("Error", {}).get("Code") == "ConditionalRequestConflict":
+                return False
+            raise
+        return True
+
+    def foreign_errors(self) -> tuple[type[Exception], ...]:
+        """Those of botocore and of what it sends requests with."""
+        from aiohttp import ClientError as HttpError  # noqa: PLC0415 - only this protocol needs these
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        return (BotoCoreError, ClientError, HttpError)
+
+    def is_denied(self, error: Exception) -> bool:
+        """Whether botocore found no keys."""
+        return type(error).__name__ == "NoCredentialsError"
+
+
+def _gdal_endpoint(env: Mapping[str, str]) -> str | None:
+    """What GDAL's users set: a host, and whether it speaks TLS."""
+    host = read_variable(env, "AWS_S3_ENDPOINT")
+    if host is None or "://" in host:
+        return host
+    return f"{'http' if env.get('AWS_HTTPS', 'YES').lower() in _FALSE else 'https'}://{host}"
+
+
+@lru_cache(maxsize=8)
+def _find_credentials(profile: str | None) -> Any:
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as above
+
+    try:
+        return _botocore_session(profile).get_credentials()
+    except BotoCoreError as error:
+        msg = f"no credentials for s3://: {error}"
+        raise ConfigError(msg) from error
+
+
+@lru_cache(maxsize=8)
+def _find_region(profile: str | None) -> str | None:
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+
+    try:
+        region: str | None = _botocore_session(profile).get_config_variable("region")
+    except BotoCoreError as error:
+        msg = f"no region for s3://: {error}"
+        raise ConfigError(msg) from error
+    return region
+
+
+@lru_cache(maxsize=8)
+def _botocore_session(profile: str | None) -> Any:
+    from botocore.session import Session  # noqa: PLC0415
+
+    return Session(profile=profile)
