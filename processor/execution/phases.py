@@ -36,7 +36,7 @@ class Run:
     """A planned run, and where the results of its tasks are."""
 
     prepared: Prepared
-    """The plan, and what goes with it."""
+    """The planned run."""
     destination: Destination
     """Where it publishes."""
     store: TaskStore

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 from processor.config import Config, apply_options

@@ -42,11 +42,11 @@ class Destination:
     """Where a run publishes, and what tells its own Item and its own lock from those of others."""
 
     store: Store
-    """The store that it is reached through."""
+    """Reads and writes what is published."""
     folder: str
     """Path or URL of everything that is published."""
     item_id: str
-    """Id of the Item, which names its file and its folder."""
+    """Id of the Item."""
     overwrite: bool
     """Whether what exists there may be replaced."""
     digest: str

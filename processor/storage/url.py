@@ -34,7 +34,7 @@ class Place(NamedTuple):
     backend: type[Backend]
     """Of its scheme."""
     path: str
-    """The local path, or the URL as it was given."""
+    """Local path, or URL that is handed on."""
 
     @property
     def is_local(self) -> bool:
