@@ -38,7 +38,7 @@ from processor.publish.thresholds import Threshold
 from processor.report.traffic import TRAFFIC_NAME
 from processor.scenes.inputs import ResolvedInputs, read_inputs
 from processor.scenes.unify import unify_scenes
-from processor.scenes.user_files import read_given
+from processor.scenes.user_files import read_user_files
 from processor.storage.folders import remove_folder
 from processor.storage.options import resolve_access
 from processor.storage.scratch import warn_of_space
@@ -106,9 +106,9 @@ class Outcome:
     folder: str
     """Path or URL of everything published."""
     already_done: bool
-    """Whether a former run had published it."""
+    """Whether a previous run had published it."""
     findings: tuple[Finding, ...]
-    """Of all stages, warnings first; empty where a former run did the work."""
+    """Of all stages, warnings first; empty where a previous run did the work."""
     payload: Mapping[str, Any] | None = None
     """What a workflow handed to the run, or None."""
 
@@ -172,11 +172,11 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
     opened = list(watch.track(opening, name="open", total=len(resolved.refs), amount=lambda _: 1.0, unit="scenes"))
     unified = unify_scenes(opened, config)
     scenes = unified.scenes
-    given = read_given(scenes, config, Store(access=access))
-    plan = plan_run(scenes, config, given)
+    files = read_user_files(scenes, config, Store(access=access))
+    plan = plan_run(scenes, config, files)
     find_kept_stages(config, plan.scenes)  # a setting that does not fit is refused before a pixel is read
     _check_crs(scenes[0])
-    digest = compute_digest(scenes, config, read_version(), given.fingerprints)
+    digest = compute_digest(scenes, config, read_version(), files.fingerprints)
     described = (finding for scene in opened for finding in scene.findings)
     findings = (*resolved.findings, *described, *unified.findings, *plan.findings)
     for finding in findings:

@@ -28,7 +28,7 @@ from processor.publish.artifacts import render_lock
 from processor.publish.destination import Destination
 from processor.publish.item import Prepared
 from processor.publish.register import Registration
-from processor.scenes.user_files import read_given
+from processor.scenes.user_files import read_user_files
 from processor.storage.options import resolve_access
 from processor.storage.store import Store, join_url
 from processor.storage.url import absolute_path, redact_url
@@ -326,8 +326,8 @@ def prepare_again(manifest: RunManifest, place: RunPlace, machine: Config) -> Pr
     store = Store(access=access)
     sign = make_signer(config.inputs.sign)
     plain = manifest.scenes
-    given = read_given(plain, config, store)
-    digest = compute_digest(plain, config, read_version(), given.fingerprints)
+    files = read_user_files(plain, config, store)
+    digest = compute_digest(plain, config, read_version(), files.fingerprints)
     if digest != manifest.digest:
         msg = (
             f"{redact_url(place.url)}: what it says is not what was planned; a file that the configuration names was replaced "
@@ -342,7 +342,7 @@ def prepare_again(manifest: RunManifest, place: RunPlace, machine: Config) -> Pr
             raise InputError(msg)
     return Prepared(
         inputs_table=table,
-        plan=plan_run(tuple(_map_hrefs(scene, sign) for scene in plain), config, given),
+        plan=plan_run(tuple(_map_hrefs(scene, sign) for scene in plain), config, files),
         digest=digest,
         item_id=manifest.item_id,
         findings=manifest.findings,

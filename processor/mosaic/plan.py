@@ -23,7 +23,7 @@ from processor.model import BlockGrid, Bounds, Finding, Grid, Scene
 from processor.mosaic.budget import fit_window_edge
 from processor.mosaic.chunks import CHUNK_EDGE, Chunks, plan_chunks
 from processor.process.threads import resolve_threads
-from processor.scenes.user_files import Given
+from processor.scenes.user_files import UserFiles
 from processor.stages.align.align_rasters import compute_pixel_size, compute_shift, snap_grid
 from processor.stages.matching.options import GlobalRegressionOptions
 from processor.stages.merge.merge_rasters import choose_nodata
@@ -116,7 +116,7 @@ class Plan:
         return level_grid(self.scenes[scene], self.levels[scene])
 
 
-def plan_run(scenes: Sequence[Scene], config: Config, given: Given | None = None) -> Plan:
+def plan_run(scenes: Sequence[Scene], config: Config, files: UserFiles | None = None) -> Plan:
     """Plan a run.
 
     Parameters
@@ -125,7 +125,7 @@ def plan_run(scenes: Sequence[Scene], config: Config, given: Given | None = None
         Opened, in any order.
     config
         The configuration.
-    given
+    files
         What the user's own files say; default: nothing.
 
     Raises
@@ -135,7 +135,7 @@ def plan_run(scenes: Sequence[Scene], config: Config, given: Given | None = None
     ConfigError
         If the stages that are on make no sense together.
     """
-    methods = choose_methods(config, given.contents if given is not None else None)
+    methods = choose_methods(config, files.contents if files is not None else None)
     _check_methods(methods)
     ordered = tuple(sorted(scenes, key=lambda scene: scene.name))
     _check_alike(ordered)

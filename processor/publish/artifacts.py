@@ -43,7 +43,7 @@ __all__ = [
     "make_report_products",
     "make_stage_products",
     "render_lock",
-    "write_heads",
+    "write_headers",
 ]
 
 LOCK: Final = "config.yaml"
@@ -105,8 +105,8 @@ class RasterWriter(Protocol):
         ...
 
 
-def write_heads(plan: Plan, rendered: Rendered, scratch: Path) -> tuple[Path, Path]:
-    """The heads of the mosaic and of the scene index, checked: both files without their large levels.
+def write_headers(plan: Plan, rendered: Rendered, scratch: Path) -> tuple[Path, Path]:
+    """The headers of the mosaic and of the scene index, checked: both files without their large levels.
 
     Raises
     ------
@@ -114,17 +114,17 @@ def write_heads(plan: Plan, rendered: Rendered, scratch: Path) -> tuple[Path, Pa
         One would be no valid COG.
     """
     mosaic, index = mosaic_spec(plan, statistics=rendered.statistics), index_spec(plan)
-    heads = scratch / "mosaic.tif", scratch / "scene_index.tif"
-    for head, spec, blocks in ((heads[0], mosaic, rendered.mosaic), (heads[1], index, rendered.index)):
+    headers = scratch / "mosaic.tif", scratch / "scene_index.tif"
+    for head, spec, blocks in ((headers[0], mosaic, rendered.mosaic), (headers[1], index, rendered.index)):
         write_cog_header(head, spec, blocks, edge=HEADER_EDGE)
         check_cog(head, strict=spec.overviews)
-    return heads
+    return headers
 
 
 def make_mosaic_products(
-    plan: Plan, rendered: Rendered, heads: tuple[Path, Path], write: RasterWriter, *, mosaic_url: str | None = None
+    plan: Plan, rendered: Rendered, headers: tuple[Path, Path], write: RasterWriter, *, mosaic_url: str | None = None
 ) -> tuple[ArtifactFile, ArtifactFile]:
-    """The mosaic and the scene index, assembled from their blocks; published already, with their heads in scratch.
+    """The mosaic and the scene index, assembled from their blocks; published already, with their headers in scratch.
 
     The mosaic goes to ``mosaic_url`` or, without, to the Item's folder.
     """
@@ -132,7 +132,7 @@ def make_mosaic_products(
     path = "mosaic.tif" if mosaic_url is None else mosaic_url
     return (
         make_product(
-            heads[0],
+            headers[0],
             key="mosaic",
             path=path,
             media_type=MEDIA_TYPE,
@@ -143,13 +143,13 @@ def make_mosaic_products(
             is_published=True,
         ),
         make_product(
-            heads[1],
+            headers[1],
             key="scene_index",
-            path=heads[1].name,
+            path=headers[1].name,
             media_type=MEDIA_TYPE,
             title="Scene index: which scene each pixel came from, numbered in name order from 1; 0 where there is none",
             roles=("metadata", "data-mask"),
-            written=write(heads[1].name, index, rendered.index.drain()),
+            written=write(headers[1].name, index, rendered.index.drain()),
             raster=index,
             is_published=True,
         ),
@@ -215,8 +215,8 @@ def make_data_products(
 ) -> Iterator[ArtifactFile]:
     """Configuration, adjustments, block maps and seamlines: what the mosaic can be made again from."""
     text = render_lock(plan.config, digest)
-    claim = TextFile(key="config", path=LOCK, title="Configuration as run", media_type="application/yaml", text=text)
-    yield _make_text_file(claim, scratch)
+    lock = TextFile(key="config", path=LOCK, title="Configuration as run", media_type="application/yaml", text=text)
+    yield _make_text_file(lock, scratch)
     methods = plan.methods
     files = (
         *methods.matching_global.list_files(measures, solution.matching_global),

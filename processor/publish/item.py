@@ -25,12 +25,12 @@ from processor.publish.artifacts import (
     make_inputs_product,
     make_mosaic_products,
     make_report_products,
-    write_heads,
+    write_headers,
 )
 from processor.publish.destination import Destination
 from processor.publish.output_paths import Copy, make_copies, make_debug_copy
 from processor.publish.register import Registration
-from processor.report.figures import PixelCounts, Preview, RunFacts
+from processor.report.figures import PixelCounts, Preview, ReportInputs
 from processor.scenes.inputs import ResolvedInputs
 from processor.stages.seamlines.voronoi_center_seamline import compute_footprint
 from processor.storage.options import Access
@@ -111,7 +111,7 @@ def make_item(destination: Destination, prepared: Prepared, mosaic: Mosaic, scra
         return _describe(destination, prepared, mosaic, scratch, artifacts, _Judged(footprint=footprint, findings=findings))
     plan, rendered = prepared.plan, mosaic.rendered
     release_memory()  # what the passes held in large pieces, the report needs in small ones
-    headers = write_heads(plan, rendered, scratch)
+    headers = write_headers(plan, rendered, scratch)
     inputs = _collect_report_inputs(prepared, mosaic, rendered, findings)
     with ThreadPoolExecutor(1, thread_name_prefix="describe") as pool:  # while bytes are copied, which leaves a processor idle
         drawing = pool.submit(_draw, inputs, headers)
@@ -180,11 +180,13 @@ def _make_data(prepared: Prepared, mosaic: Mosaic, scratch: Path) -> tuple[Artif
     return (*products, make_inputs_product(prepared.inputs_table, scratch))
 
 
-def _collect_report_inputs(prepared: Prepared, mosaic: Mosaic, rendered: Rendered, findings: tuple[Finding, ...]) -> RunFacts:
+def _collect_report_inputs(
+    prepared: Prepared, mosaic: Mosaic, rendered: Rendered, findings: tuple[Finding, ...]
+) -> ReportInputs:
     """All that the report is made from, but for the artifacts."""
     plan, measures, solution = prepared.plan, mosaic.measures, mosaic.solution
     owned = rendered.counts[1:].tolist()
-    return RunFacts(
+    return ReportInputs(
         item_id=prepared.item_id,
         version=read_version(),
         digest=prepared.digest,
@@ -208,17 +210,17 @@ def _collect_report_inputs(prepared: Prepared, mosaic: Mosaic, rendered: Rendere
     )
 
 
-def _draw(facts: RunFacts, heads: tuple[Path, Path]) -> Drawings:
-    """Draw all pictures, from the heads of the mosaic and of the scene index."""
+def _draw(inputs: ReportInputs, headers: tuple[Path, Path]) -> Drawings:
+    """Draw all pictures, from the headers of the mosaic and of the scene index."""
     from processor.report.bundle import draw_report  # noqa: PLC0415 - Pillow, which is not needed before
 
-    return draw_report(facts, _read_preview(*heads))
+    return draw_report(inputs, _read_preview(*headers))
 
 
-def _report(facts: RunFacts, drawings: Drawings) -> ReportFiles:
+def _report(inputs: ReportInputs, drawings: Drawings) -> ReportFiles:
     from processor.report.bundle import make_report  # noqa: PLC0415 - as above
 
-    return make_report(facts, drawings)
+    return make_report(inputs, drawings)
 
 
 def _read_preview(mosaic: Path, index: Path) -> Preview:

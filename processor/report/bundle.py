@@ -9,7 +9,7 @@ from typing import Any
 from processor.model import Finding
 from processor.report.charts import draw_adjustments, draw_agreement, draw_residuals
 from processor.report.document import build_report, encode_report
-from processor.report.figures import OverlapResidual, Preview, RunFacts, compute_residuals
+from processor.report.figures import OverlapResidual, Preview, ReportInputs, compute_residuals
 from processor.report.maps import draw_coverage, draw_mosaic
 from processor.report.page import render_page
 from processor.report.pictures import render_thumbnail, stretch
@@ -47,18 +47,18 @@ class Drawings:
     """Differences in the overlaps, of which figures and pictures speak."""
 
 
-def draw_report(facts: RunFacts, preview: Preview) -> Drawings:
-    """Draw all pictures; ``facts.artifacts`` may be missing still."""
-    residuals = tuple(compute_residuals(facts.overlaps, facts.adjustments, facts.corrections))
-    label = describe_crs(facts.grid.crs)
-    names = [scene.name for scene in facts.scenes]
-    stretched = stretch(preview, facts.bands)
+def draw_report(inputs: ReportInputs, preview: Preview) -> Drawings:
+    """Draw all pictures; ``inputs.artifacts`` may be missing still."""
+    residuals = tuple(compute_residuals(inputs.overlaps, inputs.adjustments, inputs.corrections))
+    label = describe_crs(inputs.grid.crs)
+    names = [scene.name for scene in inputs.scenes]
+    stretched = stretch(preview, inputs.bands)
     drawn = (
-        draw_mosaic(preview, stretched, facts.cells, names, label),
+        draw_mosaic(preview, stretched, inputs.cells, names, label),
         draw_residuals(residuals),
-        draw_adjustments(facts.adjustments, facts.bands),
-        draw_agreement(facts.overlaps, residuals, facts.adjustments, facts.corrections, facts.bands),
-        draw_coverage(preview, facts.cells, names, label),
+        draw_adjustments(inputs.adjustments, inputs.bands),
+        draw_agreement(inputs.overlaps, residuals, inputs.adjustments, inputs.corrections, inputs.bands),
+        draw_coverage(preview, inputs.cells, names, label),
     )
     return Drawings(
         overview=render_thumbnail(stretched),
@@ -67,23 +67,23 @@ def draw_report(facts: RunFacts, preview: Preview) -> Drawings:
     )
 
 
-def make_report(facts: RunFacts, drawings: Drawings, *, page_path: str = "report.html") -> ReportFiles:
+def make_report(inputs: ReportInputs, drawings: Drawings, *, page_path: str = "report.html") -> ReportFiles:
     """Compute and encode the whole report; the same input gives the same bytes.
 
     Parameters
     ----------
-    facts
+    inputs
         Of the run.
     drawings
-        Made by :func:`draw_report` of the same facts.
+        Made by :func:`draw_report` of the same inputs.
     page_path
         Where the page will lie, relative to the Item's folder; its links to the artifacts depend on it.
     """
-    report = build_report(facts, drawings.residuals)
+    report = build_report(inputs, drawings.residuals)
     return ReportFiles(
         overview=drawings.overview,
         document=encode_report(report),
-        page=render_page(report, drawings.pictures, facts.artifacts, page_path=page_path),
+        page=render_page(report, drawings.pictures, inputs.artifacts, page_path=page_path),
         report=report,
         findings=tuple(Finding(**finding) for finding in report["findings"]),
     )

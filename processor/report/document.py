@@ -38,9 +38,9 @@ from processor.model import Finding, Moments, Scene
 from processor.report.figures import (
     STATES,
     OverlapResidual,
+    ReportInputs,
     Residual,
     ResidualSummary,
-    RunFacts,
     State,
     compute_coverage,
     compute_mean_scale,
@@ -56,34 +56,34 @@ __all__ = ["SCHEMA_VERSION", "build_report", "encode_report"]
 SCHEMA_VERSION: Final = "1.0"
 
 
-def build_report(facts: RunFacts, residuals: Sequence[OverlapResidual] | None = None) -> dict[str, Any]:
+def build_report(inputs: ReportInputs, residuals: Sequence[OverlapResidual] | None = None) -> dict[str, Any]:
     """The content of ``report.json``: JSON values only.
 
     Parameters
     ----------
-    facts
+    inputs
         Of the run.
     residuals
         From :func:`~processor.report.figures.compute_residuals` where they have been computed already.
     """
     if residuals is None:
-        residuals = compute_residuals(facts.overlaps, facts.adjustments, facts.corrections)
-    states = summarise_residuals(residuals, len(facts.bands))
-    findings = compute_findings(facts, residuals, states)
-    scale = compute_mean_scale(facts)
+        residuals = compute_residuals(inputs.overlaps, inputs.adjustments, inputs.corrections)
+    states = summarise_residuals(residuals, len(inputs.bands))
+    findings = compute_findings(inputs, residuals, states)
+    scale = compute_mean_scale(inputs)
     return {
         "schema_version": SCHEMA_VERSION,
-        "run": {"item_id": facts.item_id, "software": "mosaic-processor", "version": facts.version, "digest": facts.digest},
-        "summary": _summary(facts, residuals, states, scale, findings),
-        "bands": [{"name": band.name, "common_name": band.common_name} for band in facts.bands],
-        "grid": _grid(facts),
-        "coverage": _coverage(facts),
+        "run": {"item_id": inputs.item_id, "software": "mosaic-processor", "version": inputs.version, "digest": inputs.digest},
+        "summary": _summary(inputs, residuals, states, scale, findings),
+        "bands": [{"name": band.name, "common_name": band.common_name} for band in inputs.bands],
+        "grid": _grid(inputs),
+        "coverage": _coverage(inputs),
         "contrast": _contrast(scale, states),
         "residuals": {state: _state(states[state], position) for position, state in enumerate(STATES)},
-        "mosaic": None if facts.statistics is None else _statistics(facts.statistics),
-        "scenes": _scenes(facts),
+        "mosaic": None if inputs.statistics is None else _statistics(inputs.statistics),
+        "scenes": _scenes(inputs),
         "overlaps": [_overlap(residual) for residual in residuals],
-        "parameters": _parameters(facts.config),
+        "parameters": _parameters(inputs.config),
         "findings": [_finding(finding) for finding in findings],
     }
 
@@ -119,17 +119,17 @@ def _numbers(values: Iterable[float] | NDArray[np.float64]) -> list[float | int 
 
 
 def _summary(
-    facts: RunFacts,
+    inputs: ReportInputs,
     residuals: Sequence[OverlapResidual],
     states: Mapping[State, ResidualSummary],
     scale: NDArray[np.float64],
     findings: Sequence[Finding],
 ) -> dict[str, Any]:
     before, after = states["before"], states["local"]
-    worst = np.full(len(facts.bands), np.nan) if after.worst is None else after.worst.after_local.rms
+    worst = np.full(len(inputs.bands), np.nan) if after.worst is None else after.worst.after_local.rms
     warnings = sum(finding.severity == "warning" for finding in findings)
     return {
-        "coverage": _number(compute_coverage(facts.counts)),
+        "coverage": _number(compute_coverage(inputs.counts)),
         "residual_before": _number(pool(before.rms)),
         "residual_after": _number(pool(after.rms)),
         "residual_before_percent": _number(before.percent_of_level(before.rms)),
@@ -143,15 +143,15 @@ def _summary(
         "worst_residual_after": _number(pool(worst)),
         "worst_residual_after_percent": _number(after.percent_of_level(worst)),
         "contrast": _number(float(scale.min())) if scale.size else None,
-        "scenes": len(facts.scenes),
+        "scenes": len(inputs.scenes),
         "overlaps": len(residuals),
         "warnings": warnings,
         "infos": len(findings) - warnings,
     }
 
 
-def _grid(facts: RunFacts) -> dict[str, Any]:
-    grid = facts.grid
+def _grid(inputs: ReportInputs) -> dict[str, Any]:
+    grid = inputs.grid
     label = describe_crs(grid.crs)
     return {
         "crs": grid.crs,
@@ -165,15 +165,15 @@ def _grid(facts: RunFacts) -> dict[str, Any]:
     }
 
 
-def _coverage(facts: RunFacts) -> dict[str, Any]:
-    counts = facts.counts
+def _coverage(inputs: ReportInputs) -> dict[str, Any]:
+    counts = inputs.counts
     return {
         "share": _number(compute_coverage(counts)),
         "mosaic_pixels": counts.mosaic,
         "union_pixels": counts.union,
         "missing_pixels": counts.union - counts.mosaic,
         "fallback_pixels": counts.fallback,
-        "grid_pixels": facts.grid.width * facts.grid.height,
+        "grid_pixels": inputs.grid.width * inputs.grid.height,
     }
 
 
@@ -209,22 +209,22 @@ def _statistics(moments: Moments) -> dict[str, Any]:
     }
 
 
-def _scenes(facts: RunFacts) -> list[dict[str, Any]]:
-    adjustments = {adjustment.scene: adjustment for adjustment in facts.adjustments}
-    cells = {cell.scene: cell.polygon for cell in facts.cells}
-    bands = len(facts.bands)
+def _scenes(inputs: ReportInputs) -> list[dict[str, Any]]:
+    adjustments = {adjustment.scene: adjustment for adjustment in inputs.adjustments}
+    cells = {cell.scene: cell.polygon for cell in inputs.cells}
+    bands = len(inputs.bands)
     rows = []
-    for scene in facts.scenes:
+    for scene in inputs.scenes:
         adjustment, polygon = adjustments.get(scene.name), cells.get(scene.name)
-        owned = facts.counts.owned.get(scene.name)
+        owned = inputs.counts.owned.get(scene.name)
         rows.append(
             {
                 "name": scene.name,
-                **_measured(facts.whole.get(scene.name), bands),
+                **_measured(inputs.whole.get(scene.name), bands),
                 "gain": _numbers(np.ones(bands) if adjustment is None else adjustment.scale),
                 "offset": _numbers(np.zeros(bands) if adjustment is None else adjustment.offset),
                 "contributed_pixels": owned,
-                "contributed_share": _share(owned, facts.counts.mosaic),
+                "contributed_share": _share(owned, inputs.counts.mosaic),
                 "cell_area": None if polygon is None else _number(float(polygon.area)),
                 "cell_pieces": None if polygon is None else _pieces(polygon),
                 "pixel_size": _pixel_size(scene),

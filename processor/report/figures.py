@@ -35,9 +35,9 @@ __all__ = [
     "OverlapResidual",
     "PixelCounts",
     "Preview",
+    "ReportInputs",
     "Residual",
     "ResidualSummary",
-    "RunFacts",
     "State",
     "compute_coverage",
     "compute_mean_scale",
@@ -76,11 +76,11 @@ class Preview:
     bounds: Bounds
     """Outer bounds of the pixels, CRS units."""
     scene_index: NDArray[np.integer] | None = None
-    """Integers (height, width): 1 + position in ``RunFacts.scenes``, 0 where there is none; or None."""
+    """Integers (height, width): 1 + position in ``ReportInputs.scenes``, 0 where there is none; or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class RunFacts:
+class ReportInputs:
     """All that a run knows about its mosaic when the pixels are done."""
 
     item_id: str
@@ -348,11 +348,11 @@ def _weighted_mean(rows: Sequence[F64], weight: F64, bands: int) -> F64:
     return np.asarray((values[known] * used).sum(axis=0) / used.sum(), np.float64)
 
 
-def compute_mean_scale(facts: RunFacts) -> F64:
+def compute_mean_scale(inputs: ReportInputs) -> F64:
     """Mean scale over the scenes of the run, (bands,): below 1, the solve lowers the contrast; 1 where the stage is off."""
-    names = {scene.name for scene in facts.scenes}
-    used = [adjustment for adjustment in facts.adjustments if adjustment.scene in names]
-    return compute_contrast(used) if used else np.ones(len(facts.bands))
+    names = {scene.name for scene in inputs.scenes}
+    used = [adjustment for adjustment in inputs.adjustments if adjustment.scene in names]
+    return compute_contrast(used) if used else np.ones(len(inputs.bands))
 
 
 def compute_coverage(counts: PixelCounts) -> float:

@@ -26,13 +26,13 @@ from processor.stages.method import BlockMaps, FileContents, Footprints, Region
 from processor.storage.store import Store, redact_url
 from processor.vectors import Feature, list_parts, read_features
 
-__all__ = ["Given", "read_given"]
+__all__ = ["UserFiles", "read_user_files"]
 
 _MAX_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Given:
+class UserFiles:
     """Everything read from the user's own files; files of methods that are not chosen are neither read nor listed."""
 
     contents: Mapping[str, FileContents]
@@ -60,7 +60,7 @@ class _Context:
         return read_features(url, crs=self.crs, field=name_field, parameter=parameter, store=self.store, near=self.canvas)
 
 
-def read_given(scenes: Sequence[Scene], config: Config, store: Store) -> Given:
+def read_user_files(scenes: Sequence[Scene], config: Config, store: Store) -> UserFiles:
     """Read every file that the configuration names, of the stages that are on.
 
     Raises
@@ -86,7 +86,7 @@ def read_given(scenes: Sequence[Scene], config: Config, store: Store) -> Given:
             reader = _READERS[parameter.reads]
             contents.setdefault(parameter.section, {})[parameter.name] = reader.read(setting, parameter.path, context)
             urls.update(reader.list_urls(setting))
-    return Given(
+    return UserFiles(
         contents={method: FileContents(by_option=by_option) for method, by_option in contents.items()},
         fingerprints={part: _fingerprint(part, store) for url in sorted(urls) for part in list_parts(url, store)},
     )

@@ -25,7 +25,7 @@ from processor.mosaic.plan import Plan
 from processor.mosaic.rendered import Rendered
 from processor.mosaic.solve import Solution
 from processor.mosaic.stage_outputs import find_last_stage, write_stage_raster
-from processor.publish.artifacts import make_mosaic_products, write_heads
+from processor.publish.artifacts import make_mosaic_products, write_headers
 from processor.stages.matching.local_block_adjustment import LocalCorrection
 from processor.synthetic.scenes import SceneRecipe, make_scenes
 
@@ -60,8 +60,8 @@ def render(paths: list[Path], folder: Path, *, cache_bytes: int = 10**8, **flags
     with open_bench(plan, folder, cache_bytes=cache_bytes) as bench:
         measures, solution = measure_and_solve(plan, bench)
         with render_mosaic(plan, measures, solution, bench) as rendered:
-            heads = write_heads(plan, rendered, folder)
-            make_mosaic_products(plan, rendered, heads, lambda path, spec, blocks: write_cog(whole / path, spec, blocks))
+            headers = write_headers(plan, rendered, folder)
+            make_mosaic_products(plan, rendered, headers, lambda path, spec, blocks: write_cog(whole / path, spec, blocks))
     files = [whole / "mosaic.tif", whole / "scene_index.tif"]
     with rasterio.open(files[0]) as raster:
         pixels = raster.read()

@@ -23,7 +23,7 @@ from processor.geotiff.reader import Pixels, RasterReader, open_scene
 from processor.model import RasterRef, Scene, SceneRef, Window
 from processor.mosaic.plan import plan_run
 from processor.scenes.unify import unify_scenes
-from processor.scenes.user_files import read_given
+from processor.scenes.user_files import read_user_files
 from processor.storage.options import Access
 from processor.storage.store import Store
 
@@ -108,7 +108,7 @@ def test_each_pass_reads_what_it_needs_in_large_requests(
         scene_refs = [SceneRef(name=name, priority=0, rasters=(ref,)) for name, ref in zip(CORNERS, refs, strict=True)]
         opened = [open_scene(ref, access=access) for ref in scene_refs]
         scenes = unify_scenes(opened, config).scenes
-        plan = plan_run(scenes, config, read_given(scenes, config, Store()))
+        plan = plan_run(scenes, config, read_user_files(scenes, config, Store()))
         assert all((level is not None) == estimate for level in plan.levels)
         proxy.take_counts()
         with open_bench(plan, tmp_path, cache_bytes=CACHE, threads=2, access=access) as bench:
@@ -135,7 +135,7 @@ def test_what_the_first_pass_read_is_not_fetched_again(
     def render(base: str, access: Access, kept: RangeCache | None, scratch: Path) -> tuple[list[list[int]], list[bytes]]:
         refs = [SceneRef(name=name, priority=0, rasters=(RasterRef(href=f"{base}/{name}.tif"),)) for name in CORNERS]
         scenes = unify_scenes([open_scene(ref, access=access) for ref in refs], config).scenes
-        plan = plan_run(scenes, config, read_given(scenes, config, Store()))
+        plan = plan_run(scenes, config, read_user_files(scenes, config, Store()))
         sizes = []
         with open_bench(plan, scratch, cache_bytes=CACHE, threads=2, access=access, range_cache=kept) as bench:
             proxy.take_counts()

@@ -26,7 +26,7 @@ from processor.mosaic.measure import Measures
 from processor.mosaic.plan import Plan, plan_run
 from processor.mosaic.render import Renderer
 from processor.mosaic.solve import Solution
-from processor.scenes.user_files import read_given
+from processor.scenes.user_files import read_user_files
 from processor.stages.files import TextFile
 from processor.stages.matching.local_block_adjustment import BlockAdjustment
 from processor.storage.store import Store
@@ -111,7 +111,7 @@ def make_plan(paths: Sequence[Path], flags: Mapping[str, Any] | None = None, **m
     """Plan a run of plain files with exact statistics; flags by ``section.name``, or as keywords by ``section__name``."""
     config = _load(json.dumps({**EXACT, **(flags or {}), **{key.replace("__", "."): value for key, value in more.items()}}))
     scenes = open_scenes(paths, nodata=config.shared.custom_nodata_value)
-    return plan_run(scenes, config, read_given(scenes, config, Store()))
+    return plan_run(scenes, config, read_user_files(scenes, config, Store()))
 
 
 def make(paths: Sequence[Path], flags: Mapping[str, Any] | None = None) -> Made:

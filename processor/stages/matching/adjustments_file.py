@@ -1,4 +1,4 @@
-"""The adjustments file: global corrections and the statistics that they follow from, as the well-known program writes them.
+"""The adjustments file: global corrections and the statistics that they follow from, as spectralmatch 1.2.1 writes them.
 
 {scene: {"adjustments": {"band_0": {"scale", "offset"}}, "whole_stats": {"band_0": {"mean", "std", "size"}},
 "overlap_stats": {other: {"band_0": {"mean", "std", "size"}}}}}, bands counted from 0.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from processor.config import load_config
 from processor.model import Adjustment, Band, BlockGrid, Cell, Finding, Grid, Overlap, OverlapSamples, Scene, Source
-from processor.report.figures import PixelCounts, Preview, RunFacts
+from processor.report.figures import PixelCounts, Preview, ReportInputs
 from processor.stages.matching.local_block_adjustment import LocalCorrection
 from processor.stages.statistics import compute_moments
 
@@ -83,7 +83,7 @@ def _make_facts(
     scale: float = 1.0,
     flags: dict[str, Any] | None = None,
     findings: tuple[Finding, ...] = (),
-) -> RunFacts:
+) -> ReportInputs:
     """A checkerboard of scenes; scene i sees gain_i · truth + offset_i, and ``matched`` undoes it exactly, times ``scale``."""
     random = np.random.default_rng(7)
     count, pixel = rows * cols, 10.0
@@ -126,7 +126,7 @@ def _make_facts(
         scene.name: compute_moments((gain[i][:, None] * (500 + 100 * random.standard_normal((bands, 50)))) + offset[i][:, None])
         for i, scene in enumerate(scenes)
     }
-    return RunFacts(
+    return ReportInputs(
         item_id="made-up",
         version="0.0.0",
         digest="0" * 64,
@@ -144,24 +144,24 @@ def _make_facts(
     )
 
 
-def _make_preview(facts: RunFacts) -> Preview:
-    height, width = facts.grid.shape
-    bands = max(1, len(facts.bands))
+def _make_preview(inputs: ReportInputs) -> Preview:
+    height, width = inputs.grid.shape
+    bands = max(1, len(inputs.bands))
     ramp = np.linspace(100, 900, width, dtype=np.float32)
     values = np.broadcast_to(ramp, (bands, height, width)) + 40 * np.arange(bands, dtype=np.float32)[:, None, None]
     valid = np.ones((height, width), bool)
     valid[:3, :3] = False
-    columns = max(1, round(len(facts.scenes) ** 0.5))
+    columns = max(1, round(len(inputs.scenes) ** 0.5))
     row, col = np.indices((height, width)) // STEP
-    index = np.minimum(row * columns + col + 1, len(facts.scenes))
-    return Preview(values=values, valid=valid, bounds=facts.grid.bounds, scene_index=np.where(valid, index, 0))
+    index = np.minimum(row * columns + col + 1, len(inputs.scenes))
+    return Preview(values=values, valid=valid, bounds=inputs.grid.bounds, scene_index=np.where(valid, index, 0))
 
 
 @pytest.fixture
-def make_facts() -> Callable[..., RunFacts]:
+def make_report_inputs() -> Callable[..., ReportInputs]:
     return _make_facts
 
 
 @pytest.fixture
-def make_preview() -> Callable[[RunFacts], Preview]:
+def make_preview() -> Callable[[ReportInputs], Preview]:
     return _make_preview

@@ -12,21 +12,21 @@ from PIL import Image
 
 from processor.report.bundle import ReportFiles, draw_report
 from processor.report.bundle import make_report as make_report_of_drawings
-from processor.report.figures import Preview, RunFacts
+from processor.report.figures import Preview, ReportInputs
 
-MakeFacts = Callable[..., RunFacts]
-MakePreview = Callable[[RunFacts], Preview]
+MakeFacts = Callable[..., ReportInputs]
+MakePreview = Callable[[ReportInputs], Preview]
 
 
-def make_report(facts: RunFacts, preview: Preview) -> ReportFiles:
+def make_report(inputs: ReportInputs, preview: Preview) -> ReportFiles:
     """The whole report, drawn before its artifacts are known, as a run does."""
-    drawings = draw_report(dataclasses.replace(facts, artifacts=()), preview)
-    return make_report_of_drawings(facts, drawings)
+    drawings = draw_report(dataclasses.replace(inputs, artifacts=()), preview)
+    return make_report_of_drawings(inputs, drawings)
 
 
-def test_report_has_its_three_files(make_facts: MakeFacts, make_preview: MakePreview) -> None:
-    facts = make_facts()
-    files = make_report(facts, make_preview(facts))
+def test_report_has_its_three_files(make_report_inputs: MakeFacts, make_preview: MakePreview) -> None:
+    inputs = make_report_inputs()
+    files = make_report(inputs, make_preview(inputs))
     assert max(Image.open(io.BytesIO(files.overview)).size) < 600
     assert json.loads(files.document) == files.report
     page = files.page.decode()
@@ -35,30 +35,32 @@ def test_report_has_its_three_files(make_facts: MakeFacts, make_preview: MakePre
     assert files.findings == ()
 
 
-def test_report_is_the_same_byte_for_byte_also_from_many_threads(make_facts: MakeFacts, make_preview: MakePreview) -> None:
-    facts = make_facts(1, 2, 1)
-    preview = make_preview(facts)
+def test_report_is_the_same_byte_for_byte_also_from_many_threads(
+    make_report_inputs: MakeFacts, make_preview: MakePreview
+) -> None:
+    inputs = make_report_inputs(1, 2, 1)
+    preview = make_preview(inputs)
     with ThreadPoolExecutor(2) as pool:
-        files = list(pool.map(lambda _: make_report(facts, preview), range(2)))
+        files = list(pool.map(lambda _: make_report(inputs, preview), range(2)))
     assert len({(f.overview, f.document, f.page) for f in files}) == 1
 
 
-def test_report_does_not_change_what_it_is_given(make_facts: MakeFacts, make_preview: MakePreview) -> None:
-    facts = make_facts(1, 2, 1)
-    preview = make_preview(facts)
-    for array in (preview.valid, preview.scene_index, facts.adjustments[0].scale, facts.corrections[0].parameter):
+def test_report_does_not_change_what_it_is_given(make_report_inputs: MakeFacts, make_preview: MakePreview) -> None:
+    inputs = make_report_inputs(1, 2, 1)
+    preview = make_preview(inputs)
+    for array in (preview.valid, preview.scene_index, inputs.adjustments[0].scale, inputs.corrections[0].parameter):
         array.setflags(write=False)
-    make_report(facts, preview)
+    make_report(inputs, preview)
 
 
-def test_findings_come_back_as_records(make_facts: MakeFacts, make_preview: MakePreview) -> None:
-    facts = make_facts(1, 2, 1, scale=0.8)
-    files = make_report(facts, make_preview(facts))
+def test_findings_come_back_as_records(make_report_inputs: MakeFacts, make_preview: MakePreview) -> None:
+    inputs = make_report_inputs(1, 2, 1, scale=0.8)
+    files = make_report(inputs, make_preview(inputs))
     assert [finding.code for finding in files.findings] == ["contrast-lowered"]
 
 
-def test_smallest_run_has_a_report(make_facts: MakeFacts, make_preview: MakePreview) -> None:
-    facts = make_facts(1, 1, 1, matched=False, local=False, cells=False)
-    preview = make_preview(facts)
-    files = make_report(facts, dataclasses.replace(preview, scene_index=None, valid=np.zeros_like(preview.valid)))
+def test_smallest_run_has_a_report(make_report_inputs: MakeFacts, make_preview: MakePreview) -> None:
+    inputs = make_report_inputs(1, 1, 1, matched=False, local=False, cells=False)
+    preview = make_preview(inputs)
+    files = make_report(inputs, dataclasses.replace(preview, scene_index=None, valid=np.zeros_like(preview.valid)))
     assert files.page.decode().count("<svg ") == 1

@@ -15,18 +15,20 @@ from PIL import Image
 from processor.model import Band
 from processor.report import charts
 from processor.report.charts import draw_adjustments, draw_agreement, draw_residuals
-from processor.report.figures import OverlapResidual, RunFacts, compute_residuals, pool
+from processor.report.figures import OverlapResidual, ReportInputs, compute_residuals, pool
 from processor.report.svg import WIDTH, Picture, measure_text
 
-MakeFacts = Callable[..., RunFacts]
+MakeFacts = Callable[..., ReportInputs]
 
 
-def residuals_of(facts: RunFacts) -> tuple[OverlapResidual, ...]:
-    return compute_residuals(facts.overlaps, facts.adjustments, facts.corrections)
+def residuals_of(inputs: ReportInputs) -> tuple[OverlapResidual, ...]:
+    return compute_residuals(inputs.overlaps, inputs.adjustments, inputs.corrections)
 
 
-def agreement_of(facts: RunFacts, **options: Any) -> Picture | None:
-    return draw_agreement(facts.overlaps, residuals_of(facts), facts.adjustments, facts.corrections, facts.bands, **options)
+def agreement_of(inputs: ReportInputs, **options: Any) -> Picture | None:
+    return draw_agreement(
+        inputs.overlaps, residuals_of(inputs), inputs.adjustments, inputs.corrections, inputs.bands, **options
+    )
 
 
 def find_paths(picture: Picture, **wanted: str) -> list[str]:
@@ -45,9 +47,9 @@ def measure_bars(picture: Picture, colour: str) -> list[list[float]]:
     return [[float(length) for length in re.findall(r"M\S+ \S+?h(\S+?)v", panel)] for panel in panels[:2]]
 
 
-def test_bars_are_as_long_as_the_residuals(make_facts: MakeFacts) -> None:
-    facts = make_facts(local=False)
-    residuals = sorted(residuals_of(facts), key=charts._badness, reverse=True)
+def test_bars_are_as_long_as_the_residuals(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs(local=False)
+    residuals = sorted(residuals_of(inputs), key=charts._badness, reverse=True)
     picture = draw_residuals(residuals)
     assert picture.width == WIDTH
     expected = [pool(residual.before.rms) for residual in residuals], [pool(residual.before.bias) for residual in residuals]
@@ -58,28 +60,30 @@ def test_bars_are_as_long_as_the_residuals(make_facts: MakeFacts) -> None:
 
 
 @pytest.mark.parametrize(("rows", "most"), [(2, 250), (5, 1610), (6, 920), (20, 920)])
-def test_any_number_of_overlaps_fits(make_facts: MakeFacts, rows: int, most: int) -> None:
-    facts = make_facts(rows, rows, 1, samples=4)
-    picture = draw_residuals(residuals_of(facts))
+def test_any_number_of_overlaps_fits(make_report_inputs: MakeFacts, rows: int, most: int) -> None:
+    inputs = make_report_inputs(rows, rows, 1, samples=4)
+    picture = draw_residuals(residuals_of(inputs))
     assert picture.height <= most
-    assert f"{len(facts.overlaps)} overlaps" in picture.alt
+    assert f"{len(inputs.overlaps)} overlaps" in picture.alt
 
 
-def test_residuals_without_samples_can_be_drawn(make_facts: MakeFacts) -> None:
-    assert draw_residuals(residuals_of(make_facts(sampled=False))) is not None
-    assert draw_residuals(residuals_of(make_facts(6, 6, 1, sampled=False))) is not None
+def test_residuals_without_samples_can_be_drawn(make_report_inputs: MakeFacts) -> None:
+    assert draw_residuals(residuals_of(make_report_inputs(sampled=False))) is not None
+    assert draw_residuals(residuals_of(make_report_inputs(6, 6, 1, sampled=False))) is not None
 
 
-def test_overlaps_that_agree_perfectly_can_be_drawn(make_facts: MakeFacts) -> None:
-    facts = make_facts(6, 6, 1, matched=False, local=False)
-    same = tuple(dataclasses.replace(o, samples=dataclasses.replace(o.samples, second=o.samples.first)) for o in facts.overlaps)
-    assert draw_residuals(residuals_of(dataclasses.replace(facts, overlaps=same))) is not None
+def test_overlaps_that_agree_perfectly_can_be_drawn(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs(6, 6, 1, matched=False, local=False)
+    same = tuple(
+        dataclasses.replace(o, samples=dataclasses.replace(o.samples, second=o.samples.first)) for o in inputs.overlaps
+    )
+    assert draw_residuals(residuals_of(dataclasses.replace(inputs, overlaps=same))) is not None
 
 
 @pytest.mark.parametrize(("scenes", "bands"), [(1, 1), (40, 1), (41, 1), (100, 12)])
-def test_any_number_of_scenes_fits(make_facts: MakeFacts, scenes: int, bands: int) -> None:
-    facts = make_facts(1, scenes, bands, samples=2)
-    picture = draw_adjustments(facts.adjustments, facts.bands)
+def test_any_number_of_scenes_fits(make_report_inputs: MakeFacts, scenes: int, bands: int) -> None:
+    inputs = make_report_inputs(1, scenes, bands, samples=2)
+    picture = draw_adjustments(inputs.adjustments, inputs.bands)
     assert picture.height <= 1200
 
 
@@ -94,14 +98,14 @@ def test_colours_of_the_spectrum_are_used_where_they_are_known() -> None:
     assert charts._band_colours(bands) == [charts._BAND_COLOURS["blue"], charts._BAND_COLOURS["red"]]
 
 
-def test_agreement_shows_the_worst_pairs(make_facts: MakeFacts) -> None:
-    facts = make_facts()
-    assert agreement_of(facts, pairs=1).height < agreement_of(facts, pairs=2).height
-    assert "2 worst" in agreement_of(facts).alt
+def test_agreement_shows_the_worst_pairs(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs()
+    assert agreement_of(inputs, pairs=1).height < agreement_of(inputs, pairs=2).height
+    assert "2 worst" in agreement_of(inputs).alt
 
 
-def test_agreement_of_scenes_of_one_value_can_be_drawn(make_facts: MakeFacts) -> None:
-    facts = make_facts(matched=False, local=False)
+def test_agreement_of_scenes_of_one_value_can_be_drawn(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs(matched=False, local=False)
     flat = tuple(
         dataclasses.replace(
             o,
@@ -109,28 +113,32 @@ def test_agreement_of_scenes_of_one_value_can_be_drawn(make_facts: MakeFacts) ->
                 o.samples, first=np.full((3, 60), 5, np.float32), second=np.full((3, 60), 5, np.float32)
             ),
         )
-        for o in facts.overlaps
+        for o in inputs.overlaps
     )
-    assert agreement_of(dataclasses.replace(facts, overlaps=flat)) is not None
+    assert agreement_of(dataclasses.replace(inputs, overlaps=flat)) is not None
 
 
-def test_nothing_to_draw_gives_no_picture(make_facts: MakeFacts) -> None:
+def test_nothing_to_draw_gives_no_picture(make_report_inputs: MakeFacts) -> None:
     assert draw_residuals(()) is None
-    assert draw_adjustments((), make_facts().bands) is None
-    assert agreement_of(make_facts(sampled=False)) is None
+    assert draw_adjustments((), make_report_inputs().bands) is None
+    assert agreement_of(make_report_inputs(sampled=False)) is None
 
 
-def test_any_name_can_be_drawn(make_facts: MakeFacts) -> None:
-    facts = make_facts(names=[r"$x_{$", "景色", "x" * 300, "y"])
-    assert draw_residuals(residuals_of(facts)) is not None
-    assert draw_adjustments(facts.adjustments, facts.bands) is not None
-    assert agreement_of(facts) is not None
+def test_any_name_can_be_drawn(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs(names=[r"$x_{$", "景色", "x" * 300, "y"])
+    assert draw_residuals(residuals_of(inputs)) is not None
+    assert draw_adjustments(inputs.adjustments, inputs.bands) is not None
+    assert agreement_of(inputs) is not None
 
 
 @pytest.mark.parametrize("name", ["景" * 30, "W" * 300, "S2A_MSIL2A_20260612T101031_N0511_R022_T33UUP_20260612T164012"])
-def test_words_stay_within_the_picture(make_facts: MakeFacts, name: str) -> None:
-    facts = make_facts(names=[name, f"{name}2", "c", "d"], bands=12)
-    for picture in (draw_residuals(residuals_of(facts)), draw_adjustments(facts.adjustments, facts.bands), agreement_of(facts)):
+def test_words_stay_within_the_picture(make_report_inputs: MakeFacts, name: str) -> None:
+    inputs = make_report_inputs(names=[name, f"{name}2", "c", "d"], bands=12)
+    for picture in (
+        draw_residuals(residuals_of(inputs)),
+        draw_adjustments(inputs.adjustments, inputs.bands),
+        agreement_of(inputs),
+    ):
         for words in find_words(picture):
             size, anchor = measure_text(words.text), words.get("text-anchor", "start")
             start = float(words.attrib["x"]) - size * {"start": 0, "middle": 0.5, "end": 1}[anchor]
@@ -142,19 +150,19 @@ def test_words_stay_within_the_picture(make_facts: MakeFacts, name: str) -> None
             assert start + size < limit + 1, words.text
 
 
-def test_values_that_are_not_finite_are_left_out(make_facts: MakeFacts) -> None:
-    facts = make_facts(1, 2, 1)
-    odd = dataclasses.replace(facts.adjustments[0], scale=np.array([np.nan]), offset=np.array([np.inf]))
+def test_values_that_are_not_finite_are_left_out(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs(1, 2, 1)
+    odd = dataclasses.replace(inputs.adjustments[0], scale=np.array([np.nan]), offset=np.array([np.inf]))
     for count in (1, 50):
-        picture = draw_adjustments((odd, *facts.adjustments[1:] * count), facts.bands)
+        picture = draw_adjustments((odd, *inputs.adjustments[1:] * count), inputs.bands)
         assert not re.search("nan|inf", picture.markup.partition("</text>")[2])
 
 
-def test_dots_are_where_the_gains_are(make_facts: MakeFacts) -> None:
-    facts = make_facts(1, 4, 1)
-    gains = np.array([a.scale[0] for a in facts.adjustments])
-    colour = charts._band_colours(facts.bands)[0]
-    _, left, _ = find_paths(draw_adjustments(facts.adjustments, facts.bands), fill=colour)
+def test_dots_are_where_the_gains_are(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs(1, 4, 1)
+    gains = np.array([a.scale[0] for a in inputs.adjustments])
+    colour = charts._band_colours(inputs.bands)[0]
+    _, left, _ = find_paths(draw_adjustments(inputs.adjustments, inputs.bands), fill=colour)
     x, y = np.array([[float(number) for number in place] for place in re.findall(r"M(\S+) ([\d.]+)", left)]).T
     assert np.corrcoef(x, gains)[0, 1] > 0.99999
     np.testing.assert_allclose(np.diff(y), charts._SCENE)

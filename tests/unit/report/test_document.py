@@ -12,38 +12,38 @@ import pytest
 from processor.model import Finding
 from processor.report import document
 from processor.report.document import SCHEMA_VERSION, build_report, encode_report
-from processor.report.figures import RunFacts
+from processor.report.figures import ReportInputs
 from processor.stages.statistics import empty_moments
 
-MakeFacts = Callable[..., RunFacts]
+MakeFacts = Callable[..., ReportInputs]
 
 
-def read(facts: RunFacts) -> dict[str, Any]:
-    return json.loads(encode_report(build_report(facts)))
+def read(inputs: ReportInputs) -> dict[str, Any]:
+    return json.loads(encode_report(build_report(inputs)))
 
 
-def test_document_survives_a_round_trip(make_facts: MakeFacts) -> None:
-    report = build_report(make_facts())
+def test_document_survives_a_round_trip(make_report_inputs: MakeFacts) -> None:
+    report = build_report(make_report_inputs())
     assert json.loads(encode_report(report)) == report
 
 
-def test_sections_are_those_that_are_documented(make_facts: MakeFacts) -> None:
-    report = build_report(make_facts())
+def test_sections_are_those_that_are_documented(make_report_inputs: MakeFacts) -> None:
+    report = build_report(make_report_inputs())
     documented = set(re.findall(r"``(\w+)``", (document.__doc__ or "").partition("The other sections")[2]))
     assert set(report) == documented | {"schema_version", "summary"}
     assert report["schema_version"] == SCHEMA_VERSION
 
 
-def test_every_key_of_the_summary_is_documented(make_facts: MakeFacts) -> None:
+def test_every_key_of_the_summary_is_documented(make_report_inputs: MakeFacts) -> None:
     table = (document.__doc__ or "").split("=====\n")[1]
     words = set(re.findall(r"\w+", table))
-    for key in build_report(make_facts())["summary"]:
+    for key in build_report(make_report_inputs())["summary"]:
         stem = key.replace("_percent", "").replace("_of_spread", "")
         assert key in words or stem in words, key
 
 
-def test_summary_of_a_perfect_match(make_facts: MakeFacts) -> None:
-    summary = read(make_facts(local=False))["summary"]
+def test_summary_of_a_perfect_match(make_report_inputs: MakeFacts) -> None:
+    summary = read(make_report_inputs(local=False))["summary"]
     assert summary["coverage"] == 1
     assert summary["residual_before"] > 10
     assert summary["residual_after"] < 1e-3
@@ -53,44 +53,44 @@ def test_summary_of_a_perfect_match(make_facts: MakeFacts) -> None:
     assert (summary["scenes"], summary["overlaps"], summary["warnings"], summary["infos"]) == (4, 4, 0, 0)
 
 
-def test_residuals_name_the_worst_pair_of_each_state(make_facts: MakeFacts) -> None:
-    report = read(make_facts())
+def test_residuals_name_the_worst_pair_of_each_state(make_report_inputs: MakeFacts) -> None:
+    report = read(make_report_inputs())
     for state in ("before", "global", "local"):
         worst = report["residuals"][state]["worst"]
         named = max(report["overlaps"], key=lambda overlap: overlap[state]["rms_all_bands"])
         assert (worst["first"], worst["second"]) == (named["first"], named["second"])
 
 
-def test_scene_rows_hold_what_was_done_to_the_scene(make_facts: MakeFacts) -> None:
-    facts = make_facts(1, 2, 2)
-    row = read(facts)["scenes"][1]
+def test_scene_rows_hold_what_was_done_to_the_scene(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs(1, 2, 2)
+    row = read(inputs)["scenes"][1]
     assert row["name"] == "scene_0001"
-    assert row["gain"] == pytest.approx(facts.adjustments[1].scale, rel=1e-8)
-    assert row["offset"] == pytest.approx(facts.adjustments[1].offset, rel=1e-8)
+    assert row["gain"] == pytest.approx(inputs.adjustments[1].scale, rel=1e-8)
+    assert row["offset"] == pytest.approx(inputs.adjustments[1].offset, rel=1e-8)
     assert row["contributed_share"] == pytest.approx(0.5)
     assert (row["cell_area"], row["cell_pieces"]) == (200 * 200, 1)
 
 
-def test_stage_that_is_off_changes_nothing(make_facts: MakeFacts) -> None:
-    row = read(make_facts(matched=False, local=False, cells=False))["scenes"][0]
+def test_stage_that_is_off_changes_nothing(make_report_inputs: MakeFacts) -> None:
+    row = read(make_report_inputs(matched=False, local=False, cells=False))["scenes"][0]
     assert (row["gain"], row["offset"]) == ([1, 1, 1], [0, 0, 0])
     assert (row["cell_area"], row["cell_pieces"]) == (None, None)
 
 
-def test_unknown_figures_are_null(make_facts: MakeFacts) -> None:
-    facts = make_facts(sampled=False)
-    facts = dataclasses.replace(facts, statistics=empty_moments(3), whole={name: empty_moments(3) for name in facts.whole})
-    report = read(facts)
+def test_unknown_figures_are_null(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs(sampled=False)
+    inputs = dataclasses.replace(inputs, statistics=empty_moments(3), whole={name: empty_moments(3) for name in inputs.whole})
+    report = read(inputs)
     assert report["summary"]["residual_after"] is None
     assert report["mosaic"]["mean"] == [None] * 3
     assert report["mosaic"]["minimum"] == [None] * 3
     assert report["scenes"][0]["mean"] == [None] * 3
 
 
-def test_run_that_found_nothing_at_all_still_reports(make_facts: MakeFacts) -> None:
-    facts = make_facts(1, 1, 1, matched=False, local=False, cells=False)
-    counts = dataclasses.replace(facts.counts, mosaic=0, union=0, owned={})
-    report = read(dataclasses.replace(facts, counts=counts, whole={}, statistics=None))
+def test_run_that_found_nothing_at_all_still_reports(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs(1, 1, 1, matched=False, local=False, cells=False)
+    counts = dataclasses.replace(inputs.counts, mosaic=0, union=0, owned={})
+    report = read(dataclasses.replace(inputs, counts=counts, whole={}, statistics=None))
     assert report["summary"]["coverage"] is None
     assert report["overlaps"] == []
 
@@ -100,38 +100,38 @@ def test_not_a_number_is_refused() -> None:
         encode_report({"summary": {"coverage": float("nan")}})
 
 
-def test_how_a_run_is_executed_does_not_show(make_facts: MakeFacts) -> None:
-    plain = encode_report(build_report(make_facts()))
+def test_how_a_run_is_executed_does_not_show(make_report_inputs: MakeFacts) -> None:
+    plain = encode_report(build_report(make_report_inputs()))
     flags = {"shared.window_size": 256, "shared.tile_threads": 1, "shared.cache": 0.5, "shared.temp_dir": "/scratch"}
-    assert encode_report(build_report(make_facts(flags=flags))) == plain
+    assert encode_report(build_report(make_report_inputs(flags=flags))) == plain
 
 
-def test_parameters_that_decide_pixels_are_listed_when_changed(make_facts: MakeFacts) -> None:
+def test_parameters_that_decide_pixels_are_listed_when_changed(make_report_inputs: MakeFacts) -> None:
     flags = {"local_block_adjustment.number_of_blocks": [4, 5], "align_rasters.tap": True, "shared.custom_nodata_value": "nan"}
-    assert read(make_facts(flags=flags))["parameters"] == {
+    assert read(make_report_inputs(flags=flags))["parameters"] == {
         "shared.custom_nodata_value": "nan",
         "local_block_adjustment.number_of_blocks": [4, 5],
     }
 
 
-def test_figures_do_not_show_the_last_bits(make_facts: MakeFacts) -> None:
-    facts = make_facts()
-    nudged = tuple(dataclasses.replace(a, scale=np.nextafter(a.scale, 9)) for a in facts.adjustments)
-    assert read(dataclasses.replace(facts, adjustments=nudged))["scenes"] == read(facts)["scenes"]
+def test_figures_do_not_show_the_last_bits(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs()
+    nudged = tuple(dataclasses.replace(a, scale=np.nextafter(a.scale, 9)) for a in inputs.adjustments)
+    assert read(dataclasses.replace(inputs, adjustments=nudged))["scenes"] == read(inputs)["scenes"]
 
 
-def test_each_scene_and_overlap_has_its_line(make_facts: MakeFacts) -> None:
-    lines = encode_report(build_report(make_facts())).decode().splitlines()
+def test_each_scene_and_overlap_has_its_line(make_report_inputs: MakeFacts) -> None:
+    lines = encode_report(build_report(make_report_inputs())).decode().splitlines()
     assert sum(line.startswith('  {"name": "scene_') for line in lines) == 4
     assert sum(line.startswith('  {"first": "scene_') for line in lines) == 4
 
 
 @pytest.mark.parametrize("name", ['"</script>', "été", "景\u202e", "\ud800", "a\nb"])
-def test_any_name_survives(make_facts: MakeFacts, name: str) -> None:
+def test_any_name_survives(make_report_inputs: MakeFacts, name: str) -> None:
     names = [name, "b", "c", "d"]
-    assert [scene["name"] for scene in read(make_facts(names=names))["scenes"]] == names
+    assert [scene["name"] for scene in read(make_report_inputs(names=names))["scenes"]] == names
 
 
-def test_findings_are_listed(make_facts: MakeFacts) -> None:
+def test_findings_are_listed(make_report_inputs: MakeFacts) -> None:
     finding = Finding(severity="info", code="resampled", message="m", scene="scene_0000", stage="align_rasters")
-    assert read(make_facts(findings=(finding,)))["findings"] == [dataclasses.asdict(finding)]
+    assert read(make_report_inputs(findings=(finding,)))["findings"] == [dataclasses.asdict(finding)]

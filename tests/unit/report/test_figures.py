@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from processor.model import Adjustment, BlockGrid, Bounds, Overlap, OverlapSamples
 from processor.report.figures import (
     PixelCounts,
-    RunFacts,
+    ReportInputs,
     compute_coverage,
     compute_mean_scale,
     compute_residuals,
@@ -25,7 +25,7 @@ from processor.report.figures import (
 from processor.stages.matching.local_block_adjustment import LocalCorrection
 from processor.stages.statistics import compute_moments, empty_moments
 
-MakeFacts = Callable[..., RunFacts]
+MakeFacts = Callable[..., ReportInputs]
 Method = Literal["gamma", "linear", "offset"]
 
 
@@ -67,9 +67,9 @@ def test_raw_residuals_are_those_computed_by_hand() -> None:
     assert residual.count == residual.samples == 3
 
 
-def test_undoing_the_true_gains_leaves_nothing(make_facts: MakeFacts) -> None:
-    facts = make_facts(bands=4, local=False)
-    for residual in compute_residuals(facts.overlaps, facts.adjustments, ()):
+def test_undoing_the_true_gains_leaves_nothing(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs(bands=4, local=False)
+    for residual in compute_residuals(inputs.overlaps, inputs.adjustments, ()):
         assert pool(residual.before.rms) > 10
         assert residual.after_global.rms == pytest.approx(np.zeros(4), abs=1e-3)
         assert residual.after_global.exact_bias == pytest.approx(np.zeros(4), abs=1e-3)
@@ -81,9 +81,9 @@ def test_adjustment_scales_then_shifts() -> None:
     assert residual.after_global.rms == pytest.approx([math.sqrt((15**2 + 25**2) / 2)])
 
 
-def test_stage_that_is_off_leaves_its_state_as_it_was(make_facts: MakeFacts) -> None:
-    facts = make_facts(matched=False)
-    (residual, *_) = compute_residuals(facts.overlaps, (), ())
+def test_stage_that_is_off_leaves_its_state_as_it_was(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs(matched=False)
+    (residual, *_) = compute_residuals(inputs.overlaps, (), ())
     for state in residual.states[1:]:
         for field in dataclasses.fields(state):
             np.testing.assert_array_equal(getattr(state, field.name), getattr(residual.before, field.name))
@@ -218,12 +218,12 @@ def test_coverage_of_no_scene_is_unknown() -> None:
     assert math.isnan(compute_coverage(PixelCounts(mosaic=0, union=0, fallback=0, owned={})))
 
 
-def test_mean_scale_counts_the_scenes_of_the_run_only(make_facts: MakeFacts) -> None:
-    facts = make_facts(1, 2, 1)
-    scaled = [make_adjustment(scene.name, 0.5 + i, 0) for i, scene in enumerate(facts.scenes)]
-    facts = dataclasses.replace(facts, adjustments=(*scaled, make_adjustment("loaded", 99, 0)))
-    assert compute_mean_scale(facts) == pytest.approx([1.0])
+def test_mean_scale_counts_the_scenes_of_the_run_only(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs(1, 2, 1)
+    scaled = [make_adjustment(scene.name, 0.5 + i, 0) for i, scene in enumerate(inputs.scenes)]
+    inputs = dataclasses.replace(inputs, adjustments=(*scaled, make_adjustment("loaded", 99, 0)))
+    assert compute_mean_scale(inputs) == pytest.approx([1.0])
 
 
-def test_mean_scale_is_one_where_the_stage_is_off(make_facts: MakeFacts) -> None:
-    assert compute_mean_scale(make_facts(matched=False)).tolist() == [1, 1, 1]
+def test_mean_scale_is_one_where_the_stage_is_off(make_report_inputs: MakeFacts) -> None:
+    assert compute_mean_scale(make_report_inputs(matched=False)).tolist() == [1, 1, 1]

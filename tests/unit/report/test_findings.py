@@ -13,98 +13,99 @@ from numpy.typing import ArrayLike
 from processor.config import iter_parameters
 from processor.model import Finding
 from processor.report import findings as module
-from processor.report.figures import RunFacts, compute_residuals, summarise_residuals
+from processor.report.figures import ReportInputs, compute_residuals, summarise_residuals
 from processor.report.findings import compute_findings
 
-MakeFacts = Callable[..., RunFacts]
+MakeFacts = Callable[..., ReportInputs]
 
 
-def find(facts: RunFacts) -> tuple[Finding, ...]:
-    residuals = compute_residuals(facts.overlaps, facts.adjustments, facts.corrections)
-    return compute_findings(facts, residuals, summarise_residuals(residuals, len(facts.bands)))
+def find(inputs: ReportInputs) -> tuple[Finding, ...]:
+    residuals = compute_residuals(inputs.overlaps, inputs.adjustments, inputs.corrections)
+    return compute_findings(inputs, residuals, summarise_residuals(residuals, len(inputs.bands)))
 
 
-def codes(facts: RunFacts) -> list[tuple[str, str, str | None]]:
-    return [(finding.severity, finding.code, finding.scene) for finding in find(facts)]
+def codes(inputs: ReportInputs) -> list[tuple[str, str, str | None]]:
+    return [(finding.severity, finding.code, finding.scene) for finding in find(inputs)]
 
 
-def change_scale(facts: RunFacts, position: int, factor: ArrayLike) -> RunFacts:
-    adjustments = list(facts.adjustments)
+def change_scale(inputs: ReportInputs, position: int, factor: ArrayLike) -> ReportInputs:
+    adjustments = list(inputs.adjustments)
     adjustments[position] = dataclasses.replace(adjustments[position], scale=adjustments[position].scale * np.asarray(factor))
-    return dataclasses.replace(facts, adjustments=tuple(adjustments))
+    return dataclasses.replace(inputs, adjustments=tuple(adjustments))
 
 
-def change_parameter(facts: RunFacts, position: int, value: float, **fields: Any) -> RunFacts:
-    corrections = list(facts.corrections)
+def change_parameter(inputs: ReportInputs, position: int, value: float, **fields: Any) -> ReportInputs:
+    corrections = list(inputs.corrections)
     parameter = corrections[position].parameter.copy()
     parameter[0, 1, 2] = value
     corrections[position] = dataclasses.replace(corrections[position], parameter=parameter, **fields)
-    return dataclasses.replace(facts, corrections=tuple(corrections))
+    return dataclasses.replace(inputs, corrections=tuple(corrections))
 
 
-def test_good_run_has_none(make_facts: MakeFacts) -> None:
-    assert find(make_facts()) == ()
+def test_good_run_has_none(make_report_inputs: MakeFacts) -> None:
+    assert find(make_report_inputs()) == ()
 
 
-def test_single_scene_has_none(make_facts: MakeFacts) -> None:
-    assert find(make_facts(1, 1, 1)) == ()
+def test_single_scene_has_none(make_report_inputs: MakeFacts) -> None:
+    assert find(make_report_inputs(1, 1, 1)) == ()
 
 
 @pytest.mark.parametrize(("scale", "expected"), [(0.91, []), (0.89, [("warning", "contrast-lowered", None)])])
 def test_lower_contrast_is_reported_below_nine_tenths(
-    make_facts: MakeFacts, scale: float, expected: list[tuple[str, str, str | None]]
+    make_report_inputs: MakeFacts, scale: float, expected: list[tuple[str, str, str | None]]
 ) -> None:
-    found = [code for code in codes(make_facts(50, 1, scale=scale)) if code[1] == "contrast-lowered"]
+    found = [code for code in codes(make_report_inputs(50, 1, scale=scale)) if code[1] == "contrast-lowered"]
     assert found == expected
 
 
-def test_contrast_lost_in_the_local_stage_is_reported_as_that_stages(make_facts: MakeFacts) -> None:
-    facts = make_facts()
+def test_contrast_lost_in_the_local_stage_is_reported_as_that_stages(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs()
     flat = tuple(
-        dataclasses.replace(c, method="offset", parameter=np.full_like(c.parameter, 0.6), alpha=10.0) for c in facts.corrections
+        dataclasses.replace(c, method="offset", parameter=np.full_like(c.parameter, 0.6), alpha=10.0)
+        for c in inputs.corrections
     )
-    found = [finding for finding in find(dataclasses.replace(facts, corrections=flat)) if finding.code == "contrast-lowered"]
+    found = [finding for finding in find(dataclasses.replace(inputs, corrections=flat)) if finding.code == "contrast-lowered"]
     assert [finding.stage for finding in found] == ["local_block_adjustment"]
 
 
-def test_missing_pixels_are_counted(make_facts: MakeFacts) -> None:
-    facts = make_facts()
-    counts = dataclasses.replace(facts.counts, union=facts.counts.mosaic + 1234)
-    (finding,) = find(dataclasses.replace(facts, counts=counts))
+def test_missing_pixels_are_counted(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs()
+    counts = dataclasses.replace(inputs.counts, union=inputs.counts.mosaic + 1234)
+    (finding,) = find(dataclasses.replace(inputs, counts=counts))
     assert (finding.severity, finding.code) == ("warning", "coverage-gap")
     assert "1,234 pixels" in finding.message
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.005, []), (0.02, [("info", "fallback-used", None)])])
 def test_fallback_is_noted_above_one_percent(
-    make_facts: MakeFacts, share: float | None, expected: list[tuple[str, str, str | None]]
+    make_report_inputs: MakeFacts, share: float | None, expected: list[tuple[str, str, str | None]]
 ) -> None:
-    facts = make_facts()
-    counts = dataclasses.replace(facts.counts, fallback=round(share * facts.counts.mosaic))
-    assert codes(dataclasses.replace(facts, counts=counts)) == expected
+    inputs = make_report_inputs()
+    counts = dataclasses.replace(inputs.counts, fallback=round(share * inputs.counts.mosaic))
+    assert codes(dataclasses.replace(inputs, counts=counts)) == expected
 
 
-def test_negative_scale_names_scene_and_bands(make_facts: MakeFacts) -> None:
-    facts = change_scale(make_facts(), 1, np.array([1, -1, 1]))
-    (finding,) = (finding for finding in find(facts) if finding.code == "negative-scale")
+def test_negative_scale_names_scene_and_bands(make_report_inputs: MakeFacts) -> None:
+    inputs = change_scale(make_report_inputs(), 1, np.array([1, -1, 1]))
+    (finding,) = (finding for finding in find(inputs) if finding.code == "negative-scale")
     assert finding.scene == "scene_0001"
     assert "green -" in finding.message
     assert "red" not in finding.message
 
 
 @pytest.mark.parametrize(("factor", "outlier"), [(1.2, False), (3.0, True), (0.2, True)])
-def test_scale_beyond_a_factor_of_two_is_an_outlier(make_facts: MakeFacts, factor: float, outlier: bool) -> None:
-    found = codes(change_scale(make_facts(), 2, factor))
+def test_scale_beyond_a_factor_of_two_is_an_outlier(make_report_inputs: MakeFacts, factor: float, outlier: bool) -> None:
+    found = codes(change_scale(make_report_inputs(), 2, factor))
     assert (("warning", "scale-outlier", "scene_0002") in found) == outlier
 
 
-def test_large_shift_of_a_mean_is_an_outlier(make_facts: MakeFacts) -> None:
-    facts = make_facts()
+def test_large_shift_of_a_mean_is_an_outlier(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs()
     adjustments = (
-        dataclasses.replace(facts.adjustments[0], offset=facts.adjustments[0].offset + 1000),
-        *facts.adjustments[1:],
+        dataclasses.replace(inputs.adjustments[0], offset=inputs.adjustments[0].offset + 1000),
+        *inputs.adjustments[1:],
     )
-    assert ("warning", "offset-outlier", "scene_0000") in codes(dataclasses.replace(facts, adjustments=adjustments))
+    assert ("warning", "offset-outlier", "scene_0000") in codes(dataclasses.replace(inputs, adjustments=adjustments))
 
 
 @pytest.mark.parametrize(
@@ -120,54 +121,54 @@ def test_large_shift_of_a_mean_is_an_outlier(make_facts: MakeFacts) -> None:
     ],
 )
 def test_local_change_of_the_level_beyond_a_factor_of_two_is_an_outlier(
-    make_facts: MakeFacts, value: float, fields: dict[str, Any], outlier: bool
+    make_report_inputs: MakeFacts, value: float, fields: dict[str, Any], outlier: bool
 ) -> None:
-    found = codes(change_parameter(make_facts(), 3, value, **fields))
+    found = codes(change_parameter(make_report_inputs(), 3, value, **fields))
     assert (("warning", "local-outlier", "scene_0003") in found) == outlier
 
 
-def test_matching_that_makes_things_worse_is_reported(make_facts: MakeFacts) -> None:
-    facts = make_facts()
-    wrong = tuple(dataclasses.replace(a, scale=1 / a.scale, offset=-3 * a.offset / a.scale) for a in facts.adjustments)
-    found = codes(dataclasses.replace(facts, adjustments=wrong, corrections=()))
+def test_matching_that_makes_things_worse_is_reported(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs()
+    wrong = tuple(dataclasses.replace(a, scale=1 / a.scale, offset=-3 * a.offset / a.scale) for a in inputs.adjustments)
+    found = codes(dataclasses.replace(inputs, adjustments=wrong, corrections=()))
     assert ("warning", "residual-raised", None) in found
     assert ("info", "overlaps-worse", None) in found
 
 
-def test_scenes_that_do_not_meet_are_reported(make_facts: MakeFacts) -> None:
-    assert codes(dataclasses.replace(make_facts(), overlaps=())) == [("warning", "no-overlap", None)]
+def test_scenes_that_do_not_meet_are_reported(make_report_inputs: MakeFacts) -> None:
+    assert codes(dataclasses.replace(make_report_inputs(), overlaps=())) == [("warning", "no-overlap", None)]
 
 
-def test_scene_without_an_overlap_is_noted(make_facts: MakeFacts) -> None:
-    facts = make_facts()
-    left = tuple(o for o in facts.overlaps if "scene_0003" not in (o.first, o.second))
-    assert codes(dataclasses.replace(facts, overlaps=left)) == [("info", "scene-isolated", "scene_0003")]
+def test_scene_without_an_overlap_is_noted(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs()
+    left = tuple(o for o in inputs.overlaps if "scene_0003" not in (o.first, o.second))
+    assert codes(dataclasses.replace(inputs, overlaps=left)) == [("info", "scene-isolated", "scene_0003")]
 
 
-def test_scene_that_gives_no_pixel_is_noted(make_facts: MakeFacts) -> None:
-    facts = make_facts()
-    counts = dataclasses.replace(facts.counts, owned={**facts.counts.owned, "scene_0001": 0})
-    assert codes(dataclasses.replace(facts, counts=counts)) == [("info", "scene-unused", "scene_0001")]
+def test_scene_that_gives_no_pixel_is_noted(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs()
+    counts = dataclasses.replace(inputs.counts, owned={**inputs.counts.owned, "scene_0001": 0})
+    assert codes(dataclasses.replace(inputs, counts=counts)) == [("info", "scene-unused", "scene_0001")]
 
 
-def test_unknown_contributions_are_not_taken_for_none(make_facts: MakeFacts) -> None:
-    facts = make_facts()
-    assert codes(dataclasses.replace(facts, counts=dataclasses.replace(facts.counts, owned={}))) == []
+def test_unknown_contributions_are_not_taken_for_none(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs()
+    assert codes(dataclasses.replace(inputs, counts=dataclasses.replace(inputs.counts, owned={}))) == []
 
 
-def test_many_alike_are_named_a_few_and_counted(make_facts: MakeFacts) -> None:
-    facts = make_facts(10, 10, 1, local=False)
-    bad = tuple(dataclasses.replace(a, scale=-a.scale) for a in facts.adjustments)
-    found = [finding for finding in find(dataclasses.replace(facts, adjustments=bad)) if finding.code == "negative-scale"]
+def test_many_alike_are_named_a_few_and_counted(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs(10, 10, 1, local=False)
+    bad = tuple(dataclasses.replace(a, scale=-a.scale) for a in inputs.adjustments)
+    found = [finding for finding in find(dataclasses.replace(inputs, adjustments=bad)) if finding.code == "negative-scale"]
     assert len(found) == 6
     assert "95 more scenes" in found[-1].message
 
 
-def test_findings_of_other_stages_are_kept_and_warnings_come_first(make_facts: MakeFacts) -> None:
+def test_findings_of_other_stages_are_kept_and_warnings_come_first(make_report_inputs: MakeFacts) -> None:
     note = Finding(severity="info", code="resampled", message="a scene was resampled")
     alarm = Finding(severity="warning", code="dtype-mixed", message="the scenes differ in dtype")
-    facts = make_facts(findings=(note, alarm))
-    assert find(facts) == (alarm, note)
+    inputs = make_report_inputs(findings=(note, alarm))
+    assert find(inputs) == (alarm, note)
 
 
 def test_every_parameter_that_a_message_names_exists() -> None:

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from processor.model import Artifact, Band, Finding
 from processor.report.document import build_report
-from processor.report.figures import RunFacts
+from processor.report.figures import ReportInputs
 from processor.report.page import render_page
 from processor.report.svg import Picture, assemble, draw_image, draw_text
 from processor.report.text import clip_text, coverage_text, format_change, format_figure, format_figures, format_size
 
-MakeFacts = Callable[..., RunFacts]
+MakeFacts = Callable[..., ReportInputs]
 
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;"
@@ -47,8 +47,8 @@ class Reader(HTMLParser):
         self.text += data
 
 
-def render(facts: RunFacts, pictures: Sequence[Picture] = (), **options: Any) -> Reader:
-    return Reader(render_page(build_report(facts), pictures, facts.artifacts, **options))
+def render(inputs: ReportInputs, pictures: Sequence[Picture] = (), **options: Any) -> Reader:
+    return Reader(render_page(build_report(inputs), pictures, inputs.artifacts, **options))
 
 
 def make_artifact(path: str = "mosaic.tif", title: str = "Mosaic") -> Artifact:
@@ -72,19 +72,19 @@ PICTURE = assemble(
 )
 
 
-def test_page_shows_the_verdict_in_words(make_facts: MakeFacts) -> None:
-    text = render(make_facts(local=False)).text
+def test_page_shows_the_verdict_in_words(make_report_inputs: MakeFacts) -> None:
+    text = render(make_report_inputs(local=False)).text
     assert "No warnings. The mosaic covers 100 % of what the scenes cover." in text
     assert "4 scenes, 4 overlaps" in text
     assert "Nothing to report." in text
 
 
-def test_page_begins_with_its_doctype(make_facts: MakeFacts) -> None:
-    assert render_page(build_report(make_facts()), []).startswith(b"<!doctype html>\n<html")
+def test_page_begins_with_its_doctype(make_report_inputs: MakeFacts) -> None:
+    assert render_page(build_report(make_report_inputs()), []).startswith(b"<!doctype html>\n<html")
 
 
-def test_page_asks_for_nothing_and_runs_nothing(make_facts: MakeFacts) -> None:
-    page = render(dataclasses.replace(make_facts(), artifacts=(make_artifact(),)), [PICTURE])
+def test_page_asks_for_nothing_and_runs_nothing(make_report_inputs: MakeFacts) -> None:
+    page = render(dataclasses.replace(make_report_inputs(), artifacts=(make_artifact(),)), [PICTURE])
     assert not {"script", "link", "iframe", "object", "embed", "form", "base"} & set(page.tags)
     for tag, name, value in page.attributes:
         assert not name.startswith("on")
@@ -92,12 +92,12 @@ def test_page_asks_for_nothing_and_runs_nothing(make_facts: MakeFacts) -> None:
             assert value.startswith("data:image/" if tag == "image" else "./")
     policy = next(value for _, name, value in page.attributes if name == "content" and "default-src" in value)
     assert "default-src 'none'" in policy
-    style = render_page(build_report(make_facts()), []).decode()
+    style = render_page(build_report(make_report_inputs()), []).decode()
     assert not re.search(r"url\(|@import|https?://", style)
 
 
-def test_every_picture_has_size_and_words(make_facts: MakeFacts) -> None:
-    page = render(make_facts(), [PICTURE])
+def test_every_picture_has_size_and_words(make_report_inputs: MakeFacts) -> None:
+    page = render(make_report_inputs(), [PICTURE])
     drawing = {name: value for tag, name, value in page.attributes if tag == "svg"}
     assert {"role": "img", "aria-label": 'a " & b', "width": "10", "height": "5"}.items() <= drawing.items()
     assert ("image", "href", "data:image/png;base64,iVBORw==") in page.attributes
@@ -109,15 +109,15 @@ MARKUP = st.lists(
 )
 
 
-def plant(make_facts: MakeFacts, word: str) -> RunFacts:
+def plant(make_report_inputs: MakeFacts, word: str) -> ReportInputs:
     """A run in which every text that a stranger can choose is, or has in it, a word."""
     names = [word, f"{word}2", "c", "d"]
     findings = tuple(Finding(severity="warning", code=word, message=word, scene=scene) for scene in (word, None))
-    facts = make_facts(names=names, findings=findings, flags={"inputs.asset": word})
-    first, *others = facts.scenes
+    inputs = make_report_inputs(names=names, findings=findings, flags={"inputs.asset": word})
+    first, *others = inputs.scenes
     bands = (Band(name=word), Band(name="b", common_name=word), *first.bands[2:])
     return dataclasses.replace(
-        facts,
+        inputs,
         item_id=word,
         version=word,
         digest=word,
@@ -129,54 +129,54 @@ def plant(make_facts: MakeFacts, word: str) -> RunFacts:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(word=MARKUP.map("".join).filter(str.strip))
 @example(word=HOSTILE)
-def test_words_of_strangers_stay_words(make_facts: MakeFacts, word: str) -> None:
-    page, harmless = (render(plant(make_facts, text), [PICTURE]) for text in (word, "harmless"))
+def test_words_of_strangers_stay_words(make_report_inputs: MakeFacts, word: str) -> None:
+    page, harmless = (render(plant(make_report_inputs, text), [PICTURE]) for text in (word, "harmless"))
     assert page.tags == harmless.tags
     assert [key[:2] for key in page.attributes] == [key[:2] for key in harmless.attributes]
     assert page.text.count(clip_text(word)) >= harmless.text.count("harmless") - 1 > 20  # the checksum is cut
 
 
 @pytest.mark.parametrize("name", ["\ud800", "\u202egnp.exe", "景", "x" * 100_000])
-def test_any_name_can_be_shown(make_facts: MakeFacts, name: str) -> None:
-    page = render_page(build_report(make_facts(names=[name, "b", "c", "d"])), [])
+def test_any_name_can_be_shown(make_report_inputs: MakeFacts, name: str) -> None:
+    page = render_page(build_report(make_report_inputs(names=[name, "b", "c", "d"])), [])
     assert len(page) < 100_000
     Reader(page)
 
 
-def test_warnings_come_first_and_change_the_verdict(make_facts: MakeFacts) -> None:
-    facts = make_facts(scale=0.8)
-    page = render(facts)
+def test_warnings_come_first_and_change_the_verdict(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs(scale=0.8)
+    page = render(inputs)
     assert "1 warning: read before use." in page.text
     assert "The global solve lowers the contrast" in page.text
     assert "in percent of the scenes' own standard deviation" in page.text
 
 
-def test_incomplete_coverage_stands_out(make_facts: MakeFacts) -> None:
-    facts = make_facts()
-    counts = dataclasses.replace(facts.counts, union=facts.counts.mosaic + 1)
-    page = render(dataclasses.replace(facts, counts=counts))
+def test_incomplete_coverage_stands_out(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs()
+    counts = dataclasses.replace(inputs.counts, union=inputs.counts.mosaic + 1)
+    page = render(dataclasses.replace(inputs, counts=counts))
     assert "1 pixel missing" in page.text
     assert "100 %" not in page.text.partition("Mean difference")[0]
 
 
-def test_run_of_two_thousand_scenes_gives_a_page_of_moderate_size(make_facts: MakeFacts) -> None:
-    facts = make_facts(50, 40, 1, samples=2)
-    page = render_page(build_report(facts), [])
+def test_run_of_two_thousand_scenes_gives_a_page_of_moderate_size(make_report_inputs: MakeFacts) -> None:
+    inputs = make_report_inputs(50, 40, 1, samples=2)
+    page = render_page(build_report(inputs), [])
     text = Reader(page).text
     assert len(page) < 300_000
     assert "200 of 2,000 scenes are shown; report.json has them all." in text
     assert "100 of 3,910 overlaps are shown" in text
 
 
-def test_run_without_samples_overlaps_or_cells_can_be_shown(make_facts: MakeFacts) -> None:
-    assert "No two scenes overlap" in render(make_facts(1, 1, 1, matched=False, local=False, cells=False)).text
-    render(make_facts(sampled=False))
-    render(dataclasses.replace(make_facts(), statistics=None))
+def test_run_without_samples_overlaps_or_cells_can_be_shown(make_report_inputs: MakeFacts) -> None:
+    assert "No two scenes overlap" in render(make_report_inputs(1, 1, 1, matched=False, local=False, cells=False)).text
+    render(make_report_inputs(sampled=False))
+    render(dataclasses.replace(make_report_inputs(), statistics=None))
 
 
-def test_changed_parameters_are_listed(make_facts: MakeFacts) -> None:
-    assert "at its default" in render(make_facts()).text
-    page = render(make_facts(flags={"align_rasters.resampling_method": "cubic"}))
+def test_changed_parameters_are_listed(make_report_inputs: MakeFacts) -> None:
+    assert "at its default" in render(make_report_inputs()).text
+    page = render(make_report_inputs(flags={"align_rasters.resampling_method": "cubic"}))
     assert "align_rasters.resampling_method" in page.text
     assert "cubic" in page.text
 
@@ -184,9 +184,9 @@ def test_changed_parameters_are_listed(make_facts: MakeFacts) -> None:
 @pytest.mark.parametrize(
     ("page_path", "link"), [("report.html", "./a%20b/m%23.tif"), ("report/index.html", "../a%20b/m%23.tif")]
 )
-def test_links_lead_from_the_page_to_the_artifacts(make_facts: MakeFacts, page_path: str, link: str) -> None:
-    facts = dataclasses.replace(make_facts(), artifacts=(make_artifact("a b/m#.tif"),))
-    page = render(facts, page_path=page_path)
+def test_links_lead_from_the_page_to_the_artifacts(make_report_inputs: MakeFacts, page_path: str, link: str) -> None:
+    inputs = dataclasses.replace(make_report_inputs(), artifacts=(make_artifact("a b/m#.tif"),))
+    page = render(inputs, page_path=page_path)
     assert [value for tag, name, value in page.attributes if (tag, name) == ("a", "href")] == [link]
     assert "1.23 MB" in page.text
 

@@ -22,7 +22,7 @@ from processor.errors import ConfigError, InputError
 from processor.model import Scene
 from processor.mosaic.digest import compute_digest
 from processor.mosaic.plan import Plan, plan_run
-from processor.scenes.user_files import Given, read_given
+from processor.scenes.user_files import UserFiles, read_user_files
 from processor.stages.method import BlockMaps, Footprints, Region
 from processor.storage.store import Store
 
@@ -94,8 +94,8 @@ def files(memory: str, tmp_path: Path) -> Files:
     return Files(memory, tmp_path)
 
 
-def read(flags: dict[str, Any], scenes: list[Scene] | None = None) -> Given:
-    return read_given(SCENES if scenes is None else scenes, load_config(flags=flags, environment={}), Store())
+def read(flags: dict[str, Any], scenes: list[Scene] | None = None) -> UserFiles:
+    return read_user_files(SCENES if scenes is None else scenes, load_config(flags=flags, environment={}), Store())
 
 
 def plan(flags: dict[str, Any], scenes: list[Scene] | None = None) -> Plan:
@@ -103,7 +103,7 @@ def plan(flags: dict[str, Any], scenes: list[Scene] | None = None) -> Plan:
     return plan_run(used, load_config(flags=flags, environment={}), read(flags, scenes))
 
 
-def get(given: Given, path: str, kind: type[T]) -> T:
+def get(given: UserFiles, path: str, kind: type[T]) -> T:
     """What the file of a parameter says."""
     method, _, option = path.partition(".")
     found = given.contents[method].get(option, kind)
@@ -223,7 +223,7 @@ def test_every_file_has_a_fingerprint_that_decides_the_digest(files: Files) -> N
     config = load_config(flags=flags, environment={})
 
     def digest() -> tuple[list[str], str]:
-        given = read_given(SCENES, config, Store())
+        given = read_user_files(SCENES, config, Store())
         return sorted(url.rpartition("/")[2] for url in given.fingerprints), compute_digest(
             SCENES, config, "1", given.fingerprints
         )
