@@ -36,32 +36,32 @@ _SHOWN = 5  # scenes named per code; one finding speaks for the rest
 
 
 def compute_findings(
-    inputs: ReportInputs, residuals: Sequence[OverlapResidual], summary: Mapping[State, ResidualSummary]
+    run: ReportInputs, residuals: Sequence[OverlapResidual], summary: Mapping[State, ResidualSummary]
 ) -> tuple[Finding, ...]:
     """Findings of the run's other stages, then the report's own; warnings before infos, else in a fixed order.
 
     Parameters
     ----------
-    inputs
+    run
         Of the run.
     residuals, summary
         From :func:`~processor.report.figures.compute_residuals` and
         :func:`~processor.report.figures.summarise_residuals`.
     """
     own = (
-        *_judge_coverage(inputs),
-        *_judge_contrast(inputs, summary),
+        *_judge_coverage(run),
+        *_judge_contrast(run, summary),
         *_judge_residuals(residuals, summary),
-        *_judge_adjustments(inputs),
-        *_judge_corrections(inputs),
-        *_judge_overlaps(inputs, residuals),
-        *_judge_cells(inputs),
+        *_judge_adjustments(run),
+        *_judge_corrections(run),
+        *_judge_overlaps(run, residuals),
+        *_judge_cells(run),
     )
-    return tuple(sorted((*inputs.findings, *own), key=lambda finding: finding.severity != "warning"))
+    return tuple(sorted((*run.findings, *own), key=lambda finding: finding.severity != "warning"))
 
 
-def _judge_coverage(inputs: ReportInputs) -> Iterator[Finding]:
-    missing = inputs.counts.union - inputs.counts.mosaic
+def _judge_coverage(run: ReportInputs) -> Iterator[Finding]:
+    missing = run.counts.union - run.counts.mosaic
     if missing > 0:
         yield Finding(
             severity="warning",
@@ -69,11 +69,11 @@ def _judge_coverage(inputs: ReportInputs) -> Iterator[Finding]:
             stage="merge_rasters",
             message=(
                 f"{missing:,} pixels that some scene has are missing from the mosaic (coverage "
-                f"{compute_coverage(inputs.counts):.6f}, expected 1); a mask that was asked for explains this, otherwise it is "
+                f"{compute_coverage(run.counts):.6f}, expected 1); a mask that was asked for explains this, otherwise it is "
                 "a defect: please report it"
             ),
         )
-    share = inputs.counts.fallback / inputs.counts.mosaic if inputs.counts.mosaic else 0.0
+    share = run.counts.fallback / run.counts.mosaic if run.counts.mosaic else 0.0
     if share > _FALLBACK:
         yield Finding(
             severity="info",
@@ -86,9 +86,9 @@ def _judge_coverage(inputs: ReportInputs) -> Iterator[Finding]:
         )
 
 
-def _judge_contrast(inputs: ReportInputs, summary: Mapping[State, ResidualSummary]) -> Iterator[Finding]:
-    scale = compute_mean_scale(inputs)
-    low = [f"{name} {value:.3f}" for name, value in zip(_names(inputs.bands), scale, strict=True) if value < LOWEST_CONTRAST]
+def _judge_contrast(run: ReportInputs, summary: Mapping[State, ResidualSummary]) -> Iterator[Finding]:
+    scale = compute_mean_scale(run)
+    low = [f"{name} {value:.3f}" for name, value in zip(_names(run.bands), scale, strict=True) if value < LOWEST_CONTRAST]
     if low:
         yield Finding(
             severity="warning",
@@ -102,8 +102,8 @@ def _judge_contrast(inputs: ReportInputs, summary: Mapping[State, ResidualSummar
         )
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = summary["local"].spread / summary["global"].spread
-    flat = [f"{name} {value:.3f}" for name, value in zip(_names(inputs.bands), ratio, strict=True) if value < LOWEST_CONTRAST]
-    if flat and inputs.corrections:
+    flat = [f"{name} {value:.3f}" for name, value in zip(_names(run.bands), ratio, strict=True) if value < LOWEST_CONTRAST]
+    if flat and run.corrections:
         yield Finding(
             severity="warning",
             code="contrast-lowered",
@@ -141,18 +141,18 @@ def _judge_residuals(residuals: Sequence[OverlapResidual], summary: Mapping[Stat
         )
 
 
-def _judge_adjustments(inputs: ReportInputs) -> Iterator[Finding]:
+def _judge_adjustments(run: ReportInputs) -> Iterator[Finding]:
     negative, scales, shifts = [], [], []
-    for adjustment in inputs.adjustments:
+    for adjustment in run.adjustments:
         bad = adjustment.scale <= 0
         if bad.any():
-            negative.append(_negative(adjustment, inputs.bands, bad))
+            negative.append(_negative(adjustment, run.bands, bad))
         far = ~bad & ((adjustment.scale > _FACTOR) | (adjustment.scale < 1 / _FACTOR))
         if far.any():
-            scales.append(_scale_outlier(adjustment, inputs.bands, far))
-        moments = inputs.whole.get(adjustment.scene)
+            scales.append(_scale_outlier(adjustment, run.bands, far))
+        moments = run.whole.get(adjustment.scene)
         if moments is not None and moments.count:
-            shifts += _shift_outlier(adjustment, inputs.bands, moments)
+            shifts += _shift_outlier(adjustment, run.bands, moments)
     yield from _cap(negative)
     yield from _cap(scales)
     yield from _cap(shifts)
@@ -204,11 +204,11 @@ def _shift_outlier(adjustment: Adjustment, bands: Sequence[Band], moments: Momen
     ]
 
 
-def _judge_corrections(inputs: ReportInputs) -> Iterator[Finding]:
-    adjusted = {adjustment.scene: adjustment for adjustment in inputs.adjustments}
+def _judge_corrections(run: ReportInputs) -> Iterator[Finding]:
+    adjusted = {adjustment.scene: adjustment for adjustment in run.adjustments}
     outliers = []
-    for correction in inputs.corrections:
-        moments = inputs.whole.get(correction.scene)
+    for correction in run.corrections:
+        moments = run.whole.get(correction.scene)
         if moments is None or not moments.count:
             continue
         adjustment = adjusted.get(correction.scene)
@@ -235,8 +235,8 @@ def _local_outlier(scene: str, blocks: int, extreme: float) -> Finding:
     )
 
 
-def _judge_overlaps(inputs: ReportInputs, residuals: Sequence[OverlapResidual]) -> Iterator[Finding]:
-    if len(inputs.scenes) < 2:
+def _judge_overlaps(run: ReportInputs, residuals: Sequence[OverlapResidual]) -> Iterator[Finding]:
+    if len(run.scenes) < 2:
         return
     if not residuals:
         yield Finding(
@@ -244,7 +244,7 @@ def _judge_overlaps(inputs: ReportInputs, residuals: Sequence[OverlapResidual]) 
             code="no-overlap",
             stage="global_regression",
             message=(
-                f"no two of the {len(inputs.scenes):,} scenes share a valid pixel, so nothing could be matched; check that "
+                f"no two of the {len(run.scenes):,} scenes share a valid pixel, so nothing could be matched; check that "
                 "they cover the same area and that shared.custom_nodata_value is what the files mean by nodata"
             ),
         )
@@ -259,15 +259,15 @@ def _judge_overlaps(inputs: ReportInputs, residuals: Sequence[OverlapResidual]) 
                 stage="global_regression",
                 message="the scene shares no valid pixel with another, so nothing ties its level to theirs; look at its edges",
             )
-            for scene in inputs.scenes
+            for scene in run.scenes
             if scene.name not in met
         ]
     )
 
 
-def _judge_cells(inputs: ReportInputs) -> Iterator[Finding]:
-    unused = [scene.name for scene in inputs.scenes if not inputs.counts.owned.get(scene.name, 0)]
-    if inputs.counts.owned and len(unused) < len(inputs.scenes):
+def _judge_cells(run: ReportInputs) -> Iterator[Finding]:
+    unused = [scene.name for scene in run.scenes if not run.counts.owned.get(scene.name, 0)]
+    if run.counts.owned and len(unused) < len(run.scenes):
         yield from _cap(
             [
                 Finding(
