@@ -9,6 +9,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from commands import keeping_loggers
 from effort import EXAMPLES
 from servers import ObjectServer, run_azure, run_gcs, run_s3
 
@@ -85,6 +86,13 @@ def _without_variables_of_storage(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+
+
+@pytest.fixture(autouse=True)
+def _with_loggers_as_they_were() -> Iterator[None]:
+    """A test that calls the command leaves its logging to no other test (pytest keeps the root logger itself)."""
+    with keeping_loggers("processor", "stac"):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -140,17 +140,26 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 
 @contextmanager
-def keeping_process_state() -> Iterator[None]:
-    """Undo what the command does to the process that it is called in."""
-    loggers = [logging.getLogger(name) for name in ("", "processor", "stac")]
+def keeping_loggers(*names: str) -> Iterator[None]:
+    """Undo what is done to loggers."""
+    loggers = [logging.getLogger(name) for name in names]
     before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
-    hook = sys.excepthook
     try:
         yield
     finally:
-        logging.captureWarnings(capture=False)
-        sys.excepthook = hook
         for logger, handlers, level, propagate in before:
             logger.handlers[:] = handlers
             logger.setLevel(level)
             logger.propagate = propagate
+
+
+@contextmanager
+def keeping_process_state() -> Iterator[None]:
+    """Undo what the command does to the process that it is called in."""
+    hook = sys.excepthook
+    try:
+        with keeping_loggers("", "processor", "stac"):
+            yield
+    finally:
+        logging.captureWarnings(capture=False)
+        sys.excepthook = hook
