@@ -12,7 +12,8 @@ from commands import CREATED, call_command, make_items, read_files
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from processor.config import iter_parameters, render_parameters_page
+from processor.config import iter_parameters
+from processor.config.document import render_parameters_page
 from processor.errors import ConfigError
 from processor.model.options import Section, Word, option
 from processor.storage import backends
