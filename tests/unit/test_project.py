@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -87,6 +88,14 @@ def test_lowest_lock_pins_the_lower_bounds() -> None:
     for requirement in map(Requirement, RUNTIME):
         (bound,) = (Version(spec.version) for spec in requirement.specifier if spec.operator == ">=")
         assert pins[canonicalize_name(requirement.name)] == bound, f"{requirement}: run `make lock`"
+
+
+def test_lock_of_azurite_has_hashes_and_no_addresses() -> None:
+    folder = ROOT / "tests/support/azurite"
+    lock = json.loads((folder / "package-lock.json").read_text())
+    project, *packages = lock["packages"].values()
+    assert project["dependencies"] == json.loads((folder / "package.json").read_text())["dependencies"]
+    assert all("integrity" in package and "resolved" not in package for package in packages)
 
 
 @pytest.mark.parametrize("python", PYTHONS)
