@@ -26,7 +26,7 @@ from processor.stages.block_sums import BlockSums, compute_block_sums, merge_blo
 from processor.stages.clip.mask_rasters import compute_region_mask
 from processor.stages.measures import Measures, SceneMeasures
 from processor.stages.method import Region
-from processor.stages.seamlines.voronoi_center_seamline import compute_footprint
+from processor.stages.seamlines.footprint import compute_footprint
 from processor.stages.statistics import compute_valid_moments, empty_moments, merge_moments
 
 __all__ = [

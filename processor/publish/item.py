@@ -32,7 +32,7 @@ from processor.publish.output_paths import Copy, make_copies, make_debug_copy
 from processor.publish.register import Registration
 from processor.report.figures import PixelCounts, Preview, ReportInputs
 from processor.scenes.inputs import ResolvedInputs
-from processor.stages.seamlines.voronoi_center_seamline import compute_footprint
+from processor.stages.seamlines.footprint import compute_footprint
 from processor.storage.options import Access
 from processor.storage.url import join_url
 from processor.version import read_version

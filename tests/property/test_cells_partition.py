@@ -15,7 +15,8 @@ from shapely.affinity import affine_transform
 from shapely.geometry.base import BaseGeometry
 
 from processor.model import Grid
-from processor.stages.seamlines.voronoi_center_seamline import compute_footprint, solve_cells
+from processor.stages.seamlines.footprint import compute_footprint
+from processor.stages.seamlines.voronoi_center_seamline import solve_cells
 
 KINDS = ["star", "ragged", "rectangle", "sliver", "holed", "islands", "equal"]
 #: Where footprints lie and how large they are: a unit square, metres in UTM, degrees.
@@ -142,7 +143,7 @@ def test_every_valid_pixel_lies_in_a_cell(seed: int) -> None:
             width=50,
             height=40,
         )
-        footprints[f"s{index}"] = compute_footprint(mask, grid, simplify=float(rng.choice([0.0, 1.5])))
+        footprints[f"s{index}"] = compute_footprint(mask, grid)
         rows, cols = np.nonzero(mask)
         centres.append(np.column_stack([grid.left + cols + 0.5, grid.top - rows - 0.5]))
 

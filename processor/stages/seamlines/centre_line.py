@@ -133,7 +133,9 @@ def solve_centre_line(
         Spacing, shortest edge and working grid.
 
     """
-    spacing = _limit_spacing(ring, rule.min_point_spacing)
+    step = np.diff(ring, axis=0)
+    perimeter = float(np.hypot(step[:, 0], step[:, 1]).sum())
+    spacing = min(max(rule.min_point_spacing, perimeter / MAX_SEEDS), perimeter / MIN_SEEDS)
     for seeds, min_cut_length, problem in _attempt_seeds(ring, spacing, rule.min_cut_length):
         graph = _compute_graph(seeds, area, min_cut_length)
         if graph is None:
@@ -151,13 +153,6 @@ def solve_centre_line(
         voronoi_edges=np.empty((0, 4)),
         problem="straight-seamline" if found else "no-seamline",
     )
-
-
-def _limit_spacing(ring: NDArray[np.float64], spacing: float) -> float:
-    """Spacing that gives a ring neither too few nor too many seeds, CRS units."""
-    step = np.diff(ring, axis=0)
-    perimeter = float(np.hypot(step[:, 0], step[:, 1]).sum())
-    return min(max(spacing, perimeter / MAX_SEEDS), perimeter / MIN_SEEDS)
 
 
 def _attempt_seeds(

@@ -17,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 
 from processor.stages.seamlines.centre_line import Problem, SplitRule, solve_centre_line
 from processor.stages.seamlines.partition import select_polygons
+from processor.stages.seamlines.records import CutlineTrace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,16 +36,12 @@ SEPARATION_SHARE = 0.5
 class PartSplit:
     """One part of the intersection of two polygons, and how it is shared."""
 
-    intersection: Polygon
-    """The part, without its holes."""
     line: LineString | None
     """The cut in CRS units, or None where the part goes whole to one polygon."""
     second_piece: Polygon | MultiPolygon
     """What the second polygon wins; the first wins the rest. Maybe empty."""
-    seeds: NDArray[np.float64]
-    """float64 (n, 2), CRS units."""
-    voronoi_edges: NDArray[np.float64]
-    """float64 (m, 4), x and y of both ends, CRS units: the graph inside the intersection."""
+    trace: CutlineTrace | None = None
+    """How the cut was found; None where there is none."""
     problem: Problem | None = None
     """Why the line is not the centre line that the rule asks for, or None."""
 
@@ -121,14 +118,7 @@ def solve_splits(first: BaseGeometry, second: BaseGeometry, rule: SplitRule) -> 
 
 def _solve_whole(part: Polygon, outline: _Outline, problem: Problem | None = None) -> PartSplit:
     """Give a part uncut to the polygon that it adjoins most, the first in a tie."""
-    return PartSplit(
-        intersection=Polygon(part.exterior),
-        line=None,
-        second_piece=part if outline.balance[-1] < 0 else Polygon(),
-        seeds=np.empty((0, 2)),
-        voronoi_edges=np.empty((0, 4)),
-        problem=problem,
-    )
+    return PartSplit(line=None, second_piece=part if outline.balance[-1] < 0 else Polygon(), problem=problem)
 
 
 def _solve_part(part: Polygon, outline: _Outline, polygons: tuple[BaseGeometry, BaseGeometry], rule: SplitRule) -> PartSplit:
@@ -149,11 +139,9 @@ def _solve_part(part: Polygon, outline: _Outline, polygons: tuple[BaseGeometry, 
     # With crossings, forth follows the second's outline and adjoins the first: the other piece is the second's.
     mine = _choose_nested_piece(pieces, outline, polygons) if crossings is None else 1
     return PartSplit(
-        intersection=area,
         line=solved.line,
         second_piece=pieces[mine],
-        seeds=solved.seeds,
-        voronoi_edges=solved.voronoi_edges,
+        trace=CutlineTrace(intersection=area, seeds=solved.seeds, voronoi_edges=solved.voronoi_edges),
         problem=solved.problem,
     )
 

@@ -100,7 +100,7 @@ def solve_partition(
     islands
         The small remaining parts of each scene's footprint, which take only what no polygon covers; maybe empty.
     split
-        ``split(i, j)`` with i < j gives the part of the intersection of ``polygons[i]`` and ``polygons[j]`` that j wins.
+        ``split(j, i)`` with i < j gives the part of the intersection of ``polygons[i]`` and ``polygons[j]`` that j wins.
         It is called only for scenes whose cells meet.
     run
         Runs the splits of one scene.
@@ -139,15 +139,12 @@ def _solve_cells_in_turn(polygons: Sequence[BaseGeometry], split: Split, grid_si
         rivals = rivals[shapely.intersects(polygon, cells[rivals])]
         if rivals.size == 0:
             continue
-        won = _object_array(list(run(partial(_split_for, split, index), rivals.tolist())))
-        cells[rivals] = _difference(cells[rivals], won, grid_size)
+        won = _object_array(list(run(partial(split, index), rivals.tolist())))
+        left = shapely.difference(cells[rivals], won, grid_size=grid_size)
+        cells[rivals] = _object_array([select_polygons(each) for each in left])
         for taken in cells[rivals]:
             cells[index] = select_polygons(shapely.difference(cells[index], taken, grid_size=grid_size))
     return cells
-
-
-def _split_for(split: Split, index: int, rival: int) -> BaseGeometry:
-    return split(rival, index)
 
 
 def _add_islands(cells: NDArray[Any], islands: Sequence[BaseGeometry], grid_size: float) -> NDArray[Any]:
@@ -287,11 +284,6 @@ def _dissolve(faces: NDArray[Any]) -> Polygon | MultiPolygon:
     if isinstance(polygons, MultiPolygon) and len(polygons.geoms) == 1:
         polygons = polygons.geoms[0]
     return select_polygons(shapely.normalize(polygons))
-
-
-def _difference(first: NDArray[Any], second: NDArray[Any], grid_size: float) -> NDArray[Any]:
-    """Element-wise difference, polygons only."""
-    return _object_array([select_polygons(each) for each in shapely.difference(first, second, grid_size=grid_size)])
 
 
 def _object_array(geometries: Sequence[BaseGeometry] | NDArray[Any]) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Footprints, seamlines along the Voronoi centre lines of their overlaps, and the cells between them.
+"""Seamlines along the Voronoi centre lines of the overlaps of footprints, and the cells between them.
 
 How two footprints part is the work of :mod:`processor.stages.seamlines.pair_split`; that the cells of any number of scenes
 partition the union of the footprints is the work of :mod:`processor.stages.seamlines.partition`.
@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio.features
-import scipy
 import shapely
-from affine import Affine
-from shapely import Geometry, LineString, MultiLineString, MultiPoint, MultiPolygon, Polygon, STRtree
+from shapely import Geometry, MultiLineString, MultiPoint, MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from processor.errors import InputError
-from processor.model import Cell, Finding, Grid
+from processor.model import Cell, Finding
 from processor.stages.measures import Measures
 from processor.stages.method import Footprints, WantedCopy
 from processor.stages.seamlines.centre_line import SplitRule
@@ -35,19 +31,9 @@ from processor.stages.seamlines.partition import (
     snap_polygons,
     solve_partition,
 )
-from processor.stages.seamlines.records import Cutline, CutlineTrace, Seamlines
+from processor.stages.seamlines.records import Cutline, Seamlines
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = [
-    "VoronoiCenterSeamline",
-    "clip_cells",
-    "compute_footprint",
-    "largest_polygon",
-    "solve_cells",
-    "solve_cutline",
-]
+__all__ = ["VoronoiCenterSeamline", "clip_cells", "solve_cells"]
 
 STAGE = "voronoi_center_seamline"
 
@@ -59,94 +45,6 @@ _ADVICE = {
     "straight-seamline": "their overlap has no centre line, so a straight line between the crossing outlines was used",
     "no-seamline": "their overlap has no centre line, so it went whole to the scene that it adjoins most; check the footprints",
 }
-
-
-def compute_footprint(mask: NDArray[np.bool_], grid: Grid, *, simplify: float = 0.0) -> Polygon | MultiPolygon:
-    """Outline the valid pixels of a scene.
-
-    Parameters
-    ----------
-    mask
-        bool (height, width), True = valid.
-    grid
-        Grid of the mask.
-    simplify
-        Tolerance in CRS units; 0 keeps every pixel edge. Above 0 the outline is simplified outward: it still covers every
-        valid pixel, reaches about twice the tolerance beyond at most, and gaps and holes narrower than that are filled.
-        One and a half pixels turn the staircase of a slanted edge into a straight line.
-
-    Returns
-    -------
-    Polygon or MultiPolygon
-        All parts, 8-connected, in CRS units; empty where no pixel is valid.
-
-    Raises
-    ------
-    InputError
-        If the mask does not have the grid's shape.
-
-    """
-    if mask.shape != grid.shape:
-        msg = f"the validity mask has shape {mask.shape}, but its grid has {grid.shape}; pass the mask of the same grid"
-        raise InputError(msg)
-    parts = _outline(mask, Affine(*grid.transform))
-    # Pixels that meet at a corner make a ring touch itself, which is valid only as several rings.
-    touching = np.flatnonzero(~shapely.is_valid(parts))
-    parts[touching] = shapely.make_valid(parts[touching], method="structure", keep_collapsed=False)
-    return collect_polygons(_simplify_outward(parts, simplify) if simplify > 0 and parts.size else parts)
-
-
-def _outline(mask: NDArray[np.bool_], transform: Affine) -> NDArray[Any]:
-    """Outlines of the 8-connected parts of a mask, object (n,), along the edges of its pixels.
-
-    Rows and columns that repeat the one before have no corner of an outline between them, so they are traced as one: a full
-    frame of 2048 x 2048 pixels takes 3 ms instead of 70.
-    """
-    rows = np.flatnonzero(np.concatenate([[True], (mask[1:] != mask[:-1]).any(axis=1)]))
-    distinct = mask[rows]
-    cols = np.flatnonzero(np.concatenate([[True], (distinct[:, 1:] != distinct[:, :-1]).any(axis=0)]))
-    distinct = np.ascontiguousarray(distinct[:, cols])
-    shapes = rasterio.features.shapes(distinct.view(np.uint8), mask=distinct, connectivity=8)
-    x_edges = transform.c + np.append(cols, mask.shape[1]) * transform.a
-    y_edges = transform.f + np.append(rows, mask.shape[0]) * transform.e
-
-    def place(ring: list[tuple[float, float]]) -> NDArray[np.float64]:
-        col, row = np.array(ring, np.intp).T
-        return np.column_stack([x_edges[col], y_edges[row]])
-
-    outlines = [[place(ring) for ring in shape["coordinates"]] for shape, _ in shapes]
-    return np.array([Polygon(rings[0], rings[1:]) for rings in outlines], dtype=object)
-
-
-def largest_polygon(footprint: BaseGeometry) -> Polygon:
-    """Largest polygon of a footprint by area, the first of equals; an empty polygon where there is none."""
-    polygons = [part for part in shapely.get_parts(select_polygons(footprint)) if isinstance(part, Polygon)]
-    return max(polygons, key=lambda polygon: polygon.area, default=Polygon())
-
-
-def solve_cutline(
-    first: BaseGeometry, second: BaseGeometry, *, min_point_spacing: float, min_cut_length: float
-) -> LineString | None:
-    """Solve the centre line of the largest part of two footprints' intersection.
-
-    Parameters
-    ----------
-    first, second
-        Footprints in one CRS.
-    min_point_spacing
-        Distance between seeds along the intersection's outline, CRS units.
-    min_cut_length
-        Voronoi edges shorter than this are left out, CRS units.
-
-    Returns
-    -------
-    LineString or None
-        From one crossing of the outlines to another, inside the intersection; None where the footprints share no area.
-
-    """
-    rule = _make_rule((first, second), min_point_spacing, min_cut_length)
-    splits = solve_splits(snap_polygons(first, rule.grid_size), snap_polygons(second, rule.grid_size), rule)
-    return splits[0].line if splits else None
 
 
 def solve_cells(
@@ -185,99 +83,33 @@ def solve_cells(
         If the spacing is not positive, the cut length is negative, or a footprint is not finite.
 
     """
-    names = sorted(footprints)
-    for name in names:
-        if not footprints[name].is_empty and not np.isfinite(footprints[name].bounds).all():
-            msg = f"the footprint of scene {name!r} has bounds {footprints[name].bounds}; its coordinates have to be finite"
-            raise InputError(msg)
-    rule = _make_rule(footprints.values(), min_point_spacing, min_cut_length)
-    grid_size = REFINEMENT * rule.grid_size
-    snapped = [snap_polygons(footprints[name], grid_size) for name in names]
-    main, islands = zip(*map(_part_islands, snapped), strict=True) if names else ((), ())
-    solved: dict[tuple[int, int], list[PartSplit]] = {}
-
-    def split(one: int, other: int) -> BaseGeometry:
-        parts = solve_splits(main[one], main[other], rule)
-        solved[one, other] = parts if debug else [_without_trace(part) for part in parts]
-        return collect_polygons(part.second_piece for part in parts)
-
-    polygons = solve_partition(main, islands, split, grid_size, run=run)
-    cells = tuple(Cell(scene=name, polygon=polygon) for name, polygon in zip(names, polygons, strict=True))
-    pairs = [(names[one], names[other], part) for (one, other), parts in sorted(solved.items()) for part in parts]
-    return Seamlines(
-        cells=cells,
-        footprints=tuple(snapped),
-        cutlines=tuple(
-            Cutline(first=first, second=second, line=part.line, trace=_make_trace(part) if debug else None)
-            for first, second, part in pairs
-            if part.line is not None
-        ),
-        findings=(*_find_problems(pairs), *_find_empty(cells)),
-        grid_size=grid_size,
-    )
-
-
-def clip_cells(cells: Iterable[Cell], area: BaseGeometry) -> tuple[Cell, ...]:
-    """Keep the part of each cell inside an area of interest (same CRS); the cells still share no area."""
-    kept = select_polygons(shapely.make_valid(area, method="structure", keep_collapsed=False))
-    return tuple(replace(cell, polygon=select_polygons(shapely.intersection(cell.polygon, kept))) for cell in cells)
-
-
-def _make_rule(footprints: Iterable[BaseGeometry], min_point_spacing: float, min_cut_length: float) -> SplitRule:
-    """Check the parameters and choose the precision grid."""
     if not (0 < min_point_spacing < np.inf and 0 <= min_cut_length < np.inf):
         msg = (
             f"min_point_spacing has to be positive and min_cut_length at least 0, both finite and in CRS units; "
             f"got {min_point_spacing} and {min_cut_length}"
         )
         raise InputError(msg)
-    grid_size = compute_grid_size(footprints) / REFINEMENT
-    return SplitRule(min_point_spacing=min_point_spacing, min_cut_length=min_cut_length, grid_size=grid_size)
+    names = sorted(footprints)
+    for name in names:
+        if not footprints[name].is_empty and not np.isfinite(footprints[name].bounds).all():
+            msg = f"the footprint of scene {name!r} has bounds {footprints[name].bounds}; its coordinates have to be finite"
+            raise InputError(msg)
+    grid_size = compute_grid_size(footprints.values())
+    rule = SplitRule(min_point_spacing=min_point_spacing, min_cut_length=min_cut_length, grid_size=grid_size / REFINEMENT)
+    snapped = [snap_polygons(footprints[name], grid_size) for name in names]
+    main, islands = zip(*map(_part_islands, snapped), strict=True) if names else ((), ())
+    solved: dict[tuple[int, int], list[PartSplit]] = {}
 
+    def split(other: int, one: int) -> BaseGeometry:
+        parts = solve_splits(main[one], main[other], rule)
+        # Of thousands of pairs, pieces and traces would fill the memory.
+        solved[one, other] = [replace(part, second_piece=Polygon(), trace=part.trace if debug else None) for part in parts]
+        return collect_polygons(part.second_piece for part in parts)
 
-def _part_islands(footprint: Polygon | MultiPolygon) -> tuple[Polygon | MultiPolygon, Polygon | MultiPolygon]:
-    """Divide a footprint into the polygons that make seams and its islands."""
-    if isinstance(footprint, Polygon):
-        return footprint, Polygon()
-    parts = shapely.get_parts(footprint)
-    areas = shapely.area(parts)
-    is_island = areas < ISLAND_SHARE * areas.max(initial=0.0)
-    return collect_polygons(parts[~is_island]), collect_polygons(parts[is_island])
-
-
-def _simplify_outward(parts: NDArray[Any], tolerance: float) -> list[BaseGeometry]:
-    """Simplify outlines so that the result covers the parts, and put together what then overlaps.
-
-    Simplification moves an outline by at most the tolerance; growing by as much covers what it cut off. What sharp corners
-    still leave uncovered is added again.
-    """
-    grown = shapely.buffer(shapely.simplify(parts, tolerance), tolerance, join_style="mitre", mitre_limit=2.0)
-    short = np.flatnonzero(~shapely.covers(grown, parts))
-    grown[short] = shapely.union(grown[short], parts[short])
-    pairs = STRtree(grown).query(grown, predicate="intersects")
-    touches = scipy.sparse.coo_array((np.ones(pairs.shape[1]), (pairs[0], pairs[1])), shape=(len(grown), len(grown)))
-    count, group = scipy.sparse.csgraph.connected_components(touches, directed=False)
-    # Group by group: one union of thousands of islands and as many holes would take quadratic time.
-    order = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[order], np.arange(count + 1))
-    groups = [grown[order[starts[i] : starts[i + 1]]] for i in range(count)]
-    return [members[0] if len(members) == 1 else shapely.union_all(members) for members in groups]
-
-
-def _without_trace(part: PartSplit) -> PartSplit:
-    """Keep of a split only what the cutline and the findings need: thousands of pairs would fill the memory."""
-    nothing = np.empty((0, 2))
-    return replace(part, intersection=Polygon(), second_piece=Polygon(), seeds=nothing, voronoi_edges=nothing)
-
-
-def _make_trace(part: PartSplit) -> CutlineTrace:
-    """Keep of a split what the debug layers show."""
-    return CutlineTrace(intersection=part.intersection, seeds=part.seeds, voronoi_edges=part.voronoi_edges)
-
-
-def _find_problems(pairs: Iterable[tuple[str, str, PartSplit]]) -> list[Finding]:
-    """Report each pair whose cut is not the centre line that the rule asks for."""
-    return [
+    polygons = solve_partition(main, islands, split, grid_size, run=run)
+    cells = tuple(Cell(scene=name, polygon=polygon) for name, polygon in zip(names, polygons, strict=True))
+    pairs = [(names[one], names[other], part) for (one, other), parts in sorted(solved.items()) for part in parts]
+    problems = [
         Finding(
             severity="warning",
             code=part.problem,
@@ -288,11 +120,7 @@ def _find_problems(pairs: Iterable[tuple[str, str, PartSplit]]) -> list[Finding]
         for first, second, part in pairs
         if part.problem is not None
     ]
-
-
-def _find_empty(cells: Iterable[Cell]) -> list[Finding]:
-    """Report each scene that owns nothing."""
-    return [
+    empty = [
         Finding(
             severity="info",
             code="empty-cell",
@@ -303,6 +131,33 @@ def _find_empty(cells: Iterable[Cell]) -> list[Finding]:
         for cell in cells
         if cell.polygon.is_empty
     ]
+    return Seamlines(
+        cells=cells,
+        footprints=tuple(snapped),
+        cutlines=tuple(
+            Cutline(first=first, second=second, line=part.line, trace=part.trace)
+            for first, second, part in pairs
+            if part.line is not None
+        ),
+        findings=tuple(problems + empty),
+        grid_size=grid_size,
+    )
+
+
+def clip_cells(cells: Iterable[Cell], area: BaseGeometry) -> tuple[Cell, ...]:
+    """Keep the part of each cell inside an area of interest (same CRS); the cells still share no area."""
+    kept = select_polygons(shapely.make_valid(area, method="structure", keep_collapsed=False))
+    return tuple(replace(cell, polygon=select_polygons(shapely.intersection(cell.polygon, kept))) for cell in cells)
+
+
+def _part_islands(footprint: Polygon | MultiPolygon) -> tuple[Polygon | MultiPolygon, Polygon | MultiPolygon]:
+    """Divide a footprint into the polygons that make seams and its islands."""
+    if isinstance(footprint, Polygon):
+        return footprint, Polygon()
+    parts = shapely.get_parts(footprint)
+    areas = shapely.area(parts)
+    is_island = areas < ISLAND_SHARE * areas.max(initial=0.0)
+    return collect_polygons(parts[~is_island]), collect_polygons(parts[is_island])
 
 
 class VoronoiCenterSeamline(SeamlineMethod[VoronoiCenterSeamlineOptions]):
@@ -351,19 +206,15 @@ class VoronoiCenterSeamline(SeamlineMethod[VoronoiCenterSeamlineOptions]):
 
     def list_layers(self, seamlines: Seamlines) -> dict[str, Sequence[tuple[Geometry, str]]]:
         """Layers by the names that spectralmatch 1.2.1 gives them."""
-        traced = [(cut, cut.trace, f"{cut.first} | {cut.second}") for cut in seamlines.cutlines]
+        traces = [(cut.trace, f"{cut.first} | {cut.second}") for cut in seamlines.cutlines if cut.trace is not None]
         return {
             "emp_outline": [
                 (footprint, cell.scene)
                 for cell, footprint in zip(seamlines.cells, seamlines.footprints, strict=True)
                 if not footprint.is_empty
             ],
-            "intersections": [(trace.intersection, name) for _, trace, name in traced if trace is not None],
-            "voronoi_seeds": [(MultiPoint(trace.seeds), name) for _, trace, name in traced if trace is not None],
-            "voronoi_cells": [(_join_edges(trace), name) for _, trace, name in traced if trace is not None],
-            "cutlines": [(cut.line, name) for cut, _, name in traced],
+            "intersections": [(trace.intersection, name) for trace, name in traces],
+            "voronoi_seeds": [(MultiPoint(trace.seeds), name) for trace, name in traces],
+            "voronoi_cells": [(MultiLineString([*trace.voronoi_edges.reshape(-1, 2, 2)]), name) for trace, name in traces],
+            "cutlines": [(cut.line, f"{cut.first} | {cut.second}") for cut in seamlines.cutlines],
         }
-
-
-def _join_edges(trace: CutlineTrace) -> MultiLineString:
-    return MultiLineString([LineString(edge.reshape(2, 2)) for edge in trace.voronoi_edges])

@@ -22,12 +22,12 @@ from processor.stages.seamlines.partition import (
 GRID = 2.0**-30
 
 
-def never(one: int, other: int) -> BaseGeometry:
+def never(other: int, one: int) -> BaseGeometry:
     msg = f"scenes {one} and {other} do not meet"
     raise AssertionError(msg)
 
 
-def first_wins(one: int, other: int) -> BaseGeometry:
+def first_wins(other: int, one: int) -> BaseGeometry:
     assert one < other
     return Polygon()
 
@@ -98,7 +98,7 @@ def test_where_three_beat_each_other_in_a_circle_the_place_has_one_owner() -> No
     square = box(0, 0, 1, 1)
     wins = {(0, 1): Polygon(), (1, 2): Polygon(), (0, 2): square}
 
-    cells = solve([square, square, square], lambda one, other: wins[one, other])
+    cells = solve([square, square, square], lambda other, one: wins[one, other])
 
     assert [cell.area for cell in cells] == [0, 0, 1]
 
@@ -132,7 +132,7 @@ def test_a_small_detached_piece_goes_to_a_neighbour_that_covers_it() -> None:
     first, second, third = box(0, 0, 10, 10), box(9, 0, 20, 10), box(8.5, 0, 9.5, 10)
     stray = box(8.8, 4, 9, 5)
 
-    def split(one: int, other: int) -> BaseGeometry:
+    def split(other: int, one: int) -> BaseGeometry:
         return {(0, 1): Polygon(), (0, 2): stray, (1, 2): first.intersection(third).intersection(second)}[one, other]
 
     cells = solve([first, second, third.union(box(8.5, 10, 9.5, 20))], split)
