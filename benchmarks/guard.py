@@ -37,7 +37,8 @@ from processor.execution.workbench import Workbench
 from processor.geotiff.reader import open_scene
 from processor.model import RasterRef, SceneRef
 from processor.mosaic.budget import Allotment
-from processor.mosaic.plan import Plan, plan_run
+from processor.mosaic.plan import Plan
+from processor.mosaic.planning import plan_run
 from processor.process.memory import tune_process
 from processor.process.progress import Silent
 from processor.scenes.unify import unify_scenes

@@ -21,9 +21,9 @@ from processor.execution.workbench import count_passes, open_workbench
 from processor.geotiff.cog.tags import is_crs_kept
 from processor.geotiff.reader import open_scene
 from processor.model import Finding, Scene
+from processor.mosaic.budget import estimate_scratch
 from processor.mosaic.digest import compute_digest
-from processor.mosaic.estimate import estimate_scratch
-from processor.mosaic.plan import plan_run
+from processor.mosaic.planning import plan_run
 from processor.process.logs import count_things, log_event
 from processor.process.memory import load_ahead
 from processor.process.progress import Silent, Tracker

@@ -23,7 +23,7 @@ from processor.execution.task_store import ObjectStore
 from processor.execution.tasks import CHUNKS_PER_TASK, TILE_BLOCKS, Cut
 from processor.model import Finding, Mask, Part, Scene
 from processor.mosaic.digest import compute_digest
-from processor.mosaic.plan import plan_run
+from processor.mosaic.planning import plan_run
 from processor.publish.artifacts import render_lock
 from processor.publish.destination import Destination
 from processor.publish.item import Prepared

@@ -11,8 +11,7 @@ from pathlib import Path
 from processor.geotiff.gdal import is_remote
 from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.reader import RasterReader
-from processor.mosaic.budget import Allotment
-from processor.mosaic.estimate import allot_memory, estimate_scratch
+from processor.mosaic.budget import Allotment, allot_memory, estimate_scratch
 from processor.mosaic.plan import Plan
 from processor.process.progress import Tracker
 from processor.publish.item import Prepared

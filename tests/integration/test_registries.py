@@ -23,7 +23,8 @@ from processor.errors import ConfigError
 from processor.execution.run import Request, prepare
 from processor.model import Adjustment, BlockGrid, Cell, Grid, Window
 from processor.model.options import Paths, Section, option
-from processor.mosaic.estimate import describe_plan, estimate_memory
+from processor.mosaic.budget import estimate_memory
+from processor.mosaic.estimate import describe_plan
 from processor.stages import STAGES, Method
 from processor.stages.block_sums import BlockSums
 from processor.stages.files import TextFile

@@ -21,7 +21,7 @@ from processor.config import load_config
 from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.reader import Pixels, RasterReader, open_scene
 from processor.model import RasterRef, Scene, SceneRef, Window
-from processor.mosaic.plan import plan_run
+from processor.mosaic.planning import plan_run
 from processor.scenes.unify import unify_scenes
 from processor.scenes.user_files import read_user_files
 from processor.storage.options import Access

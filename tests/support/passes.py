@@ -11,7 +11,7 @@ from processor.execution import passes
 from processor.execution.task_store import LocalStore
 from processor.execution.workbench import Workbench
 from processor.geotiff.range_cache import RangeCache
-from processor.mosaic.estimate import allot_memory
+from processor.mosaic.budget import allot_memory
 from processor.mosaic.measure import Measures
 from processor.mosaic.plan import Plan
 from processor.mosaic.rendered import Rendered

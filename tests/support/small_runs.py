@@ -23,7 +23,8 @@ from processor.config import Config, load_config
 from processor.geotiff.reader import open_scene
 from processor.model import Moments, RasterRef, Scene, SceneRef, Window
 from processor.mosaic.measure import Measures
-from processor.mosaic.plan import Plan, plan_run
+from processor.mosaic.plan import Plan
+from processor.mosaic.planning import plan_run
 from processor.mosaic.render import Renderer
 from processor.mosaic.solve import Solution
 from processor.scenes.user_files import read_user_files

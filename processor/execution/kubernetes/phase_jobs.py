@@ -17,7 +17,7 @@ from processor.execution.kubernetes.coordinator import JobsApi, Pace, PhaseJob, 
 from processor.execution.phases import Run
 from processor.execution.run import Outcome, Request, conclude, conclude_tasks, plan_tasks
 from processor.execution.run_manifest import open_run
-from processor.mosaic.estimate import PhaseEstimate, estimate_phases
+from processor.mosaic.budget import PhaseEstimate, estimate_phases
 from processor.mosaic.plan import Phase
 from processor.process.progress import Tracker
 from processor.publish.assemble import Published

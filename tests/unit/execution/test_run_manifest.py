@@ -18,7 +18,7 @@ from processor.execution.run_manifest import RunManifest, describe_run, parse_ru
 from processor.execution.tasks import Cut
 from processor.model import Band, Finding, Grid, Mask, Part, Provenance, Scaling, Scene, Source
 from processor.mosaic.digest import compute_digest
-from processor.mosaic.plan import plan_run
+from processor.mosaic.planning import plan_run
 from processor.publish.item import Prepared
 from processor.publish.register import Registration
 from processor.publish.thresholds import parse_threshold

@@ -11,15 +11,10 @@ import yaml
 
 from processor.config import load_config
 from processor.model import Band, Scene
-from processor.mosaic.budget import SPARE, find_cache_bytes
-from processor.mosaic.estimate import (
-    allot_memory,
-    describe_plan,
-    estimate_memory,
-    estimate_scratch,
-    render_plan,
-)
-from processor.mosaic.plan import Plan, plan_run
+from processor.mosaic.budget import SPARE, allot_memory, estimate_memory, estimate_scratch, find_cache_bytes
+from processor.mosaic.estimate import describe_plan, render_plan
+from processor.mosaic.plan import Plan
+from processor.mosaic.planning import plan_run
 
 
 def make_scene(name: str, *, left: float = 0, edge: int = 4096, pixel: float = 1.0, size: int | None = 1000) -> Scene:

@@ -21,7 +21,8 @@ from processor.config import load_config
 from processor.errors import ConfigError, InputError
 from processor.model import Scene
 from processor.mosaic.digest import compute_digest
-from processor.mosaic.plan import Plan, plan_run
+from processor.mosaic.plan import Plan
+from processor.mosaic.planning import plan_run
 from processor.scenes.user_files import UserFiles, read_user_files
 from processor.stages.method import BlockMaps, Footprints, Region
 from processor.storage.store import Store

@@ -20,7 +20,8 @@ from processor.geotiff.reader import level_grid
 from processor.model import Bounds, Scene, Window
 from processor.model.z_order import iter_z_order
 from processor.mosaic.digest import compute_digest
-from processor.mosaic.plan import BLOCK_EDGE, Plan, plan_run
+from processor.mosaic.plan import BLOCK_EDGE, Plan
+from processor.mosaic.planning import plan_run
 
 
 def plan(scenes: list[Scene], **flags: Any) -> Plan:

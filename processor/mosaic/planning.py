@@ -1,0 +1,215 @@
+"""What a run will do, decided from the scenes' descriptions and the configuration alone.
+
+Scenes are in name order throughout, so that the order of the input changes nothing; it matters only as priority, where scenes
+still overlap after clipping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+
+import numpy as np
+from rasterio.crs import CRS
+from shapely import STRtree, box
+
+from processor.config import Config
+from processor.config.methods import Methods, choose_methods
+from processor.errors import ConfigError, InputError
+from processor.geotiff.reader import level_grid
+from processor.model import BlockGrid, Bounds, Finding, Grid, Scene
+from processor.mosaic.budget import count_window_bytes, fit_window_edge
+from processor.mosaic.chunks import CHUNK_EDGE, plan_chunks
+from processor.mosaic.plan import BLOCK_EDGE, Plan
+from processor.process.threads import resolve_threads
+from processor.scenes.user_files import UserFiles
+from processor.stages.align.align_rasters import compute_pixel_size, snap_grid
+from processor.stages.matching.options import GlobalRegressionOptions
+from processor.stages.merge.merge_rasters import choose_nodata
+
+__all__ = ["plan_run"]
+
+_ESTIMATE_EDGE = 1000  # pixels on a scene's longer side that are enough for an estimate
+_ESTIMATE_BLOCK = 8  # pixels on a block's edge that are enough for its mean
+_MAX_PIXELS = 2**42  # of a mosaic, and of the canvas at the finest resolution; tasks are listed in memory
+_SMALL_CANVAS = 2**34  # pixels up to which a canvas may be as empty as it likes
+_MAX_EMPTINESS = 10_000  # times the pixels of all scenes together that a larger canvas may have
+
+
+def plan_run(scenes: Sequence[Scene], config: Config, files: UserFiles | None = None) -> Plan:
+    """Plan a run.
+
+    Parameters
+    ----------
+    scenes
+        Opened, in any order.
+    config
+        The configuration.
+    files
+        What the user's own files say; default: nothing.
+
+    Raises
+    ------
+    InputError
+        If the scenes cannot make one mosaic: they differ in CRS or in number of bands.
+    ConfigError
+        If the stages that are on make no sense together.
+    """
+    methods = choose_methods(config, files.contents if files is not None else None)
+    _check_methods(methods)
+    ordered = tuple(sorted(scenes, key=lambda scene: scene.name))
+    _check_alike(ordered)
+    names = tuple(scene.name for scene in ordered)
+    methods.matching_global.check(names)
+    canvas = reduce(Bounds.union, (scene.grid.bounds for scene in ordered))
+    dtype = config.shared.output_dtype or str(np.result_type(*(scene.dtype for scene in ordered)))
+    blocks = methods.matching_local.plan_blocks(canvas, len(ordered))
+    levels = tuple(_choose_level(scene, blocks, config) for scene in ordered)
+    pairs = _find_pairs(ordered)
+    grid = _plan_grid(ordered, canvas, methods)
+    grids = [level_grid(scene, level) for scene, level in zip(ordered, levels, strict=True)]
+    _check_size(ordered, canvas, grid, grids)
+    return Plan(
+        config=config,
+        methods=methods,
+        scenes=ordered,
+        grid=grid,
+        dtype=dtype,
+        nodata=choose_nodata(_preferred_nodata(ordered, config), dtype),
+        levels=levels,
+        needs=methods.list_needs(names),
+        blocks=blocks,
+        pairs=pairs,
+        chunks=plan_chunks(grids, canvas),
+        window_edge=_window_edge(ordered, grid, dtype, methods, config),
+        findings=_find_lonely(ordered, pairs),
+    )
+
+
+def _check_methods(methods: Methods) -> None:
+    clip = methods.clip
+    if clip.is_on and not methods.seamlines.is_on and not clip.has_region:
+        msg = (
+            f"methods.clip_method = {clip.name!r} has nothing to cut by: switch methods.seamline_method on, give "
+            f"{clip.name}.vector_mask, or switch methods.clip_method off (null)"
+        )
+        raise ConfigError(msg)
+    if not methods.names:
+        msg = "methods: every stage is off, so there is nothing to do; switch at least one on"
+        raise ConfigError(msg)
+
+
+def _check_alike(scenes: tuple[Scene, ...]) -> None:
+    first = scenes[0]
+    crs = CRS.from_wkt(first.grid.crs)
+    for scene in scenes[1:]:
+        if scene.grid.crs != first.grid.crs and CRS.from_wkt(scene.grid.crs) != crs:
+            msg = (
+                f"scene {scene.name} is in {_crs_name(scene.grid.crs)} and scene {first.name} in {_crs_name(first.grid.crs)}; "
+                "warp the scenes to one CRS first, e.g. with gdalwarp"
+            )
+            raise InputError(msg)
+        if len(scene.bands) != len(first.bands):
+            msg = (
+                f"scene {scene.name} has {len(scene.bands)} bands and scene {first.name} has {len(first.bands)}; "
+                "choose an asset with the same bands in every Item (--inputs.asset)"
+            )
+            raise InputError(msg)
+
+
+def _check_size(scenes: tuple[Scene, ...], canvas: Bounds, grid: Grid, measured: Sequence[Grid]) -> None:
+    """Refuse a mosaic that nobody means: mostly, one scene's georeferencing is wrong and it lies far from the others."""
+    width = min(grid.pixel_width, *(g.pixel_width for g in measured))
+    height = min(grid.pixel_height, *(g.pixel_height for g in measured))
+    pixels = canvas.width / width * canvas.height / height
+    covered = sum(g.bounds.width / width * g.bounds.height / height for g in measured)
+    if pixels <= _MAX_PIXELS and pixels <= max(_SMALL_CANVAS, _MAX_EMPTINESS * covered):
+        return
+    centres = np.array([((b.left + b.right) / 2, (b.bottom + b.top) / 2) for b in (scene.grid.bounds for scene in scenes)])
+    farthest = scenes[int(np.argmax(np.abs(centres - np.median(centres, axis=0)).max(axis=1)))]
+    msg = (
+        f"the scenes span {canvas.width / width:.0f} x {canvas.height / height:.0f} pixels and cover 1 of "
+        f"{pixels / covered:.0f} of them, where {_MAX_PIXELS} in all and 1 of {_MAX_EMPTINESS} are the limits; scene "
+        f"{farthest.name} lies farthest from the others, at {farthest.grid.bounds.as_tuple()}: check where it lies and its "
+        "pixel size, or leave it out"
+    )
+    raise InputError(msg)
+
+
+def _crs_name(wkt: str) -> str:
+    crs = CRS.from_wkt(wkt)
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else wkt.split('"')[1]
+
+
+def _plan_grid(scenes: tuple[Scene, ...], canvas: Bounds, methods: Methods) -> Grid:
+    width, height = compute_pixel_size([scene.grid for scene in scenes], methods.resolution)
+    return snap_grid(canvas, scenes[0].grid.crs, pixel_width=width, pixel_height=height, tap=methods.align.tap)
+
+
+def _preferred_nodata(scenes: tuple[Scene, ...], config: Config) -> float | None:
+    if config.shared.custom_nodata_value is not None:
+        return config.shared.custom_nodata_value
+    return next((scene.source.nodata for scene in scenes if scene.source.nodata is not None), None)
+
+
+def _choose_level(scene: Scene, blocks: BlockGrid | None, config: Config) -> int | None:
+    """The coarsest overview that still suffices, or None: full resolution."""
+    if not config.of(GlobalRegressionOptions).estimate_stats:
+        return None
+    chosen = None
+    for level in range(len(scene.source.overviews)):
+        grid = level_grid(scene, level)
+        enough = max(grid.width, grid.height) >= _ESTIMATE_EDGE
+        if blocks is not None:
+            edge = min(blocks.block_width / grid.pixel_width, blocks.block_height / grid.pixel_height)
+            enough = enough and edge >= _ESTIMATE_BLOCK
+        if enough:
+            chosen = level
+    return chosen
+
+
+def _find_pairs(scenes: tuple[Scene, ...]) -> tuple[tuple[int, int], ...]:
+    boxes = [box(*scene.grid.bounds.as_tuple()) for scene in scenes]
+    first, second = STRtree(boxes).query(boxes)
+    found = {
+        (int(i), int(j))
+        for i, j in zip(first, second, strict=True)
+        if i < j and scenes[i].grid.bounds.intersection(scenes[j].grid.bounds) is not None
+    }
+    return tuple(sorted(found))
+
+
+def _find_lonely(scenes: tuple[Scene, ...], pairs: tuple[tuple[int, int], ...]) -> tuple[Finding, ...]:
+    if len(scenes) == 1:
+        message = f"scene {scenes[0].name} is the only one: there is nothing to match it with"
+        return (Finding(severity="info", code="single-scene", message=message, scene=scenes[0].name),)
+    paired = {position for pair in pairs for position in pair}
+    return tuple(
+        Finding(
+            severity="warning",
+            code="no-overlap",
+            message=f"scene {scene.name} overlaps no other: its radiometry cannot be matched and stays as it is",
+            scene=scene.name,
+        )
+        for position, scene in enumerate(scenes)
+        if position not in paired
+    )
+
+
+def _window_edge(scenes: Sequence[Scene], grid: Grid, dtype: str, methods: Methods, config: Config) -> int:
+    """The largest power-of-two number of blocks that fits the window size and the memory, at least one block, in pixels.
+
+    Who asks for larger windows than the usual ones gets them, unless memory is set too.
+    """
+    shared = config.shared
+    edge = BLOCK_EDGE << (max(shared.window_size // BLOCK_EDGE, 1).bit_length() - 1)
+    if edge > CHUNK_EDGE and shared.memory == "auto":
+        return edge
+    return fit_window_edge(
+        edge,
+        BLOCK_EDGE,
+        pixel=count_window_bytes(scenes, grid, dtype, methods, config),
+        setting=shared.memory,
+        threads=resolve_threads(shared.tile_threads),
+    )
