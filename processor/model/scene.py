@@ -34,6 +34,11 @@ class Band:
     scaling: Scaling | None = None
     """None where the Item says nothing of it."""
 
+    @property
+    def label(self) -> str:
+        """Its common name, or its own where it has none."""
+        return self.common_name or self.name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:

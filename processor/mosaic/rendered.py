@@ -60,7 +60,7 @@ def make_rendered(plan: Plan, counter: RenderCounter, mosaic: TileSource, index:
 def mosaic_spec(plan: Plan, *, statistics: Moments | None = None) -> CogSpec:
     """What the mosaic's file is."""
     output, bands = plan.config.output, plan.scenes[0].bands
-    colours = [band.common_name or band.name for band in bands[:3]]
+    colours = [band.label for band in bands[:3]]
     is_picture = colours == ["red", "green", "blue"] and plan.dtype == "uint8"
     return CogSpec(
         grid=plan.grid,

@@ -67,7 +67,7 @@ def draw_report(inputs: ReportInputs, preview: Preview) -> Drawings:
     )
 
 
-def make_report(inputs: ReportInputs, drawings: Drawings, *, page_path: str = "report.html") -> ReportFiles:
+def make_report(inputs: ReportInputs, drawings: Drawings) -> ReportFiles:
     """Compute and encode the whole report; the same input gives the same bytes.
 
     Parameters
@@ -76,14 +76,12 @@ def make_report(inputs: ReportInputs, drawings: Drawings, *, page_path: str = "r
         Of the run.
     drawings
         Made by :func:`draw_report` of the same inputs.
-    page_path
-        Where the page will lie, relative to the Item's folder; its links to the artifacts depend on it.
     """
     report = build_report(inputs, drawings.residuals)
     return ReportFiles(
         overview=drawings.overview,
         document=encode_report(report),
-        page=render_page(report, drawings.pictures, inputs.artifacts, page_path=page_path),
+        page=render_page(report, drawings.pictures, inputs.artifacts),
         report=report,
         findings=tuple(Finding(**finding) for finding in report["findings"]),
     )

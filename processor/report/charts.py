@@ -64,6 +64,7 @@ _VIRIDIS: Final = (
 )
 _MOST_PAIRS: Final = 40
 _WORST_PAIRS: Final = 15
+_AGREEMENTS: Final = 2  # pairs shown pixel by pixel
 _MOST_SCENES: Final = 40
 _BINS: Final = 64
 _GAP: Final = 16  # pixels between panels
@@ -175,7 +176,7 @@ def _draw_distribution(residuals: Sequence[OverlapResidual], top: float, bottom:
 
 
 def _band_names(bands: Sequence[Band]) -> list[str]:
-    return [elide(band.common_name or band.name, 16) for band in bands]
+    return [elide(band.label, 16) for band in bands]
 
 
 def _band_colours(bands: Sequence[Band]) -> list[str]:
@@ -202,8 +203,9 @@ def draw_adjustments(adjustments: Sequence[Adjustment], bands: Sequence[Band]) -
     for across, values, neutral, label in zip(_split_width(labels), columns, (1.0, 0.0), words, strict=True):
         scale = fit_scale(np.append(values, neutral), *across)
         x = format_length(float(scale.place(neutral)))
-        if not many:
-            parts += _draw_stripes(len(labels), across, top)
+        if not many:  # every other row has a background
+            for y in range(top, bottom, 2 * _SCENE):
+                parts.append(draw_rectangle(across[0], y, across[1] - across[0], _SCENE, fill="#f5f7f8"))
         parts += draw_columns(scale, top, bottom, label)
         parts.append(draw_path(f"M{x} {top}V{bottom}", stroke=MUTED, stroke_width=1.4))
         parts += (_draw_spread if many else _draw_dots)(scale, values, bands, top)
@@ -214,12 +216,6 @@ def draw_adjustments(adjustments: Sequence[Adjustment], bands: Sequence[Band]) -
 def _marker(band: int) -> str:
     """Of another shape once the colours repeat."""
     return _MARKERS[(band + band // len(PALETTE)) % len(_MARKERS)]
-
-
-def _draw_stripes(rows: int, across: tuple[float, float], top: float) -> Iterator[str]:
-    """Every other row has a background."""
-    for row in range(0, rows, 2):
-        yield draw_rectangle(across[0], top + row * _SCENE, across[1] - across[0], _SCENE, fill="#f5f7f8")
 
 
 def _draw_dots(scale: Scale, values: NDArray[np.float64], bands: Sequence[Band], top: float) -> Iterator[str]:
@@ -255,8 +251,6 @@ def draw_agreement(
     adjustments: Sequence[Adjustment],
     corrections: Sequence[SceneCorrection],
     bands: Sequence[Band],
-    *,
-    pairs: int = 2,
 ) -> Picture | None:
     """Values of one scene against the other's in the worst overlaps, state by state; None where there are no samples.
 
@@ -266,10 +260,8 @@ def draw_agreement(
         Of the run; residuals of these overlaps.
     bands
         Of the scenes; the band with the greatest final difference is shown.
-    pairs
-        How many overlaps, worst first.
     """
-    sampled = sorted((r for r in residuals if r.samples), key=_badness, reverse=True)[:pairs]
+    sampled = sorted((r for r in residuals if r.samples), key=_badness, reverse=True)[:_AGREEMENTS]
     if not sampled:
         return None
     by_pair = {(overlap.first, overlap.second): overlap for overlap in overlaps}

@@ -28,18 +28,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
-from processor.config import Config, iter_parameters
-from processor.model import Finding, Moments, Scene
+from processor.config import iter_parameters
+from processor.model import Finding
 from processor.report.figures import (
     STATES,
     OverlapResidual,
     ReportInputs,
-    Residual,
     ResidualSummary,
     State,
     compute_coverage,
@@ -71,20 +72,53 @@ def build_report(inputs: ReportInputs, residuals: Sequence[OverlapResidual] | No
     states = summarise_residuals(residuals, len(inputs.bands))
     findings = compute_findings(inputs, residuals, states)
     scale = compute_mean_scale(inputs)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread_ratio = states["local"].spread / states["before"].spread
+    grid, counts, statistics = inputs.grid, inputs.counts, inputs.statistics
+    crs = describe_crs(grid.crs)
+    values = inputs.config.model_dump(mode="json")
     return {
         "schema_version": SCHEMA_VERSION,
         "run": {"item_id": inputs.item_id, "software": "mosaic-processor", "version": inputs.version, "digest": inputs.digest},
         "summary": _summary(inputs, residuals, states, scale, findings),
         "bands": [{"name": band.name, "common_name": band.common_name} for band in inputs.bands],
-        "grid": _grid(inputs),
-        "coverage": _coverage(inputs),
-        "contrast": _contrast(scale, states),
+        "grid": {
+            "crs": grid.crs,
+            "crs_name": crs.name,
+            "unit": crs.unit,
+            "bounds": list(grid.bounds.as_tuple()),
+            "pixel_width": grid.pixel_width,
+            "pixel_height": grid.pixel_height,
+            "width": grid.width,
+            "height": grid.height,
+        },
+        "coverage": {
+            "share": _number(compute_coverage(counts)),
+            "mosaic_pixels": counts.mosaic,
+            "union_pixels": counts.union,
+            "missing_pixels": counts.union - counts.mosaic,
+            "fallback_pixels": counts.fallback,
+            "grid_pixels": grid.width * grid.height,
+        },
+        "contrast": {"mean_scale": _numbers(scale), "overlap_spread_ratio": _numbers(spread_ratio)},
         "residuals": {state: _state(states[state], position) for position, state in enumerate(STATES)},
-        "mosaic": None if inputs.statistics is None else _statistics(inputs.statistics),
+        "mosaic": None
+        if statistics is None
+        else {
+            "pixels": statistics.count,
+            "mean": _numbers(statistics.mean),
+            "std": _numbers(statistics.std),
+            "minimum": _numbers(statistics.minimum),
+            "maximum": _numbers(statistics.maximum),
+        },
         "scenes": _scenes(inputs),
         "overlaps": [_overlap(residual) for residual in residuals],
-        "parameters": _parameters(inputs.config),
-        "findings": [_finding(finding) for finding in findings],
+        "parameters": {
+            parameter.path: _plain(values[parameter.section][parameter.name])
+            for parameter in iter_parameters(inputs.config)
+            if parameter.is_decisive and inputs.config.get(parameter) != parameter.field.default
+        },
+        "findings": [asdict(finding) for finding in findings],
     }
 
 
@@ -150,39 +184,6 @@ def _summary(
     }
 
 
-def _grid(inputs: ReportInputs) -> dict[str, Any]:
-    grid = inputs.grid
-    label = describe_crs(grid.crs)
-    return {
-        "crs": grid.crs,
-        "crs_name": label.name,
-        "unit": label.unit,
-        "bounds": list(grid.bounds.as_tuple()),
-        "pixel_width": grid.pixel_width,
-        "pixel_height": grid.pixel_height,
-        "width": grid.width,
-        "height": grid.height,
-    }
-
-
-def _coverage(inputs: ReportInputs) -> dict[str, Any]:
-    counts = inputs.counts
-    return {
-        "share": _number(compute_coverage(counts)),
-        "mosaic_pixels": counts.mosaic,
-        "union_pixels": counts.union,
-        "missing_pixels": counts.union - counts.mosaic,
-        "fallback_pixels": counts.fallback,
-        "grid_pixels": inputs.grid.width * inputs.grid.height,
-    }
-
-
-def _contrast(scale: NDArray[np.float64], states: Mapping[State, ResidualSummary]) -> dict[str, Any]:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = states["local"].spread / states["before"].spread
-    return {"mean_scale": _numbers(scale), "overlap_spread_ratio": _numbers(ratio)}
-
-
 def _state(summary: ResidualSummary, position: int) -> dict[str, Any]:
     worst = summary.worst
     return {
@@ -199,57 +200,30 @@ def _state(summary: ResidualSummary, position: int) -> dict[str, Any]:
     }
 
 
-def _statistics(moments: Moments) -> dict[str, Any]:
-    return {
-        "pixels": moments.count,
-        "mean": _numbers(moments.mean),
-        "std": _numbers(moments.std),
-        "minimum": _numbers(moments.minimum),
-        "maximum": _numbers(moments.maximum),
-    }
-
-
 def _scenes(inputs: ReportInputs) -> list[dict[str, Any]]:
     adjustments = {adjustment.scene: adjustment for adjustment in inputs.adjustments}
     cells = {cell.scene: cell.polygon for cell in inputs.cells}
-    bands = len(inputs.bands)
+    bands, total = len(inputs.bands), inputs.counts.mosaic
     rows = []
     for scene in inputs.scenes:
         adjustment, polygon = adjustments.get(scene.name), cells.get(scene.name)
-        owned = inputs.counts.owned.get(scene.name)
+        owned, moments = inputs.counts.owned.get(scene.name), inputs.whole.get(scene.name)
         rows.append(
             {
                 "name": scene.name,
-                **_measured(inputs.whole.get(scene.name), bands),
+                "measured_pixels": None if moments is None else moments.count,  # fewer than its own where from overviews
+                "mean": [None] * bands if moments is None else _numbers(moments.mean),
+                "std": [None] * bands if moments is None else _numbers(moments.std),
                 "gain": _numbers(np.ones(bands) if adjustment is None else adjustment.scale),
                 "offset": _numbers(np.zeros(bands) if adjustment is None else adjustment.offset),
                 "contributed_pixels": owned,
-                "contributed_share": _share(owned, inputs.counts.mosaic),
+                "contributed_share": None if owned is None or not total else _number(owned / total),
                 "cell_area": None if polygon is None else _number(float(polygon.area)),
-                "cell_pieces": None if polygon is None else _pieces(polygon),
-                "pixel_size": _pixel_size(scene),
+                "cell_pieces": None if polygon is None else sum(not part.is_empty for part in shapely.get_parts(polygon)),
+                "pixel_size": [scene.grid.pixel_width, scene.grid.pixel_height],
             }
         )
     return rows
-
-
-def _measured(moments: Moments | None, bands: int) -> dict[str, Any]:
-    """What the statistics say; measured_pixels are fewer than the scene's own where they come from overviews."""
-    if moments is None:
-        return {"measured_pixels": None, "mean": [None] * bands, "std": [None] * bands}
-    return {"measured_pixels": moments.count, "mean": _numbers(moments.mean), "std": _numbers(moments.std)}
-
-
-def _pixel_size(scene: Scene) -> list[float]:
-    return [scene.grid.pixel_width, scene.grid.pixel_height]
-
-
-def _share(part: int | None, whole: int) -> float | None:
-    return None if part is None or not whole else _number(part / whole)
-
-
-def _pieces(polygon: Any) -> int:
-    return len(polygon.geoms) if hasattr(polygon, "geoms") else int(not polygon.is_empty)
 
 
 def _overlap(residual: OverlapResidual) -> dict[str, Any]:
@@ -258,39 +232,18 @@ def _overlap(residual: OverlapResidual) -> dict[str, Any]:
         "second": residual.second,
         "measured_pixels": residual.count,
         "samples": residual.samples,
-        **{state: _residual(figures) for state, figures in zip(STATES, residual.states, strict=True)},
-    }
-
-
-def _residual(residual: Residual) -> dict[str, Any]:
-    return {
-        "bias": _numbers(residual.bias),
-        "bias_exact": _numbers(residual.exact_bias),
-        "rms": _numbers(residual.rms),
-        "rms_all_bands": _number(pool(residual.rms)),
-    }
-
-
-def _parameters(config: Config) -> dict[str, Any]:
-    """Parameters that decide pixels and differ from their default, by ``section.name``."""
-    values = config.model_dump(mode="json")
-    return {
-        parameter.path: _plain(values[parameter.section][parameter.name])
-        for parameter in iter_parameters(config)
-        if parameter.is_decisive and config.get(parameter) != parameter.field.default
+        **{
+            state: {
+                "bias": _numbers(figures.bias),
+                "bias_exact": _numbers(figures.exact_bias),
+                "rms": _numbers(figures.rms),
+                "rms_all_bands": _number(pool(figures.rms)),
+            }
+            for state, figures in zip(STATES, residual.states, strict=True)
+        },
     }
 
 
 def _plain(value: Any) -> Any:
     """A value of the configuration as JSON has it: nodata may be NaN, which becomes the word."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "severity": finding.severity,
-        "code": finding.code,
-        "message": finding.message,
-        "scene": finding.scene,
-        "stage": finding.stage,
-    }

@@ -218,24 +218,12 @@ def compute_states(
     if samples is None or not samples.x.size:
         return None
     raw = (samples.first.astype(np.float64), samples.second.astype(np.float64))
-    names = (overlap.first, overlap.second)
-    matched = tuple(_adjust(values, adjustments.get(name)) for name, values in zip(names, raw, strict=True))
-    local = tuple(
-        _correct(values, corrections.get(name), samples.x, samples.y) for name, values in zip(names, matched, strict=True)
-    )
+    matched, local = [], []
+    for name, values in zip((overlap.first, overlap.second), raw, strict=True):
+        adjustment, correction = adjustments.get(name), corrections.get(name)
+        matched.append(values if adjustment is None else adjustment.scale[:, None] * values + adjustment.offset[:, None])
+        local.append(matched[-1] if correction is None else correction.apply_at(matched[-1], samples.x, samples.y))
     return (raw, (matched[0], matched[1]), (local[0], local[1]))
-
-
-def _adjust(values: F64, adjustment: Adjustment | None) -> F64:
-    if adjustment is None:
-        return values
-    return adjustment.scale[:, None] * values + adjustment.offset[:, None]
-
-
-def _correct(values: F64, correction: SceneCorrection | None, x: F64, y: F64) -> F64:
-    if correction is None:
-        return values
-    return correction.apply_at(values, x, y)
 
 
 def compute_residuals(
@@ -322,21 +310,19 @@ def _from_samples(first: F64, second: F64, exact_bias: F64) -> Residual:
 
 def summarise_residuals(residuals: Sequence[OverlapResidual], bands: int) -> dict[State, ResidualSummary]:
     """Each state over all overlaps; every figure over the pairs for which it is known."""
-    return {state: _summarise(residuals, position, bands) for position, state in enumerate(STATES)}
-
-
-def _summarise(residuals: Sequence[OverlapResidual], position: int, bands: int) -> ResidualSummary:
-    states = [residual.states[position] for residual in residuals]
     weight = np.array([residual.count for residual in residuals], np.float64)
-    pooled = np.array([pool(state.rms) for state in states])
-    worst = residuals[int(np.nanargmax(pooled))] if np.isfinite(pooled).any() else None
-    return ResidualSummary(
-        rms=np.sqrt(_weighted_mean([np.square(state.rms) for state in states], weight, bands)),
-        bias=np.sqrt(_weighted_mean([np.square(state.bias) for state in states], weight, bands)),
-        level=_weighted_mean([state.level for state in states], weight, bands),
-        spread=np.sqrt(_weighted_mean([np.square(state.spread) for state in states], weight, bands)),
-        worst=worst,
-    )
+    summaries: dict[State, ResidualSummary] = {}
+    for position, name in enumerate(STATES):
+        states = [residual.states[position] for residual in residuals]
+        pooled = np.array([pool(state.rms) for state in states])
+        summaries[name] = ResidualSummary(
+            rms=np.sqrt(_weighted_mean([np.square(state.rms) for state in states], weight, bands)),
+            bias=np.sqrt(_weighted_mean([np.square(state.bias) for state in states], weight, bands)),
+            level=_weighted_mean([state.level for state in states], weight, bands),
+            spread=np.sqrt(_weighted_mean([np.square(state.spread) for state in states], weight, bands)),
+            worst=residuals[int(np.nanargmax(pooled))] if np.isfinite(pooled).any() else None,
+        )
+    return summaries
 
 
 def _weighted_mean(rows: Sequence[F64], weight: F64, bands: int) -> F64:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.model import Adjustment, Band, Finding, Moments
+from processor.model import Band, Finding
 from processor.report.figures import (
     OverlapResidual,
     ReportInputs,
@@ -88,7 +89,7 @@ def _judge_coverage(run: ReportInputs) -> Iterator[Finding]:
 
 def _judge_contrast(run: ReportInputs, summary: Mapping[State, ResidualSummary]) -> Iterator[Finding]:
     scale = compute_mean_scale(run)
-    low = [f"{name} {value:.3f}" for name, value in zip(_names(run.bands), scale, strict=True) if value < LOWEST_CONTRAST]
+    low = [f"{band.label} {value:.3f}" for band, value in zip(run.bands, scale, strict=True) if value < LOWEST_CONTRAST]
     if low:
         yield Finding(
             severity="warning",
@@ -102,7 +103,7 @@ def _judge_contrast(run: ReportInputs, summary: Mapping[State, ResidualSummary])
         )
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = summary["local"].spread / summary["global"].spread
-    flat = [f"{name} {value:.3f}" for name, value in zip(_names(run.bands), ratio, strict=True) if value < LOWEST_CONTRAST]
+    flat = [f"{band.label} {value:.3f}" for band, value in zip(run.bands, ratio, strict=True) if value < LOWEST_CONTRAST]
     if flat and run.corrections:
         yield Finding(
             severity="warning",
@@ -143,65 +144,38 @@ def _judge_residuals(residuals: Sequence[OverlapResidual], summary: Mapping[Stat
 
 def _judge_adjustments(run: ReportInputs) -> Iterator[Finding]:
     negative, scales, shifts = [], [], []
+    outlier = partial(Finding, severity="warning", stage="global_regression")
     for adjustment in run.adjustments:
-        bad = adjustment.scale <= 0
+        scene, scale = adjustment.scene, adjustment.scale
+        bad = scale <= 0
         if bad.any():
-            negative.append(_negative(adjustment, run.bands, bad))
-        far = ~bad & ((adjustment.scale > _FACTOR) | (adjustment.scale < 1 / _FACTOR))
+            message = (
+                f"the scale is not positive ({_listing(scale, run.bands, bad)}), which turns bright into dark; leave the scene "
+                "out, or lower global_regression.custom_mean_factor"
+            )
+            negative.append(outlier(code="negative-scale", scene=scene, message=message))
+        far = ~bad & ((scale > _FACTOR) | (scale < 1 / _FACTOR))
         if far.any():
-            scales.append(_scale_outlier(adjustment, run.bands, far))
-        moments = run.whole.get(adjustment.scene)
-        if moments is not None and moments.count:
-            shifts += _shift_outlier(adjustment, run.bands, moments)
+            message = (
+                f"the scale is far from 1 ({_listing(scale, run.bands, far)}; {1 / _FACTOR:g} to {_FACTOR:g} is usual); check "
+                "the scene's units and calibration, and its overlaps for cloud"
+            )
+            scales.append(outlier(code="scale-outlier", scene=scene, message=message))
+        moments = run.whole.get(scene)
+        if moments is None or not moments.count:
+            continue
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shift = (scale * moments.mean + adjustment.offset - moments.mean) / moments.std
+        shifted = np.abs(shift) > _SHIFT
+        if shifted.any():
+            message = (
+                f"scale and offset move the scene's mean by more than {_SHIFT:g} of its standard deviations "
+                f"({_listing(shift, run.bands, shifted)}); check the scene's units and calibration, and its overlaps for cloud"
+            )
+            shifts.append(outlier(code="offset-outlier", scene=scene, message=message))
     yield from _cap(negative)
     yield from _cap(scales)
     yield from _cap(shifts)
-
-
-def _negative(adjustment: Adjustment, bands: Sequence[Band], which: NDArray[np.bool_]) -> Finding:
-    return Finding(
-        severity="warning",
-        code="negative-scale",
-        scene=adjustment.scene,
-        stage="global_regression",
-        message=(
-            f"the scale is not positive ({_listing(adjustment.scale, bands, which)}), which turns bright into dark; leave the "
-            "scene out, or lower global_regression.custom_mean_factor"
-        ),
-    )
-
-
-def _scale_outlier(adjustment: Adjustment, bands: Sequence[Band], which: NDArray[np.bool_]) -> Finding:
-    return Finding(
-        severity="warning",
-        code="scale-outlier",
-        scene=adjustment.scene,
-        stage="global_regression",
-        message=(
-            f"the scale is far from 1 ({_listing(adjustment.scale, bands, which)}; {1 / _FACTOR:g} to {_FACTOR:g} is usual); "
-            "check the scene's units and calibration, and its overlaps for cloud"
-        ),
-    )
-
-
-def _shift_outlier(adjustment: Adjustment, bands: Sequence[Band], moments: Moments) -> list[Finding]:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shift = (adjustment.scale * moments.mean + adjustment.offset - moments.mean) / moments.std
-    which = np.abs(shift) > _SHIFT
-    if not which.any():
-        return []
-    return [
-        Finding(
-            severity="warning",
-            code="offset-outlier",
-            scene=adjustment.scene,
-            stage="global_regression",
-            message=(
-                f"scale and offset move the scene's mean by more than {_SHIFT:g} of its standard deviations "
-                f"({_listing(shift, bands, which)}); check the scene's units and calibration, and its overlaps for cloud"
-            ),
-        )
-    ]
 
 
 def _judge_corrections(run: ReportInputs) -> Iterator[Finding]:
@@ -217,22 +191,21 @@ def _judge_corrections(run: ReportInputs) -> Iterator[Finding]:
         far = (factor > _FACTOR) | (factor < 1 / _FACTOR)  # NaN, a missing block, is neither
         if far.any():
             extreme = float(factor[far][np.argmax(np.abs(np.log(factor[far])))])
-            outliers.append(_local_outlier(correction.scene, int(far.any(axis=0).sum()), extreme))
+            message = (
+                f"the local adjustment changes the level by more than a factor of {_FACTOR:g} in {int(far.any(axis=0).sum())} "
+                f"blocks (the most: {extreme:.3g}); look there for cloud, snow or glint in one scene, and use a cleaner scene "
+                "or fewer blocks (local_block_adjustment.number_of_blocks)"
+            )
+            outliers.append(
+                Finding(
+                    severity="warning",
+                    code="local-outlier",
+                    scene=correction.scene,
+                    stage="local_block_adjustment",
+                    message=message,
+                )
+            )
     yield from _cap(outliers)
-
-
-def _local_outlier(scene: str, blocks: int, extreme: float) -> Finding:
-    return Finding(
-        severity="warning",
-        code="local-outlier",
-        scene=scene,
-        stage="local_block_adjustment",
-        message=(
-            f"the local adjustment changes the level by more than a factor of {_FACTOR:g} in {blocks} blocks (the most: "
-            f"{extreme:.3g}); look there for cloud, snow or glint in one scene, and use a cleaner scene or fewer blocks "
-            "(local_block_adjustment.number_of_blocks)"
-        ),
-    )
 
 
 def _judge_overlaps(run: ReportInputs, residuals: Sequence[OverlapResidual]) -> Iterator[Finding]:
@@ -300,10 +273,6 @@ def _cap(findings: list[Finding]) -> Iterator[Finding]:
         )
 
 
-def _names(bands: Sequence[Band]) -> list[str]:
-    return [band.common_name or band.name for band in bands]
-
-
 def _listing(values: NDArray[np.float64], bands: Sequence[Band], which: NDArray[np.bool_]) -> str:
-    named = zip(_names(bands), values, which, strict=True)
-    return ", ".join(f"{name} {value:.3g}" for name, value, chosen in named if chosen and not math.isnan(value))
+    named = zip(bands, values, which, strict=True)
+    return ", ".join(f"{band.label} {value:.3g}" for band, value, chosen in named if chosen and not math.isnan(value))

@@ -117,18 +117,20 @@ class _Map:
             circle = shapely.maximum_inscribed_circle(largest, math.sqrt(largest.area) / 100)
             x, y = shapely.get_coordinates(circle)[0]
             text = elide(cell.scene, 24) if len(names) <= _NAMED else str(number[cell.scene])
-            parts.append(_draw_label(float(self.x.place(x)), float(self.y.place(y)), text))
+            parts.append(
+                draw_text(
+                    float(self.x.place(x)),
+                    float(self.y.place(y)) + 0.35 * FONT,
+                    text,
+                    text_anchor="middle",
+                    font_weight="bold",
+                    paint_order="stroke",
+                    stroke="white",
+                    stroke_width=3.5,
+                    stroke_linejoin="round",
+                )
+            )
         return parts
-
-
-def _draw_label(x: float, y: float, text: str) -> str:
-    halo: dict[str, str | float | None] = {
-        "paint_order": "stroke",
-        "stroke": "white",
-        "stroke_width": 3.5,
-        "stroke_linejoin": "round",
-    }
-    return draw_text(x, y + 0.35 * FONT, text, text_anchor="middle", font_weight="bold", **halo)
 
 
 def _make_map(bounds: Bounds, label: CrsLabel, *, tallest: float = _TALLEST, legend: float = 0.0) -> _Map:

@@ -34,13 +34,7 @@ from processor.report.text import (
 __all__ = ["render_page"]
 
 
-def render_page(
-    report: Mapping[str, Any],
-    pictures: Sequence[Picture],
-    artifacts: Sequence[Artifact] = (),
-    *,
-    page_path: str = "report.html",
-) -> bytes:
+def render_page(report: Mapping[str, Any], pictures: Sequence[Picture], artifacts: Sequence[Artifact]) -> bytes:
     """The page, UTF-8.
 
     Parameters
@@ -50,19 +44,15 @@ def render_page(
     pictures
         The template places those whose names it knows.
     artifacts
-        To list and link, relative to the page.
-    page_path
-        Where the page will lie, relative to the Item's folder.
+        To list and link; the page lies in the Item's folder.
     """
     page = _load_template().render(
         report=report,
         pictures={picture.name: picture.markup for picture in pictures},
         artifacts=artifacts,
-        up="../" * page_path.count("/") or "./",
         verdict=_describe_verdict(report["summary"]),
         warned={finding["code"] for finding in report["findings"] if finding["severity"] == "warning"},
         overlaps=sorted(report["overlaps"], key=lambda overlap: -(overlap["local"]["rms_all_bands"] or 0.0)),
-        bands_in_a_cell=_explain_bands(report["bands"]),
     )
     return page.encode("utf-8", "replace")
 
@@ -91,6 +81,7 @@ def _load_template() -> Template:
         "arrow": format_arrow,
         "change": format_change,
         "change_of_level": format_change_of_level,
+        "few_bands": FEW_BANDS,
         "lowest_contrast": LOWEST_CONTRAST,
     }
     return environment.get_template("report.html.j2")
@@ -119,12 +110,3 @@ def _describe_verdict(summary: Mapping[str, Any]) -> str:
     if summary["overlaps"] == 0:
         parts.append("No two scenes overlap, so there was nothing to match.")
     return " ".join(parts)
-
-
-def _explain_bands(bands: Sequence[Mapping[str, Any]]) -> str:
-    """What the figures of a cell are, where there are several."""
-    if len(bands) == 1:
-        return ""
-    if len(bands) > FEW_BANDS:
-        return f"Two figures in a cell are the smallest and the largest of the {len(bands)} bands."
-    return f"The figures in a cell are the bands {' / '.join(map(name_band, bands))}."

@@ -133,13 +133,13 @@ def trace_marks(x: Iterable[float], y: Iterable[float], shape: str) -> str:
     return "".join(f"M{format_length(left)} {format_length(top)}{shape}" for left, top in zip(x, y, strict=True))
 
 
-def measure_text(words: str, size: float = FONT) -> float:
+def measure_text(words: str) -> float:
     """Pixels that words take at most in the usual fonts.
 
     >>> measure_text("") == 0, measure_text("ill") < measure_text("mow") < measure_text("景景景景")
     (True, True)
     """
-    return size * sum(_measure_letter(letter) for letter in words)
+    return FONT * sum(_measure_letter(letter) for letter in words)
 
 
 def _measure_letter(letter: str) -> float:
