@@ -29,8 +29,7 @@ from processor.mosaic.measure import (
 )
 from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.render import RenderedWindow, Renderer
-from processor.mosaic.render_statistics import RenderCounter
-from processor.mosaic.rendered import index_spec, mosaic_spec
+from processor.mosaic.rendered import RenderCounter, index_spec, mosaic_spec
 from processor.mosaic.solve import find_block_grid
 from processor.mosaic.solve import solve as solve_stages
 from processor.process.logs import count_things, log_event

@@ -25,8 +25,7 @@ from processor.execution.tile_parts import PartedBlocks, PartHead, PartReader, d
 from processor.execution.wire import DamagedError
 from processor.mosaic.measure import Measures
 from processor.mosaic.plan import Plan
-from processor.mosaic.render_statistics import RenderCounter, RenderStatistics
-from processor.mosaic.rendered import Rendered, index_spec, make_rendered, mosaic_spec
+from processor.mosaic.rendered import RenderCounter, Rendered, RenderStatistics, index_spec, mosaic_spec
 from processor.mosaic.solve import Solution
 from processor.process.logs import log_event
 from processor.process.progress import Tracker
@@ -185,7 +184,7 @@ class LocalStore:
             return None
         counter = RenderCounter(self.plan)
         counter.add(self._rendered.statistics)
-        return make_rendered(self.plan, counter, *self._rendered.blocks)
+        return counter.finish(*self._rendered.blocks)
 
     def keep_previous(self, paths: frozenset[str]) -> frozenset[str]:
         """Give the same: a process that is killed begins again."""
@@ -329,7 +328,7 @@ class ObjectStore:
             for source in sources:
                 source.add(head, length)
             counter.add(statistics)
-        return make_rendered(self.plan, counter, *sources)
+        return counter.finish(*sources)
 
     def _read_header(self, rasters: int, tile: Tile) -> tuple[Tile, PartHead, RenderStatistics, int]:
         """Read the header of a tile's part, and how long it is."""

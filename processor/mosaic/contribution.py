@@ -5,7 +5,7 @@ Masks are computed in fixed pieces of the mosaic's grid, so that a pixel on a bo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -82,16 +82,13 @@ def _clip(polygon: Geometry, grid: Grid, window: Window) -> Geometry:
 def _by_blocks(
     grid: Grid, window: Window, compute: Callable[[Window], NDArray[_Number]], dtype: type[_Number]
 ) -> NDArray[_Number]:
+    """An array over a window, computed in whole blocks of the grid."""
     burned: NDArray[_Number] = np.zeros(window.shape, dtype)
-    for block in _iter_blocks(grid, window):
-        shared = block.intersection(window)
-        if shared is not None:
-            burned[shared.slices_in(window)] = compute(block)[shared.slices_in(block)]
-    return burned
-
-
-def _iter_blocks(grid: Grid, window: Window) -> Iterator[Window]:
-    """The blocks of the grid that a window meets, whole."""
     for row in range(window.row // BLOCK_EDGE * BLOCK_EDGE, window.row_end, BLOCK_EDGE):
         for col in range(window.col // BLOCK_EDGE * BLOCK_EDGE, window.col_end, BLOCK_EDGE):
-            yield Window(row=row, col=col, height=min(BLOCK_EDGE, grid.height - row), width=min(BLOCK_EDGE, grid.width - col))
+            height, width = min(BLOCK_EDGE, grid.height - row), min(BLOCK_EDGE, grid.width - col)
+            block = Window(row=row, col=col, height=height, width=width)
+            shared = block.intersection(window)
+            if shared is not None:
+                burned[shared.slices_in(window)] = compute(block)[shared.slices_in(block)]
+    return burned

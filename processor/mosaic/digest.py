@@ -23,7 +23,13 @@ def compute_digest(scenes: Sequence[Scene], config: Config, version: str, finger
     fingerprints
         Digests of the user's own files, by URL.
     """
-    settings, matters = decisive_settings(config), _order_matters(config)
+    settings, methods = decisive_settings(config), choose_methods(config)
+    # The order of the input matters where scenes still overlap as they are merged, and where files are named for them in it.
+    matters = (
+        not methods.cuts_by_cells
+        or methods.clip.keeps_touched
+        or any(isinstance(values.get("output_images"), list) for values in settings.values())
+    )
     ordered = sorted(scenes, key=lambda scene: scene.name)
     inputs = [[scene.name, *_identify(scene), scene.priority if matters else 0] for scene in ordered]
     text = json.dumps([version, settings, inputs, dict(fingerprints or {})], sort_keys=True, separators=(",", ":"))
@@ -45,13 +51,3 @@ def _identify(scene: Scene) -> list[Any]:
         None if mask is None else [*_identify(mask.raster), mask.invalid, mask.bits],
         [*map(float, scene.grid.transform)],
     ]
-
-
-def _order_matters(config: Config) -> bool:
-    """Whether scenes still overlap where they are merged, or files are named for them in input order."""
-    methods = choose_methods(config)
-    return (
-        not methods.cuts_by_cells
-        or methods.clip.keeps_touched
-        or any(isinstance(values.get("output_images"), list) for values in decisive_settings(config).values())
-    )

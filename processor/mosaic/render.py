@@ -84,21 +84,15 @@ class Renderer:
         plan = self._plan
         values = np.full((plan.bands, *window.shape), plan.nodata, np.dtype(plan.dtype))
         index = np.zeros(window.shape, self.index_dtype)
-        filled = 0
-        if plan.methods.clip.has_region:
-            self._merge_region(values, index, window)
-        elif self._cell_tree is None:
-            self._merge_whole(values, index, window)
-        elif plan.methods.clip.keeps_touched:
-            self._merge_touched(values, index, window)
-            filled = self._fill(values, index, window)
-        else:
-            self._merge_owned(values, index, window)
-            filled = self._fill(values, index, window)
+        for position, mask in self._iter_masks(window):
+            if mask is None or mask.any():
+                self._lay(values, index, window, position, mask)
+        is_cut = self._cell_tree is not None and not plan.methods.clip.has_region
+        filled = self._fill(values, index, window) if is_cut else 0
         valid = index > 0
-        mask, mask_row, mask_col = reduce_mask(None if valid.all() else valid, window, mask_factor(plan.grid))
+        cells, mask_row, mask_col = reduce_mask(None if valid.all() else valid, window, mask_factor(plan.grid))
         return RenderedWindow(
-            mask=mask,
+            mask=cells,
             mask_row=mask_row,
             mask_col=mask_col,
             window=window,
@@ -109,51 +103,32 @@ class Renderer:
             filled=filled,
         )
 
-    def _by_priority(self, positions: list[int]) -> list[int]:
-        return sorted(positions, key=lambda position: self._plan.scenes[position].priority)
-
     def _near(self, window: Window) -> list[int]:
         """Positions of the scenes whose bounds meet a window, in name order."""
         bounds = self._plan.grid.window_bounds(window)
         return sorted(int(i) for i in self._boxes.query(box(*bounds.as_tuple())))
 
-    def _merge_whole(self, values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window) -> None:
-        """Lay all scenes over one another, the one that comes later in the input on top."""
-        for position in self._by_priority(self._near(window)):
-            self._lay(values, index, window, position, None)
+    def _iter_masks(self, window: Window) -> Iterator[tuple[int, NDArray[np.bool_] | None]]:
+        """Scenes in the order in which they are laid over one another, with the pixels that each gives; None: all of them.
 
-    def _merge_region(self, values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window) -> None:
-        """Lay down of every scene what the user's mask keeps, the one that comes later in the input on top."""
-        for position in self._by_priority(self._near(window)):
-            mask = compute_scene_mask(self._plan, position, window)
-            if mask is None or mask.any():
-                self._lay(values, index, window, position, mask)
-
-    def _merge_touched(self, values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window) -> None:
-        """Lay down every scene where its cell touches a pixel, the one that comes later in the input on top."""
-        for position in self._by_priority(self._cells_near(window)):
-            mask = burn_touched(self._plan.grid, self._cells[position], window)
-            if mask.any():
-                self._lay(values, index, window, position, mask)
-
-    def _merge_owned(self, values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window) -> None:
-        """Give every pixel to the scene whose cell its centre lies in."""
-        near = self._cells_near(window)
-        outline = box(*self._plan.grid.window_bounds(window).as_tuple())
-        if len(near) == 1 and self._cells[near[0]].covers(outline):
-            self._lay(values, index, window, near[0], None)
-            return
-        owners = burn_owners(self._plan.grid, {position: self._cells[position] for position in near}, window)
-        for position in near:
-            mask = owners == position + 1
-            if mask.any():
-                self._lay(values, index, window, position, mask)
-
-    def _cells_near(self, window: Window) -> list[int]:
-        if self._cell_tree is None:
-            return []
-        outline = box(*self._plan.grid.window_bounds(window).as_tuple())
-        return sorted(int(i) for i in self._cell_tree.query(outline, predicate="intersects"))
+        Where pixels have an owner that order does not matter; elsewhere the scene that comes later in the input is on top.
+        """
+        clip, grid = self._plan.methods.clip, self._plan.grid
+        outline = box(*grid.window_bounds(window).as_tuple())
+        tree = None if clip.has_region else self._cell_tree
+        near = self._near(window) if tree is None else sorted(map(int, tree.query(outline, predicate="intersects")))
+        by_priority = sorted(near, key=lambda position: self._plan.scenes[position].priority)
+        if clip.has_region:
+            yield from ((position, compute_scene_mask(self._plan, position, window)) for position in by_priority)
+        elif tree is None:
+            yield from ((position, None) for position in by_priority)
+        elif clip.keeps_touched:
+            yield from ((position, burn_touched(grid, self._cells[position], window)) for position in by_priority)
+        elif len(near) == 1 and self._cells[near[0]].covers(outline):
+            yield near[0], None
+        else:
+            owners = burn_owners(grid, {position: self._cells[position] for position in near}, window)
+            yield from ((position, owners == position + 1) for position in near)
 
     def _fill(self, values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window) -> int:
         """Where a cell's owner has no pixel, take another scene's, the first in name order that has one."""
@@ -203,16 +178,12 @@ def _bounding_window(mask: NDArray[np.bool_], window: Window) -> Window:
     )
 
 
-def _blocks(window: Window) -> Iterator[Window]:
-    for block in iter_z_order(window.height, window.width, BLOCK_EDGE):
-        yield block.shifted(rows=window.row, cols=window.col)
-
-
 def _block_moments(
     values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window
 ) -> Iterator[tuple[tuple[int, int], Moments]]:
     """Moments of each block of the mosaic, with the block's (row, column), so that merging does not depend on the windows."""
-    for block in _blocks(window):
+    for part in iter_z_order(window.height, window.width, BLOCK_EDGE):
+        block = part.shifted(rows=window.row, cols=window.col)
         rows, cols = block.slices_in(window)
         valid = index[rows, cols] > 0
         moments = compute_valid_moments(values[:, rows, cols], valid)

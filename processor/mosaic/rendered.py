@@ -7,14 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from processor.errors import InputError
 from processor.geotiff.cog.spec import CogProfile, CogSpec
 from processor.geotiff.cog.tiles import TileSource
 from processor.model import Grid, Moments
 from processor.mosaic.measure import mask_grid
 from processor.mosaic.plan import BLOCK_EDGE, Plan
-from processor.mosaic.render_statistics import RenderCounter
+from processor.mosaic.render import RenderedWindow
+from processor.stages.statistics import merge_moments
 
-__all__ = ["Rendered", "index_spec", "make_rendered", "mosaic_spec"]
+__all__ = ["RenderCounter", "RenderStatistics", "Rendered", "index_spec", "mosaic_spec"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,24 +39,94 @@ class Rendered:
     """Grid of the mask, at most 2048 cells wide or high."""
 
 
-def make_rendered(plan: Plan, counter: RenderCounter, mosaic: TileSource, index: TileSource) -> Rendered:
-    """Put together what the second pass made and counted.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RenderStatistics:
+    """Sums over a part of the mosaic; those of all parts together do not depend on how it was cut."""
 
-    Raises
-    ------
-    InputError
-        If not one pixel is left.
+    moments: tuple[tuple[tuple[int, int], Moments], ...]
+    """Of the valid pixels of each block, with the block's (row, column)."""
+    scenes: NDArray[np.int64]
+    """Scene indexes that occur, int64 (n,), ascending, 0 for nodata."""
+    counts: NDArray[np.int64]
+    """Number of pixels of each of them, int64 (n,)."""
+    filled: int
+    """Pixels whose cell's owner has none there."""
+    mask: NDArray[np.bool_]
+    """Cells of the mosaic's mask (:func:`processor.mosaic.measure.mask_grid`) in the part, bool (rows, cols)."""
+    mask_row: int
+    """Row of the upper left of those cells in the mosaic's mask."""
+    mask_col: int
+    """Column of the upper left of those cells in the mosaic's mask."""
+
+
+class RenderCounter:
+    """Adds up what is counted, in any order.
+
+    Parameters
+    ----------
+    plan
+        Of the run.
     """
-    counter.check_pixels()
-    return Rendered(
-        mosaic=mosaic,
-        index=index,
-        statistics=counter.statistics,
-        counts=counter.counts,
-        filled=counter.filled,
-        mask=counter.mask,
-        mask_grid=mask_grid(plan.grid),
-    )
+
+    def __init__(self, plan: Plan) -> None:
+        self._moments: dict[tuple[int, int], Moments] = {}
+        self._counts = np.zeros(len(plan.scenes) + 1, np.int64)
+        self._filled = 0
+        self._grid = mask_grid(plan.grid)
+        self._mask = np.zeros(self._grid.shape, np.bool_)
+        self._ends = [self._grid.height, self._grid.width, 0, 0]  # of the cells that were touched
+
+    def add(self, piece: RenderedWindow | RenderStatistics) -> None:
+        """Count in a window or a part."""
+        self._moments.update(piece.moments)
+        if isinstance(piece, RenderStatistics):
+            self._counts[piece.scenes] += piece.counts
+        else:
+            self._counts += piece.counts
+        self._filled += piece.filled
+        row, col = piece.mask_row, piece.mask_col
+        row_end, col_end = row + piece.mask.shape[0], col + piece.mask.shape[1]
+        self._mask[row:row_end, col:col_end] |= piece.mask
+        top, left, bottom, right = self._ends
+        self._ends = [min(top, row), min(left, col), max(bottom, row_end), max(right, col_end)]
+
+    def sum_up(self) -> RenderStatistics:
+        """What was counted."""
+        top, left, bottom, right = self._ends
+        scenes = np.flatnonzero(self._counts).astype(np.int64)
+        return RenderStatistics(
+            moments=tuple((place, self._moments[place]) for place in sorted(self._moments)),
+            scenes=scenes,
+            counts=self._counts[scenes],
+            filled=self._filled,
+            mask=self._mask[top:bottom, left:right].copy(),
+            mask_row=top,
+            mask_col=left,
+        )
+
+    def finish(self, mosaic: TileSource, index: TileSource) -> Rendered:
+        """The result of the second pass, from all that was counted and the blocks of both files.
+
+        Raises
+        ------
+        InputError
+            If not one pixel is left.
+        """
+        if not self._counts[1:].any():
+            msg = (
+                "the mosaic would have no pixel: voronoi_center_seamline.aoi_path, voronoi_center_seamline.vector_mask or "
+                "mask_rasters.vector_mask leaves nothing of any scene; check where they lie, and their CRS"
+            )
+            raise InputError(msg)
+        return Rendered(
+            mosaic=mosaic,
+            index=index,
+            statistics=merge_moments(self._moments[place] for place in sorted(self._moments)),
+            counts=self._counts,
+            filled=self._filled,
+            mask=self._mask,
+            mask_grid=self._grid,
+        )
 
 
 def mosaic_spec(plan: Plan, *, statistics: Moments | None = None) -> CogSpec:

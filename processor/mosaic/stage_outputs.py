@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from processor.geotiff.reader import RasterReader
 from processor.model import Grid, Window
 from processor.mosaic.contribution import burn_owners
 from processor.mosaic.plan import BLOCK_EDGE, Plan
-from processor.mosaic.scene_pipeline import ScenePipeline, make_pipelines
+from processor.mosaic.scene_pipeline import make_pipelines
 from processor.mosaic.solve import Solution
 from processor.process.threads import map_ordered
 from processor.stages.clip.mask_rasters import compute_cell_mask, compute_region_mask
@@ -75,17 +75,19 @@ def write_stage_raster(
 
         def task(window: Window) -> None:
             place = window.shifted(rows=whole.row, cols=whole.col)
-            pyramid.add(window, _render(plan, pipeline, grid, place, clip))
+            values = np.full((plan.bands, *place.shape), plan.nodata, np.dtype(plan.dtype))
+            layer = pipeline.read_aligned(grid, place)
+            if layer is not None:
+                rows, cols = layer.window.slices_in(place)
+                take = layer.valid if clip is None else layer.valid & clip(layer.window)
+                np.copyto(values[:, rows, cols], layer.values, where=take)
+            pyramid.add(window, values)
 
-        _drain(map_ordered(task, pyramid.iter_windows(), threads=threads))
+        for _ in map_ordered(task, pyramid.iter_windows(), threads=threads):
+            pass
         written = write_cog(file, spec, store.drain())
     file.with_suffix(".blocks").unlink()
     return written
-
-
-def _drain(results: Iterable[None]) -> None:
-    for _ in results:
-        pass
 
 
 def _make_clip(plan: Plan, solution: Solution, position: int, grid: Grid) -> Callable[[Window], NDArray[np.bool_]]:
@@ -101,21 +103,3 @@ def _make_clip(plan: Plan, solution: Solution, position: int, grid: Grid) -> Cal
         return partial(compute_cell_mask, cell, grid, include_touched_pixels=touched)
     near = {int(other): cells[other] for other in np.flatnonzero(intersects(cells, cell))}
     return lambda window: burn_owners(grid, near, window) == position + 1
-
-
-def _render(
-    plan: Plan,
-    pipeline: ScenePipeline,
-    grid: Grid,
-    window: Window,
-    clip: Callable[[Window], NDArray[np.bool_]] | None,
-) -> NDArray[np.generic]:
-    """A window of a stage's raster, nodata where the scene is invalid or cut off."""
-    values = np.full((plan.bands, *window.shape), plan.nodata, np.dtype(plan.dtype))
-    layer = pipeline.read_aligned(grid, window)
-    if layer is None:
-        return values
-    rows, cols = layer.window.slices_in(window)
-    take = layer.valid if clip is None else layer.valid & clip(layer.window)
-    np.copyto(values[:, rows, cols], layer.values, where=take)
-    return values
