@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -114,14 +114,12 @@ def list_parts(url: str, store: Store) -> tuple[str, ...]:
         return (url,)
     stem = url.removesuffix(suffix)
     beside = [stem + (end.upper() if suffix.isupper() else end) for end in _COMPANIONS[suffix.lower()]]
-    return (url, *(part for part in beside if _is_there(part, store)))
-
-
-def _is_there(url: str, store: Store) -> bool:
-    try:
-        return store.exists(url)
-    except InputError:  # some stores deny access to what they do not have
-        return False
+    parts = [url]
+    for part in beside:
+        with suppress(InputError):  # some stores deny access to what they do not have
+            if store.exists(part):
+                parts.append(part)
+    return tuple(parts)
 
 
 def _suffix(url: str) -> str:

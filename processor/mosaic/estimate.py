@@ -62,27 +62,8 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
     """The plan as JSON values; of more than 100 scenes or overlaps only the first 100 are listed."""
     decoded, stored = _count_bytes_read(plan)
     names = [scene.name for scene in plan.scenes]
-    return {
-        "stages": list(plan.methods.names),
-        "scenes": {"count": len(plan.scenes), "first": _list_scenes(plan)},
-        "overlaps": {
-            "count": len(plan.pairs),
-            "first": [[names[i], names[j]] for i, j in plan.pairs[:_LARGEST_LISTING]],
-        },
-        "grid": _describe_grid(plan),
-        "tasks": {"measure": len(plan.chunks), "render": _count_windows(plan)},
-        "estimate": {
-            "decoded_bytes_read_at_most": decoded,
-            "stored_bytes_read_at_most": stored,
-            "memory_bytes_at_most": estimate_memory(plan),
-            "scratch_bytes_at_most": estimate_scratch(plan),
-        },
-        "findings": [finding.message for finding in plan.findings],
-    }
-
-
-def _list_scenes(plan: Plan) -> list[dict[str, Any]]:
-    return [
+    grid, blocks, edge = plan.grid, plan.blocks, plan.window_edge
+    scenes = [
         {
             "name": scene.name,
             "width": scene.grid.width,
@@ -93,25 +74,34 @@ def _list_scenes(plan: Plan) -> list[dict[str, Any]]:
         }
         for scene, level in list(zip(plan.scenes, plan.levels, strict=True))[:_LARGEST_LISTING]
     ]
-
-
-def _describe_grid(plan: Plan) -> dict[str, Any]:
-    grid, blocks = plan.grid, plan.blocks
     return {
-        "width": grid.width,
-        "height": grid.height,
-        "pixel_width": grid.pixel_width,
-        "pixel_height": grid.pixel_height,
-        "bounds": list(grid.bounds.as_tuple()),
-        "bands": plan.bands,
-        "dtype": plan.dtype,
-        "nodata": None if np.isnan(plan.nodata) else plan.nodata,
-        "block_rows": None if blocks is None else blocks.rows,
-        "block_cols": None if blocks is None else blocks.cols,
+        "stages": list(plan.methods.names),
+        "scenes": {"count": len(plan.scenes), "first": scenes},
+        "overlaps": {
+            "count": len(plan.pairs),
+            "first": [[names[i], names[j]] for i, j in plan.pairs[:_LARGEST_LISTING]],
+        },
+        "grid": {
+            "width": grid.width,
+            "height": grid.height,
+            "pixel_width": grid.pixel_width,
+            "pixel_height": grid.pixel_height,
+            "bounds": list(grid.bounds.as_tuple()),
+            "bands": plan.bands,
+            "dtype": plan.dtype,
+            "nodata": None if np.isnan(plan.nodata) else plan.nodata,
+            "block_rows": None if blocks is None else blocks.rows,
+            "block_cols": None if blocks is None else blocks.cols,
+        },
+        "tasks": {
+            "measure": len(plan.chunks),
+            "render": -(-grid.width // edge) * -(-grid.height // edge) if plan.methods.merge.is_on else 0,
+        },
+        "estimate": {
+            "decoded_bytes_read_at_most": decoded,
+            "stored_bytes_read_at_most": stored,
+            "memory_bytes_at_most": estimate_memory(plan),
+            "scratch_bytes_at_most": estimate_scratch(plan),
+        },
+        "findings": [finding.message for finding in plan.findings],
     }
-
-
-def _count_windows(plan: Plan) -> int:
-    if not plan.methods.merge.is_on:
-        return 0
-    return -(-plan.grid.width // plan.window_edge) * -(-plan.grid.height // plan.window_edge)

@@ -22,6 +22,7 @@ from processor.mosaic.budget import count_window_bytes, fit_window_edge
 from processor.mosaic.chunks import CHUNK_EDGE, plan_chunks
 from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.process.threads import resolve_threads
+from processor.scenes.unify import name_crs
 from processor.scenes.user_files import UserFiles
 from processor.stages.align.align_rasters import compute_pixel_size, snap_grid
 from processor.stages.matching.options import GlobalRegressionOptions
@@ -66,7 +67,11 @@ def plan_run(scenes: Sequence[Scene], config: Config, files: UserFiles | None = 
     blocks = methods.matching_local.plan_blocks(canvas, len(ordered))
     levels = tuple(_choose_level(scene, blocks, config) for scene in ordered)
     pairs = _find_pairs(ordered)
-    grid = _plan_grid(ordered, canvas, methods)
+    width, height = compute_pixel_size([scene.grid for scene in ordered], methods.resolution)
+    grid = snap_grid(canvas, ordered[0].grid.crs, pixel_width=width, pixel_height=height, tap=methods.align.tap)
+    nodata = config.shared.custom_nodata_value
+    if nodata is None:
+        nodata = next((scene.source.nodata for scene in ordered if scene.source.nodata is not None), None)
     grids = [level_grid(scene, level) for scene, level in zip(ordered, levels, strict=True)]
     _check_size(ordered, canvas, grid, grids)
     return Plan(
@@ -75,7 +80,7 @@ def plan_run(scenes: Sequence[Scene], config: Config, files: UserFiles | None = 
         scenes=ordered,
         grid=grid,
         dtype=dtype,
-        nodata=choose_nodata(_preferred_nodata(ordered, config), dtype),
+        nodata=choose_nodata(nodata, dtype),
         levels=levels,
         needs=methods.list_needs(names),
         blocks=blocks,
@@ -105,7 +110,7 @@ def _check_alike(scenes: tuple[Scene, ...]) -> None:
     for scene in scenes[1:]:
         if scene.grid.crs != first.grid.crs and CRS.from_wkt(scene.grid.crs) != crs:
             msg = (
-                f"scene {scene.name} is in {_crs_name(scene.grid.crs)} and scene {first.name} in {_crs_name(first.grid.crs)}; "
+                f"scene {scene.name} is in {name_crs(scene.grid.crs)} and scene {first.name} in {name_crs(first.grid.crs)}; "
                 "warp the scenes to one CRS first, e.g. with gdalwarp"
             )
             raise InputError(msg)
@@ -134,23 +139,6 @@ def _check_size(scenes: tuple[Scene, ...], canvas: Bounds, grid: Grid, measured:
         "pixel size, or leave it out"
     )
     raise InputError(msg)
-
-
-def _crs_name(wkt: str) -> str:
-    crs = CRS.from_wkt(wkt)
-    authority = crs.to_authority()
-    return ":".join(authority) if authority else wkt.split('"')[1]
-
-
-def _plan_grid(scenes: tuple[Scene, ...], canvas: Bounds, methods: Methods) -> Grid:
-    width, height = compute_pixel_size([scene.grid for scene in scenes], methods.resolution)
-    return snap_grid(canvas, scenes[0].grid.crs, pixel_width=width, pixel_height=height, tap=methods.align.tap)
-
-
-def _preferred_nodata(scenes: tuple[Scene, ...], config: Config) -> float | None:
-    if config.shared.custom_nodata_value is not None:
-        return config.shared.custom_nodata_value
-    return next((scene.source.nodata for scene in scenes if scene.source.nodata is not None), None)
 
 
 def _choose_level(scene: Scene, blocks: BlockGrid | None, config: Config) -> int | None:

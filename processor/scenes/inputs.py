@@ -101,8 +101,11 @@ def read_inputs(
     if not arguments:
         msg = f"no input: {_HELP}, or - for an ItemCollection on standard input"
         raise InputError(msg)
-    if len(arguments) > 1 and all(map(_holds_catalog, arguments)):
-        return _join_catalogs(arguments, inputs, store)
+    if len(arguments) > 1 and all("://" not in folder and Path(folder, CATALOG).is_file() for folder in arguments):
+        # As the children of one: a platform may stage each scene in a folder of its own.
+        links = [{"rel": "child", "href": join_url(_locate(folder), CATALOG)} for folder in arguments]
+        above = {"type": "Catalog", "id": "inputs", "links": links}
+        return _walk(above, f"Catalogs of {len(arguments)} folders", inputs, store, base=f"{Path.cwd()}/")
     if len(arguments) > 1:
         hrefs = [_check_raster(argument, _locate(argument)) for argument in arguments]
         return _describe_rasters(hrefs, inputs, f"{len(hrefs)} rasters")
@@ -114,17 +117,6 @@ def read_inputs(
         return _read_remote(href, inputs, store, refine)
     with storage_errors(href):
         return _read_local(href, inputs, store, refine)
-
-
-def _holds_catalog(argument: str) -> bool:
-    return "://" not in argument and Path(argument, CATALOG).is_file()
-
-
-def _join_catalogs(folders: Sequence[str], inputs: Inputs, store: Store) -> ResolvedInputs:
-    """Read the catalogues of several folders as the children of one: a platform may stage each scene in a folder of its own."""
-    links = [{"rel": "child", "href": join_url(_locate(folder), CATALOG)} for folder in folders]
-    above = {"type": "Catalog", "id": "inputs", "links": links}
-    return _walk(above, f"Catalogs of {len(folders)} folders", inputs, store, base=f"{Path.cwd()}/")
 
 
 def _locate(argument: str) -> str:
@@ -174,17 +166,14 @@ def _read_local(path: str, inputs: Inputs, store: Store, refine: Refine | None) 
             return _describe_rasters([path], inputs, path)
         return _read_document(path, inputs, store, refine)
     if glob.has_magic(path):
-        return _choose_matches(path, _match_files(path), inputs)
+        try:
+            matches = [str(match) for match in Path("/").glob(path.lstrip("/")) if match.is_file()]
+        except ValueError as error:  # such as "a**b"
+            msg = f"the pattern {path} cannot be used ({error}): correct it"
+            raise InputError(msg) from error
+        return _choose_matches(path, matches, inputs)
     msg = f"no such file or folder: {path}; {_HELP}"
     raise InputError(msg)
-
-
-def _match_files(pattern: str) -> list[str]:
-    try:
-        return [str(match) for match in Path("/").glob(pattern.lstrip("/")) if match.is_file()]
-    except ValueError as error:  # such as "a**b"
-        msg = f"the pattern {pattern} cannot be used ({error}): correct it"
-        raise InputError(msg) from error
 
 
 def _read_remote(url: str, inputs: Inputs, store: Store, refine: Refine | None) -> ResolvedInputs:
@@ -232,14 +221,9 @@ def _read_stdin(stdin: IO[bytes] | None, inputs: Inputs, store: Store, refine: R
 def _read_folder(
     folder: str, files: list[str], inputs: Inputs, store: Store, refine: Refine | None, *, has_folders: bool
 ) -> ResolvedInputs:
-    """Read a folder's catalogue, as an OGC Application Package stages scenes; without one, its GeoTIFFs."""
+    """Read a folder's catalogue, as an OGC Application Package stages scenes; without one, its GeoTIFFs in name order."""
     if any(href_name(file) == CATALOG for file in files):
         return _read_document(join_url(folder, CATALOG), inputs, store, refine)
-    return _choose_folder(folder, files, inputs, has_folders=has_folders)
-
-
-def _choose_folder(folder: str, files: list[str], inputs: Inputs, *, has_folders: bool) -> ResolvedInputs:
-    """The GeoTIFFs of a folder in name order, without hidden files."""
     rasters = [file for file in files if _is_geotiff(file)]
     shown = redact_url(folder).rstrip("/")
     if not rasters:

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 from pyproj.exceptions import CRSError as ProjCRSError
@@ -18,7 +19,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from processor.config import Config
-from processor.config.methods import Methods, choose_methods
+from processor.config.methods import choose_methods
 from processor.errors import ConfigError, InputError
 from processor.geotiff.open import OpenedScene
 from processor.model import Band, Bounds, Finding, Grid, Part, Scaling, Scene, Source
@@ -26,7 +27,7 @@ from processor.stages.align.align_rasters import compute_pixel_size, snap_grid
 from processor.stages.align.options import AlignRastersOptions
 from processor.stages.align.warp import compute_pixel_ratio, project_bounds
 
-__all__ = ["UnifiedScenes", "unify_scenes"]
+__all__ = ["UnifiedScenes", "name_crs", "unify_scenes"]
 
 _WHOLE_TURN = 360.0  # degrees
 
@@ -63,16 +64,26 @@ def unify_scenes(opened: Sequence[OpenedScene], config: Config) -> UnifiedScenes
     crs = _choose_crs(opened, config.of(AlignRastersOptions).crs)
     units = _choose_units(opened)
     bases = _unwrap_bases([_find_base(scene, crs) for scene in opened], crs)
-    grid = _plan_grid([base for base in bases if isinstance(base, Grid)], bases, opened, crs, methods)
+    # Grid of the mosaic, as far as it is known yet; warped scenes are put on it.
+    sizes = [
+        base if isinstance(base, Grid) else _size_warped(scene, base, crs) for scene, base in zip(opened, bases, strict=True)
+    ]
+    width, height = compute_pixel_size(sizes, methods.resolution)
+    canvas = reduce(Bounds.union, map(_bounds_of, bases))
+    grid = snap_grid(canvas, crs, pixel_width=width, pixel_height=height, tap=methods.align.tap)
     findings: list[Finding] = []
     scenes = []
     for scene, base in zip(opened, bases, strict=True):
         own = base if isinstance(base, Grid) else grid.subgrid(grid.window_touching(base))
         if not isinstance(base, Grid):
-            findings.append(_tell_warped(scene, crs))
+            message = f"scene {_name(scene)} is warped from {name_crs(scene.scene.grid.crs)} to {name_crs(crs)}"
+            findings.append(Finding(severity="info", code="warped", message=message, scene=_name(scene)))
         conversions = [units.convert(band, position) for position, band in enumerate(_list_bands(scene))]
         if any(conversion is not None for conversion in conversions):
-            findings.append(_tell_converted(scene))
+            message = (
+                f"scene {_name(scene)}: its values are converted to the raster:scale and raster:offset that most scenes have"
+            )
+            findings.append(Finding(severity="info", code="rescaled", message=message, scene=_name(scene)))
         scenes.append(_compose(scene, own, units, conversions, methods.align.resampling))
     return UnifiedScenes(scenes=tuple(scenes), findings=(*findings, *units.findings))
 
@@ -127,25 +138,6 @@ def _find_base(scene: OpenedScene, crs: str) -> Grid | Bounds:
     except (ValueError, ProjCRSError) as error:
         msg = f"scene {_name(scene)}: {error}; leave it out, or choose another CRS with --align_rasters.crs"
         raise InputError(msg) from error
-
-
-def _plan_grid(
-    grids: Sequence[Grid], bases: Sequence[Grid | Bounds], opened: Sequence[OpenedScene], crs: str, methods: Methods
-) -> Grid:
-    """Grid of the mosaic, as far as it is known yet; warped scenes are put on it."""
-    sizes = list(grids)
-    for scene, base in zip(opened, bases, strict=True):
-        if isinstance(base, Bounds):
-            sizes.append(_size_warped(scene, base, crs))
-    width, height = compute_pixel_size(sizes, methods.resolution)
-    bounds = [base.bounds if isinstance(base, Grid) else base for base in bases]
-    canvas = Bounds(
-        left=min(b.left for b in bounds),
-        bottom=min(b.bottom for b in bounds),
-        right=max(b.right for b in bounds),
-        top=max(b.top for b in bounds),
-    )
-    return snap_grid(canvas, crs, pixel_width=width, pixel_height=height, tap=methods.align.tap)
 
 
 def _size_warped(scene: OpenedScene, bounds: Bounds, crs: str) -> Grid:
@@ -206,19 +198,21 @@ def _is_split(bounds: Sequence[Bounds]) -> bool:
 
 def _unwrap_bases(bases: Sequence[Grid | Bounds], crs: str) -> list[Grid | Bounds]:
     """The same as :func:`_unwrap` for scenes that are warped to a geographic CRS."""
-    bounds = [base.bounds if isinstance(base, Grid) else base for base in bases]
     warps = any(isinstance(base, Bounds) for base in bases)
-    if not warps or not CRS.from_wkt(crs).is_geographic or not _is_split(bounds):
+    if not warps or not CRS.from_wkt(crs).is_geographic or not _is_split([_bounds_of(base) for base in bases]):
         return list(bases)
-    return [_shift_east(base) for base in bases]
+    moved: list[Grid | Bounds] = []
+    for base in bases:
+        turn = _WHOLE_TURN if base.left < 0 else 0.0
+        if isinstance(base, Grid):
+            moved.append(replace(base, left=base.left + turn))
+        else:
+            moved.append(replace(base, left=base.left + turn, right=base.right + turn))
+    return moved
 
 
-def _shift_east(base: Grid | Bounds) -> Grid | Bounds:
-    if base.bounds.left >= 0 if isinstance(base, Grid) else base.left >= 0:
-        return base
-    if isinstance(base, Grid):
-        return replace(base, left=base.left + _WHOLE_TURN)
-    return replace(base, left=base.left + _WHOLE_TURN, right=base.right + _WHOLE_TURN)
+def _bounds_of(base: Grid | Bounds) -> Bounds:
+    return base.bounds if isinstance(base, Grid) else base
 
 
 # What values mean
@@ -273,17 +267,8 @@ def _choose_units(opened: Sequence[OpenedScene]) -> _Units:
     return _Units(scalings=tuple(scalings), dtypes=tuple(dtypes), findings=findings)
 
 
-def _tell_warped(scene: OpenedScene, crs: str) -> Finding:
-    message = f"scene {_name(scene)} is warped from {_crs_name(scene.scene.grid.crs)} to {_crs_name(crs)}"
-    return Finding(severity="info", code="warped", message=message, scene=_name(scene))
-
-
-def _tell_converted(scene: OpenedScene) -> Finding:
-    message = f"scene {_name(scene)}: its values are converted to the raster:scale and raster:offset that most scenes have"
-    return Finding(severity="info", code="rescaled", message=message, scene=_name(scene))
-
-
-def _crs_name(wkt: str) -> str:
+def name_crs(wkt: str) -> str:
+    """What a message calls a CRS: its authority code, or its name."""
     crs = CRS.from_wkt(wkt)
     authority = crs.to_authority()
     return ":".join(authority) if authority else wkt.split('"')[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -55,8 +55,15 @@ class _Context:
     """Of each scene."""
     bands: int
     store: Store
+    urls: set[str] = field(default_factory=set)
+    """Of all that has been read so far."""
+
+    def read(self, url: str) -> bytes:
+        self.urls.add(url)
+        return self.store.read_bytes(url, max_bytes=_MAX_BYTES)
 
     def read_vectors(self, url: str, name_field: str | None, parameter: str) -> tuple[Feature, ...]:
+        self.urls.add(url)
         return read_features(url, crs=self.crs, field=name_field, parameter=parameter, store=self.store, near=self.canvas)
 
 
@@ -79,16 +86,14 @@ def read_user_files(scenes: Sequence[Scene], config: Config, store: Store) -> Us
         store=store,
     )
     contents: dict[str, dict[str, object]] = {}
-    urls: set[str] = set()
     for parameter in iter_parameters(config):
         setting = config.get(parameter)
         if parameter.reads is not None and parameter.section in config.chosen and setting is not None:
-            reader = _READERS[parameter.reads]
-            contents.setdefault(parameter.section, {})[parameter.name] = reader.read(setting, parameter.path, context)
-            urls.update(reader.list_urls(setting))
+            content = _READERS[parameter.reads](setting, parameter.path, context)
+            contents.setdefault(parameter.section, {})[parameter.name] = content
     return UserFiles(
         contents={method: FileContents(by_option=by_option) for method, by_option in contents.items()},
-        fingerprints={part: _fingerprint(part, store) for url in sorted(urls) for part in list_parts(url, store)},
+        fingerprints={part: _fingerprint(part, store) for url in sorted(context.urls) for part in list_parts(url, store)},
     )
 
 
@@ -147,7 +152,7 @@ def _read_area(url: str, parameter: str, context: _Context) -> Geometry:
 
 def _read_statistics(url: str, parameter: str, context: _Context) -> KnownStatistics:
     del parameter
-    text = context.store.read_bytes(url, max_bytes=_MAX_BYTES).decode("utf-8", errors="replace")
+    text = context.read(url).decode("utf-8", errors="replace")
     return parse_adjustments(text, source=redact_url(url), bands=context.bands)
 
 
@@ -181,7 +186,7 @@ def _read_maps(setting: tuple[str | None, tuple[str, ...] | None], parameter: st
 
 def _read_map(url: str, name: str, context: _Context) -> BlockMap:
     what = f"block map {redact_url(url)}"
-    values, valid, grid = read_small(context.store.read_bytes(url, max_bytes=_MAX_BYTES), what=what)
+    values, valid, grid = read_small(context.read(url), what=what)
     if len(values) != context.bands:
         msg = f"{what} has {len(values)} bands and the scenes have {context.bands}"
         raise InputError(msg)
@@ -198,22 +203,10 @@ def _read_map(url: str, name: str, context: _Context) -> BlockMap:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reader:
-    """How the files of an option are read."""
-
-    list_urls: Callable[[Any], tuple[str, ...]]
-    """Paths and URLs in the option's value."""
-    read: Callable[[Any, str, _Context], object]
-    """From the value and the parameter, for errors."""
-
-
-_READERS: Final[Mapping[FileKind, _Reader]] = {
-    "region": _Reader(list_urls=lambda mask: (mask[1],), read=_read_region),
-    "footprints": _Reader(list_urls=lambda setting: (setting[0],), read=_read_footprints),
-    "area": _Reader(list_urls=lambda url: (url,), read=_read_area),
-    "adjustments": _Reader(list_urls=lambda url: (url,), read=_read_statistics),
-    "block maps": _Reader(
-        list_urls=lambda maps: tuple(url for url in (maps[0], *(maps[1] or ())) if url is not None), read=_read_maps
-    ),
+_READERS: Final[Mapping[FileKind, Callable[[Any, str, _Context], object]]] = {
+    "region": _read_region,
+    "footprints": _read_footprints,
+    "area": _read_area,
+    "adjustments": _read_statistics,
+    "block maps": _read_maps,
 }
