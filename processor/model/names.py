@@ -7,13 +7,13 @@ not name ``ngi_1`` if both are scenes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Literal
 
 from processor.errors import ConfigError, InputError
 
-__all__ = ["SceneNames", "choose_scenes", "is_named", "match_scenes"]
+__all__ = ["SceneNames", "choose_scenes", "match_scenes"]
 
 
 class SceneNames:
@@ -35,8 +35,13 @@ class SceneNames:
         >>> SceneNames(["ngi_1", "ngi_1_b", "ngi_2"]).find_all("ngi_2, ngi_1_b")
         ('ngi_1_b', 'ngi_2')
         """
+        starts = [i for i in range(len(text)) if i == 0 or not text[i - 1].isalnum()]
+        ends = {i for i in range(1, len(text) + 1) if i == len(text) or not text[i].isalnum()}
+        pieces = ((start, start + length) for length in self._lengths for start in starts)  # the longest first
         spans: list[tuple[int, int]] = []
-        for start, end in sorted(self._iter_spans(text), key=lambda span: span[0] - span[1]):  # the longest first
+        for start, end in pieces:
+            if end not in ends or text[start:end] not in self._names:
+                continue
             if not any(first <= start and end <= last for first, last in spans):
                 spans.append((start, end))
         return tuple(sorted({text[start:end] for start, end in spans}))
@@ -44,25 +49,6 @@ class SceneNames:
     def find(self, text: str) -> str | None:
         """The scene that a text names, the longest name if several; None if there is none."""
         return max(self.find_all(text), key=lambda name: (len(name), name), default=None)
-
-    def _iter_spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Start and end of every name in a text, found by looking up pieces of each length that a name has."""
-        starts = [i for i in range(len(text)) if i == 0 or not text[i - 1].isalnum()]
-        for start in starts:
-            for length in self._lengths:
-                end = start + length
-                is_apart = end == len(text) or (end < len(text) and not text[end].isalnum())
-                if is_apart and text[start:end] in self._names:
-                    yield start, end
-
-
-def is_named(text: str, scene: str) -> bool:
-    """Whether a text names a scene.
-
-    >>> is_named("local_ngi_1_Global", "ngi_1"), is_named("local_ngi_10", "ngi_1")
-    (True, False)
-    """
-    return SceneNames((scene,)).find(text) is not None
 
 
 def match_scenes(texts: Collection[str], scenes: Collection[str], *, what: str) -> Mapping[str, str]:

@@ -23,23 +23,14 @@ _STEPS = (
 
 def iter_z_order(height: int, width: int, edge: int) -> Iterator[Window]:
     """Windows of ``edge`` pixels that tile a raster, clipped to it, along a Z-order curve."""
-    for row, col in _iter_places(math.ceil(height / edge), math.ceil(width / edge)):
-        yield Window(
-            row=row * edge,
-            col=col * edge,
-            height=min(edge, height - row * edge),
-            width=min(edge, width - col * edge),
-        )
+    rows, cols = math.ceil(height / edge), math.ceil(width / edge)
 
-
-def _iter_places(rows: int, cols: int) -> Iterator[tuple[int, int]]:
-    """(row, column) along a Z-order curve, without listing them."""
-
-    def visit(row: int, col: int, size: int) -> Iterator[tuple[int, int]]:
+    def visit(row: int, col: int, size: int) -> Iterator[Window]:
         if row >= rows or col >= cols:
             return
         if size == 1:
-            yield row, col
+            top, left = row * edge, col * edge
+            yield Window(row=top, col=left, height=min(edge, height - top), width=min(edge, width - left))
             return
         half = size // 2
         for down, across in ((0, 0), (0, half), (half, 0), (half, half)):

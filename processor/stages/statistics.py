@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from processor.model import Moments
 
-__all__ = ["compute_moments", "compute_valid_moments", "empty_moments", "merge_moments", "select_valid", "zero_invalid"]
+__all__ = ["compute_valid_moments", "empty_moments", "merge_moments", "zero_invalid"]
 
 _CHUNK = 65_536  # values a step: scratch arrays stay in the second-level cache, and so many of 16 bits sum to less than 2**32
 _FLOAT_CHUNK = 32_768  # values a step, which decides how float64 sums round: not to be changed
@@ -29,25 +29,6 @@ def empty_moments(bands: int) -> Moments:
         minimum=np.full(bands, np.inf),
         maximum=np.full(bands, -np.inf),
     )
-
-
-def select_valid(values: NDArray[np.generic], valid: NDArray[np.bool_] | None) -> NDArray[np.generic]:
-    """The valid pixels of an array.
-
-    Parameters
-    ----------
-    values
-        (bands, height, width), any real dtype.
-    valid
-        (height, width), True where valid; None: everywhere.
-
-    Returns
-    -------
-    (bands, n), the same dtype, pixels in raster order.
-    """
-    if valid is None:
-        return values.reshape(values.shape[0], -1)
-    return np.ascontiguousarray(values[:, valid])
 
 
 def zero_invalid(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> NDArray[np.generic]:
@@ -71,23 +52,8 @@ def _spread(valid: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.negative(valid.view(np.int8), dtype=kind).view(dtype)
 
 
-def compute_moments(pixels: NDArray[np.generic]) -> Moments:
-    """Count, mean, sum of squared departures, minimum and maximum of each band.
-
-    Parameters
-    ----------
-    pixels
-        (bands, n), any real dtype, all valid and finite.
-
-    Returns
-    -------
-    Moments in the units of the pixels. Integer types of up to 16 bits are summed exactly; others in float64, about the mean.
-    """
-    return compute_valid_moments(pixels[:, None], None)
-
-
 def compute_valid_moments(values: NDArray[np.generic], valid: NDArray[np.bool_] | None) -> Moments:
-    """Moments of the valid pixels of an array, as :func:`compute_moments` of what :func:`select_valid` selects.
+    """Count, mean, sum of squared departures, minimum and maximum of the valid pixels of each band.
 
     Parameters
     ----------
@@ -95,6 +61,10 @@ def compute_valid_moments(values: NDArray[np.generic], valid: NDArray[np.bool_] 
         (bands, height, width), any real dtype; valid pixels are finite.
     valid
         (height, width), True where valid; None: everywhere.
+
+    Returns
+    -------
+    Moments in the units of the pixels. Integer types of up to 16 bits are summed exactly; others in float64, about the mean.
     """
     bands, height, width = values.shape
     count = height * width if valid is None else int(np.count_nonzero(valid))

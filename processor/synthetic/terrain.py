@@ -257,7 +257,9 @@ class Landscape:
         _lay(colour, _ROAD, road)
         shade += water * (1 + np.float32(0.03) * mottle - shade)
 
-        grain = _bell(_hash(seed + 80, *_positions(window)))
+        rows = np.arange(window.row, window.row_end, dtype=np.int64)[:, None]
+        cols = np.arange(window.col, window.col_end, dtype=np.int64)[None, :]
+        grain = _bell(_hash(seed + 80, rows, cols))
         shade *= 1 + relief * (1 - water) + np.float32(0.05) * grain
         return np.clip(colour * shade, np.float32(0.01), np.float32(0.5))
 
@@ -277,9 +279,3 @@ def _lay(colour: F32, cover: F32 | tuple[float, ...], share: F32) -> None:
     """Cover the ground, in place, by a share of 0 to 1: ``colour`` is scratch of the landscape that is being built."""
     for band in range(len(colour)):
         colour[band] += share * (cover[band] - colour[band])
-
-
-def _positions(window: Window) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows (height, 1) and columns (1, width)."""
-    rows = np.arange(window.row, window.row_end, dtype=np.int64)[:, None]
-    return rows, np.arange(window.col, window.col_end, dtype=np.int64)[None, :]

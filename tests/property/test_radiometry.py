@@ -11,6 +11,7 @@ from effort import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from records import compute_moments
 
 from processor.model import Adjustment, BlockGrid, Bounds, Grid, Moments, Overlap, Window
 from processor.stages.block_sums import BlockSums, compute_block_sums, merge_block_sums
@@ -24,7 +25,7 @@ from processor.stages.matching.local_block_adjustment import (
     compute_surface,
     solve_correction,
 )
-from processor.stages.statistics import compute_moments, merge_moments
+from processor.stages.statistics import merge_moments
 
 SEEDS = st.integers(0, 2**32 - 1)
 FEW = examples(40)  # where an example takes milliseconds and holds many cases

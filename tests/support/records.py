@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from numpy.typing import NDArray
 from pyproj import CRS
 
-from processor.model import Artifact, Band, Grid, Scene, Source
+from processor.model import Artifact, Band, Grid, Moments, Scene, Source
+from processor.stages.statistics import compute_valid_moments
 
 UTM = CRS.from_epsg(32633).to_wkt("WKT2_2019")
 
@@ -39,3 +41,8 @@ def make_artifact(key: str = "mosaic", path: str | None = None, *, role: str = "
     """A published file; a GeoTIFF in the Item's folder, named by its key."""
     usual = {"media_type": "image/tiff; application=geotiff; profile=cloud-optimized", "title": key, "size": 10}
     return Artifact(**{"key": key, "path": path or f"{key}.tif", "roles": (role,), "sha256": "0a" * 32, **usual, **changes})
+
+
+def compute_moments(pixels: NDArray[Any]) -> Moments:
+    """Moments of pixels (bands, n) that are all valid."""
+    return compute_valid_moments(pixels[:, None], None)

@@ -23,7 +23,7 @@ __all__ = [
     "AlignRasters",
     "Resampling",
     "Shift",
-    "compute_cubic",
+    "compute_kernel",
     "compute_pixel_size",
     "compute_shift",
     "compute_source_window",
@@ -69,30 +69,24 @@ def snap_grid(bounds: Bounds, crs: str, *, pixel_width: float, pixel_height: flo
     at the upper left corner of the bounds. Snapping a snapped grid changes nothing.
     """
     tolerance = 1e-6  # pixels: bounds that are whole multiples up to rounding stay where they are
-    if not tap:
-        width = max(1, math.ceil(bounds.width / pixel_width - tolerance))
-        height = max(1, math.ceil(bounds.height / pixel_height - tolerance))
-        return Grid(
-            crs=crs,
-            left=bounds.left,
-            top=bounds.top,
-            pixel_width=pixel_width,
-            pixel_height=pixel_height,
-            width=width,
-            height=height,
-        )
-    first_col = math.floor(bounds.left / pixel_width + tolerance)
-    end_col = math.ceil(bounds.right / pixel_width - tolerance)
-    first_row = math.ceil(bounds.top / pixel_height - tolerance)  # counted upward
-    end_row = math.floor(bounds.bottom / pixel_height + tolerance)
+    if tap:
+        first_col = math.floor(bounds.left / pixel_width + tolerance)
+        first_row = math.ceil(bounds.top / pixel_height - tolerance)  # counted upward
+        left, top = first_col * pixel_width, first_row * pixel_height
+        width = math.ceil(bounds.right / pixel_width - tolerance) - first_col
+        height = first_row - math.floor(bounds.bottom / pixel_height + tolerance)
+    else:
+        left, top = bounds.left, bounds.top
+        width = math.ceil(bounds.width / pixel_width - tolerance)
+        height = math.ceil(bounds.height / pixel_height - tolerance)
     return Grid(
         crs=crs,
-        left=first_col * pixel_width,
-        top=first_row * pixel_height,
+        left=left,
+        top=top,
         pixel_width=pixel_width,
         pixel_height=pixel_height,
-        width=max(1, end_col - first_col),
-        height=max(1, first_row - end_row),
+        width=max(1, width),
+        height=max(1, height),
     )
 
 
@@ -121,17 +115,14 @@ class _Taps:
     nearest: NDArray[np.intp]
 
 
-def compute_cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights of cubic resampling at distances in pixels: Catmull-Rom, which is Keys 1981 with a = -1/2."""
+def compute_kernel(distance: NDArray[np.float64], method: Resampling) -> NDArray[np.float64]:
+    """Weights at distances in source pixels: triangle (bilinear), or Catmull-Rom (cubic), which is Keys 1981 with a = -1/2."""
     d = np.abs(distance)
+    if method == "bilinear":
+        return np.maximum(0.0, 1.0 - d)
     near = (1.5 * d - 2.5) * d * d + 1.0
     far = ((-0.5 * d + 2.5) * d - 4.0) * d + 2.0
     return np.where(d < 1, near, np.where(d < 2, far, 0.0))
-
-
-def _kernel(distance: NDArray[np.float64], method: Resampling) -> NDArray[np.float64]:
-    """Triangle (bilinear) or Catmull-Rom (cubic) at distances in source pixels."""
-    return np.maximum(0.0, 1.0 - np.abs(distance)) if method == "bilinear" else compute_cubic(distance)
 
 
 def _compute_taps(
@@ -147,7 +138,7 @@ def _compute_taps(
     first = np.ceil(centre - 0.5 - radius).astype(np.intp)
     taps = math.ceil(2 * radius) + 1
     index = first[:, None] + np.arange(taps)
-    weight = _kernel((index + 0.5 - centre[:, None]) / stretch, method)
+    weight = compute_kernel((index + 0.5 - centre[:, None]) / stretch, method)
     return _Taps(index=index, weight=weight / weight.sum(axis=1, keepdims=True), nearest=nearest)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
 from processor.model import Bounds, Grid, Window
-from processor.stages.align.align_rasters import Resampling, compute_cubic
+from processor.stages.align.align_rasters import Resampling, compute_kernel
 
 __all__ = ["choose_lattice", "compute_pixel_ratio", "compute_places", "project_bounds", "resample_places", "shrink"]
 
@@ -238,11 +238,11 @@ def resample_places(
     clean = np.where(valid, values, kind(0))
     for i in range(taps):
         down = rows - 0.5 - (first_row + i)
-        weight_down = compute_cubic(down) if method == "cubic" else np.maximum(0.0, 1.0 - np.abs(down))
+        weight_down = compute_kernel(down, method)
         at_row = (first_row + i).clip(0, height - 1)
         for j in range(taps):
             across = cols - 0.5 - (first_col + j)
-            weight = weight_down * (compute_cubic(across) if method == "cubic" else np.maximum(0.0, 1.0 - np.abs(across)))
+            weight = weight_down * compute_kernel(across, method)
             at_col = (first_col + j).clip(0, width - 1)
             exists = (first_row + i == at_row) & (first_col + j == at_col) & valid[at_row, at_col]
             counted = np.where(exists, weight, 0.0).astype(values.dtype)

@@ -121,13 +121,4 @@ class MergeRasters(MergeMethod[MergeRastersOptions]):
         """As configured."""
         return self.options.build_overviews
 
-    def lay(
-        self,
-        mosaic: NDArray[np.generic],
-        index: NDArray[np.generic],
-        layer: NDArray[np.generic],
-        take: NDArray[np.bool_],
-        number: int,
-    ) -> None:
-        """:func:`merge_layer`."""
-        merge_layer(mosaic, index, layer, take, number)
+    lay = staticmethod(merge_layer)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.errors import ConfigError, InputError
-from processor.model.names import SceneNames, choose_scenes, is_named, match_scenes
+from processor.model.names import SceneNames, choose_scenes, match_scenes
 
 TEXTS = st.text(alphabet="ab1_- é", max_size=12)
 Setting = tuple[Literal["include", "exclude"], list[str]]
@@ -38,14 +38,13 @@ NAMES = st.text(alphabet="ab1_-", min_size=1, max_size=5)
     ],
 )
 def test_a_name_counts_where_no_letter_or_digit_is_beside_it(text: str, scene: str, expected: bool) -> None:
-    assert is_named(text, scene) is expected
     assert SceneNames([scene]).find(text) == (scene if expected else None)
 
 
 @given(TEXTS, NAMES)
 def test_one_name_is_found_exactly_where_the_rule_as_a_pattern_finds_it(text: str, scene: str) -> None:
     pattern = rf"(?<![^\W_]){re.escape(scene)}(?![^\W_])"
-    assert is_named(text, scene) == (re.search(pattern, text) is not None)
+    assert (SceneNames([scene]).find(text) == scene) == (re.search(pattern, text) is not None)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +69,8 @@ def test_every_scene_that_is_found_is_named_and_the_others_are_within_longer_one
     assert list(found) == sorted(set(found))
     for scene in scenes:
         if scene in found:
-            assert is_named(text, scene)
-        elif is_named(text, scene):
+            assert SceneNames([scene]).find(text) == scene
+        elif SceneNames([scene]).find(text):
             assert any(scene in other and len(other) > len(scene) for other in found)
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import shapely
 from numpy.typing import NDArray
+from records import compute_moments
 
 from processor.config import load_config
 from processor.model import Adjustment, Band, BlockGrid, Cell, Finding, Grid, Overlap, OverlapSamples, Scene, Source
 from processor.report.figures import PixelCounts, Preview, ReportInputs
 from processor.stages.matching.local_block_adjustment import LocalCorrection
-from processor.stages.statistics import compute_moments
 
 SIZE = 20  # pixels of a scene's edge; neighbours share a third of it
 STEP = 14

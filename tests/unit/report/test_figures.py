@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
+from records import compute_moments
 
 from processor.model import Adjustment, BlockGrid, Bounds, Overlap, OverlapSamples
 from processor.report.figures import (
@@ -23,7 +24,7 @@ from processor.report.figures import (
     summarise_residuals,
 )
 from processor.stages.matching.local_block_adjustment import LocalCorrection
-from processor.stages.statistics import compute_moments, empty_moments
+from processor.stages.statistics import empty_moments
 
 MakeFacts = Callable[..., ReportInputs]
 Method = Literal["gamma", "linear", "offset"]

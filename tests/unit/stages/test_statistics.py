@@ -9,16 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from records import compute_moments
 
 from processor.model import Moments
-from processor.stages.statistics import (
-    compute_moments,
-    compute_valid_moments,
-    empty_moments,
-    merge_moments,
-    select_valid,
-    zero_invalid,
-)
+from processor.stages.statistics import compute_valid_moments, empty_moments, merge_moments, zero_invalid
 
 CHUNK = 65_536  # values that the module sums in one step; longer bands take several
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
@@ -150,23 +144,13 @@ def test_merging_nothing_is_refused() -> None:
         merge_moments([])
 
 
-def test_only_valid_pixels_are_selected_in_raster_order() -> None:
-    values = np.arange(12, dtype=np.int16).reshape(2, 2, 3)
-    valid = np.array([[False, True, False], [True, False, True]])
-    selected = select_valid(values, valid)
-    assert selected.dtype == np.int16
-    np.testing.assert_array_equal(selected, [[1, 3, 5], [7, 9, 11]])
-    np.testing.assert_array_equal(select_valid(values, None), values.reshape(2, 6))
-    assert select_valid(values, np.zeros((2, 3), np.bool_)).shape == (2, 0)
-
-
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "int32", "float32", "float64"])
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 1.0])
 def test_valid_moments_are_those_of_the_selected_pixels_bit_for_bit(dtype: str, share: float) -> None:
     random = np.random.default_rng(4)
     values = draw(dtype, (3, 300 * 700)).reshape(3, 300, 700)[:, :, 20:680]
     valid = random.random(values.shape[1:]) < share
-    assert_same(compute_valid_moments(values, valid), compute_moments(select_valid(values, valid)))
+    assert_same(compute_valid_moments(values, valid), compute_moments(values[:, valid]))
 
 
 def test_valid_moments_of_values_at_the_ends_of_a_signed_dtype() -> None:
