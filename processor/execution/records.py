@@ -21,7 +21,7 @@ from processor.model import (
     Window,
 )
 from processor.mosaic.measure import ChunkMeasures, PairPart, ScenePart
-from processor.mosaic.rendered import RenderStatistics
+from processor.mosaic.render import RenderStatistics
 from processor.mosaic.solve import Solution
 from processor.stages import STAGES
 from processor.stages.block_sums import BlockSums

@@ -25,7 +25,8 @@ from processor.execution.tile_parts import PartedBlocks, PartHead, PartReader, d
 from processor.execution.wire import DamagedError
 from processor.mosaic.measure import Measures
 from processor.mosaic.plan import Plan
-from processor.mosaic.rendered import RenderCounter, Rendered, RenderStatistics, index_spec, mosaic_spec
+from processor.mosaic.render import RenderStatistics
+from processor.mosaic.rendered import RenderCounter, Rendered, index_spec, mosaic_spec
 from processor.mosaic.solve import Solution
 from processor.process.logs import log_event
 from processor.process.progress import Tracker

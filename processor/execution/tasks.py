@@ -23,7 +23,7 @@ from processor.model.z_order import iter_z_order
 from processor.mosaic.chunks import Chunk
 from processor.mosaic.measure import Measures
 from processor.mosaic.plan import BLOCK_EDGE, Plan
-from processor.mosaic.rendered import RenderStatistics
+from processor.mosaic.render import RenderStatistics
 from processor.mosaic.solve import Solution
 
 __all__ = ["CHUNKS_PER_TASK", "TILE_BLOCKS", "Batch", "Batches", "Cut", "Overlaps", "RenderedTile", "Solved", "Tile"]

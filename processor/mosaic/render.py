@@ -22,7 +22,27 @@ from processor.mosaic.scene_pipeline import make_pipelines
 from processor.mosaic.solve import Solution
 from processor.stages.statistics import compute_valid_moments
 
-__all__ = ["RenderedWindow", "Renderer"]
+__all__ = ["RenderStatistics", "RenderedWindow", "Renderer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RenderStatistics:
+    """Sums over a part of the mosaic; those of all parts together do not depend on how it was cut."""
+
+    moments: tuple[tuple[tuple[int, int], Moments], ...]
+    """Of the valid pixels of each block, with the block's (row, column)."""
+    scenes: NDArray[np.int64]
+    """Scene indexes that occur, int64 (n,), ascending, 0 for nodata."""
+    counts: NDArray[np.int64]
+    """Number of pixels of each of them, int64 (n,)."""
+    filled: int
+    """Pixels whose cell's owner has none there."""
+    mask: NDArray[np.bool_]
+    """Cells of the mosaic's mask (:func:`processor.mosaic.measure.mask_grid`) in the part, bool (rows, cols)."""
+    mask_row: int
+    """Row of the upper left of those cells in the mosaic's mask."""
+    mask_col: int
+    """Column of the upper left of those cells in the mosaic's mask."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,18 +55,8 @@ class RenderedWindow:
     """(bands, height, width) in the mosaic's dtype, nodata where no scene has a pixel."""
     index: NDArray[np.unsignedinteger]
     """(height, width) uint8 or uint16: position of the pixel's scene in the plan plus 1, 0 where there is none."""
-    mask: NDArray[np.bool_]
-    """Cells of the mosaic's mask (:func:`processor.mosaic.measure.mask_grid`) in the window, bool (rows, cols)."""
-    mask_row: int
-    """Row of the upper left of those cells in the mosaic's mask."""
-    mask_col: int
-    """Column of the upper left of those cells in the mosaic's mask."""
-    moments: tuple[tuple[tuple[int, int], Moments], ...]
-    """(row, column) and moments of the valid pixels of each tile of the mosaic, in raster order."""
-    counts: NDArray[np.int64]
-    """int64 (scenes + 1,), pixels by index."""
-    filled: int
-    """Number of pixels whose cell's owner has none there, taken from another scene."""
+    statistics: RenderStatistics
+    """What was counted in it."""
 
     def without_pixels(self) -> RenderedWindow:
         """The same without values and index, once these are stored."""
@@ -89,18 +99,23 @@ class Renderer:
                 self._lay(values, index, window, position, mask)
         is_cut = self._cell_tree is not None and not plan.methods.clip.has_region
         filled = self._fill(values, index, window) if is_cut else 0
+        counts = np.bincount(index.ravel()).astype(np.int64)
+        scenes = np.flatnonzero(counts).astype(np.int64)
         valid = index > 0
         cells, mask_row, mask_col = reduce_mask(None if valid.all() else valid, window, mask_factor(plan.grid))
         return RenderedWindow(
-            mask=cells,
-            mask_row=mask_row,
-            mask_col=mask_col,
             window=window,
             values=values,
             index=index,
-            moments=tuple(_block_moments(values, index, window)),
-            counts=np.bincount(index.ravel(), minlength=len(plan.scenes) + 1).astype(np.int64),
-            filled=filled,
+            statistics=RenderStatistics(
+                moments=tuple(_block_moments(values, index, window)),
+                scenes=scenes,
+                counts=counts[scenes],
+                filled=filled,
+                mask=cells,
+                mask_row=mask_row,
+                mask_col=mask_col,
+            ),
         )
 
     def _near(self, window: Window) -> list[int]:

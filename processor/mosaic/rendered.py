@@ -13,10 +13,10 @@ from processor.geotiff.cog.tiles import TileSource
 from processor.model import Grid, Moments
 from processor.mosaic.measure import mask_grid
 from processor.mosaic.plan import BLOCK_EDGE, Plan
-from processor.mosaic.render import RenderedWindow
+from processor.mosaic.render import RenderedWindow, RenderStatistics
 from processor.stages.statistics import merge_moments
 
-__all__ = ["RenderCounter", "RenderStatistics", "Rendered", "index_spec", "mosaic_spec"]
+__all__ = ["RenderCounter", "Rendered", "index_spec", "mosaic_spec"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,26 +39,6 @@ class Rendered:
     """Grid of the mask, at most 2048 cells wide or high."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class RenderStatistics:
-    """Sums over a part of the mosaic; those of all parts together do not depend on how it was cut."""
-
-    moments: tuple[tuple[tuple[int, int], Moments], ...]
-    """Of the valid pixels of each block, with the block's (row, column)."""
-    scenes: NDArray[np.int64]
-    """Scene indexes that occur, int64 (n,), ascending, 0 for nodata."""
-    counts: NDArray[np.int64]
-    """Number of pixels of each of them, int64 (n,)."""
-    filled: int
-    """Pixels whose cell's owner has none there."""
-    mask: NDArray[np.bool_]
-    """Cells of the mosaic's mask (:func:`processor.mosaic.measure.mask_grid`) in the part, bool (rows, cols)."""
-    mask_row: int
-    """Row of the upper left of those cells in the mosaic's mask."""
-    mask_col: int
-    """Column of the upper left of those cells in the mosaic's mask."""
-
-
 class RenderCounter:
     """Adds up what is counted, in any order.
 
@@ -78,15 +58,13 @@ class RenderCounter:
 
     def add(self, piece: RenderedWindow | RenderStatistics) -> None:
         """Count in a window or a part."""
-        self._moments.update(piece.moments)
-        if isinstance(piece, RenderStatistics):
-            self._counts[piece.scenes] += piece.counts
-        else:
-            self._counts += piece.counts
-        self._filled += piece.filled
-        row, col = piece.mask_row, piece.mask_col
-        row_end, col_end = row + piece.mask.shape[0], col + piece.mask.shape[1]
-        self._mask[row:row_end, col:col_end] |= piece.mask
+        found = piece.statistics if isinstance(piece, RenderedWindow) else piece
+        self._moments.update(found.moments)
+        self._counts[found.scenes] += found.counts
+        self._filled += found.filled
+        row, col = found.mask_row, found.mask_col
+        row_end, col_end = row + found.mask.shape[0], col + found.mask.shape[1]
+        self._mask[row:row_end, col:col_end] |= found.mask
         top, left, bottom, right = self._ends
         self._ends = [min(top, row), min(left, col), max(bottom, row_end), max(right, col_end)]
 

@@ -14,22 +14,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from processor.model import Artifact
+from processor.report import text
 from processor.report.findings import LOWEST_CONTRAST
 from processor.report.svg import Picture
-from processor.report.text import (
-    FEW_BANDS,
-    clip_text,
-    count_text,
-    coverage_text,
-    format_arrow,
-    format_change,
-    format_change_of_level,
-    format_figure,
-    format_figures,
-    format_percent,
-    format_size,
-    name_band,
-)
 
 __all__ = ["render_page"]
 
@@ -68,20 +55,20 @@ def _load_template() -> Template:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "band": name_band,
-        "clip": clip_text,
-        "count": count_text,
-        "coverage": coverage_text,
-        "figure": format_figure,
-        "figures": format_figures,
-        "percent": format_percent,
-        "size": format_size,
+        "band": text.name_band,
+        "clip": text.clip_text,
+        "count": text.count_text,
+        "coverage": text.coverage_text,
+        "figure": text.format_figure,
+        "figures": text.format_figures,
+        "percent": text.format_percent,
+        "size": text.format_size,
     }
     environment.globals |= {
-        "arrow": format_arrow,
-        "change": format_change,
-        "change_of_level": format_change_of_level,
-        "few_bands": FEW_BANDS,
+        "arrow": text.format_arrow,
+        "change": text.format_change,
+        "change_of_level": text.format_change_of_level,
+        "few_bands": text.FEW_BANDS,
         "lowest_contrast": LOWEST_CONTRAST,
     }
     return environment.get_template("report.html.j2")
@@ -92,13 +79,13 @@ def _describe_verdict(summary: Mapping[str, Any]) -> str:
     if summary["coverage"] is None:
         covered = "No scene has a valid pixel."
     else:
-        covered = f"The mosaic covers {coverage_text(summary['coverage'])} of what the scenes cover."
+        covered = f"The mosaic covers {text.coverage_text(summary['coverage'])} of what the scenes cover."
     parts = [covered]
-    changes = [
-        f"their {name} difference from {format_figure(summary[f'{key}_before'])} to {format_figure(summary[f'{key}_after'])}"
-        for name, key in (("mean", "bias"), ("RMS", "residual"))
-        if summary[f"{key}_before"] is not None and summary[f"{key}_after"] is not None
-    ]
+    changes = []
+    for name, key in (("mean", "bias"), ("RMS", "residual")):
+        before, after = summary[f"{key}_before"], summary[f"{key}_after"]
+        if before is not None and after is not None:
+            changes.append(f"their {name} difference from {text.format_figure(before)} to {text.format_figure(after)}")
     if changes:
         parts.append(f"Where scenes overlap, matching took {' and '.join(changes)} (source units).")
     spread = (summary["residual_before_percent_of_spread"], summary["residual_after_percent_of_spread"])

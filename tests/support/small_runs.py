@@ -133,7 +133,7 @@ def make(paths: Sequence[Path], flags: Mapping[str, Any] | None = None) -> Made:
                 rendered = renderer.render(window)
                 mosaic[:, row : window.row_end, col : window.col_end] = rendered.values
                 index[row : window.row_end, col : window.col_end] = rendered.index
-                filled += rendered.filled
+                filled += rendered.statistics.filled
     return Made(
         plan=plan, measures=measures, solution=solution, measured_bytes=measured, mosaic=mosaic, index=index, filled=filled
     )
