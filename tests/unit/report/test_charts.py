@@ -3,21 +3,19 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
-from collections.abc import Callable
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 from drawings import find_marks
 from PIL import Image
+from reports import make_report_inputs
 
 from processor.model import Band
 from processor.report import charts
 from processor.report.charts import draw_adjustments, draw_agreement, draw_residuals
 from processor.report.figures import OverlapResidual, ReportInputs, compute_residuals, pool
 from processor.report.svg import WIDTH, Picture, measure_text
-
-MakeFacts = Callable[..., ReportInputs]
 
 
 def residuals_of(inputs: ReportInputs) -> tuple[OverlapResidual, ...]:
@@ -44,7 +42,7 @@ def measure_bars(picture: Picture, colour: str) -> list[list[float]]:
     return [[float(length) for length in re.findall(r"M\S+ \S+?h(\S+?)v", panel)] for panel in panels[:2]]
 
 
-def test_bars_are_as_long_as_the_residuals(make_report_inputs: MakeFacts) -> None:
+def test_bars_are_as_long_as_the_residuals() -> None:
     inputs = make_report_inputs(local=False)
     residuals = sorted(residuals_of(inputs), key=charts._badness, reverse=True)
     picture = draw_residuals(residuals)
@@ -57,19 +55,19 @@ def test_bars_are_as_long_as_the_residuals(make_report_inputs: MakeFacts) -> Non
 
 
 @pytest.mark.parametrize(("rows", "most"), [(2, 250), (5, 1610), (6, 920), (20, 920)])
-def test_any_number_of_overlaps_fits(make_report_inputs: MakeFacts, rows: int, most: int) -> None:
+def test_any_number_of_overlaps_fits(rows: int, most: int) -> None:
     inputs = make_report_inputs(rows, rows, 1, samples=4)
     picture = draw_residuals(residuals_of(inputs))
     assert picture.height <= most
     assert f"{len(inputs.overlaps)} overlaps" in picture.alt
 
 
-def test_residuals_without_samples_can_be_drawn(make_report_inputs: MakeFacts) -> None:
+def test_residuals_without_samples_can_be_drawn() -> None:
     assert draw_residuals(residuals_of(make_report_inputs(sampled=False))) is not None
     assert draw_residuals(residuals_of(make_report_inputs(6, 6, 1, sampled=False))) is not None
 
 
-def test_overlaps_that_agree_perfectly_can_be_drawn(make_report_inputs: MakeFacts) -> None:
+def test_overlaps_that_agree_perfectly_can_be_drawn() -> None:
     inputs = make_report_inputs(6, 6, 1, matched=False, local=False)
     same = tuple(
         dataclasses.replace(o, samples=dataclasses.replace(o.samples, second=o.samples.first)) for o in inputs.overlaps
@@ -78,7 +76,7 @@ def test_overlaps_that_agree_perfectly_can_be_drawn(make_report_inputs: MakeFact
 
 
 @pytest.mark.parametrize(("scenes", "bands"), [(1, 1), (40, 1), (41, 1), (100, 12)])
-def test_any_number_of_scenes_fits(make_report_inputs: MakeFacts, scenes: int, bands: int) -> None:
+def test_any_number_of_scenes_fits(scenes: int, bands: int) -> None:
     inputs = make_report_inputs(1, scenes, bands, samples=2)
     picture = draw_adjustments(inputs.adjustments, inputs.bands)
     assert picture.height <= 1200
@@ -95,13 +93,13 @@ def test_colours_of_the_spectrum_are_used_where_they_are_known() -> None:
     assert charts._band_colours(bands) == [charts._BAND_COLOURS["blue"], charts._BAND_COLOURS["red"]]
 
 
-def test_agreement_shows_the_worst_pairs(make_report_inputs: MakeFacts) -> None:
+def test_agreement_shows_the_worst_pairs() -> None:
     inputs = make_report_inputs()
     assert agreement_of(dataclasses.replace(inputs, overlaps=inputs.overlaps[:1])).height < agreement_of(inputs).height
     assert "2 worst" in agreement_of(inputs).alt
 
 
-def test_agreement_of_scenes_of_one_value_can_be_drawn(make_report_inputs: MakeFacts) -> None:
+def test_agreement_of_scenes_of_one_value_can_be_drawn() -> None:
     inputs = make_report_inputs(matched=False, local=False)
     flat = tuple(
         dataclasses.replace(
@@ -115,13 +113,13 @@ def test_agreement_of_scenes_of_one_value_can_be_drawn(make_report_inputs: MakeF
     assert agreement_of(dataclasses.replace(inputs, overlaps=flat)) is not None
 
 
-def test_nothing_to_draw_gives_no_picture(make_report_inputs: MakeFacts) -> None:
+def test_nothing_to_draw_gives_no_picture() -> None:
     assert draw_residuals(()) is None
     assert draw_adjustments((), make_report_inputs().bands) is None
     assert agreement_of(make_report_inputs(sampled=False)) is None
 
 
-def test_any_name_can_be_drawn(make_report_inputs: MakeFacts) -> None:
+def test_any_name_can_be_drawn() -> None:
     inputs = make_report_inputs(names=[r"$x_{$", "景色", "x" * 300, "y"])
     assert draw_residuals(residuals_of(inputs)) is not None
     assert draw_adjustments(inputs.adjustments, inputs.bands) is not None
@@ -129,7 +127,7 @@ def test_any_name_can_be_drawn(make_report_inputs: MakeFacts) -> None:
 
 
 @pytest.mark.parametrize("name", ["景" * 30, "W" * 300, "S2A_MSIL2A_20260612T101031_N0511_R022_T33UUP_20260612T164012"])
-def test_words_stay_within_the_picture(make_report_inputs: MakeFacts, name: str) -> None:
+def test_words_stay_within_the_picture(name: str) -> None:
     inputs = make_report_inputs(names=[name, f"{name}2", "c", "d"], bands=12)
     for picture in (
         draw_residuals(residuals_of(inputs)),
@@ -147,7 +145,7 @@ def test_words_stay_within_the_picture(make_report_inputs: MakeFacts, name: str)
             assert start + size < limit + 1, words.text
 
 
-def test_values_that_are_not_finite_are_left_out(make_report_inputs: MakeFacts) -> None:
+def test_values_that_are_not_finite_are_left_out() -> None:
     inputs = make_report_inputs(1, 2, 1)
     odd = dataclasses.replace(inputs.adjustments[0], scale=np.array([np.nan]), offset=np.array([np.inf]))
     for count in (1, 50):
@@ -155,7 +153,7 @@ def test_values_that_are_not_finite_are_left_out(make_report_inputs: MakeFacts) 
         assert not re.search("nan|inf", picture.markup.partition("</text>")[2])
 
 
-def test_dots_are_where_the_gains_are(make_report_inputs: MakeFacts) -> None:
+def test_dots_are_where_the_gains_are() -> None:
     inputs = make_report_inputs(1, 4, 1)
     gains = np.array([a.scale[0] for a in inputs.adjustments])
     colour = charts._band_colours(inputs.bands)[0]

@@ -3,11 +3,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from reports import make_report_inputs
 
 from processor.model import Finding
 from processor.report import document
@@ -15,26 +15,24 @@ from processor.report.document import SCHEMA_VERSION, build_report, encode_repor
 from processor.report.figures import ReportInputs
 from processor.stages.statistics import empty_moments
 
-MakeFacts = Callable[..., ReportInputs]
-
 
 def read(inputs: ReportInputs) -> dict[str, Any]:
     return json.loads(encode_report(build_report(inputs)))
 
 
-def test_document_survives_a_round_trip(make_report_inputs: MakeFacts) -> None:
+def test_document_survives_a_round_trip() -> None:
     report = build_report(make_report_inputs())
     assert json.loads(encode_report(report)) == report
 
 
-def test_sections_are_those_that_are_documented(make_report_inputs: MakeFacts) -> None:
+def test_sections_are_those_that_are_documented() -> None:
     report = build_report(make_report_inputs())
     documented = set(re.findall(r"``(\w+)``", (document.__doc__ or "").partition("The other sections")[2]))
     assert set(report) == documented | {"schema_version", "summary"}
     assert report["schema_version"] == SCHEMA_VERSION
 
 
-def test_every_key_of_the_summary_is_documented(make_report_inputs: MakeFacts) -> None:
+def test_every_key_of_the_summary_is_documented() -> None:
     table = (document.__doc__ or "").split("=====\n")[1]
     words = set(re.findall(r"\w+", table))
     for key in build_report(make_report_inputs())["summary"]:
@@ -42,7 +40,7 @@ def test_every_key_of_the_summary_is_documented(make_report_inputs: MakeFacts) -
         assert key in words or stem in words, key
 
 
-def test_summary_of_a_perfect_match(make_report_inputs: MakeFacts) -> None:
+def test_summary_of_a_perfect_match() -> None:
     summary = read(make_report_inputs(local=False))["summary"]
     assert summary["coverage"] == 1
     assert summary["residual_before"] > 10
@@ -53,7 +51,7 @@ def test_summary_of_a_perfect_match(make_report_inputs: MakeFacts) -> None:
     assert (summary["scenes"], summary["overlaps"], summary["warnings"], summary["infos"]) == (4, 4, 0, 0)
 
 
-def test_residuals_name_the_worst_pair_of_each_state(make_report_inputs: MakeFacts) -> None:
+def test_residuals_name_the_worst_pair_of_each_state() -> None:
     report = read(make_report_inputs())
     for state in ("before", "global", "local"):
         worst = report["residuals"][state]["worst"]
@@ -61,7 +59,7 @@ def test_residuals_name_the_worst_pair_of_each_state(make_report_inputs: MakeFac
         assert (worst["first"], worst["second"]) == (named["first"], named["second"])
 
 
-def test_scene_rows_hold_what_was_done_to_the_scene(make_report_inputs: MakeFacts) -> None:
+def test_scene_rows_hold_what_was_done_to_the_scene() -> None:
     inputs = make_report_inputs(1, 2, 2)
     row = read(inputs)["scenes"][1]
     assert row["name"] == "scene_0001"
@@ -71,13 +69,13 @@ def test_scene_rows_hold_what_was_done_to_the_scene(make_report_inputs: MakeFact
     assert (row["cell_area"], row["cell_pieces"]) == (200 * 200, 1)
 
 
-def test_stage_that_is_off_changes_nothing(make_report_inputs: MakeFacts) -> None:
+def test_stage_that_is_off_changes_nothing() -> None:
     row = read(make_report_inputs(matched=False, local=False, cells=False))["scenes"][0]
     assert (row["gain"], row["offset"]) == ([1, 1, 1], [0, 0, 0])
     assert (row["cell_area"], row["cell_pieces"]) == (None, None)
 
 
-def test_unknown_figures_are_null(make_report_inputs: MakeFacts) -> None:
+def test_unknown_figures_are_null() -> None:
     inputs = make_report_inputs(sampled=False)
     inputs = dataclasses.replace(inputs, statistics=empty_moments(3), whole={name: empty_moments(3) for name in inputs.whole})
     report = read(inputs)
@@ -87,7 +85,7 @@ def test_unknown_figures_are_null(make_report_inputs: MakeFacts) -> None:
     assert report["scenes"][0]["mean"] == [None] * 3
 
 
-def test_run_that_found_nothing_at_all_still_reports(make_report_inputs: MakeFacts) -> None:
+def test_run_that_found_nothing_at_all_still_reports() -> None:
     inputs = make_report_inputs(1, 1, 1, matched=False, local=False, cells=False)
     counts = dataclasses.replace(inputs.counts, mosaic=0, union=0, owned={})
     report = read(dataclasses.replace(inputs, counts=counts, whole={}, statistics=None))
@@ -100,13 +98,13 @@ def test_not_a_number_is_refused() -> None:
         encode_report({"summary": {"coverage": float("nan")}})
 
 
-def test_how_a_run_is_executed_does_not_show(make_report_inputs: MakeFacts) -> None:
+def test_how_a_run_is_executed_does_not_show() -> None:
     plain = encode_report(build_report(make_report_inputs()))
     flags = {"shared.window_size": 256, "shared.tile_threads": 1, "shared.cache": 0.5, "shared.temp_dir": "/scratch"}
     assert encode_report(build_report(make_report_inputs(flags=flags))) == plain
 
 
-def test_parameters_that_decide_pixels_are_listed_when_changed(make_report_inputs: MakeFacts) -> None:
+def test_parameters_that_decide_pixels_are_listed_when_changed() -> None:
     flags = {"local_block_adjustment.number_of_blocks": [4, 5], "align_rasters.tap": True, "shared.custom_nodata_value": "nan"}
     assert read(make_report_inputs(flags=flags))["parameters"] == {
         "shared.custom_nodata_value": "nan",
@@ -114,24 +112,24 @@ def test_parameters_that_decide_pixels_are_listed_when_changed(make_report_input
     }
 
 
-def test_figures_do_not_show_the_last_bits(make_report_inputs: MakeFacts) -> None:
+def test_figures_do_not_show_the_last_bits() -> None:
     inputs = make_report_inputs()
     nudged = tuple(dataclasses.replace(a, scale=np.nextafter(a.scale, 9)) for a in inputs.adjustments)
     assert read(dataclasses.replace(inputs, adjustments=nudged))["scenes"] == read(inputs)["scenes"]
 
 
-def test_each_scene_and_overlap_has_its_line(make_report_inputs: MakeFacts) -> None:
+def test_each_scene_and_overlap_has_its_line() -> None:
     lines = encode_report(build_report(make_report_inputs())).decode().splitlines()
     assert sum(line.startswith('  {"name": "scene_') for line in lines) == 4
     assert sum(line.startswith('  {"first": "scene_') for line in lines) == 4
 
 
 @pytest.mark.parametrize("name", ['"</script>', "été", "景\u202e", "\ud800", "a\nb"])
-def test_any_name_survives(make_report_inputs: MakeFacts, name: str) -> None:
+def test_any_name_survives(name: str) -> None:
     names = [name, "b", "c", "d"]
     assert [scene["name"] for scene in read(make_report_inputs(names=names))["scenes"]] == names
 
 
-def test_findings_are_listed(make_report_inputs: MakeFacts) -> None:
+def test_findings_are_listed() -> None:
     finding = Finding(severity="info", code="resampled", message="m", scene="scene_0000", stage="align_rasters")
     assert read(make_report_inputs(findings=(finding,)))["findings"] == [dataclasses.asdict(finding)]

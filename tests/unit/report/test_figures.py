@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -11,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 from records import compute_moments
+from reports import make_report_inputs
 
 from processor.model import Adjustment, BlockGrid, Bounds, Overlap, OverlapSamples
 from processor.report.figures import (
     PixelCounts,
-    ReportInputs,
     compute_coverage,
     compute_mean_scale,
     compute_residuals,
@@ -26,7 +25,6 @@ from processor.report.figures import (
 from processor.stages.matching.local_block_adjustment import LocalCorrection
 from processor.stages.statistics import empty_moments
 
-MakeFacts = Callable[..., ReportInputs]
 Method = Literal["gamma", "linear", "offset"]
 
 
@@ -68,7 +66,7 @@ def test_raw_residuals_are_those_computed_by_hand() -> None:
     assert residual.count == residual.samples == 3
 
 
-def test_undoing_the_true_gains_leaves_nothing(make_report_inputs: MakeFacts) -> None:
+def test_undoing_the_true_gains_leaves_nothing() -> None:
     inputs = make_report_inputs(bands=4, local=False)
     for residual in compute_residuals(inputs.overlaps, inputs.adjustments, ()):
         assert pool(residual.before.rms) > 10
@@ -82,7 +80,7 @@ def test_adjustment_scales_then_shifts() -> None:
     assert residual.after_global.rms == pytest.approx([math.sqrt((15**2 + 25**2) / 2)])
 
 
-def test_stage_that_is_off_leaves_its_state_as_it_was(make_report_inputs: MakeFacts) -> None:
+def test_stage_that_is_off_leaves_its_state_as_it_was() -> None:
     inputs = make_report_inputs(matched=False)
     (residual, *_) = compute_residuals(inputs.overlaps, (), ())
     for state in residual.states[1:]:
@@ -219,12 +217,12 @@ def test_coverage_of_no_scene_is_unknown() -> None:
     assert math.isnan(compute_coverage(PixelCounts(mosaic=0, union=0, fallback=0, owned={})))
 
 
-def test_mean_scale_counts_the_scenes_of_the_run_only(make_report_inputs: MakeFacts) -> None:
+def test_mean_scale_counts_the_scenes_of_the_run_only() -> None:
     inputs = make_report_inputs(1, 2, 1)
     scaled = [make_adjustment(scene.name, 0.5 + i, 0) for i, scene in enumerate(inputs.scenes)]
     inputs = dataclasses.replace(inputs, adjustments=(*scaled, make_adjustment("loaded", 99, 0)))
     assert compute_mean_scale(inputs) == pytest.approx([1.0])
 
 
-def test_mean_scale_is_one_where_the_stage_is_off(make_report_inputs: MakeFacts) -> None:
+def test_mean_scale_is_one_where_the_stage_is_off() -> None:
     assert compute_mean_scale(make_report_inputs(matched=False)).tolist() == [1, 1, 1]

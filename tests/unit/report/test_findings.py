@@ -2,21 +2,19 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
+from reports import make_report_inputs
 
 from processor.config import iter_parameters
 from processor.model import Finding
 from processor.report import findings as module
 from processor.report.figures import ReportInputs, compute_residuals, summarise_residuals
 from processor.report.findings import compute_findings
-
-MakeFacts = Callable[..., ReportInputs]
 
 
 def find(inputs: ReportInputs) -> tuple[Finding, ...]:
@@ -42,23 +40,21 @@ def change_parameter(inputs: ReportInputs, position: int, value: float, **fields
     return dataclasses.replace(inputs, corrections=tuple(corrections))
 
 
-def test_good_run_has_none(make_report_inputs: MakeFacts) -> None:
+def test_good_run_has_none() -> None:
     assert find(make_report_inputs()) == ()
 
 
-def test_single_scene_has_none(make_report_inputs: MakeFacts) -> None:
+def test_single_scene_has_none() -> None:
     assert find(make_report_inputs(1, 1, 1)) == ()
 
 
 @pytest.mark.parametrize(("scale", "expected"), [(0.91, []), (0.89, [("warning", "contrast-lowered", None)])])
-def test_lower_contrast_is_reported_below_nine_tenths(
-    make_report_inputs: MakeFacts, scale: float, expected: list[tuple[str, str, str | None]]
-) -> None:
+def test_lower_contrast_is_reported_below_nine_tenths(scale: float, expected: list[tuple[str, str, str | None]]) -> None:
     found = [code for code in codes(make_report_inputs(50, 1, scale=scale)) if code[1] == "contrast-lowered"]
     assert found == expected
 
 
-def test_contrast_lost_in_the_local_stage_is_reported_as_that_stages(make_report_inputs: MakeFacts) -> None:
+def test_contrast_lost_in_the_local_stage_is_reported_as_that_stages() -> None:
     inputs = make_report_inputs()
     flat = tuple(
         dataclasses.replace(c, method="offset", parameter=np.full_like(c.parameter, 0.6), alpha=10.0)
@@ -68,7 +64,7 @@ def test_contrast_lost_in_the_local_stage_is_reported_as_that_stages(make_report
     assert [finding.stage for finding in found] == ["local_block_adjustment"]
 
 
-def test_missing_pixels_are_counted(make_report_inputs: MakeFacts) -> None:
+def test_missing_pixels_are_counted() -> None:
     inputs = make_report_inputs()
     counts = dataclasses.replace(inputs.counts, union=inputs.counts.mosaic + 1234)
     (finding,) = find(dataclasses.replace(inputs, counts=counts))
@@ -77,15 +73,13 @@ def test_missing_pixels_are_counted(make_report_inputs: MakeFacts) -> None:
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.005, []), (0.02, [("info", "fallback-used", None)])])
-def test_fallback_is_noted_above_one_percent(
-    make_report_inputs: MakeFacts, share: float | None, expected: list[tuple[str, str, str | None]]
-) -> None:
+def test_fallback_is_noted_above_one_percent(share: float | None, expected: list[tuple[str, str, str | None]]) -> None:
     inputs = make_report_inputs()
     counts = dataclasses.replace(inputs.counts, fallback=round(share * inputs.counts.mosaic))
     assert codes(dataclasses.replace(inputs, counts=counts)) == expected
 
 
-def test_negative_scale_names_scene_and_bands(make_report_inputs: MakeFacts) -> None:
+def test_negative_scale_names_scene_and_bands() -> None:
     inputs = change_scale(make_report_inputs(), 1, np.array([1, -1, 1]))
     (finding,) = (finding for finding in find(inputs) if finding.code == "negative-scale")
     assert finding.scene == "scene_0001"
@@ -94,12 +88,12 @@ def test_negative_scale_names_scene_and_bands(make_report_inputs: MakeFacts) -> 
 
 
 @pytest.mark.parametrize(("factor", "outlier"), [(1.2, False), (3.0, True), (0.2, True)])
-def test_scale_beyond_a_factor_of_two_is_an_outlier(make_report_inputs: MakeFacts, factor: float, outlier: bool) -> None:
+def test_scale_beyond_a_factor_of_two_is_an_outlier(factor: float, outlier: bool) -> None:
     found = codes(change_scale(make_report_inputs(), 2, factor))
     assert (("warning", "scale-outlier", "scene_0002") in found) == outlier
 
 
-def test_large_shift_of_a_mean_is_an_outlier(make_report_inputs: MakeFacts) -> None:
+def test_large_shift_of_a_mean_is_an_outlier() -> None:
     inputs = make_report_inputs()
     adjustments = (
         dataclasses.replace(inputs.adjustments[0], offset=inputs.adjustments[0].offset + 1000),
@@ -121,13 +115,13 @@ def test_large_shift_of_a_mean_is_an_outlier(make_report_inputs: MakeFacts) -> N
     ],
 )
 def test_local_change_of_the_level_beyond_a_factor_of_two_is_an_outlier(
-    make_report_inputs: MakeFacts, value: float, fields: dict[str, Any], outlier: bool
+    value: float, fields: dict[str, Any], outlier: bool
 ) -> None:
     found = codes(change_parameter(make_report_inputs(), 3, value, **fields))
     assert (("warning", "local-outlier", "scene_0003") in found) == outlier
 
 
-def test_matching_that_makes_things_worse_is_reported(make_report_inputs: MakeFacts) -> None:
+def test_matching_that_makes_things_worse_is_reported() -> None:
     inputs = make_report_inputs()
     wrong = tuple(dataclasses.replace(a, scale=1 / a.scale, offset=-3 * a.offset / a.scale) for a in inputs.adjustments)
     found = codes(dataclasses.replace(inputs, adjustments=wrong, corrections=()))
@@ -135,28 +129,28 @@ def test_matching_that_makes_things_worse_is_reported(make_report_inputs: MakeFa
     assert ("info", "overlaps-worse", None) in found
 
 
-def test_scenes_that_do_not_meet_are_reported(make_report_inputs: MakeFacts) -> None:
+def test_scenes_that_do_not_meet_are_reported() -> None:
     assert codes(dataclasses.replace(make_report_inputs(), overlaps=())) == [("warning", "no-overlap", None)]
 
 
-def test_scene_without_an_overlap_is_noted(make_report_inputs: MakeFacts) -> None:
+def test_scene_without_an_overlap_is_noted() -> None:
     inputs = make_report_inputs()
     left = tuple(o for o in inputs.overlaps if "scene_0003" not in (o.first, o.second))
     assert codes(dataclasses.replace(inputs, overlaps=left)) == [("info", "scene-isolated", "scene_0003")]
 
 
-def test_scene_that_gives_no_pixel_is_noted(make_report_inputs: MakeFacts) -> None:
+def test_scene_that_gives_no_pixel_is_noted() -> None:
     inputs = make_report_inputs()
     counts = dataclasses.replace(inputs.counts, owned={**inputs.counts.owned, "scene_0001": 0})
     assert codes(dataclasses.replace(inputs, counts=counts)) == [("info", "scene-unused", "scene_0001")]
 
 
-def test_unknown_contributions_are_not_taken_for_none(make_report_inputs: MakeFacts) -> None:
+def test_unknown_contributions_are_not_taken_for_none() -> None:
     inputs = make_report_inputs()
     assert codes(dataclasses.replace(inputs, counts=dataclasses.replace(inputs.counts, owned={}))) == []
 
 
-def test_many_alike_are_named_a_few_and_counted(make_report_inputs: MakeFacts) -> None:
+def test_many_alike_are_named_a_few_and_counted() -> None:
     inputs = make_report_inputs(10, 10, 1, local=False)
     bad = tuple(dataclasses.replace(a, scale=-a.scale) for a in inputs.adjustments)
     found = [finding for finding in find(dataclasses.replace(inputs, adjustments=bad)) if finding.code == "negative-scale"]
@@ -164,7 +158,7 @@ def test_many_alike_are_named_a_few_and_counted(make_report_inputs: MakeFacts) -
     assert "95 more scenes" in found[-1].message
 
 
-def test_findings_of_other_stages_are_kept_and_warnings_come_first(make_report_inputs: MakeFacts) -> None:
+def test_findings_of_other_stages_are_kept_and_warnings_come_first() -> None:
     note = Finding(severity="info", code="resampled", message="a scene was resampled")
     alarm = Finding(severity="warning", code="dtype-mixed", message="the scenes differ in dtype")
     inputs = make_report_inputs(findings=(note, alarm))

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from reports import make_report_inputs
 
 from processor.model import Artifact, Band, Finding
 from processor.report.document import build_report
@@ -15,9 +16,6 @@ from processor.report.figures import ReportInputs
 from processor.report.page import render_page
 from processor.report.svg import Picture, assemble, draw_image, draw_text
 from processor.report.text import clip_text, coverage_text, format_change, format_figure, format_figures, format_size
-
-MakeFacts = Callable[..., ReportInputs]
-
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;"
 VOID = {"meta", "img", "br", "link"}
@@ -71,18 +69,18 @@ PICTURE = assemble(
 )
 
 
-def test_page_shows_the_verdict_in_words(make_report_inputs: MakeFacts) -> None:
+def test_page_shows_the_verdict_in_words() -> None:
     text = render(make_report_inputs(local=False)).text
     assert "No warnings. The mosaic covers 100 % of what the scenes cover." in text
     assert "4 scenes, 4 overlaps" in text
     assert "Nothing to report." in text
 
 
-def test_page_begins_with_its_doctype(make_report_inputs: MakeFacts) -> None:
+def test_page_begins_with_its_doctype() -> None:
     assert render_page(build_report(make_report_inputs()), [], []).startswith(b"<!doctype html>\n<html")
 
 
-def test_page_asks_for_nothing_and_runs_nothing(make_report_inputs: MakeFacts) -> None:
+def test_page_asks_for_nothing_and_runs_nothing() -> None:
     page = render(dataclasses.replace(make_report_inputs(), artifacts=(make_artifact(),)), [PICTURE])
     assert not {"script", "link", "iframe", "object", "embed", "form", "base"} & set(page.tags)
     for tag, name, value in page.attributes:
@@ -95,7 +93,7 @@ def test_page_asks_for_nothing_and_runs_nothing(make_report_inputs: MakeFacts) -
     assert not re.search(r"url\(|@import|https?://", style)
 
 
-def test_every_picture_has_size_and_words(make_report_inputs: MakeFacts) -> None:
+def test_every_picture_has_size_and_words() -> None:
     page = render(make_report_inputs(), [PICTURE])
     drawing = {name: value for tag, name, value in page.attributes if tag == "svg"}
     assert {"role": "img", "aria-label": 'a " & b', "width": "10", "height": "5"}.items() <= drawing.items()
@@ -108,7 +106,7 @@ MARKUP = st.lists(
 )
 
 
-def plant(make_report_inputs: MakeFacts, word: str) -> ReportInputs:
+def plant(word: str) -> ReportInputs:
     """A run in which every text that a stranger can choose is, or has in it, a word."""
     names = [word, f"{word}2", "c", "d"]
     findings = tuple(Finding(severity="warning", code=word, message=word, scene=scene) for scene in (word, None))
@@ -125,24 +123,23 @@ def plant(make_report_inputs: MakeFacts, word: str) -> ReportInputs:
     )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(word=MARKUP.map("".join).filter(str.strip))
 @example(word=HOSTILE)
-def test_words_of_strangers_stay_words(make_report_inputs: MakeFacts, word: str) -> None:
-    page, harmless = (render(plant(make_report_inputs, text), [PICTURE]) for text in (word, "harmless"))
+def test_words_of_strangers_stay_words(word: str) -> None:
+    page, harmless = (render(plant(text), [PICTURE]) for text in (word, "harmless"))
     assert page.tags == harmless.tags
     assert [key[:2] for key in page.attributes] == [key[:2] for key in harmless.attributes]
     assert page.text.count(clip_text(word)) >= harmless.text.count("harmless") - 1 > 20  # the checksum is cut
 
 
 @pytest.mark.parametrize("name", ["\ud800", "\u202egnp.exe", "景", "x" * 100_000])
-def test_any_name_can_be_shown(make_report_inputs: MakeFacts, name: str) -> None:
+def test_any_name_can_be_shown(name: str) -> None:
     page = render_page(build_report(make_report_inputs(names=[name, "b", "c", "d"])), [], [])
     assert len(page) < 100_000
     Reader(page)
 
 
-def test_warnings_come_first_and_change_the_verdict(make_report_inputs: MakeFacts) -> None:
+def test_warnings_come_first_and_change_the_verdict() -> None:
     inputs = make_report_inputs(scale=0.8)
     page = render(inputs)
     assert "1 warning: read before use." in page.text
@@ -150,7 +147,7 @@ def test_warnings_come_first_and_change_the_verdict(make_report_inputs: MakeFact
     assert "in percent of the scenes' own standard deviation" in page.text
 
 
-def test_incomplete_coverage_stands_out(make_report_inputs: MakeFacts) -> None:
+def test_incomplete_coverage_stands_out() -> None:
     inputs = make_report_inputs()
     counts = dataclasses.replace(inputs.counts, union=inputs.counts.mosaic + 1)
     page = render(dataclasses.replace(inputs, counts=counts))
@@ -158,7 +155,7 @@ def test_incomplete_coverage_stands_out(make_report_inputs: MakeFacts) -> None:
     assert "100 %" not in page.text.partition("Mean difference")[0]
 
 
-def test_run_of_two_thousand_scenes_gives_a_page_of_moderate_size(make_report_inputs: MakeFacts) -> None:
+def test_run_of_two_thousand_scenes_gives_a_page_of_moderate_size() -> None:
     inputs = make_report_inputs(50, 40, 1, samples=2)
     page = render_page(build_report(inputs), [], [])
     text = Reader(page).text
@@ -167,20 +164,20 @@ def test_run_of_two_thousand_scenes_gives_a_page_of_moderate_size(make_report_in
     assert "100 of 3,910 overlaps are shown" in text
 
 
-def test_run_without_samples_overlaps_or_cells_can_be_shown(make_report_inputs: MakeFacts) -> None:
+def test_run_without_samples_overlaps_or_cells_can_be_shown() -> None:
     assert "No two scenes overlap" in render(make_report_inputs(1, 1, 1, matched=False, local=False, cells=False)).text
     render(make_report_inputs(sampled=False))
     render(dataclasses.replace(make_report_inputs(), statistics=None))
 
 
-def test_changed_parameters_are_listed(make_report_inputs: MakeFacts) -> None:
+def test_changed_parameters_are_listed() -> None:
     assert "at its default" in render(make_report_inputs()).text
     page = render(make_report_inputs(flags={"align_rasters.resampling_method": "cubic"}))
     assert "align_rasters.resampling_method" in page.text
     assert "cubic" in page.text
 
 
-def test_links_lead_from_the_page_to_the_artifacts(make_report_inputs: MakeFacts) -> None:
+def test_links_lead_from_the_page_to_the_artifacts() -> None:
     inputs = dataclasses.replace(make_report_inputs(), artifacts=(make_artifact("a b/m#.tif"),))
     page = render(inputs)
     assert [value for tag, name, value in page.attributes if (tag, name) == ("a", "href")] == ["./a%20b/m%23.tif"]

@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pytest
 import shapely
 from numpy.typing import NDArray
-from records import compute_moments
+from records import compute_moments, make_grid, make_scene
 
 from processor.config import load_config
-from processor.model import Adjustment, Band, BlockGrid, Cell, Finding, Grid, Overlap, OverlapSamples, Scene, Source
+from processor.model import Adjustment, Band, BlockGrid, Cell, Finding, Grid, Overlap, OverlapSamples, Scene
 from processor.report.figures import PixelCounts, Preview, ReportInputs
 from processor.stages.matching.local_block_adjustment import LocalCorrection
 
 SIZE = 20  # pixels of a scene's edge; neighbours share a third of it
 STEP = 14
+CRS = "EPSG:32735"
 COMMON = ("red", "green", "blue", "nir")
-
-
-def _make_scene(name: str, priority: int, row: int, col: int, bands: int, pixel: float) -> Scene:
-    grid = Grid(
-        crs="EPSG:32735",
-        left=col * STEP * pixel,
-        top=-row * STEP * pixel,
-        pixel_width=pixel,
-        pixel_height=pixel,
-        width=SIZE,
-        height=SIZE,
-    )
-    common = [*COMMON, *[None] * bands]
-    source = Source(
-        href=f"/{priority}.tif",
-        asset=None,
-        band_indexes=tuple(range(1, bands + 1)),
-        validity="all",
-        nodata=None,
-        block_height=16,
-        block_width=16,
-        overviews=(),
-    )
-    names = tuple(Band(name=f"band_{i + 1}", common_name=common[i]) for i in range(bands))
-    return Scene(name=name, priority=priority, grid=grid, bands=names, dtype="float32", source=source)
 
 
 def _make_overlap(
@@ -69,7 +44,7 @@ def _make_overlap(
     )
 
 
-def _make_facts(
+def make_report_inputs(
     rows: int = 2,
     cols: int = 2,
     bands: int = 3,
@@ -88,7 +63,9 @@ def _make_facts(
     random = np.random.default_rng(7)
     count, pixel = rows * cols, 10.0
     called = names or [f"scene_{i:04d}" for i in range(count)]
-    scenes = tuple(_make_scene(called[i], i, i // cols, i % cols, bands, pixel) for i in range(count))
+    named = [Band(name=f"band_{i + 1}", common_name=common) for i, common in enumerate([*COMMON, *[None] * bands][:bands])]
+    grids = [make_grid(CRS, i % cols * STEP * pixel, -(i // cols) * STEP * pixel, pixel=pixel, size=SIZE) for i in range(count)]
+    scenes = tuple(make_scene(called[i], grid=grid, bands=named, priority=i, dtype="float32") for i, grid in enumerate(grids))
     inverse = 1 + 0.2 * random.uniform(-1, 1, (count, bands))
     gain = inverse.mean(axis=0) / inverse  # so that undoing it scales by 1 in the mean
     offset = 30 * random.uniform(-1, 1, (count, bands))
@@ -101,7 +78,7 @@ def _make_facts(
                 tilt = np.array([[gain[k], offset[k]] for k in pair])
                 overlaps.append(_make_overlap(scenes[pair[0]], scenes[pair[1]], tilt, truth=truth, sampled=sampled))
     grid = Grid(
-        crs="EPSG:32735",
+        crs=CRS,
         left=0,
         top=0,
         pixel_width=pixel,
@@ -144,7 +121,8 @@ def _make_facts(
     )
 
 
-def _make_preview(inputs: ReportInputs) -> Preview:
+def make_preview(inputs: ReportInputs) -> Preview:
+    """A picture of a run: a ramp in each band, without a value in one corner."""
     height, width = inputs.grid.shape
     bands = max(1, len(inputs.bands))
     ramp = np.linspace(100, 900, width, dtype=np.float32)
@@ -155,13 +133,3 @@ def _make_preview(inputs: ReportInputs) -> Preview:
     row, col = np.indices((height, width)) // STEP
     index = np.minimum(row * columns + col + 1, len(inputs.scenes))
     return Preview(values=values, valid=valid, bounds=inputs.grid.bounds, scene_index=np.where(valid, index, 0))
-
-
-@pytest.fixture
-def make_report_inputs() -> Callable[..., ReportInputs]:
-    return _make_facts
-
-
-@pytest.fixture
-def make_preview() -> Callable[[ReportInputs], Preview]:
-    return _make_preview
