@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -59,27 +58,6 @@ def conversions(draw: st.DrawFn, targets: tuple[str, ...]) -> tuple[NDArray[Any]
 def convert(values: NDArray[Any], dtype: str, nodata: float) -> NDArray[Any]:
     with np.errstate(over="ignore"):
         return apply_dtype(values.copy(), dtype, nodata, out=np.empty(values.shape, dtype))
-
-
-@given(conversions(INTEGERS))
-@examples(120)
-def test_integers_are_rounded_half_to_even_clipped_and_moved_off_nodata(drawn: tuple[NDArray[Any], str, float]) -> None:
-    values, dtype, nodata = drawn
-    low, high = limits(dtype)
-    top = high
-    if values.dtype.kind == "f" and int(values.dtype.type(high)) > high:
-        top = int(np.nextafter(values.dtype.type(high), values.dtype.type(0)))
-    for value, found in zip(values, convert(values, dtype, nodata).tolist(), strict=True):
-        exact = Fraction(value.item())
-        rounded = min(max(round(exact), low), top)
-        assert found != nodata
-        assert low <= found <= high
-        if rounded != nodata:
-            assert found == rounded
-        else:
-            assert abs(found - rounded) == 1
-            if low < nodata < high:
-                assert (found > nodata) == (exact >= nodata)
 
 
 @given(conversions(FLOATS))

@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from records import compute_moments, make_grid, make_scene
 
 from processor.config import load_config
-from processor.model import Adjustment, Band, BlockGrid, Cell, Finding, Grid, Overlap, OverlapSamples, Scene
+from processor.model import Adjustment, Band, BlockGrid, Bounds, Cell, Finding, Grid, Overlap, OverlapSamples, Scene
 from processor.report.figures import PixelCounts, Preview, ReportInputs
 from processor.stages.matching.local_block_adjustment import LocalCorrection
 
 SIZE = 20  # pixels of a scene's edge; neighbours share a third of it
 STEP = 14
 CRS = "EPSG:32735"
+RGB = tuple(Band(name=name, common_name=name) for name in ("red", "green", "blue"))
 COMMON = ("red", "green", "blue", "nir")
 
 
@@ -133,3 +134,17 @@ def make_preview(inputs: ReportInputs) -> Preview:
     row, col = np.indices((height, width)) // STEP
     index = np.minimum(row * columns + col + 1, len(inputs.scenes))
     return Preview(values=values, valid=valid, bounds=inputs.grid.bounds, scene_index=np.where(valid, index, 0))
+
+
+def preview_of(
+    values: ArrayLike, valid: NDArray[np.bool_] | None = None, scene_index: NDArray[np.integer] | None = None
+) -> Preview:
+    """A preview of 40 x 20 units of the CRS, valid everywhere unless told."""
+    values = np.asarray(values)
+    valid = np.ones(values.shape[1:], bool) if valid is None else valid
+    return Preview(values=values, valid=valid, bounds=Bounds(left=0, bottom=0, right=40, top=20), scene_index=scene_index)
+
+
+def noise(height: int = 20, width: int = 40, bands: int = 3) -> NDArray[np.uint8]:
+    """Pixels (bands, height, width) without a pattern."""
+    return np.random.default_rng(1).integers(0, 255, (bands, height, width), np.uint8)

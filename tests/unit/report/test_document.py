@@ -10,6 +10,7 @@ import pytest
 from reports import make_report_inputs
 
 from processor.model import Finding
+from processor.publish.thresholds import FIGURES
 from processor.report import document
 from processor.report.document import SCHEMA_VERSION, build_report, encode_report
 from processor.report.figures import ReportInputs
@@ -38,6 +39,10 @@ def test_every_key_of_the_summary_is_documented() -> None:
     for key in build_report(make_report_inputs())["summary"]:
         stem = key.replace("_percent", "").replace("_of_spread", "")
         assert key in words or stem in words, key
+
+
+def test_thresholds_know_every_figure_of_the_summary() -> None:
+    assert tuple(build_report(make_report_inputs())["summary"]) == FIGURES
 
 
 def test_summary_of_a_perfect_match() -> None:

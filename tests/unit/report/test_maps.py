@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import shapely
 from drawings import find_marks
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from PIL import Image
+from reports import RGB, noise, preview_of
 
-from processor.model import Band, Bounds, Cell
+from processor.model import Bounds, Cell
 from processor.report import maps
 from processor.report.figures import Preview
 from processor.report.maps import draw_coverage, draw_mosaic
@@ -20,26 +21,12 @@ from processor.report.pictures import stretch
 from processor.report.svg import WIDTH, Picture
 from processor.report.units import CrsLabel, describe_crs
 
-BOUNDS = Bounds(left=0, bottom=0, right=40, top=20)
 METRES = CrsLabel(name="somewhere", unit="m", geographic=False)
-RGB = tuple(Band(name=name, common_name=name) for name in ("red", "green", "blue"))
 
 
 def both(preview: Preview) -> tuple[Preview, Image.Image]:
     """A preview, and it stretched."""
     return preview, stretch(preview, RGB)
-
-
-def make_preview(
-    values: ArrayLike, valid: NDArray[np.bool_] | None = None, scene_index: NDArray[np.integer] | None = None
-) -> Preview:
-    values = np.asarray(values)
-    valid = np.ones(values.shape[1:], bool) if valid is None else valid
-    return Preview(values=values, valid=valid, bounds=BOUNDS, scene_index=scene_index)
-
-
-def noise(height: int = 20, width: int = 40, bands: int = 3) -> NDArray[np.uint8]:
-    return np.random.default_rng(1).integers(0, 255, (bands, height, width), np.uint8)
 
 
 def make_cells(*boxes: tuple[float, float, float, float]) -> tuple[Cell, ...]:
@@ -62,7 +49,7 @@ def find_outlines(picture: Picture, colour: str) -> list[NDArray[np.float64]]:
 
 
 def test_mosaic_without_valid_pixels_has_pictures() -> None:
-    preview = make_preview(noise(), np.zeros((20, 40), bool), np.zeros((20, 40), int))
+    preview = preview_of(noise(), np.zeros((20, 40), bool), np.zeros((20, 40), int))
     raster, _ = find_raster(draw_mosaic(*both(preview), (), [], METRES))
     assert np.asarray(raster).min() > 250
     assert draw_coverage(preview, (), ["a"], METRES) is not None
@@ -71,7 +58,7 @@ def test_mosaic_without_valid_pixels_has_pictures() -> None:
 def test_mosaic_lies_the_right_way_up_between_its_coordinates() -> None:
     values = np.zeros((3, 20, 40), np.uint8)
     values[0, :10] = 255  # red in the north
-    picture = draw_mosaic(*both(make_preview(values)), (), [], METRES)
+    picture = draw_mosaic(*both(preview_of(values)), (), [], METRES)
     raster, (left, top, width, height) = find_raster(picture)
     assert np.asarray(raster)[2, 20].tolist() == pytest.approx([255, 0, 0], abs=3)
     words = {(text.text, "transform" in text.attrib): text.attrib for text in find_marks(picture, "text")}
@@ -81,7 +68,7 @@ def test_mosaic_lies_the_right_way_up_between_its_coordinates() -> None:
 
 
 def test_seamlines_are_drawn_where_they_are() -> None:
-    preview = make_preview(np.full((3, 20, 40), 9, np.uint8))
+    preview = preview_of(np.full((3, 20, 40), 9, np.uint8))
     picture = draw_mosaic(*both(preview), make_cells((0, 0, 10, 20), (10, 5, 40, 20)), [], METRES)
     _, (left, top, width, height) = find_raster(picture)
     for colour in (maps._SEAM, "black"):  # and what keeps it apart from the picture
@@ -97,7 +84,7 @@ def test_seamlines_are_drawn_where_they_are() -> None:
 def test_any_name_can_be_drawn() -> None:
     names = [r"$\frac{$", "景色", "🛰" * 40, "a\tb\n", "", "%s {x}", "</text><script>", '"&\ud800']
     cells = tuple(Cell(scene=name, polygon=shapely.box(5 * i, 0, 5 * i + 5, 20)) for i, name in enumerate(names))
-    preview = make_preview(noise(), None, np.ones((20, 40), int))
+    preview = preview_of(noise(), None, np.ones((20, 40), int))
     for picture in (draw_mosaic(*both(preview), cells, names, METRES), draw_coverage(preview, cells, names, METRES)):
         words = [text.text or "" for text in find_marks(picture, "text")]
         assert {r"$\frac{$", "景色", "a?b?", "%s {x}", "</text><script>", '"&?'} < set(words)
@@ -106,7 +93,7 @@ def test_any_name_can_be_drawn() -> None:
 def test_many_scenes_get_numbers_and_very_many_none() -> None:
     def words(count: int) -> set[str | None]:
         cells = make_cells(*((x, 0, x + 40 / count, 20) for x in np.arange(count) * 40 / count))
-        picture = draw_mosaic(*both(make_preview(noise())), cells, [cell.scene for cell in cells], METRES)
+        picture = draw_mosaic(*both(preview_of(noise())), cells, [cell.scene for cell in cells], METRES)
         return {text.text for text in find_marks(picture, "text") if text.get("font-weight")}
 
     assert words(12) == {f"scene {i}" for i in range(12)}
@@ -121,12 +108,12 @@ def test_cells_of_several_parts_with_holes_or_nothing_can_be_drawn() -> None:
         Cell(scene="b", polygon=shapely.Polygon()),
     )
     assert len(maps._outlines(cells, 0.01)) == 3
-    draw_mosaic(*both(make_preview(noise())), cells, ["a", "b"], METRES)
+    draw_mosaic(*both(preview_of(noise())), cells, ["a", "b"], METRES)
 
 
 def test_degrees_are_drawn_in_proportion_to_the_ground() -> None:
     far_north = Bounds(left=0, bottom=59.5, right=1, top=60.5)
-    preview = dataclasses.replace(make_preview(np.full((3, 50, 50), 9, np.uint8)), bounds=far_north)
+    preview = dataclasses.replace(preview_of(np.full((3, 50, 50), 9, np.uint8)), bounds=far_north)
     _, (_, _, width, height) = find_raster(draw_mosaic(*both(preview), (), [], describe_crs("EPSG:4326")))
     assert height / width == pytest.approx(2.0, rel=0.01)
 
@@ -134,7 +121,7 @@ def test_degrees_are_drawn_in_proportion_to_the_ground() -> None:
 @pytest.mark.parametrize("bounds", [(0, 0, 1, 1000), (0, 0, 1000, 1), (5e5, 5e6, 5e5 + 1, 5e6 + 1)])
 def test_maps_of_any_shape_fit(bounds: tuple[float, float, float, float]) -> None:
     left, bottom, right, top = bounds
-    preview = make_preview(noise(), None, np.ones((20, 40), int))
+    preview = preview_of(noise(), None, np.ones((20, 40), int))
     preview = dataclasses.replace(preview, bounds=Bounds(left=left, bottom=bottom, right=right, top=top))
     for picture in (draw_mosaic(*both(preview), (), ["a"], METRES), draw_coverage(preview, (), ["a" * 99], METRES)):
         _, (x, y, width, height) = find_raster(picture)
@@ -145,7 +132,7 @@ def test_maps_of_any_shape_fit(bounds: tuple[float, float, float, float]) -> Non
 
 
 def test_no_scene_index_gives_no_picture() -> None:
-    assert draw_coverage(make_preview(noise()), (), ["a"], METRES) is None
+    assert draw_coverage(preview_of(noise()), (), ["a"], METRES) is None
 
 
 @pytest.mark.parametrize("edge", [3, 7, 14])
@@ -166,7 +153,7 @@ def test_pixel_without_a_scene_has_no_colour() -> None:
 
 def test_colours_of_the_coverage_are_those_of_its_legend() -> None:
     index = np.repeat([[0, 1, 2, 3]], 20, axis=0).repeat(10, axis=1)
-    picture = draw_coverage(make_preview(noise(), None, index), (), ["a", "b", "c"], METRES)
+    picture = draw_coverage(preview_of(noise(), None, index), (), ["a", "b", "c"], METRES)
     raster, _ = find_raster(picture)
     legend = [mark.attrib["fill"] for mark in find_marks(picture, "rect")]
     shown = np.asarray(raster.convert("RGB"))[10, [5, 15, 25, 35]]
@@ -174,16 +161,16 @@ def test_colours_of_the_coverage_are_those_of_its_legend() -> None:
 
 
 def test_photograph_stays_within_its_limit() -> None:
-    data, media_type = maps._encode_jpeg(stretch(make_preview(noise(500, 1000)), RGB))
+    data, media_type = maps._encode_jpeg(stretch(preview_of(noise(500, 1000)), RGB))
     assert (media_type, data[:2]) == ("image/jpeg", b"\xff\xd8")
     assert len(data) <= maps._JPEG_LIMIT
 
 
 def test_pictures_say_nothing_of_when_and_how() -> None:
-    picture = draw_coverage(make_preview(noise(), None, np.ones((20, 40), int)), (), ["a"], METRES)
+    picture = draw_coverage(preview_of(noise(), None, np.ones((20, 40), int)), (), ["a"], METRES)
     raster, _ = find_raster(picture)
     assert raster.info == {}
-    assert picture == draw_coverage(make_preview(noise(), None, np.ones((20, 40), int)), (), ["a"], METRES)
+    assert picture == draw_coverage(preview_of(noise(), None, np.ones((20, 40), int)), (), ["a"], METRES)
 
 
 @pytest.mark.parametrize(

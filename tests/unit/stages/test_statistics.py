@@ -119,19 +119,6 @@ def test_noncontiguous_pixels_count_like_contiguous_ones() -> None:
     assert_same(compute_moments(wide[:, ::3]), compute_moments(np.ascontiguousarray(wide[:, ::3])))
 
 
-@pytest.mark.parametrize("dtype", [*INTEGERS, "float32", "float64"])
-def test_merged_parts_equal_the_whole(dtype: str) -> None:
-    pixels = draw(dtype, (2, 1000))
-    parts = [compute_moments(part) for part in np.split(pixels, [1, 40, 41, 700], axis=1)]
-    merged, whole = merge_moments(parts), compute_moments(pixels)
-    assert merged.count == whole.count
-    np.testing.assert_array_equal(merged.minimum, whole.minimum)
-    np.testing.assert_array_equal(merged.maximum, whole.maximum)
-    spread = whole.maximum - whole.minimum
-    np.testing.assert_array_less(np.abs(merged.mean - whole.mean), 1e-14 * spread + 1e-300)
-    np.testing.assert_allclose(merged.m2, whole.m2, rtol=1e-13)
-
-
 def test_merging_an_empty_part_changes_no_bit() -> None:
     moments = compute_moments(draw("float32", (2, 50)))
     assert_same(merge_moments([moments, empty_moments(2)]), moments)

@@ -15,7 +15,6 @@ from rasterio.warp import reproject
 from processor.model import Bounds, Grid, Window
 from processor.stages.align.align_rasters import (
     Resampling,
-    Shift,
     compute_pixel_size,
     compute_shift,
     compute_source_window,
@@ -112,13 +111,6 @@ def test_bounds_smaller_than_a_pixel_get_one() -> None:
 # Shift
 
 
-@pytest.mark.parametrize(("rows", "cols"), [(0, 0), (3, -5), (-100_000, 7)])
-def test_grids_that_agree_differ_by_whole_pixels(rows: int, cols: int) -> None:
-    scene = grid(50, 60, left=500_000.1, top=5_300_000.7, pixel=0.3)
-    target = grid(9, 9, left=scene.left + cols * 0.3, top=scene.top - rows * 0.3, pixel=0.3)
-    assert compute_shift(scene, target) == Shift(rows=rows, cols=cols)
-
-
 @pytest.mark.parametrize(
     ("departure", "agrees"),
     [(0.0, True), (0.0009, True), (-0.0009, True), (0.0011, False), (-0.0011, False), (0.5, False), (0.9995, True)],
@@ -175,23 +167,6 @@ def test_source_window_holds_every_pixel_that_has_a_say(method: Resampling, pixe
 
 
 # Resampling
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("pixel", [0.3, 1.0, 1.7, 4.0])
-def test_constants_are_reproduced_everywhere_also_beside_invalid_pixels(
-    method: Resampling, dtype: type[np.floating[Any]], pixel: float
-) -> None:
-    rng = np.random.default_rng(1)
-    scene, target = grid(24, 30, left=0.2, top=0.1), grid(int(28 / pixel), int(34 / pixel), left=-1.0, top=2.0, pixel=pixel)
-    valid = rng.random((24, 30)) < 0.8
-    values = np.where(valid, 1234.5, np.nan).astype(dtype)[None]
-    found, mask = resample(values, scene, target, method, valid=valid)
-    assert found.dtype == dtype
-    assert mask.any()
-    np.testing.assert_allclose(found[0][mask], 1234.5, rtol=8 * float(np.finfo(dtype).eps))
-    np.testing.assert_array_equal(found[0][~mask], 0)
 
 
 @pytest.mark.parametrize("method", SMOOTH)
@@ -283,45 +258,6 @@ def test_cubic_falls_back_to_the_pixel_under_the_centre_where_little_is_valid() 
     found, mask = resample(values, grid(7, 7), target, "cubic", valid=valid)
     assert mask.all()
     assert found[0, 0, 0] == 42
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("pixel", [0.4, 1.0, 2.3])
-def test_a_pixel_is_valid_exactly_where_the_source_pixel_under_its_centre_is(method: Resampling, pixel: float) -> None:
-    rng = np.random.default_rng(3)
-    scene = grid(20, 24, left=0.37, top=0.21)
-    target = grid(int(26 / pixel), int(30 / pixel), left=-2.1, top=3.3, pixel=pixel)
-    valid = rng.random((20, 24)) < 0.5
-    _, mask = resample(np.ones((1, 20, 24)), scene, target, method, valid=valid)
-    x, y = centres(target)
-    rows, cols = np.floor(scene.top - y).astype(int), np.floor(x - scene.left).astype(int)
-    for i, j in np.ndindex(mask.shape):
-        inside = 0 <= rows[i] < 20 and 0 <= cols[j] < 24
-        assert mask[i, j] == (inside and valid[rows[i], cols[j]])
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("pixel", [0.37, 1.0, 1.9, 3.2])
-def test_a_window_equals_that_part_of_the_whole_bit_for_bit(
-    method: Resampling, dtype: type[np.floating[Any]], pixel: float
-) -> None:
-    rng = np.random.default_rng(4)
-    scene = grid(40, 48, left=499_999.93, top=5_300_000.41, pixel=0.9)
-    target = grid(int(40 / pixel), int(48 / pixel), left=499_998.5, top=5_300_001.0, pixel=pixel)
-    values = rng.uniform(0, 4000, (2, 40, 48)).astype(dtype)
-    valid = rng.random((40, 48)) < 0.85
-    whole, whole_mask = resample(values, scene, target, method, valid=valid)
-    for _ in range(15):
-        row, col = int(rng.integers(0, target.height)), int(rng.integers(0, target.width))
-        height, width = int(rng.integers(1, target.height - row + 1)), int(rng.integers(1, target.width - col + 1))
-        window = Window(row=row, col=col, height=height, width=width)
-        if compute_source_window(scene, target, window, method) is None:
-            continue
-        found, mask = resample(values, scene, target, method, valid=valid, window=window)
-        rows, cols = window.slices_in(target.window)
-        np.testing.assert_array_equal(mask, whole_mask[rows, cols])
-        np.testing.assert_array_equal(found, whole[:, rows, cols])
 
 
 def test_the_arrays_given_are_left_as_they_are() -> None:
