@@ -99,6 +99,13 @@ class Renderer:
                 self._lay(values, index, window, position, mask)
         is_cut = self._cell_tree is not None and not plan.methods.clip.has_region
         filled = self._fill(values, index, window) if is_cut else 0
+        # Block by block, so that merging does not depend on the windows.
+        moments = []
+        for part in iter_z_order(window.height, window.width, BLOCK_EDGE):
+            block = part.shifted(rows=window.row, cols=window.col)
+            rows, cols = block.slices_in(window)
+            found = compute_valid_moments(values[:, rows, cols], index[rows, cols] > 0)
+            moments.append(((block.row // BLOCK_EDGE, block.col // BLOCK_EDGE), found))
         counts = np.bincount(index.ravel()).astype(np.int64)
         scenes = np.flatnonzero(counts).astype(np.int64)
         valid = index > 0
@@ -108,7 +115,7 @@ class Renderer:
             values=values,
             index=index,
             statistics=RenderStatistics(
-                moments=tuple(_block_moments(values, index, window)),
+                moments=tuple(moments),
                 scenes=scenes,
                 counts=counts[scenes],
                 filled=filled,
@@ -174,32 +181,18 @@ class Renderer:
         mask: NDArray[np.bool_] | None,
     ) -> None:
         """Lay one scene's valid pixels over the window where the mask allows, reading no more than that needs."""
-        part = window if mask is None else _bounding_window(mask, window)
+        part = window
+        if mask is not None:
+            down, across = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+            part = Window(
+                row=window.row + int(down[0]),
+                col=window.col + int(across[0]),
+                height=int(down[-1] - down[0]) + 1,
+                width=int(across[-1] - across[0]) + 1,
+            )
         layer = self._scenes[position].read_aligned(self._plan.grid, part)
         if layer is None:
             return
         rows, cols = layer.window.slices_in(window)
         take = layer.valid if mask is None else mask[rows, cols] & layer.valid
         self._plan.methods.merge.lay(values[:, rows, cols], index[rows, cols], layer.values, take, position + 1)
-
-
-def _bounding_window(mask: NDArray[np.bool_], window: Window) -> Window:
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return Window(
-        row=window.row + int(rows[0]),
-        col=window.col + int(cols[0]),
-        height=int(rows[-1] - rows[0]) + 1,
-        width=int(cols[-1] - cols[0]) + 1,
-    )
-
-
-def _block_moments(
-    values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window
-) -> Iterator[tuple[tuple[int, int], Moments]]:
-    """Moments of each block of the mosaic, with the block's (row, column), so that merging does not depend on the windows."""
-    for part in iter_z_order(window.height, window.width, BLOCK_EDGE):
-        block = part.shifted(rows=window.row, cols=window.col)
-        rows, cols = block.slices_in(window)
-        valid = index[rows, cols] > 0
-        moments = compute_valid_moments(values[:, rows, cols], valid)
-        yield (block.row // BLOCK_EDGE, block.col // BLOCK_EDGE), moments

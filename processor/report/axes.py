@@ -10,13 +10,17 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 from processor.report.svg import FONT, draw_path, draw_text, format_length, measure_text
 
 __all__ = [
     "EDGE",
+    "CrsLabel",
     "Scale",
     "choose_ticks",
+    "describe_crs",
     "draw_columns",
     "draw_rows",
     "draw_title",
@@ -31,6 +35,29 @@ _TICK: Final = 4  # pixels
 _MOST: Final = 8  # ticks
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 _MARGIN: Final = 0.04  # of the range, on either side of what is shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrsLabel:
+    """Words for a coordinate reference system."""
+
+    name: str
+    """For people."""
+    unit: str
+    """Of its axes, e.g. "m" or "°"; "CRS units" where unknown."""
+    geographic: bool
+    """Whether coordinates are longitude and latitude."""
+
+
+def describe_crs(wkt: str) -> CrsLabel:
+    """Name and unit of a reference system in WKT or any form that PROJ reads; "CRS units" where it reads none."""
+    try:
+        crs = CRS.from_user_input(wkt)
+    except CRSError:
+        return CrsLabel(name="unknown", unit="CRS units", geographic=False)
+    axes = crs.axis_info
+    unit = axes[0].unit_name if axes else "CRS units"
+    return CrsLabel(name=crs.name, unit={"metre": "m", "degree": "°"}.get(unit, unit), geographic=bool(crs.is_geographic))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

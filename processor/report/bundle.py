@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from processor.model import Finding
+from processor.report.axes import describe_crs
 from processor.report.charts import draw_adjustments, draw_agreement, draw_residuals
 from processor.report.document import build_report, encode_report
 from processor.report.figures import OverlapResidual, Preview, ReportInputs, compute_residuals
@@ -14,7 +15,6 @@ from processor.report.maps import draw_coverage, draw_mosaic
 from processor.report.page import render_page
 from processor.report.pictures import render_thumbnail, stretch
 from processor.report.svg import Picture
-from processor.report.units import describe_crs
 
 __all__ = ["Drawings", "ReportFiles", "draw_report", "make_report"]
 

@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 
 from processor.config import iter_parameters
 from processor.model import Finding
+from processor.report.axes import describe_crs
 from processor.report.figures import (
     STATES,
     OverlapResidual,
@@ -50,7 +51,6 @@ from processor.report.figures import (
     summarise_residuals,
 )
 from processor.report.findings import compute_findings
-from processor.report.units import describe_crs
 
 __all__ = ["SCHEMA_VERSION", "build_report", "encode_report"]
 

@@ -264,7 +264,13 @@ def _residual(
     states = compute_states(overlap, adjusted, corrected)
     if states is not None:
         before, after, local = (
-            _from_samples(first, second, known.exact_bias)
+            Residual(
+                bias=(first - second).mean(axis=1),
+                exact_bias=known.exact_bias,
+                rms=np.sqrt(np.square(first - second).mean(axis=1)),
+                level=(first.mean(axis=1) + second.mean(axis=1)) / 2,
+                spread=np.sqrt((first.var(axis=1) + second.var(axis=1)) / 2),
+            )
             for (first, second), known in zip(states, (before, after, local), strict=True)
         )
     return OverlapResidual(
@@ -294,17 +300,6 @@ def _from_moments(
         rms=unknown,
         level=(means[0] + means[1]) / 2,
         spread=np.sqrt((variances[0] + variances[1]) / 2),
-    )
-
-
-def _from_samples(first: F64, second: F64, exact_bias: F64) -> Residual:
-    difference = first - second
-    return Residual(
-        bias=difference.mean(axis=1),
-        exact_bias=exact_bias,
-        rms=np.sqrt(np.square(difference).mean(axis=1)),
-        level=(first.mean(axis=1) + second.mean(axis=1)) / 2,
-        spread=np.sqrt((first.var(axis=1) + second.var(axis=1)) / 2),
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from processor.model import Bounds, Cell
-from processor.report.axes import Scale, draw_columns, draw_rows, draw_turned
+from processor.report.axes import CrsLabel, Scale, draw_columns, draw_rows, draw_turned
 from processor.report.figures import Preview
 from processor.report.pictures import encode, shrink
 from processor.report.svg import (
@@ -31,7 +31,6 @@ from processor.report.svg import (
     measure_text,
     trace_lines,
 )
-from processor.report.units import CrsLabel
 
 __all__ = ["draw_coverage", "draw_mosaic"]
 

@@ -25,21 +25,18 @@ def encode(image: Image.Image, form: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _choose_bands(bands: Sequence[Band], count: int) -> tuple[tuple[int, int, int], bool]:
-    """Indexes of the bands to show as red, green and blue, and whether they are those colours."""
-    common = [band.common_name for band in bands[:count]]
-    if all(colour in common for colour in ("red", "green", "blue")):
-        return (common.index("red"), common.index("green"), common.index("blue")), True
-    return ((0, 1, 2), False) if count >= 3 else ((0, 0, 0), False)
-
-
 def stretch(preview: Preview, bands: Sequence[Band]) -> Image.Image:
     """RGBA picture of the preview, transparent where it is not valid.
 
     Stretched from the 2nd to the 98th percentile of the valid pixels: over the three bands together where they are red, green
     and blue, which keeps their hue; each for itself where they are not, because their levels are not comparable.
     """
-    chosen, natural = _choose_bands(bands, preview.values.shape[0])
+    count = preview.values.shape[0]
+    common = [band.common_name for band in bands[:count]]
+    natural = {"red", "green", "blue"} <= {*common}
+    chosen = (0, 1, 2) if count >= 3 else (0, 0, 0)
+    if natural:
+        chosen = (common.index("red"), common.index("green"), common.index("blue"))
     shown = preview.valid.copy()
     for band in {*chosen}:
         shown &= np.isfinite(preview.values[band])

@@ -156,24 +156,19 @@ def merge_moments(parts: Iterable[Moments]) -> Moments:
     """
     merged: Moments | None = None
     for part in parts:
-        merged = part if merged is None else _merge_two(merged, part)
+        if merged is None or merged.count == 0:
+            merged = part
+        elif part.count:
+            count = merged.count + part.count
+            delta = part.mean - merged.mean
+            merged = Moments(
+                count=count,
+                mean=merged.mean + delta * (part.count / count),
+                m2=merged.m2 + part.m2 + delta * delta * (merged.count * (part.count / count)),
+                minimum=np.minimum(merged.minimum, part.minimum),
+                maximum=np.maximum(merged.maximum, part.maximum),
+            )
     if merged is None:
         msg = "nothing to merge"
         raise ValueError(msg)
     return merged
-
-
-def _merge_two(first: Moments, second: Moments) -> Moments:
-    if second.count == 0:
-        return first
-    if first.count == 0:
-        return second
-    count = first.count + second.count
-    delta = second.mean - first.mean
-    return Moments(
-        count=count,
-        mean=first.mean + delta * (second.count / count),
-        m2=first.m2 + second.m2 + delta * delta * (first.count * (second.count / count)),
-        minimum=np.minimum(first.minimum, second.minimum),
-        maximum=np.maximum(first.maximum, second.maximum),
-    )

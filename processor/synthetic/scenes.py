@@ -221,7 +221,13 @@ def make_scenes(folder: Path, recipe: SceneRecipe) -> SampleSet:
     truth.parent.mkdir(parents=True, exist_ok=True)
     scenes = _draw_scenes(recipe)
     with rasterio.Env(GDAL_CACHEMAX=_CACHE):
-        _write_truth(truth, recipe)
+        canvas, coding = recipe.canvas, _CODINGS[recipe.dtype]
+        landscape = Landscape(bands=recipe.bands, seed=recipe.seed, river_row=round(0.53 * canvas.height))
+        with _open_new(truth, recipe, canvas.window) as raster:
+            for block in _make_blocks(canvas.height, canvas.width, recipe.block_size):
+                share = landscape.compute_reflectance(block) * np.float32(2.0)
+                values = np.float32(coding.low) + np.float32(coding.span) * (np.sqrt(share) if coding.root else share)
+                raster.write(_apply_coding(values, recipe), window=_to_raster_window(block))
         with rasterio.open(truth) as source:
             for index, scene in enumerate(scenes):
                 _write_scene(folder / f"{scene.name}.tif", recipe, index, scene, source)
@@ -319,17 +325,6 @@ def _open_new(path: Path, recipe: SceneRecipe, window: Window) -> DatasetWriter:
     for band, name in enumerate(BAND_NAMES[: recipe.bands], start=1):
         raster.set_band_description(band, name)
     return raster
-
-
-def _write_truth(path: Path, recipe: SceneRecipe) -> None:
-    """Write the landscape of the whole canvas, coded as the scenes are."""
-    canvas, coding = recipe.canvas, _CODINGS[recipe.dtype]
-    landscape = Landscape(bands=recipe.bands, seed=recipe.seed, river_row=round(0.53 * canvas.height))
-    with _open_new(path, recipe, canvas.window) as raster:
-        for block in _make_blocks(canvas.height, canvas.width, recipe.block_size):
-            share = landscape.compute_reflectance(block) * np.float32(2.0)
-            values = np.float32(coding.low) + np.float32(coding.span) * (np.sqrt(share) if coding.root else share)
-            raster.write(_apply_coding(values, recipe), window=_to_raster_window(block))
 
 
 def _write_scene(path: Path, recipe: SceneRecipe, index: int, scene: SceneTruth, truth: DatasetReader) -> None:

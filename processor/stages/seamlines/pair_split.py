@@ -136,8 +136,12 @@ def _solve_part(part: Polygon, outline: _Outline, polygons: tuple[BaseGeometry, 
         return _solve_whole(part, outline, "no-seamline")
     line = shapely.get_coordinates(solved.line)
     pieces = [_make_piece(np.concatenate([forth, line[-2::-1]]), part), _make_piece(np.concatenate([back, line[1:]]), part)]
-    # With crossings, forth follows the second's outline and adjoins the first: the other piece is the second's.
-    mine = _choose_nested_piece(pieces, outline, polygons) if crossings is None else 1
+    mine = 1  # with crossings, forth follows the second's outline and adjoins the first: the other piece is the second's
+    if crossings is None:  # the nested polygon keeps the piece with its centroid
+        second_is_nested = outline.balance[-1] > 0
+        centroid = shapely.centroid(polygons[1 if second_is_nested else 0])
+        near = 0 if pieces[0].distance(centroid) <= pieces[1].distance(centroid) else 1
+        mine = near if second_is_nested else 1 - near
     return PartSplit(
         line=solved.line,
         second_piece=pieces[mine],
@@ -154,16 +158,6 @@ def _make_piece(ring: NDArray[np.float64], part: Polygon) -> Polygon | MultiPoly
     if part.interiors:
         piece = shapely.intersection(piece, part)
     return select_polygons(piece)
-
-
-def _choose_nested_piece(
-    pieces: list[Polygon | MultiPolygon], outline: _Outline, polygons: tuple[BaseGeometry, BaseGeometry]
-) -> int:
-    """Which piece is the second's: the nested polygon keeps the one with its centroid."""
-    second_is_nested = outline.balance[-1] > 0
-    centroid = shapely.centroid(polygons[1 if second_is_nested else 0])
-    near = 0 if pieces[0].distance(centroid) <= pieces[1].distance(centroid) else 1
-    return near if second_is_nested else 1 - near
 
 
 def _compute_outline(part: Polygon, boundaries: tuple[BaseGeometry, BaseGeometry], grid_size: float) -> _Outline:

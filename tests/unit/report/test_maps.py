@@ -15,11 +15,11 @@ from reports import RGB, noise, preview_of
 
 from processor.model import Bounds, Cell
 from processor.report import maps
+from processor.report.axes import CrsLabel, describe_crs
 from processor.report.figures import Preview
 from processor.report.maps import draw_coverage, draw_mosaic
 from processor.report.pictures import stretch
 from processor.report.svg import WIDTH, Picture
-from processor.report.units import CrsLabel, describe_crs
 
 METRES = CrsLabel(name="somewhere", unit="m", geographic=False)
 
