@@ -57,7 +57,16 @@ def plan_run(scenes: Sequence[Scene], config: Config, files: UserFiles | None = 
         If the stages that are on make no sense together.
     """
     methods = choose_methods(config, files.contents if files is not None else None)
-    _check_methods(methods)
+    clip = methods.clip
+    if clip.is_on and not methods.seamlines.is_on and not clip.has_region:
+        msg = (
+            f"methods.clip_method = {clip.name!r} has nothing to cut by: switch methods.seamline_method on, give "
+            f"{clip.name}.vector_mask, or switch methods.clip_method off (null)"
+        )
+        raise ConfigError(msg)
+    if not methods.names:
+        msg = "methods: every stage is off, so there is nothing to do; switch at least one on"
+        raise ConfigError(msg)
     ordered = tuple(sorted(scenes, key=lambda scene: scene.name))
     _check_alike(ordered)
     names = tuple(scene.name for scene in ordered)
@@ -89,19 +98,6 @@ def plan_run(scenes: Sequence[Scene], config: Config, files: UserFiles | None = 
         window_edge=_window_edge(ordered, grid, dtype, methods, config),
         findings=_find_lonely(ordered, pairs),
     )
-
-
-def _check_methods(methods: Methods) -> None:
-    clip = methods.clip
-    if clip.is_on and not methods.seamlines.is_on and not clip.has_region:
-        msg = (
-            f"methods.clip_method = {clip.name!r} has nothing to cut by: switch methods.seamline_method on, give "
-            f"{clip.name}.vector_mask, or switch methods.clip_method off (null)"
-        )
-        raise ConfigError(msg)
-    if not methods.names:
-        msg = "methods: every stage is off, so there is nothing to do; switch at least one on"
-        raise ConfigError(msg)
 
 
 def _check_alike(scenes: tuple[Scene, ...]) -> None:

@@ -130,14 +130,13 @@ def encode_report(report: Mapping[str, Any]) -> bytes:
     ValueError
         If a number is not finite.
     """
-    sections = (f" {json.dumps(key)}: {_lines(value)}" for key, value in report.items())
+    sections = []
+    for key, value in report.items():
+        text = json.dumps(value, allow_nan=False)
+        if isinstance(value, list) and value:
+            text = "[\n" + ",\n".join(f"  {json.dumps(row, allow_nan=False)}" for row in value) + "\n ]"
+        sections.append(f" {json.dumps(key)}: {text}")
     return ("{\n" + ",\n".join(sections) + "\n}\n").encode()
-
-
-def _lines(value: Any) -> str:
-    if isinstance(value, list) and value:
-        return "[\n" + ",\n".join(f"  {json.dumps(row, allow_nan=False)}" for row in value) + "\n ]"
-    return json.dumps(value, allow_nan=False)
 
 
 def _number(value: float) -> float | int | None:

@@ -111,7 +111,14 @@ def read_inputs(
         return _describe_rasters(hrefs, inputs, f"{len(hrefs)} rasters")
     argument = arguments[0]
     if argument == "-":
-        return _read_stdin(stdin, inputs, store, refine)
+        if stdin is None:
+            msg = f"there is no standard input to read an ItemCollection from: {_HELP}"
+            raise InputError(msg)
+        data = stdin.read(MAX_DOCUMENT_BYTES + 1)
+        if len(data) > MAX_DOCUMENT_BYTES:
+            msg = f"standard input is larger than {MAX_DOCUMENT_BYTES} bytes: split the ItemCollection"
+            raise InputError(msg)
+        return _parse_document(data, "standard input", inputs, store, refine, base=f"{Path.cwd()}/")
     href = _locate(argument)
     if not href.startswith("/"):
         return _read_remote(href, inputs, store, refine)
@@ -205,17 +212,6 @@ def _search(request: SearchRequest, inputs: Inputs, store: Store) -> ResolvedInp
     shown = f"search on {show_href(request.api)}"
     resolved = _describe_items(found.document, shown, inputs, base=request.api, bases=found.bases)
     return replace(resolved, findings=(*resolved.findings, *found.findings))
-
-
-def _read_stdin(stdin: IO[bytes] | None, inputs: Inputs, store: Store, refine: Refine | None) -> ResolvedInputs:
-    if stdin is None:
-        msg = f"there is no standard input to read an ItemCollection from: {_HELP}"
-        raise InputError(msg)
-    data = stdin.read(MAX_DOCUMENT_BYTES + 1)
-    if len(data) > MAX_DOCUMENT_BYTES:
-        msg = f"standard input is larger than {MAX_DOCUMENT_BYTES} bytes: split the ItemCollection"
-        raise InputError(msg)
-    return _parse_document(data, "standard input", inputs, store, refine, base=f"{Path.cwd()}/")
 
 
 def _read_folder(
