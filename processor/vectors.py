@@ -25,7 +25,6 @@ from processor.storage.store import Store, redact_url
 if TYPE_CHECKING:
     import geopandas
 
-__all__ = ["Feature", "list_parts", "read_features", "write_layers", "write_seamlines"]
 
 _FIXED_TIME = "2000-01-01T00:00:00.000Z"
 _MAX_BYTES = 1 << 30

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["is_representable"]
-
 
 def is_representable(value: float, dtype: str | np.dtype[np.generic]) -> bool:
     """Whether a nodata value exists in a dtype; if not, no pixel equals it."""

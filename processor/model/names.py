@@ -13,8 +13,6 @@ from typing import Literal
 
 from processor.errors import ConfigError, InputError
 
-__all__ = ["SceneNames", "choose_scenes", "match_scenes"]
-
 
 class SceneNames:
     """Scene names, to be found in many texts.

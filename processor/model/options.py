@@ -15,23 +15,6 @@ from pydantic import (
     field_validator,
 )
 
-__all__ = [
-    "Choice",
-    "Dtype",
-    "Endpoint",
-    "FileKind",
-    "Paths",
-    "Place",
-    "Resolution",
-    "Secret",
-    "Section",
-    "Threads",
-    "VectorMask",
-    "Word",
-    "Words",
-    "option",
-]
-
 Threads = Annotated[int, Field(ge=1, le=1024)] | Literal["cpu", "auto"] | None
 FileKind = Literal["region", "footprints", "area", "adjustments", "block maps"]
 """What a file that the user gives holds."""

@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 from processor.model.grid import Grid
 
-__all__ = ["Band", "Declared", "Mask", "MaskRef", "Part", "Provenance", "RasterRef", "Scaling", "Scene", "SceneRef", "Source"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:

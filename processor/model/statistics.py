@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely import MultiPolygon, Polygon
 
-__all__ = ["Adjustment", "BlockGrid", "BlockMap", "Cell", "Moments", "Overlap", "OverlapSamples"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Moments:

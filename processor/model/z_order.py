@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from processor.model.grid import Window
 
-__all__ = ["gather_bits", "iter_z_order", "spread_bits"]
-
 _STEPS = (
     (16, 0x0000FFFF0000FFFF),
     (8, 0x00FF00FF00FF00FF),

@@ -24,22 +24,6 @@ from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.process.threads import resolve_threads
 from processor.stages.align.align_rasters import compute_shift
 
-__all__ = [
-    "FIXED",
-    "SPARE",
-    "Allotment",
-    "PhaseEstimate",
-    "allot_memory",
-    "count_window_bytes",
-    "estimate_memory",
-    "estimate_phases",
-    "estimate_scratch",
-    "find_cache_bytes",
-    "find_total",
-    "fit_window_edge",
-    "share_out",
-]
-
 FIXED: Final = 180 * 10**6 + GDAL_CACHE
 """Bytes before the first window is read: interpreter, libraries, GDAL's cache. Measured on Python 3.11 to 3.13."""
 

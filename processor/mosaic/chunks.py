@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from processor.model import Bounds, Grid
 from processor.model.z_order import gather_bits, spread_bits
 
-__all__ = ["CHUNK_EDGE", "Chunk", "Chunks", "plan_chunks"]
-
 CHUNK_EDGE = 1024  # pixels of the finest grid measured; fixed, because partial sums are merged chunk by chunk
 
 

@@ -17,8 +17,6 @@ from processor.model import Grid, Window
 from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.stages.clip.mask_rasters import compute_cell_mask, compute_owners, compute_region_mask
 
-__all__ = ["burn_owners", "burn_touched", "compute_area_mask", "compute_scene_mask"]
-
 _MARGIN = 2.0  # pixels kept around a window when a polygon is clipped to it
 _Number = TypeVar("_Number", np.bool_, np.uint16)
 

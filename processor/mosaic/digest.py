@@ -12,8 +12,6 @@ from processor.config.methods import choose_methods
 from processor.model import Scene
 from processor.storage.url import redact_url
 
-__all__ = ["compute_digest"]
-
 
 def compute_digest(scenes: Sequence[Scene], config: Config, version: str, fingerprints: Mapping[str, str] | None = None) -> str:
     """SHA-256 of what decides the result: inputs, configuration and version, not threads, memory or folders.

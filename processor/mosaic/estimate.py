@@ -11,8 +11,6 @@ import yaml
 from processor.mosaic.budget import estimate_memory, estimate_scratch
 from processor.mosaic.plan import Plan
 
-__all__ = ["describe_plan", "render_plan"]
-
 _LARGEST_LISTING: Final = 100
 _BYTES: Final = re.compile(r"^( *\w*bytes\w*: )(\d+)$", re.MULTILINE)
 

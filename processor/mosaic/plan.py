@@ -13,8 +13,6 @@ from processor.model import BlockGrid, Bounds, Finding, Grid, Scene
 from processor.mosaic.chunks import Chunks
 from processor.stages.method import Need
 
-__all__ = ["BLOCK_EDGE", "PHASES", "Phase", "Plan"]
-
 BLOCK_EDGE = 512  # pixels: blocks of the mosaic
 
 Phase = Literal["measure", "blocks", "solve", "render", "assemble"]

@@ -28,8 +28,6 @@ from processor.stages.align.align_rasters import compute_pixel_size, snap_grid
 from processor.stages.matching.options import GlobalRegressionOptions
 from processor.stages.merge.merge_rasters import choose_nodata
 
-__all__ = ["plan_run"]
-
 _ESTIMATE_EDGE = 1000  # pixels on a scene's longer side that are enough for an estimate
 _ESTIMATE_BLOCK = 8  # pixels on a block's edge that are enough for its mean
 _MAX_PIXELS = 2**42  # of a mosaic, and of the canvas at the finest resolution; tasks are listed in memory

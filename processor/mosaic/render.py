@@ -22,8 +22,6 @@ from processor.mosaic.scene_pipeline import make_pipelines
 from processor.mosaic.solve import Solution
 from processor.stages.statistics import compute_valid_moments
 
-__all__ = ["RenderStatistics", "RenderedWindow", "Renderer"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RenderStatistics:

@@ -16,8 +16,6 @@ from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.render import RenderedWindow, RenderStatistics
 from processor.stages.statistics import merge_moments
 
-__all__ = ["RenderCounter", "Rendered", "index_spec", "mosaic_spec"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rendered:

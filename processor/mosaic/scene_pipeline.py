@@ -17,8 +17,6 @@ from processor.stages.matching.global_regression import apply_adjustment
 from processor.stages.matching.method import SceneCorrection
 from processor.stages.merge.merge_rasters import apply_dtype
 
-__all__ = ["Layer", "ScenePipeline", "make_pipelines"]
-
 _STRIP = 49_152  # values a step: the scratch arrays stay in the second-level cache
 
 

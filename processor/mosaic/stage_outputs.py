@@ -27,8 +27,6 @@ from processor.process.threads import map_ordered
 from processor.stages.clip.mask_rasters import compute_cell_mask, compute_region_mask
 from processor.storage.store import Written
 
-__all__ = ["find_last_stage", "stage_spec", "write_stage_raster"]
-
 _BEFORE_ALIGNMENT: Final = frozenset({"matching_global", "matching_local"})
 
 

@@ -15,20 +15,6 @@ from pyproj.exceptions import CRSError
 
 from processor.report.svg import FONT, draw_path, draw_text, format_length, measure_text
 
-__all__ = [
-    "EDGE",
-    "CrsLabel",
-    "Scale",
-    "choose_ticks",
-    "describe_crs",
-    "draw_columns",
-    "draw_rows",
-    "draw_title",
-    "draw_turned",
-    "fit_scale",
-    "format_ticks",
-]
-
 _GRID: Final = "#e4e8ec"
 EDGE: Final = "#b4bcc4"
 _TICK: Final = 4  # pixels

@@ -16,8 +16,6 @@ from processor.report.page import render_page
 from processor.report.pictures import render_thumbnail, stretch
 from processor.report.svg import Picture
 
-__all__ = ["Drawings", "ReportFiles", "draw_report", "make_report"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReportFiles:

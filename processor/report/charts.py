@@ -42,8 +42,6 @@ from processor.report.svg import (
 )
 from processor.stages.matching.method import SceneCorrection
 
-__all__ = ["draw_adjustments", "draw_agreement", "draw_residuals"]
-
 _STATE_NAMES: Final[dict[State, str]] = {"before": "before", "global": "after global", "local": "after local"}
 _STATE_COLOURS: Final[dict[State, str]] = {"before": "#B5BDC5", "global": "#E69F00", "local": "#0072B2"}
 _BAND_COLOURS: Final = {"red": "#D55E00", "green": "#009E73", "blue": "#0072B2", "nir": "#CC79A7"}

@@ -52,8 +52,6 @@ from processor.report.figures import (
 )
 from processor.report.findings import compute_findings
 
-__all__ = ["SCHEMA_VERSION", "build_report", "encode_report"]
-
 SCHEMA_VERSION: Final = "1.0"
 
 

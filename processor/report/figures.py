@@ -30,22 +30,6 @@ from processor.model import (
 from processor.stages.matching.global_regression import compute_contrast
 from processor.stages.matching.method import SceneCorrection
 
-__all__ = [
-    "STATES",
-    "OverlapResidual",
-    "PixelCounts",
-    "Preview",
-    "ReportInputs",
-    "Residual",
-    "ResidualSummary",
-    "State",
-    "compute_coverage",
-    "compute_mean_scale",
-    "compute_residuals",
-    "compute_states",
-    "summarise_residuals",
-]
-
 State = Literal["before", "global", "local"]
 STATES: Final[tuple[State, ...]] = ("before", "global", "local")
 F64 = NDArray[np.float64]

@@ -26,8 +26,6 @@ from processor.report.figures import (
     pool,
 )
 
-__all__ = ["LOWEST_CONTRAST", "compute_findings"]
-
 LOWEST_CONTRAST: Final = 0.9  # mean scale, or spread after the local stage against before it
 _FACTOR = 2.0  # a gain, or a local change of the level, by more than this factor either way is an outlier
 _SHIFT = 2.0  # standard deviations that an adjustment may move a scene's mean

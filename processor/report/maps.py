@@ -32,8 +32,6 @@ from processor.report.svg import (
     trace_lines,
 )
 
-__all__ = ["draw_coverage", "draw_mosaic"]
-
 _SEAM: Final = "#F0E442"
 _NO_SCENE: Final = "#ffffff"
 

@@ -18,8 +18,6 @@ from processor.report import text
 from processor.report.findings import LOWEST_CONTRAST
 from processor.report.svg import Picture
 
-__all__ = ["render_page"]
-
 
 def render_page(report: Mapping[str, Any], pictures: Sequence[Picture], artifacts: Sequence[Artifact]) -> bytes:
     """The page, UTF-8.

@@ -15,8 +15,6 @@ from PIL import Image
 from processor.model import Band
 from processor.report.figures import Preview
 
-__all__ = ["encode", "render_thumbnail", "shrink", "stretch"]
-
 
 def encode(image: Image.Image, form: str, **options: Any) -> bytes:
     """A picture in a format that Pillow writes, with its options."""

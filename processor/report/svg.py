@@ -17,25 +17,6 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-__all__ = [
-    "FONT",
-    "INK",
-    "MUTED",
-    "PALETTE",
-    "WIDTH",
-    "Picture",
-    "assemble",
-    "draw_image",
-    "draw_path",
-    "draw_rectangle",
-    "draw_text",
-    "elide",
-    "format_length",
-    "measure_text",
-    "trace_lines",
-    "trace_marks",
-]
-
 # Colours that people with any common colour blindness tell apart: Okabe and Ito 2008, "Color universal design".
 PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#8C8C8C")
 INK: Final = "#1b1f24"

@@ -6,21 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-__all__ = [
-    "FEW_BANDS",
-    "clip_text",
-    "count_text",
-    "coverage_text",
-    "format_arrow",
-    "format_change",
-    "format_change_of_level",
-    "format_figure",
-    "format_figures",
-    "format_percent",
-    "format_size",
-    "name_band",
-]
-
 _DASH: Final = "\u2013"
 FEW_BANDS: Final = 4  # as many figures as a cell shows
 _MINUS: Final = "\u2212"

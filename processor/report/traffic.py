@@ -15,8 +15,6 @@ from typing import Any, Final
 from processor.geotiff.traffic import TrafficCount
 from processor.process.logs import log_event
 
-__all__ = ["TRAFFIC_NAME", "PassTraffic"]
-
 TRAFFIC_NAME: Final = "traffic.json"
 
 _LOGGER = logging.getLogger(__name__)

@@ -25,8 +25,6 @@ from stac.read.items import parse_item_collection
 from stac.read.walk import MAX_LINKED_BYTES, is_catalog, walk_catalog
 from stac.write.catalog import CATALOG
 
-__all__ = ["MAX_DOCUMENT_BYTES", "ResolvedInputs", "read_inputs", "select_assets"]
-
 MAX_DOCUMENT_BYTES: Final = 512 << 20
 """Largest ItemCollection that is read."""
 

@@ -27,8 +27,6 @@ from processor.stages.align.align_rasters import compute_pixel_size, snap_grid
 from processor.stages.align.options import AlignRastersOptions
 from processor.stages.align.warp import compute_pixel_ratio, project_bounds
 
-__all__ = ["UnifiedScenes", "name_crs", "unify_scenes"]
-
 _WHOLE_TURN = 360.0  # degrees
 
 

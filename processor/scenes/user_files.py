@@ -26,8 +26,6 @@ from processor.stages.method import BlockMaps, FileContents, Footprints, Region
 from processor.storage.store import Store, redact_url
 from processor.vectors import Feature, list_parts, read_features
 
-__all__ = ["UserFiles", "read_user_files"]
-
 _MAX_BYTES = 1 << 30
 
 

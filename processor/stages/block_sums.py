@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from processor.model import BlockGrid, Grid, Window
 from processor.stages.statistics import zero_invalid
 
-__all__ = ["BlockSums", "compute_block_sums", "merge_block_sums"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BlockSums:

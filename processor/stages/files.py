@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from processor.model import BlockMap
 
-__all__ = ["BlockRaster", "TextFile"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFile:

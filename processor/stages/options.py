@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["OUTPUT_IMAGES", "VECTOR_MASK"]
-
 OUTPUT_IMAGES: Final = (
     "Where to keep this stage's rasters: a folder, a list of files in input order, or a file name with $ for the scene."
 )

@@ -8,8 +8,6 @@ from typing import Any
 
 from processor.model.options import Section
 
-__all__ = ["Method", "Stage"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:

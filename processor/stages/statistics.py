@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from processor.model import Moments
 
-__all__ = ["compute_valid_moments", "empty_moments", "merge_moments", "zero_invalid"]
-
 _CHUNK = 65_536  # values a step: scratch arrays stay in the second-level cache, and so many of 16 bits sum to less than 2**32
 _FLOAT_CHUNK = 32_768  # values a step, which decides how float64 sums round: not to be changed
 

@@ -27,16 +27,6 @@ from rasterio.windows import Window as RasterWindow
 from processor.model import Grid, Window
 from processor.synthetic.terrain import BAND_NAMES, Landscape, make_noise
 
-__all__ = [
-    "BAND_NAMES",
-    "DEMO_RECIPE",
-    "SampleSet",
-    "SceneRecipe",
-    "SceneTruth",
-    "make_demo_scenes",
-    "make_scenes",
-]
-
 _FIRST_SCENE: Final = datetime(2024, 6, 15, 9, 30, tzinfo=UTC)
 _HAZE: Final = (0.8, 0.9, 1.0, 0.45, 0.6, 0.3)  # haze weighs more on short waves; one weight a band of BAND_NAMES
 _CACHE: Final = 64 << 20  # bytes of GDAL's block cache: its default would keep 5 % of the machine's memory

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from processor.model import Window
 
-__all__ = ["BAND_NAMES", "Landscape", "make_noise"]
-
 F32 = NDArray[np.float32]
 U32 = NDArray[np.uint32]
 

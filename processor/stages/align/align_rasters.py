@@ -19,18 +19,6 @@ from processor.model.options import Paths, Resolution
 from processor.stages.align.method import AlignMethod
 from processor.stages.align.options import AlignRastersOptions
 
-__all__ = [
-    "AlignRasters",
-    "Resampling",
-    "Shift",
-    "compute_kernel",
-    "compute_pixel_size",
-    "compute_shift",
-    "compute_source_window",
-    "resample_window",
-    "snap_grid",
-]
-
 Resampling = Literal["nearest", "bilinear", "cubic"]
 
 _SAME = 1e-6  # relative difference of pixel sizes that counts as none

@@ -7,8 +7,6 @@ from typing import ClassVar, Literal
 from processor.model.options import Resolution, Section
 from processor.stages.method import OptionsT, StageMethod
 
-__all__ = ["AlignMethod", "NoAlignment"]
-
 
 class AlignMethod(StageMethod[OptionsT]):
     """Puts all scenes on one pixel grid. As it is, the stage is off: the mosaic's pixel size is that of merging."""

@@ -7,8 +7,6 @@ from typing import Literal
 from processor.model.options import Paths, Resolution, Section, Word, option
 from processor.stages.options import OUTPUT_IMAGES
 
-__all__ = ["AlignRastersOptions"]
-
 
 class AlignRastersOptions(Section):
     """Stage 3: one pixel grid for all scenes."""

@@ -17,8 +17,6 @@ from pyproj import CRS, Transformer
 from processor.model import Bounds, Grid, Window
 from processor.stages.align.align_rasters import Resampling, compute_kernel
 
-__all__ = ["choose_lattice", "compute_pixel_ratio", "compute_places", "project_bounds", "resample_places", "shrink"]
-
 _EDGE_POINTS = 41  # along each edge of a grid, to find the bounds it has in another CRS
 _TOLERANCE = 0.01  # source pixels by which interpolated places may be off
 _STEPS = (64, 32, 16, 8, 4, 2, 1)  # pixels between the places of a lattice

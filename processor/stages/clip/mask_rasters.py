@@ -14,8 +14,6 @@ from processor.stages.clip.method import ClipMethod
 from processor.stages.clip.options import MaskRastersOptions
 from processor.stages.method import Region
 
-__all__ = ["MaskRasters", "compute_cell_mask", "compute_owners", "compute_region_mask"]
-
 
 def _transform(grid: Grid, window: Window) -> Affine:
     return Affine(*grid.subgrid(window).transform)

@@ -7,8 +7,6 @@ from typing import ClassVar
 from processor.model.options import Section
 from processor.stages.method import OptionsT, Region, StageMethod
 
-__all__ = ["ClipMethod", "NoClipping"]
-
 
 class ClipMethod(StageMethod[OptionsT]):
     """Decides which pixels of a scene may go into the mosaic: those of its cell, or those that the user says."""

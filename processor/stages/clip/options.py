@@ -5,8 +5,6 @@ from __future__ import annotations
 from processor.model.options import Paths, Section, VectorMask, option
 from processor.stages.options import OUTPUT_IMAGES, VECTOR_MASK
 
-__all__ = ["MaskRastersOptions"]
-
 
 class MaskRastersOptions(Section):
     """Stage 5: scenes cut by their cells."""

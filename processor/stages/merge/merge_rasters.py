@@ -10,8 +10,6 @@ from processor.model.options import Resolution
 from processor.stages.merge.method import MergeMethod
 from processor.stages.merge.options import MergeRastersOptions
 
-__all__ = ["MergeRasters", "apply_dtype", "choose_nodata", "merge_layer"]
-
 
 def choose_nodata(preferred: float | None, dtype: str) -> float:
     """Nodata value of an output: the preferred one if the dtype has it, else NaN, the least signed integer, or 0."""

@@ -12,8 +12,6 @@ from processor.model.options import Resolution
 from processor.stages.merge.options import MergeRastersOptions
 from processor.stages.method import OptionsT, StageMethod
 
-__all__ = ["MergeMethod", "NoMerging"]
-
 
 class MergeMethod(StageMethod[OptionsT], ABC):
     """Makes one raster from all scenes."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from processor.model.options import Resolution, Section, option
 
-__all__ = ["MergeRastersOptions"]
-
 
 class MergeRastersOptions(Section):
     """Stage 6: the mosaic."""

@@ -18,7 +18,6 @@ from shapely import LineString, Polygon
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CentreLine", "Problem", "SplitRule", "compute_seeds", "solve_centre_line"]
 
 #: Fewest and most seeds along an outline: a line needs some seeds, and no line needs more, whatever the spacing.
 MIN_SEEDS, MAX_SEEDS = 64, 2048

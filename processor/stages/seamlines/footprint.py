@@ -17,8 +17,6 @@ from processor.stages.seamlines.partition import collect_polygons
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["compute_footprint"]
-
 
 def compute_footprint(mask: NDArray[np.bool_], grid: Grid) -> Polygon | MultiPolygon:
     """Outline the valid pixels of a scene.

@@ -14,8 +14,6 @@ from processor.stages.method import Footprints, Need, OptionsT, StageMethod
 from processor.stages.seamlines.partition import Run
 from processor.stages.seamlines.records import Seamlines
 
-__all__ = ["NoSeamlines", "SeamlineMethod"]
-
 
 class SeamlineMethod(StageMethod[OptionsT], ABC):
     """Divides the union of the scenes' footprints into cells, one a scene."""

@@ -6,8 +6,6 @@ from pydantic import field_validator
 
 from processor.model.options import Place, Section, Word, option
 
-__all__ = ["VoronoiCenterSeamlineOptions"]
-
 
 class VoronoiCenterSeamlineOptions(Section):
     """Stage 4: the cells of the scenes."""

@@ -22,7 +22,6 @@ from processor.stages.seamlines.records import CutlineTrace
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PartSplit", "solve_splits"]
 
 #: Parts of an intersection smaller than this relative to the largest are not cut, but go whole to the scene they adjoin.
 MINOR_SHARE = 0.005

@@ -23,7 +23,6 @@ from shapely.geometry.base import BaseGeometry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["REFINEMENT", "Run", "collect_polygons", "compute_grid_size", "select_polygons", "snap_polygons", "solve_partition"]
 
 #: A detached piece of a cell smaller than this share of the scene's largest piece may go to a neighbour that covers it.
 DETACHED_SHARE = 0.05

@@ -13,8 +13,6 @@ from processor.model import Cell, Finding
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Cutline", "CutlineTrace", "Seamlines"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CutlineTrace:

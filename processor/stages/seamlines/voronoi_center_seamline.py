@@ -33,8 +33,6 @@ from processor.stages.seamlines.partition import (
 )
 from processor.stages.seamlines.records import Cutline, Seamlines
 
-__all__ = ["VoronoiCenterSeamline", "clip_cells", "solve_cells"]
-
 STAGE = "voronoi_center_seamline"
 
 #: Polygons of a footprint smaller than this relative to its largest are islands: they make no seams.
