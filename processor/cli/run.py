@@ -180,7 +180,7 @@ def prepare_run(options: argparse.Namespace) -> tuple[Request, Prepared, Tracker
 
 def describe_plan(request: Request, prepared: Prepared) -> str:
     """The plan with estimates of time and memory, for ``--dry-run``."""
-    from processor.mosaic.estimate import render_plan  # noqa: PLC0415 - as above
+    from processor.mosaic.plan_document import render_plan  # noqa: PLC0415 - as above
 
     item = request.find_destination(prepared).absolute_item_url
     return render_plan(prepared.plan, item=item, digest=prepared.digest)

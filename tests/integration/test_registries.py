@@ -24,7 +24,7 @@ from processor.execution.run import Request, prepare
 from processor.model import Adjustment, BlockGrid, Cell, Grid, Window
 from processor.model.options import Paths, Section, option
 from processor.mosaic.budget import estimate_memory
-from processor.mosaic.estimate import describe_plan
+from processor.mosaic.plan_document import describe_plan
 from processor.stages import STAGES, Method
 from processor.stages.block_sums import BlockSums
 from processor.stages.files import TextFile

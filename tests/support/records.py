@@ -9,7 +9,10 @@ from typing import Any
 from numpy.typing import NDArray
 from pyproj import CRS
 
+from processor.config import load_config
 from processor.model import Artifact, Band, Grid, Moments, Scene, Source
+from processor.mosaic.plan import Plan
+from processor.mosaic.planning import plan_run
 from processor.stages.statistics import compute_valid_moments
 
 UTM = CRS.from_epsg(32633).to_wkt("WKT2_2019")
@@ -46,3 +49,17 @@ def make_artifact(key: str = "mosaic", path: str | None = None, *, role: str = "
 def compute_moments(pixels: NDArray[Any]) -> Moments:
     """Moments of pixels (bands, n) that are all valid."""
     return compute_valid_moments(pixels[:, None], None)
+
+
+def make_large_scene(name: str, *, left: float = 0, edge: int = 4096, pixel: float = 1.0, size: int | None = 1000) -> Scene:
+    """A square scene of two bands in tiles of 512 pixels, with two overviews, in a file of so many bytes."""
+    place = {"left": left, "top": 0, "pixel_width": pixel, "pixel_height": pixel, "width": edge, "height": edge}
+    file = {"block_height": 512, "block_width": 512, "overviews": (2, 4), "size": size}
+    return make_scene(name, bands=("x", "y"), **place, **file)
+
+
+def make_plan(*scenes: Scene, **flags: Any) -> Plan:
+    """A plan for two threads that measures at full resolution; of two large scenes that overlap by half unless told."""
+    settings = {"global_regression.estimate_stats": False, "shared.tile_threads": 2, **flags}
+    scenes = scenes or (make_large_scene("a"), make_large_scene("b", left=2048))
+    return plan_run(scenes, load_config(flags=settings, environment={}))

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from records import make_large_scene, make_plan
 
-from processor.mosaic.budget import FIXED, SPARE, find_total, fit_window_edge, share_out
+from processor.model import Band
+from processor.mosaic.budget import (
+    FIXED,
+    SPARE,
+    allot_memory,
+    estimate_memory,
+    estimate_scratch,
+    find_cache_bytes,
+    find_total,
+    fit_window_edge,
+    share_out,
+)
 
 MB = 10**6
 
@@ -61,3 +74,65 @@ def test_on_their_own_settings_threads_all_work() -> None:
         allotment = share_out("auto", threads, kept=0, measure_task=50 * MB, render_task=40 * MB, cache="auto")
         assert (allotment.measure_threads, allotment.render_threads) == (threads, threads)
         assert allotment.cache_bytes >= 32 * MB
+
+
+@pytest.mark.parametrize(("setting", "expected"), [(None, 0), ("auto", 125_000_000), (0.5, 500_000_000)])
+def test_the_cache_is_given_in_gigabytes(setting: Any, expected: int) -> None:
+    assert find_cache_bytes(setting) == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "less"),
+    [
+        ({"shared.tile_threads": 4}, {"shared.tile_threads": 2}),
+        ({"shared.window_size": 4096}, {"shared.window_size": 1024}),
+        ({"shared.cache": 0.1, "shared.window_size": 2048}, {"shared.cache": None, "shared.window_size": 2048}),
+        (
+            {"shared.output_dtype": "float64", "shared.window_size": 2048},
+            {"shared.output_dtype": "uint16", "shared.window_size": 2048},
+        ),
+    ],
+)
+def test_memory_grows_with_what_is_asked_for(more: dict[str, Any], less: dict[str, Any]) -> None:
+    assert estimate_memory(make_plan(**more)) > estimate_memory(make_plan(**less))
+
+
+def test_memory_for_small_scenes_does_not_grow_with_a_cache_that_they_cannot_fill() -> None:
+    tiny = (make_large_scene("a", edge=100), make_large_scene("b", left=50, edge=100))
+    assert estimate_memory(make_plan(*tiny, **{"shared.cache": 10})) == estimate_memory(make_plan(*tiny, **{"shared.cache": 1}))
+    assert estimate_memory(make_plan(*tiny)) < 450e6
+
+
+def test_long_strips_need_room_because_they_are_decoded_whole() -> None:
+    tiled = make_large_scene("a", edge=30_000)
+    strips = replace(tiled, source=replace(tiled.source, block_height=1, block_width=30_000))
+    more = estimate_memory(make_plan(strips, **{"shared.cache": 1})) - estimate_memory(make_plan(tiled, **{"shared.cache": 1}))
+    # Threads, strips of 256 rows in a window of 1024, width, bands, bytes, and what the allocator adds.
+    assert more == pytest.approx(SPARE * 2 * 5 * 256 * 30_000 * 2 * 2, abs=2)
+
+
+def test_memory_that_is_set_is_kept_to_by_smaller_windows_and_fewer_tasks() -> None:
+    wide = tuple(replace(make_large_scene(name), bands=tuple(Band(name=str(i)) for i in range(16))) for name in "ab")
+    roomy, tight = (make_plan(*wide, **{"shared.memory": memory, "shared.tile_threads": 8}) for memory in (4, 0.6))
+    assert (roomy.window_edge, tight.window_edge) == (1024, 512)
+    assert (allot_memory(roomy).measure_threads, allot_memory(tight).measure_threads) == (8, 2)
+    assert allot_memory(tight).cache_bytes < allot_memory(roomy).cache_bytes == 125_000_000
+    assert estimate_memory(tight) <= 600e6 < estimate_memory(roomy) <= 4e9
+
+
+def test_resampling_needs_room_for_the_pixels_on_both_grids() -> None:
+    large = {"shared.window_size": 2048}
+    aligned = make_plan(make_large_scene("a"), make_large_scene("b", left=2048), **large)
+    shifted = make_plan(make_large_scene("a"), make_large_scene("b", left=2048.5), **large)
+    assert estimate_memory(shifted) > estimate_memory(aligned)
+
+
+def test_a_megapixel_mosaic_on_two_threads_fits_into_a_gigabyte() -> None:
+    assert 0.4e9 < estimate_memory(make_plan()) < 1e9
+
+
+def test_scratch_is_the_pixels_with_their_overviews_and_what_pictures_are_made_from() -> None:
+    pixels, shown = 6144 * 4096, 4096**2
+    assert estimate_scratch(make_plan()) == pytest.approx((pixels + shown) * (2 * 2 + 1) * 4 / 3, rel=1e-3)
+    bare = make_plan(**{"merge_rasters.build_overviews": False})  # the whole file is what pictures are made from
+    assert estimate_scratch(bare) == pytest.approx(2 * pixels * (2 * 2 + 1) * 4 / 3, rel=1e-3)

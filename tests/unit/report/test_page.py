@@ -93,6 +93,12 @@ def test_page_asks_for_nothing_and_runs_nothing() -> None:
     assert not re.search(r"url\(|@import|https?://", style)
 
 
+def test_charts_keep_their_size_on_a_narrow_screen_where_their_plate_scrolls() -> None:
+    style = render_page(build_report(make_report_inputs()), [], []).decode().partition("@media print")[0]
+    assert re.search(r"\.plate {[^}]*overflow-x: auto", style)
+    assert "max(100%, 680px)" in style
+
+
 def test_every_picture_has_size_and_words() -> None:
     page = render(make_report_inputs(), [PICTURE])
     drawing = {name: value for tag, name, value in page.attributes if tag == "svg"}
