@@ -66,16 +66,6 @@ def test_moments_of_integers_do_not_depend_on_the_order_of_the_pixels(seed: int,
     assert whole.m2[0] == shuffled.m2[0]
 
 
-@given(SEEDS, EXACT, st.integers(1, 500))
-def test_moments_of_integers_are_the_nearest_numbers_to_the_exact_ones(seed: int, dtype: str, count: int) -> None:
-    band = draw_pixels(seed, dtype, (1, count))
-    values = [int(value) for value in band[0]]
-    total, squares = sum(values), sum(value * value for value in values)
-    moments = compute_moments(band)
-    assert moments.mean[0] == total / count
-    assert moments.m2[0] == (count * squares - total * total) / count
-
-
 # Global regression
 
 
