@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import random
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -290,7 +288,6 @@ def _update(store: Store, url: str, change: Callable[[dict[str, Any] | None], di
         write,
         change,
         name=redact_url(url),
-        wait=lambda attempt: time.sleep(random.uniform(0.5, 1) * min(5.0, 0.05 * 2**attempt)),  # noqa: S311 - no secret
     )
 
 

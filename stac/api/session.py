@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import random
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urljoin, urlsplit
 
-from processor.errors import ConfigError, InputError, StorageError
+from processor.errors import ConfigError, InputError
+from processor.storage.retry import Backoff, RetryableError, repeat
 from stac.documents import clean_text
 from stac.hrefs import show_href
 
@@ -31,23 +30,15 @@ _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class Patience(Backoff):
     """How long a request is tried."""
 
     retries: int = 5
     """How often it is repeated."""
     timeout: float = 60.0
     """Seconds without a byte after which it has failed."""
-    first_delay: float = 0.5
-    """Seconds before the first repetition; each further one waits twice as long."""
-    longest_delay: float = 60.0
-    """Seconds, also where the API asks for more with Retry-After."""
-    sleep: Callable[[float], object] = time.sleep
-    """Waits for seconds."""
-    draw: Callable[[], float] = random.random
-    """Gives a random number from 0 to 1, which half of a delay is multiplied by, so that runs that failed together do not come
-    back together.
-    """
+    longest: float = 60.0
+    """Longest pause, seconds, also where the API asks for more with Retry-After."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,12 +139,13 @@ class ApiSession:
         from requests import RequestException, Timeout  # noqa: PLC0415
         from requests.exceptions import ChunkedEncodingError  # noqa: PLC0415
 
-        shown, problem = show_href(href), ""
-        for attempt in range(self._patience.retries + 1):
-            wanted = None
+        shown, times = show_href(href), self._patience.retries
+
+        def attempt() -> Answer:
+            wanted = 0.0
             try:
                 with self._follow(method, href, json=document, params=parameters, headers=headers) as response:
-                    status, wanted = response.status_code, _parse_retry_after(response.headers.get("Retry-After"))
+                    status, wanted = response.status_code, _parse_retry_after(response.headers.get("Retry-After", ""))
                     answer = Answer(status=status, body=self._read(response, shown))
                 if status not in _REPEATED and status < 500:
                     return self._explain(answer, method, shown)
@@ -163,10 +155,10 @@ class ApiSession:
             except RequestException as error:
                 msg = f"{shown} cannot be asked ({type(error).__name__}): correct the URL of {self._option}"
                 raise InputError(msg) from None
-            if attempt < self._patience.retries:
-                self._patience.sleep(self._find_delay(attempt, wanted))
-        msg = f"the STAC API {shown} failed {self._patience.retries + 1} times, lastly with {problem}: try again later"
-        raise StorageError(msg)
+            msg = f"the STAC API {shown} failed {times + 1} times, lastly with {problem}: try again later"
+            raise RetryableError(msg, wanted)
+
+        return repeat(attempt, times=times, backoff=self._patience, error=RetryableError)
 
     def request(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> Answer:
         """Send a request to a path below the landing page, quoted, beginning with "/" unless it is empty; as :meth:`send`."""
@@ -231,12 +223,6 @@ class ApiSession:
         text = str(words).replace(self._token, "…") if self._token else words
         return f" ({clean_text(text)})" if words else ""
 
-    def _find_delay(self, attempt: int, wanted: float | None) -> float:
-        """Find how long to wait: exponential back-off with jitter, at least what the API asks for."""
-        delay = self._patience.first_delay * 2.0**attempt
-        jittered = delay / 2 * (1 + self._patience.draw())
-        return min(max(jittered, wanted or 0.0), self._patience.longest_delay)
-
 
 def check_api_url(url: str, *, option: str) -> str:
     """Check the URL of a landing page, and give it without its last slash.
@@ -290,15 +276,13 @@ def _decode(body: bytes) -> Any:
         return None
 
 
-def _parse_retry_after(value: str | None) -> float | None:
-    """Parse seconds or an HTTP date (RFC 9110, 10.2.3)."""
-    if value is None:
-        return None
+def _parse_retry_after(value: str) -> float:
+    """Parse seconds or an HTTP date (RFC 9110, 10.2.3); 0 where it is neither."""
     if value.strip().isdecimal():
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
-        return None
+        return 0.0
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     return max((moment - datetime.now(UTC)).total_seconds(), 0.0)

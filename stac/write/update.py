@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from processor.errors import StorageError
+from processor.storage.retry import Backoff, RetryableError, repeat
 
 __all__ = ["update_document"]
 
@@ -19,7 +19,7 @@ def update_document(
     *,
     name: str,
     attempts: int = 10,
-    wait: Callable[[int], object] | None = None,
+    backoff: Backoff | None = None,
 ) -> dict[str, Any]:
     """Read a document, change it, and write it back; start again if another process wrote it in between.
 
@@ -38,8 +38,8 @@ def update_document(
         Path or URL, for messages.
     attempts
         Largest number of tries.
-    wait
-        Called between two attempts with the number of the first, from 0; waits a little, with jitter.
+    backoff
+        Pauses between them; default: short ones.
 
     Returns
     -------
@@ -50,12 +50,13 @@ def update_document(
     StorageError
         Another process was faster at every attempt.
     """
-    for attempt in range(attempts):
+
+    def attempt() -> dict[str, Any]:
         document, version = read()
         changed = change(document)
         if changed == document or write(changed, version):
             return changed
-        if wait is not None and attempt + 1 < attempts:
-            wait(attempt)
-    msg = f"{name} was changed by another run at each of {attempts} attempts to extend it: run again"
-    raise StorageError(msg)
+        msg = f"{name} was changed by another run at each of {attempts} attempts to extend it: run again"
+        raise RetryableError(msg)
+
+    return repeat(attempt, times=attempts - 1, backoff=backoff or Backoff(first=0.05, longest=5.0), error=RetryableError)

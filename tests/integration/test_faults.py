@@ -53,7 +53,7 @@ def proxy(s3_server: ObjectServer, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(autouse=True)
 def _short_waits(proxy: Counting, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pauses of a test's length, and a proxy that hands everything on."""
-    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(retry, "_OF_STORAGE", retry.Backoff(first=0.05))
     yield
     proxy.set_faults()
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
-import random
-import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from processor.errors import ConfigError, TransientError
+from processor.errors import ConfigError
 from processor.execution.kubernetes.jobs import Manifest
 from processor.process.logs import log_event
+from processor.storage.retry import Backoff, RetryableError, repeat
 
 __all__ = ["JobsApi", "Pace", "connect"]
 
@@ -30,7 +30,7 @@ _MOST_PODS: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Pace(Backoff):
     """How patient the executor is; all in seconds."""
 
     first: float = 1.0
@@ -47,17 +47,6 @@ class Pace:
     """For which a Job may outlive its own deadline."""
     queue: float = 7 * 86400.0
     """For which a Job may be suspended."""
-    clock: Callable[[], float] = time.monotonic
-    """Time from any origin. sleep: waits. jitter: a number from 0 to 1."""
-    sleep: Callable[[float], None] = time.sleep
-    """Waits so many seconds."""
-    jitter: Callable[[], float] = random.random
-    """Random factor of each pause, so that clients do not come together."""
-
-    def pause(self, attempt: int, least: float = 0.0) -> float:
-        """Seconds to wait after a number of failures: doubling, and never in step with others who wait."""
-        longest = min(self.longest, self.first * 2.0 ** min(attempt, 30))
-        return max(least, longest * (0.5 + 0.5 * self.jitter()))
 
 
 def connect(namespace: str | None, environ: Mapping[str, str], pace: Pace) -> JobsApi:
@@ -253,29 +242,28 @@ class JobsApi:
         ------
         ConfigError
             Where the API refuses.
-        TransientError
+        StorageError
             Where it keeps failing.
         """
-        limit = self.pace.patience if patience is None else patience
-        begin, attempt = self.pace.clock(), 0
-        while True:
+        limit, attempts = self.pace.patience if patience is None else patience, itertools.count()
+
+        def make() -> R | None:
             try:
                 return request()
             except (self._refusal, *self._lost) as error:
                 status = getattr(error, "status", 0) or 0
                 if status == _MISSING and not missing_is_wrong:
                     return None
-                why = self._explain(error)
+                why, attempt = self._explain(error), next(attempts)
                 if not _is_for_now(status, why, attempt):
                     raise _refuse(what, self.namespace, why, status) from error
-                pause = self.pace.pause(attempt, _read_retry_after(error, self.pace.longest))
-                if self.pace.clock() + pause - begin > limit:
-                    msg = f"the Kubernetes API kept failing for {limit:.0f} s ({what}): {why}; try again later"
-                    raise TransientError(msg) from error
                 level = logging.WARNING if attempt in _TOLD else logging.DEBUG
                 log_event(_LOGGER, "api-failed", f"{what} failed for now: {why}", level=level, attempt=attempt + 1)
-                self.pace.sleep(pause)
-                attempt += 1
+                msg = f"the Kubernetes API kept failing for {limit:.0f} s ({what}): {why}; try again later"
+                asked = str((getattr(error, "headers", None) or {}).get("Retry-After") or "")
+                raise RetryableError(msg, float(asked) if asked.isdigit() else 0.0) from error
+
+        return repeat(make, seconds=limit, backoff=self.pace, error=RetryableError)
 
     def _explain(self, error: BaseException) -> str:
         """Why a request failed, in one line: what the API says, or what the network does."""
@@ -299,10 +287,3 @@ def _refuse(what: str, namespace: str, why: str, status: int) -> ConfigError:
     verb, _, rest = what.partition(" ")
     hint = f"; the service account needs the right to {verb} {rest.split(' ')[0]}" if status in _REFUSED else ""
     return ConfigError(f"the Kubernetes API refused to {what} in namespace {namespace}: {why}{hint}")
-
-
-def _read_retry_after(error: BaseException, longest: float) -> float:
-    """Seconds that the API asks to wait, 0 where it does not say; no more than the longest pause."""
-    headers = getattr(error, "headers", None) or {}
-    value = str(headers.get("Retry-After") or "")
-    return min(float(value), longest) if value.isdigit() else 0.0

@@ -36,7 +36,7 @@ PAUSES: list[float] = []
 
 def search(api: FakeApi | str, *, max_scenes: int = 100, retries: int = 2, **conditions: Any) -> Found:
     PAUSES.clear()
-    patience = Patience(retries=retries, timeout=5, sleep=PAUSES.append, draw=lambda: 0.5)
+    patience = Patience(retries=retries, timeout=5, sleep=PAUSES.append, jitter=lambda: 0.5)
     request = SearchRequest(api=api if isinstance(api, str) else api.url, **conditions)
     return search_items(request, max_scenes=max_scenes, patience=patience, allow_local_files=False)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from processor.errors import StorageError
+from processor.storage.retry import Backoff
 from stac.write.update import update_document
 
 
@@ -37,9 +38,10 @@ def add_own(document: dict[str, Any] | None) -> dict[str, Any]:
 
 def test_what_others_write_meanwhile_stays() -> None:
     shelf, waits = Shelf({"first": True}, rivals=2), []
-    result = update_document(shelf.read, shelf.write, add_own, name="x", wait=waits.append)
+    backoff = Backoff(first=1.0, sleep=waits.append, jitter=lambda: 1.0)
+    result = update_document(shelf.read, shelf.write, add_own, name="x", backoff=backoff)
     assert result == shelf.document == {"first": True, "rival 1": True, "rival 0": True, "own": True}
-    assert waits == [0, 1]
+    assert waits == [1.0, 2.0]
 
 
 def test_what_is_there_already_is_not_written() -> None:
