@@ -1,47 +1,17 @@
-"""Scratch bytes that are written once, read, and given back piece by piece: in a file, or in memory."""
+"""Scratch bytes that are written once, read, and given back piece by piece: in a file, or in memory.
+
+Several threads may write and read at once, each its own piece.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 from pathlib import Path
-from typing import Protocol
 
 from processor.storage.linux import punch_hole
 
-__all__ = ["ScratchBytes", "ScratchFile", "ScratchMemory"]
-
-
-class ScratchBytes(Protocol):
-    """Bytes at offsets; several threads may write and read at once, each its own piece."""
-
-    def write(self, offset: int, data: bytes) -> None:
-        """Write a piece, at whose place nothing was written before.
-
-        Raises
-        ------
-        OSError
-            What the system says.
-        """
-        ...
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Read back what was written.
-
-        Raises
-        ------
-        OSError
-            What the system says, or bytes are missing.
-        """
-        ...
-
-    def free(self, offset: int, size: int) -> None:
-        """Give back the room of a piece that nobody reads again."""
-        ...
-
-    def close(self) -> None:
-        """Close; nothing can be read any more."""
-        ...
+__all__ = ["ScratchFile", "ScratchMemory"]
 
 
 class ScratchFile:
@@ -58,14 +28,14 @@ class ScratchFile:
     Raises
     ------
     OSError
-        It cannot be made.
+        What the system says, here and in all methods; reading: also where bytes are missing.
     """
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
 
     def write(self, offset: int, data: bytes) -> None:
-        """Write a piece."""
+        """Write a piece, at whose place nothing was written before."""
         rest = memoryview(data)
         while rest:
             written = os.pwrite(self._descriptor, rest, offset)
@@ -111,7 +81,7 @@ class ScratchMemory:
             return self._pieces[offset] if size else b""
 
     def free(self, offset: int, size: int) -> None:
-        """Forget a piece."""
+        """Forget a piece, which nobody reads again."""
         with self._lock:
             if size:
                 del self._pieces[offset]

@@ -83,7 +83,13 @@ def encode_tile(tile: NDArray[Any], profile: CogProfile, *, nodata: float | None
     ValueError
         The tile is larger than tile_size, or empty of pixels.
     """
-    fill = _checked_fill(tile, profile, nodata)
+    if tile.dtype.name not in DTYPES:
+        msg = f"dtype {tile.dtype.name} cannot be written; choose one of {', '.join(DTYPES)}"
+        raise ConfigError(msg)
+    if tile.ndim != 3 or 0 in tile.shape or max(tile.shape[:2]) > profile.tile_size:
+        msg = f"a tile must be (height, width, bands) of at most {profile.tile_size} rows and columns, got {tile.shape}"
+        raise ValueError(msg)
+    fill = make_fill(tile.dtype, nodata)
     if is_empty(tile, fill):
         return b""
     padded = _interleave(tile, profile.tile_size, fill)
@@ -94,25 +100,6 @@ def encode_tile(tile: NDArray[Any], profile: CogProfile, *, nodata: float | None
     if predictor == 3:
         return _compress(_difference(_split_bytes(padded), samples), profile)
     return _compress(padded, profile)
-
-
-def _checked_fill(tile: NDArray[Any], profile: CogProfile, nodata: float | None) -> Any:
-    """Check a tile and give its fill value.
-
-    Raises
-    ------
-    ConfigError
-        The dtype is not one of ``DTYPES``, or cannot hold nodata.
-    ValueError
-        The shape is not that of a tile.
-    """
-    if tile.dtype.name not in DTYPES:
-        msg = f"dtype {tile.dtype.name} cannot be written; choose one of {', '.join(DTYPES)}"
-        raise ConfigError(msg)
-    if tile.ndim != 3 or 0 in tile.shape or max(tile.shape[:2]) > profile.tile_size:
-        msg = f"a tile must be (height, width, bands) of at most {profile.tile_size} rows and columns, got {tile.shape}"
-        raise ValueError(msg)
-    return make_fill(tile.dtype, nodata)
 
 
 def _interleave(tile: NDArray[Any], tile_size: int, fill: Any) -> NDArray[Any]:

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.geotiff.cog.codecs import encode_tile, find_neighbour, is_empty, is_fill
-from processor.geotiff.cog.spec import CogSpec, Level, make_fill
+from processor.geotiff.cog.spec import CogSpec, make_fill
 from processor.geotiff.cog.tiles import TileSink
 from processor.model import Window
 from processor.model.z_order import iter_z_order
 
-__all__ = ["Pyramid", "Reduced", "iter_windows_z_order", "reduce_average", "reduce_nearest"]
+__all__ = ["Pyramid", "Reduced", "reduce_average", "reduce_nearest"]
 
 _CHUNK: Final = 1 << 17  # samples averaged at once: the temporaries stay in a core's cache
 _WIDER: Final[Mapping[str, np.dtype[Any]]] = {
@@ -82,21 +82,6 @@ def reduce_nearest(pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
     return out
 
 
-def iter_windows_z_order(levels: tuple[Level, ...], window_tiles: int) -> Iterator[Window]:
-    """Yield the windows of ``window_tiles`` x ``window_tiles`` tiles of the full resolution in Z-order (Morton order).
-
-    In this order few parents are half done at any time. Windows at the right and lower edge are cut to the image.
-
-    Raises
-    ------
-    ValueError
-        window_tiles is not a power of two.
-    """
-    _check_window_tiles(window_tiles)
-    level = levels[0]
-    return iter_z_order(level.height, level.width, window_tiles * level.tile_size)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reduced:
     """Pixels of an overview that wait for their neighbours: half a tile wide and high, or less at the edge."""
@@ -136,7 +121,9 @@ class Pyramid:
     """
 
     def __init__(self, spec: CogSpec, store: TileSink, *, window_tiles: int = 1, top: int | None = None) -> None:
-        _check_window_tiles(window_tiles)
+        if window_tiles < 1 or window_tiles & (window_tiles - 1):
+            msg = f"window_tiles must be a power of two, got {window_tiles}"
+            raise ValueError(msg)
         self._profile, self._nodata, self._bands = spec.profile, spec.nodata, spec.bands
         self._dtype = np.dtype(spec.dtype)
         self._fill = make_fill(self._dtype, spec.nodata)
@@ -149,8 +136,9 @@ class Pyramid:
         self._pending: dict[tuple[int, int, int], list[Reduced]] = {}
 
     def iter_windows(self) -> Iterator[Window]:
-        """Yield every window once, in Z-order."""
-        return iter_windows_z_order(self._levels, self._window_tiles)
+        """Yield every window once, cut to the image, in Z-order, in which few parents are half done at any time."""
+        level = self._levels[0]
+        return iter_z_order(level.height, level.width, self._window_tiles * level.tile_size)
 
     @property
     def pending(self) -> int:
@@ -262,13 +250,6 @@ class Pyramid:
                 height, width = reduced.pixels.shape[1:]
                 out[:, top : top + height, left : left + width] = reduced.pixels
         return out
-
-
-def _check_window_tiles(window_tiles: int) -> None:
-    """Refuse windows that do not halve down to one tile."""
-    if window_tiles < 1 or window_tiles & (window_tiles - 1):
-        msg = f"window_tiles must be a power of two, got {window_tiles}"
-        raise ValueError(msg)
 
 
 def _even(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import rasterio
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
-from rasterio.io import MemoryFile
+from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.transform import Affine
 
 from processor.errors import InputError
 from processor.geotiff.cog.spec import CogSpec
-from processor.model import Grid, Moments
+from processor.model import Moments
 
 __all__ = ["CRS_ITEM", "Tag", "is_crs_kept", "make_tags"]
 
@@ -59,12 +60,16 @@ def make_tags(spec: CogSpec) -> tuple[tuple[Tag, ...], tuple[Tag, ...]]:
     InputError
         The CRS of the grid is not valid WKT.
     """
-    keys = _find_keys(spec.grid.crs)
-    items = dict(spec.tags) if keys.kept else {**spec.tags, CRS_ITEM: spec.grid.crs}
+    grid, keys = spec.grid, _find_keys(spec.grid.crs)
+    items = dict(spec.tags) if keys.kept else {**spec.tags, CRS_ITEM: grid.crs}
     template = tuple(_iter_tags(_write_template(spec, items)))
     reduced = tuple(tag for tag in template if tag.code in _SAMPLE_TAGS)
     metadata = tuple(tag for tag in template if tag.code == _METADATA_TAG)
-    return tuple(sorted((*reduced, *metadata, *keys.tags, *_make_georeference(spec.grid)), key=lambda tag: tag.code)), reduced
+    place = (  # ModelPixelScale and ModelTiepoint of a north-up grid (GeoTIFF 1.1, section 7.1.3: raster space to model space)
+        Tag(33550, 12, 3, struct.pack("<3d", grid.pixel_width, grid.pixel_height, 0)),
+        Tag(33922, 12, 6, struct.pack("<6d", 0, 0, 0, grid.left, grid.top, 0)),
+    )
+    return tuple(sorted((*reduced, *metadata, *keys.tags, *place), key=lambda tag: tag.code)), reduced
 
 
 def is_crs_kept(wkt: str) -> bool:
@@ -76,14 +81,6 @@ def is_crs_kept(wkt: str) -> bool:
         It is not valid WKT.
     """
     return _find_keys(wkt).kept
-
-
-def _make_georeference(grid: Grid) -> tuple[Tag, Tag]:
-    """Tags ModelPixelScale and ModelTiepoint of a north-up grid (GeoTIFF 1.1, section 7.1.3: raster space to model space)."""
-    return (
-        Tag(33550, 12, 3, struct.pack("<3d", grid.pixel_width, grid.pixel_height, 0)),
-        Tag(33922, 12, 6, struct.pack("<6d", 0, 0, 0, grid.left, grid.top, 0)),
-    )
 
 
 class _Keys(NamedTuple):
@@ -98,90 +95,53 @@ class _Keys(NamedTuple):
 @lru_cache(maxsize=64)
 def _find_keys(wkt: str) -> _Keys:
     """Find the GeoTIFF keys from which GDAL reads this CRS again; the standard ones where there are none."""
-    crs = _parse_crs(wkt)
+    try:
+        crs = CRS.from_wkt(wkt) if wkt.strip() else None
+    except CRSError as error:
+        msg = f"the CRS is not valid WKT ({error}): {wkt[:200]!r}"
+        raise InputError(msg) from error
     candidates: list[_Keys] = []
     for flavor in _FLAVORS:
-        options = _template_options(1, "uint8") | {"geotiff_keys_flavor": flavor}
         with MemoryFile() as file:
-            _write(file, crs=crs, options=options)
-            content = bytes(file.read())
-        candidates.append(_Keys(tuple(tag for tag in _iter_tags(content) if tag.code in _KEY_TAGS), _holds_crs(content, crs)))
-        if candidates[-1].kept:
+            with _open_template(file, 1, "uint8", crs=crs, geotiff_keys_flavor=flavor):
+                pass
+            with file.open() as dataset:
+                found = dataset.crs
+            tags = tuple(tag for tag in _iter_tags(bytes(file.read())) if tag.code in _KEY_TAGS)
+        if found is None or crs is None:
+            kept = found is crs
+        else:
+            kept = bool(found == crs) or (crs.to_epsg() is not None and found.to_epsg() == crs.to_epsg())
+        candidates.append(_Keys(tags, kept))
+        if kept:
             return candidates[-1]
     return candidates[0]
 
 
-def _holds_crs(content: bytes, crs: CRS | None) -> bool:
-    """Whether GDAL reads this CRS from a file."""
-    with MemoryFile(content) as file, file.open() as dataset:
-        found = dataset.crs
-    if found is None or crs is None:
-        return found is crs
-    return bool(found == crs) or (crs.to_epsg() is not None and found.to_epsg() == crs.to_epsg())
-
-
-def _parse_crs(wkt: str) -> CRS | None:
-    """Parse WKT; None where it is empty.
-
-    Raises
-    ------
-    InputError
-        It is not valid.
-    """
-    if not wkt.strip():
-        return None
-    try:
-        return CRS.from_wkt(wkt)
-    except CRSError as error:
-        msg = f"the CRS is not valid WKT ({error}): {wkt[:200]!r}"
-        raise InputError(msg) from error
-
-
 def _write_template(spec: CogSpec, items: Mapping[str, str]) -> bytes:
     """Let GDAL write a raster of one pixel that has all of the spec but its place and size."""
-    options = _template_options(spec.bands, spec.dtype) | {"photometric": spec.photometric.upper(), "nodata": spec.nodata}
+    options = {"photometric": spec.photometric.upper(), "nodata": spec.nodata}
     with MemoryFile() as file:
-        _write(file, crs=None, options=options, spec=spec, items=items)
+        with _open_template(file, spec.bands, spec.dtype, **options) as dataset:
+            if items:
+                dataset.update_tags(**dict(sorted(items.items())))
+            for index, description in enumerate(spec.descriptions, start=1):
+                if description is not None:
+                    dataset.set_band_description(index, description)
+            if spec.statistics is not None:
+                for band in range(spec.bands):
+                    pixels = spec.grid.width * spec.grid.height
+                    dataset.update_tags(band + 1, **_format_statistics(spec.statistics, band, pixels))
         return bytes(file.read())
 
 
-def _template_options(bands: int, dtype: str) -> dict[str, Any]:
-    """Options of a raster of one pixel."""
-    return {
-        "driver": "GTiff",
-        "width": 1,
-        "height": 1,
-        "count": bands,
-        "dtype": dtype,
-        "interleave": "pixel",
-        "alpha": "NO",
-        "photometric": "MINISBLACK",
-        "bigtiff": "NO",
-        "endianness": "LITTLE",
-    }
-
-
-def _write(
-    file: MemoryFile,
-    *,
-    crs: CRS | None,
-    options: Mapping[str, Any],
-    spec: CogSpec | None = None,
-    items: Mapping[str, str] | None = None,
-) -> None:
-    """Write a raster without pixels; with the metadata of a spec where one is given."""
-    # Side-car files off: what the TIFF itself cannot hold must not seem to be kept.
-    with rasterio.Env(GDAL_PAM_ENABLED=False), file.open(crs=crs, transform=_ANYWHERE, **options) as dataset:
-        if items:
-            dataset.update_tags(**dict(sorted(items.items())))
-        if spec is None:
-            return
-        for index, description in enumerate(spec.descriptions, start=1):
-            if description is not None:
-                dataset.set_band_description(index, description)
-        if spec.statistics is not None:
-            for index in range(1, spec.bands + 1):
-                dataset.update_tags(index, **_format_statistics(spec.statistics, index - 1, spec.grid.width * spec.grid.height))
+@contextmanager
+def _open_template(file: MemoryFile, bands: int, dtype: str, **options: Any) -> Iterator[DatasetWriter]:
+    """Write a raster of one pixel, without side-car files: what the TIFF itself cannot hold must not seem to be kept."""
+    options = {"photometric": "MINISBLACK", "transform": _ANYWHERE, "bigtiff": "NO", "endianness": "LITTLE"} | options
+    options |= {"width": 1, "height": 1, "count": bands, "dtype": dtype, "interleave": "pixel", "alpha": "NO"}
+    with rasterio.Env(GDAL_PAM_ENABLED=False), file.open(driver="GTiff", **options) as dataset:
+        yield dataset
 
 
 def _format_statistics(statistics: Moments, band: int, pixels: int) -> dict[str, str]:

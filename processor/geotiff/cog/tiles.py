@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.geotiff.cog.spec import Level
-from processor.storage.scratch_file import ScratchBytes, ScratchFile, ScratchMemory
+from processor.storage.scratch_file import ScratchFile, ScratchMemory
 from processor.storage.url import storage_errors
 
 __all__ = ["ShiftedTiles", "TileSink", "TileSource", "TileStore"]
@@ -63,10 +64,11 @@ class TileStore:
         self._name = "memory" if path is None else str(path)
         self._lock = threading.Lock()
         self._end = 0
+        self.frees = False  # the room of what is read
         self._offsets = [np.full((level.rows, level.cols), _ABSENT, np.int64) for level in levels]
         self._sizes = [np.zeros((level.rows, level.cols), np.uint32) for level in levels]
         with storage_errors(self._name):
-            self._bytes: ScratchBytes = ScratchMemory() if path is None else ScratchFile(path)
+            self._bytes = ScratchMemory() if path is None else ScratchFile(path)
 
     def __enter__(self) -> Self:
         """Give the store, to be closed at the end of the tile."""
@@ -114,16 +116,14 @@ class TileStore:
         StorageError
             The scratch file cannot be read.
         """
-        offset, size = self._find(level, row, col)
-        with storage_errors(self._name):
-            return self._bytes.read(offset, size)
-
-    def take(self, level: int, row: int, col: int) -> bytes:
-        """Read a tile for the last time: its room in the scratch file is given back; errors as of :meth:`get`."""
-        offset, size = self._find(level, row, col)
+        offset, size = int(self._offsets[level][row, col]), int(self._sizes[level][row, col])
+        if offset == _ABSENT:
+            msg = f"tile {row}, {col} of level {level} was not stored"
+            raise KeyError(msg)
         with storage_errors(self._name):
             data = self._bytes.read(offset, size)
-            self._bytes.free(offset, size)
+            if self.frees:
+                self._bytes.free(offset, size)
         return data
 
     def sizes(self, level: int) -> NDArray[np.uint32]:
@@ -147,36 +147,10 @@ class TileStore:
             yield self.get(level, int(row), int(col))
 
     def drain(self) -> TileSource:
-        """The same tiles, each to be read once more, after which its room is given back (:meth:`take`)."""
-        return _DrainedTiles(self)
-
-    def _find(self, level: int, row: int, col: int) -> tuple[int, int]:
-        """Offset and size of a tile."""
-        offset, size = int(self._offsets[level][row, col]), int(self._sizes[level][row, col])
-        if offset == _ABSENT:
-            msg = f"tile {row}, {col} of level {level} was not stored"
-            raise KeyError(msg)
-        return offset, size
-
-
-@dataclass(frozen=True, slots=True)
-class _DrainedTiles:
-    """Tiles of a store on their way out of it."""
-
-    store: TileStore
-
-    def sizes(self, level: int) -> NDArray[np.uint32]:
-        """Bytes of each tile."""
-        return self.store.sizes(level)
-
-    def iter_tiles(self, level: int) -> Iterator[bytes]:
-        """The tiles that are not empty, row by row, each for the last time."""
-        for row, col in np.argwhere(self.store.sizes(level) > 0):
-            yield self.store.take(level, int(row), int(col))
-
-    def drain(self) -> TileSource:
-        """Themselves."""
-        return self
+        """The same tiles, each to be read once more, after which its room in the scratch file is given back."""
+        drained = copy(self)
+        drained.frees = True
+        return drained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

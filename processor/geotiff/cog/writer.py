@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -54,7 +54,7 @@ _GHOST: Final = (
 _STRUCTURE: Final = b"GDAL_STRUCTURAL_METADATA_SIZE=%06d bytes\n%b" % (len(_GHOST), _GHOST)
 _COMPRESSIONS: Final = {"none": 1, "lzw": 5, "deflate": 8, "zstd": 50000}
 _SHORT, _LONG, _LONG8 = 3, 4, 16
-_TILE_OFFSETS, _TILE_BYTE_COUNTS = 324, 325
+_TILE_TABLES: Final = (324, 325)  # offsets and sizes of tiles
 _FRAME: Final = 8  # bytes around a tile: its size before it, its last four bytes again behind it
 _LARGEST_CLASSIC: Final = 2**32 - 1
 
@@ -98,7 +98,7 @@ _CLASSIC: Final = _Format(False, struct.pack("<2sH", b"II", 42), "<H", "<HHI", "
 _BIG: Final = _Format(True, struct.pack("<2sHHH", b"II", 43, 8, 0), "<Q", "<HHQ", "<Q", _LONG8)
 
 
-def plan_layout(spec: CogSpec, tiles: TileSource, *, bigtiff: bool = False) -> CogLayout:
+def plan_layout(spec: CogSpec, tiles: TileSource) -> CogLayout:
     """Compute the header, and with it the place of every byte, from the sizes of the tiles.
 
     Parameters
@@ -106,9 +106,7 @@ def plan_layout(spec: CogSpec, tiles: TileSource, *, bigtiff: bool = False) -> C
     spec
         What is written.
     tiles
-        The compressed tiles; only their sizes are read.
-    bigtiff
-        Whether BigTIFF is forced; otherwise it is chosen where the file would be larger than 4 GiB.
+        The compressed tiles; only their sizes are read. Where the file would be larger than 4 GiB, it is a BigTIFF.
 
     Raises
     ------
@@ -118,8 +116,8 @@ def plan_layout(spec: CogSpec, tiles: TileSource, *, bigtiff: bool = False) -> C
     sizes = [tiles.sizes(level.index) for level in spec.levels]
     data = sum(int(level.sum(dtype=np.uint64)) + _FRAME * int(np.count_nonzero(level)) for level in sizes)
     full, reduced = make_tags(spec)
-    for form in (_BIG,) if bigtiff else (_CLASSIC, _BIG):
-        tables = [_merge_tags(full if level.index == 0 else reduced, _storage_tags(spec, level, form)) for level in spec.levels]
+    for form in (_CLASSIC, _BIG):
+        tables = [_make_directory(reduced if level.index else full, spec, level, form) for level in spec.levels]
         offsets, end = _assign_offsets(tables, form)
         if form.bigtiff or end + data <= _LARGEST_CLASSIC:
             break
@@ -127,8 +125,8 @@ def plan_layout(spec: CogSpec, tiles: TileSource, *, bigtiff: bool = False) -> C
     return CogLayout(header=header, size=end + data, bigtiff=form.bigtiff)
 
 
-def iter_cog(spec: CogSpec, tiles: TileSource, *, part_size: int = _PART, bigtiff: bool = False) -> Iterator[bytes]:
-    """Make the file in order, in parts of ``part_size`` bytes (the last one may be smaller).
+def iter_cog(spec: CogSpec, tiles: TileSource) -> Iterator[bytes]:
+    """Make the file in order, in parts of 8 MiB (the last one may be smaller); memory holds two of them and a tile.
 
     Parameters
     ----------
@@ -136,10 +134,6 @@ def iter_cog(spec: CogSpec, tiles: TileSource, *, part_size: int = _PART, bigtif
         What is written.
     tiles
         The compressed tiles of all levels.
-    part_size
-        Bytes of a part; memory holds two parts and a tile.
-    bigtiff
-        Whether BigTIFF is forced.
 
     Raises
     ------
@@ -151,12 +145,12 @@ def iter_cog(spec: CogSpec, tiles: TileSource, *, part_size: int = _PART, bigtif
         The tiles cannot be read.
     """
     pieces: list[bytes | memoryview] = []
-    room = part_size
-    for piece in _iter_pieces(spec, tiles, bigtiff=bigtiff):
+    room = _PART
+    for piece in _iter_pieces(spec, tiles):
         rest = memoryview(piece)
         while len(rest) >= room:
             yield b"".join((*pieces, rest[:room]))
-            pieces, rest, room = [], rest[room:], part_size
+            pieces, rest, room = [], rest[room:], _PART
         if rest:
             pieces.append(rest)
             room -= len(rest)
@@ -164,9 +158,7 @@ def iter_cog(spec: CogSpec, tiles: TileSource, *, part_size: int = _PART, bigtif
         yield b"".join(pieces)
 
 
-def write_cog(
-    destination: str | os.PathLike[str] | BinaryIO, spec: CogSpec, tiles: TileSource, *, bigtiff: bool = False
-) -> Written:
+def write_cog(destination: str | os.PathLike[str] | BinaryIO, spec: CogSpec, tiles: TileSource) -> Written:
     """Write the file to a local path (made anew or replaced) or a binary stream.
 
     Returns
@@ -184,9 +176,9 @@ def write_cog(
     """
     if isinstance(destination, str | os.PathLike):
         with storage_errors(os.fspath(destination)), Path(destination).open("wb") as stream:
-            return write_cog(stream, spec, tiles, bigtiff=bigtiff)
+            return write_cog(stream, spec, tiles)
     digest, size = hashlib.sha256(), 0
-    for piece in _iter_pieces(spec, tiles, bigtiff=bigtiff):
+    for piece in _iter_pieces(spec, tiles):
         destination.write(piece)
         digest.update(piece)
         size += len(piece)
@@ -278,9 +270,9 @@ def write_cog_array(destination: str | os.PathLike[str] | BinaryIO, pixels: NDAr
         return write_cog(destination, spec, store)
 
 
-def _iter_pieces(spec: CogSpec, tiles: TileSource, *, bigtiff: bool) -> Iterator[bytes]:
+def _iter_pieces(spec: CogSpec, tiles: TileSource) -> Iterator[bytes]:
     """Yield the header and each tile between its leader and trailer."""
-    yield plan_layout(spec, tiles, bigtiff=bigtiff).header
+    yield plan_layout(spec, tiles).header
     for level in reversed(spec.levels):
         for tile in tiles.iter_tiles(level.index):
             yield from _frame(tile)
@@ -291,33 +283,29 @@ def _frame(tile: bytes) -> tuple[bytes, bytes, bytes]:
     return struct.pack("<I", len(tile)), tile, tile[-4:].rjust(4, b"\0")
 
 
-def _storage_tags(spec: CogSpec, level: Level, form: _Format) -> tuple[Tag, ...]:
-    """Make the tags that say how a level is stored; tile offsets and sizes are zero for now."""
+def _make_directory(known: tuple[Tag, ...], spec: CogSpec, level: Level, form: _Format) -> tuple[Tag, ...]:
+    """Add to the tags of a level those that say how it is stored, in their order; tile offsets and sizes are zero for now."""
     tiles, predictor = level.rows * level.cols, find_predictor(spec.profile, np.dtype(spec.dtype))
     tags = [
+        *known,
         _integer_tag(256, level.width),
         _integer_tag(257, level.height),
         _integer_tag(259, _COMPRESSIONS[spec.profile.compression]),
         _integer_tag(322, level.tile_size),
         _integer_tag(323, level.tile_size),
-        Tag(_TILE_OFFSETS, form.offset_kind, tiles, bytes(tiles * form.inline)),
-        Tag(_TILE_BYTE_COUNTS, _LONG, tiles, bytes(4 * tiles)),
+        Tag(_TILE_TABLES[0], form.offset_kind, tiles, bytes(tiles * form.inline)),
+        Tag(_TILE_TABLES[1], _LONG, tiles, bytes(4 * tiles)),
     ]
     if level.index > 0:
         tags.append(Tag(254, _LONG, 1, struct.pack("<I", 1)))  # a reduced image of another one of the file
     if predictor > 1:
         tags.append(_integer_tag(317, predictor))
-    return tuple(tags)
+    return tuple(sorted(tags, key=lambda tag: tag.code))
 
 
 def _integer_tag(code: int, value: int) -> Tag:
     """Make a tag of one integer, as short as it may be."""
     return Tag(code, _SHORT, 1, struct.pack("<H", value)) if value < 1 << 16 else Tag(code, _LONG, 1, struct.pack("<I", value))
-
-
-def _merge_tags(*groups: tuple[Tag, ...]) -> tuple[Tag, ...]:
-    """Order the tags of a directory."""
-    return tuple(sorted((tag for group in groups for tag in group), key=lambda tag: tag.code))
 
 
 def _assign_offsets(tables: list[tuple[Tag, ...]], form: _Format) -> tuple[list[dict[int, int]], int]:
@@ -332,18 +320,19 @@ def _assign_offsets(tables: list[tuple[Tag, ...]], form: _Format) -> tuple[list[
         end += end % 2
         offsets.append({0: end})
         end += struct.calcsize(form.entries) + len(tags) * (struct.calcsize(form.entry) + form.inline) + form.inline
-        for tag in tags:
-            if len(tag.data) > form.inline and tag.code not in {_TILE_OFFSETS, _TILE_BYTE_COUNTS}:
-                end += end % 2
-                offsets[-1][tag.code] = end
-                end += len(tag.data)
+        end = _assign_values((tag for tag in tags if tag.code not in _TILE_TABLES), offsets[-1], end, form)
     for tags, table_offsets in zip(tables, offsets, strict=True):
-        for tag in tags:
-            if len(tag.data) > form.inline and tag.code in {_TILE_OFFSETS, _TILE_BYTE_COUNTS}:
-                end += end % 2
-                table_offsets[tag.code] = end
-                end += len(tag.data)
+        end = _assign_values((tag for tag in tags if tag.code in _TILE_TABLES), table_offsets, end, form)
     return offsets, end
+
+
+def _assign_values(tags: Iterable[Tag], offsets: dict[int, int], end: int, form: _Format) -> int:
+    """Give each value that does not stand in its entry an even offset, from ``end`` on, and the end of all."""
+    for tag in tags:
+        if len(tag.data) > form.inline:
+            offsets[tag.code] = end + end % 2
+            end += end % 2 + len(tag.data)
+    return end
 
 
 def _fill_tables(
@@ -357,10 +346,8 @@ def _fill_tables(
         ends = np.cumsum(spans, dtype=np.uint64) + np.uint64(end)
         offsets = np.where(counts > 0, ends - spans + np.uint64(4), np.uint64(0))
         end = int(ends[-1])
-        values = {
-            _TILE_OFFSETS: offsets.astype(f"<u{form.inline}").tobytes(),
-            _TILE_BYTE_COUNTS: counts.astype("<u4").tobytes(),
-        }
+        data = (offsets.astype(f"<u{form.inline}").tobytes(), counts.astype("<u4").tobytes())
+        values = dict(zip(_TILE_TABLES, data, strict=True))
         filled.append(tuple(tag._replace(data=values.get(tag.code, tag.data)) for tag in tags))
     return filled[::-1]
 

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from processor.errors import InputError, StorageError
+from processor.geotiff.cog import writer as module
 from processor.geotiff.cog.overviews import Pyramid
 from processor.geotiff.cog.spec import CogProfile, CogSpec
 from processor.geotiff.cog.tiles import TileStore
@@ -73,10 +74,12 @@ def parse(content: bytes) -> Iterator[tuple[int, dict[int, tuple[Any, ...]]]]:
 
 @pytest.mark.parametrize("bigtiff", [False, True])
 @pytest.mark.parametrize("compression", ["deflate", "none"])
-def test_the_layout_is_that_of_the_format(compression: Any, bigtiff: bool) -> None:
+def test_the_layout_is_that_of_the_format(compression: Any, bigtiff: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if bigtiff:
+        monkeypatch.setattr(module, "_LARGEST_CLASSIC", 0)
     spec = make_spec(profile=CogProfile(tile_size=32, compression=compression))
     with TileStore(None, spec.levels) as store:
-        content = b"".join(iter_cog(spec, fill(store, spec), bigtiff=bigtiff))
+        content = b"".join(iter_cog(spec, fill(store, spec)))
         directories = list(parse(content))
         start = 16 if bigtiff else 8
         assert content[start : start + len(GHOST)] == GHOST
@@ -85,7 +88,7 @@ def test_the_layout_is_that_of_the_format(compression: Any, bigtiff: bool) -> No
         assert offsets == sorted(offsets)
         assert offsets[0] == start + len(GHOST) + 1
         assert [254 in tags for _, tags in directories] == [False, True, True, True]
-        end = len(plan_layout(spec, store, bigtiff=bigtiff).header)
+        end = len(plan_layout(spec, store).header)
         empty = 0
         for level, (_, tags) in list(zip(spec.levels, directories, strict=True))[::-1]:
             assert (tags[256], tags[257], tags[322], tags[323]) == ((level.width,), (level.height,), (32,), (32,))
@@ -108,12 +111,13 @@ def test_the_layout_is_that_of_the_format(compression: Any, bigtiff: bool) -> No
 
 
 @pytest.mark.parametrize("part_size", [1, 1000, 1 << 20])
-def test_parts_have_their_size_and_join_to_the_file(part_size: int) -> None:
+def test_parts_have_their_size_and_join_to_the_file(part_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PART", part_size)
     spec = make_spec()
     with TileStore(None, spec.levels) as store:
         whole = io.BytesIO()
         written = write_cog(whole, spec, fill(store, spec))
-        parts = list(iter_cog(spec, store, part_size=part_size))
+        parts = list(iter_cog(spec, store))
     assert b"".join(parts) == whole.getvalue()
     assert all(len(part) == part_size for part in parts[:-1])
     assert 0 < len(parts[-1]) <= part_size
