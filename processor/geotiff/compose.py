@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.geotiff.open import level_grid
-from processor.model import Grid, Mask, Scaling, Scene, Window
+from processor.model import Grid, Scaling, Scene, Window
 from processor.stages.align.align_rasters import Resampling, compute_shift, compute_source_window, resample_window
 from processor.stages.align.warp import choose_lattice, compute_pixel_ratio, compute_places, resample_places, shrink
 
@@ -84,8 +84,12 @@ def compose_window(scene: Scene, grid: Grid, window: Window, read: Read) -> Pixe
                 values[band][~sampled.valid] = nodata
             band += 1
     valid = every & some if has_some else every
-    if scene.mask is not None and valid.any():
-        valid &= ~_read_mask(scene.mask, grid, window, read)
+    if scene.mask is not None and valid.any():  # where the mask has no pixel, nothing is said
+        sampled = _sample(scene.mask.raster, grid, window, "nearest", read)
+        marked = np.isin(sampled.values[0], scene.mask.invalid)
+        if scene.mask.bits:
+            marked |= (sampled.values[0].astype(np.int64) & sum(1 << bit for bit in scene.mask.bits)) != 0
+        valid &= ~(marked & sampled.inside)
     return Pixels(values=values, valid=None if valid.all() else valid)
 
 
@@ -102,17 +106,6 @@ def _convert(values: NDArray[np.generic], conversion: Scaling | None, out: NDArr
         out[...] = np.nan_to_num(np.rint(wide)).clip(limits.min, limits.max).astype(out.dtype)
     else:
         out[...] = wide.astype(out.dtype)
-
-
-def _read_mask(mask: Mask, grid: Grid, window: Window, read: Read) -> NDArray[np.bool_]:
-    """Pixels that the mask marks as invalid; where it has none, nothing is said."""
-    sampled = _sample(mask.raster, grid, window, "nearest", read)
-    values = sampled.values[0]
-    marked = np.isin(values, mask.invalid) if mask.invalid else np.zeros(values.shape, np.bool_)
-    if mask.bits:
-        bits = np.array(sum(1 << bit for bit in mask.bits))
-        marked |= (values.astype(np.int64) & bits) != 0
-    return np.asarray(marked & sampled.inside)
 
 
 def _choose_level(raster: Scene, ratio: float) -> int | None:
@@ -144,7 +137,7 @@ def _sample(raster: Scene, grid: Grid, window: Window, resampling: Resampling, r
 
 
 def _move(raster: Scene, own: Grid, level: int | None, wanted: Window, read: Read) -> _Sampled:
-    """Pixels that lie exactly where they are wanted."""
+    """Pixels that lie exactly where they are wanted, and invalid ones around them where the raster ends."""
     source = wanted.intersection(own.window)
     if source is None:
         return _nothing(raster, wanted)
@@ -170,14 +163,10 @@ def _warp(raster: Scene, grid: Grid, window: Window, resampling: Resampling, rea
         scale = (own.height / raster.grid.height, own.width / raster.grid.width)
         factor = (max(1, math.floor(down * scale[0])), max(1, math.floor(across * scale[1])))
     source = _find_source(rows, cols, factor, own)
-    if source is None:
+    if source is None or source.intersection(own.window) is None:
         return _nothing(raster, window)
-    held = source.intersection(own.window)
-    if held is None:
-        return _nothing(raster, window)
-    pixels = read(raster, held, level)
-    padded, valid = _pad(_widen(pixels.values), _full(pixels), held, source)
-    small, small_valid = shrink(padded, valid, factor)
+    moved = _move(raster, own, level, source, read)
+    small, small_valid = shrink(_widen(moved.values), moved.valid, factor)
     places = (rows - source.row) / factor[0], (cols - source.col) / factor[1]
     values, result_valid = resample_places(small, small_valid, *places, resampling)
     inside = (rows >= 0) & (rows < own.height) & (cols >= 0) & (cols < own.width)
@@ -196,20 +185,6 @@ def _find_source(rows: NDArray[np.float64], cols: NDArray[np.float64], factor: t
         end = -(-(math.ceil(float(places.max())) + margin) // size) * size
         spans.append((start, end - start))
     return Window(row=spans[0][0], col=spans[1][0], height=spans[0][1], width=spans[1][1])
-
-
-def _pad(
-    values: NDArray[np.floating], valid: NDArray[np.bool_], held: Window, wanted: Window
-) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Pixels of a window and invalid ones around them."""
-    if held == wanted:
-        return values, valid
-    rows, cols = held.slices_in(wanted)
-    padded = np.zeros((values.shape[0], *wanted.shape), values.dtype)
-    padded[:, rows, cols] = values
-    mask = np.zeros(wanted.shape, np.bool_)
-    mask[rows, cols] = valid
-    return padded, mask
 
 
 def _nothing(raster: Scene, window: Window) -> _Sampled:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.io import DatasetReader
@@ -27,9 +27,12 @@ def compare_declared(declared: Declared, scene: Scene, dataset: DatasetReader) -
     if declared.transform is not None and _find_departure(declared.transform, transform, grid) > _SAME_PLACE:
         reasons.append(f"transform {list(declared.transform)}, where it is {list(transform)}")
     if declared.crs is not None and not _is_crs(declared.crs, dataset.crs):
-        reasons.append(f"CRS {declared.crs[:40]}, where it is {_crs_name(dataset.crs)}")
-    if declared.nodata is not None and not _is_nodata(declared.nodata, scene.source.nodata):
-        has = "it has none" if scene.source.nodata is None else f"it is {scene.source.nodata:g}"
+        authority = dataset.crs.to_authority()
+        name = ":".join(authority) if authority else str(dataset.crs.to_wkt().split('"')[1])
+        reasons.append(f"CRS {declared.crs[:40]}, where it is {name}")
+    nodata = scene.source.nodata
+    if declared.nodata is not None and (nodata is None or not np.array_equal(declared.nodata, nodata, equal_nan=True)):
+        has = "it has none" if nodata is None else f"it is {nodata:g}"
         reasons.append(f"nodata {declared.nodata:g}, where {has}")
     if not reasons:
         return ()
@@ -54,12 +57,3 @@ def _is_crs(declared: str, crs: CRS) -> bool:
         return bool(CRS.from_user_input(declared) == crs)
     except CRSError:
         return False
-
-
-def _crs_name(crs: CRS) -> str:
-    authority = crs.to_authority()
-    return ":".join(authority) if authority else str(crs.to_wkt().split('"')[1])
-
-
-def _is_nodata(declared: float, value: float | None) -> bool:
-    return value is not None and (declared == value or (math.isnan(declared) and math.isnan(value)))

@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from rasterio.session import Session
 from processor.errors import ConfigError, InputError, MosaicError, StorageError
 from processor.geotiff.libgdal import VsiFile, clear_network_cache, has_files
 from processor.geotiff.range_cache import RangeCache
-from processor.geotiff.ranges import FsspecObject, RemoteObject, close_opened, find_failure, open_ranged
+from processor.geotiff.ranges import FsspecObject, close_opened, find_failure, open_ranged
 from processor.geotiff.traffic import Traffic
 from processor.storage.backends import Backend
 from processor.storage.options import Access
@@ -198,30 +199,29 @@ class GdalReader:
             dataset.close()
 
     def _open(self, href: str, scene: str, **options: int) -> DatasetReader:
+        # A scene without georeference is an error of ours, and a mask has none; catch_warnings would not be safe in threads.
+        warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
         path = local_name(href)
         if is_remote(href):
             return self.repeat(lambda: self._open_remote(href, scene, options))
         if not os.path.isfile(path):  # noqa: PTH113 - as above
             msg = f"scene {scene}: no such file: {href}; correct the href, or fetch the file"
             raise InputError(msg)
-        _ignore_georeference()
         try:
             return rasterio.open(path, driver=DRIVER, sharing=False, **options)
         except RasterioError as error:
             raise _describe_format(href, scene, error) from error
 
     def _open_remote(self, href: str, scene: str, options: dict[str, int]) -> DatasetReader:
-        _ignore_georeference()
         path = self._vsi_path(href)
         try:
             if path is not None and (self._range_cache is None or not has_files()):
                 return rasterio.open(path, driver=DRIVER, sharing=False, **options)
-            return open_ranged(href, lambda: self._reach(href, path), self._range_cache, driver=DRIVER, **options)
+            by_fsspec = partial(FsspecObject, href, self._access, self.traffic)
+            reach = by_fsspec if path is None else partial(_GdalObject, href, path)
+            return open_ranged(href, reach, self._range_cache, driver=DRIVER, **options)
         except RasterioError as error:
             raise describe_failure(href, scene, "cannot open", error) from error
-
-    def _reach(self, href: str, path: str | None) -> RemoteObject:
-        return FsspecObject(href, self._access, self.traffic) if path is None else _GdalObject(href, path)
 
     def _vsi_path(self, href: str) -> str | None:
         """The name under which GDAL reads an href itself; None where fsspec reads it."""
@@ -235,11 +235,6 @@ class GdalReader:
         return path
 
 
-def _ignore_georeference() -> None:
-    """A scene without georeference is an error of ours, and a mask has none; catch_warnings would not be safe in threads."""
-    warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
-
-
 def _describe_format(href: str, scene: str, error: RasterioError) -> InputError:
     reason = first_line(error)
     return InputError(
@@ -247,27 +242,27 @@ def _describe_format(href: str, scene: str, error: RasterioError) -> InputError:
     )
 
 
-class _GdalObject:
-    """An object as GDAL fetches it."""
+class _GdalObject(VsiFile):
+    """An object as GDAL fetches it, with errors of this project."""
 
     def __init__(self, href: str, path: str) -> None:
-        self._href, self._file = href, VsiFile(path)
+        super().__init__(path)
+        self._href = href
 
     def find_size(self) -> int:
         """Bytes of the object."""
-        return self._telling(self._file.find_size)
+        with self._telling():
+            return super().find_size()
 
     def read(self, start: int, end: int) -> bytes:
         """Exactly the bytes that were asked for."""
-        return self._telling(lambda: self._file.read(start, end))
+        with self._telling():
+            return super().read(start, end)
 
-    def close(self) -> None:
-        """Close it."""
-        self._file.close()
-
-    def _telling(self, call: Callable[[], T]) -> T:
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
         try:
-            return call()
+            yield
         except OSError as error:
             raise _describe_storage(self._href, "cannot read", str(error), first_line(error)) from error
 

@@ -35,11 +35,6 @@ class HandlePool:
         self._borrowed = 0
         self._most_borrowed = 0
 
-    @property
-    def idle(self) -> int:
-        """Files that are open and not being read."""
-        return len(self._idle)
-
     @contextmanager
     def borrow(self, href: str, scene: str, factor: int | None = None) -> Iterator[DatasetReader]:
         """A raster, or its overview of a decimation factor, for this thread alone while the block runs.
@@ -47,7 +42,12 @@ class HandlePool:
         To be used within :meth:`GdalReader.env`; errors as of :meth:`GdalReader.open`. Where the block fails, the file is
         closed: what it holds may be what went wrong.
         """
-        handle = self._take((href, factor))
+        with self._lock:  # the one used last
+            self._borrowed += 1
+            self._most_borrowed = max(self._most_borrowed, self._borrowed)
+            handle = next((one for one, known in reversed(self._idle.items()) if known == (href, factor)), None)
+            if handle is not None:
+                del self._idle[handle]
         try:
             if handle is None:
                 handle = self._gdal.open(href, scene, factor)
@@ -67,16 +67,6 @@ class HandlePool:
             self._idle.clear()
         for handle in handles:
             self._gdal.close(handle)
-
-    def _take(self, key: tuple[str, int | None]) -> DatasetReader | None:
-        """The handle used last of those with a key."""
-        with self._lock:
-            self._borrowed += 1
-            self._most_borrowed = max(self._most_borrowed, self._borrowed)
-            handle = next((handle for handle, known in reversed(self._idle.items()) if known == key), None)
-            if handle is not None:
-                del self._idle[handle]
-            return handle
 
     def _give_back(self, entry: tuple[tuple[str, int | None], DatasetReader] | None) -> list[DatasetReader]:
         """Keep a handle; those that are too many now, the longest unused first."""

@@ -28,9 +28,8 @@ def read_network_counts() -> tuple[int, int] | None:
     finally:
         library.VSIFree(text)
     methods = document.get("methods", {}).values()
-    return sum(int(method.get("count", 0)) for method in methods), sum(
-        int(method.get("downloaded_bytes", 0)) for method in methods
-    )
+    requests, size = (sum(int(method.get(what, 0)) for method in methods) for what in ("count", "downloaded_bytes"))
+    return requests, size
 
 
 def clear_network_cache() -> None:

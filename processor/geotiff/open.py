@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -23,7 +24,7 @@ from processor.storage.options import Access
 from processor.storage.store import ObjectInfo, Store
 from processor.storage.url import redact_url
 
-__all__ = ["OpenedScene", "has_mask", "level_grid", "open_scene", "read_grid", "unit_shape"]
+__all__ = ["OpenedScene", "has_mask", "level_grid", "open_scene", "read_grid", "resize_grid", "unit_shape"]
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 _UNEVEN = 2.0  # pixels of an overview by which its two factors may differ
@@ -140,7 +141,9 @@ class _Opener:
     ) -> tuple[Scene, tuple[Finding, ...]]:
         grid = read_grid(dataset, name)
         marked = [i for i, role in enumerate(dataset.colorinterp, start=1) if role == ColorInterp.alpha]
-        alpha = [i for i in marked if not _is_data(raster, dataset, i)]
+        # GDAL's writers mark a fourth band as alpha; where the Item names its colour, it is data.
+        coloured = {i for i, band in enumerate(raster.bands, start=1) if band.common_name is not None}
+        alpha = [i for i in marked if len(raster.bands) != dataset.count or i not in coloured]
         data = tuple(i for i in dataset.indexes if i not in alpha)
         bands = _name_bands(dataset, data, raster)
         indexes = _choose_indexes(dataset, data, bands, raster.wanted, name)
@@ -148,7 +151,13 @@ class _Opener:
         masked = has_mask(dataset)
         mask = None if masked else find_mask(raster.href)
         if mask is not None:
-            self._check_mask(mask, grid, name)
+            with closing(self._gdal.open(mask, name)) as beside:
+                if beside.shape != grid.shape:
+                    msg = (
+                        f"scene {name}: its mask {mask} has {beside.height} x {beside.width} pixels, the scene has "
+                        f"{grid.height} x {grid.width}; remove it or make it anew"
+                    )
+                    raise InputError(msg)
         value, findings = _read_nodata(dataset, indexes, self._nodata, name, dtype)
         validity: Literal["nodata", "alpha", "mask", "all"] = "all" if value is None else "nodata"
         if alpha or masked or mask is not None:
@@ -179,9 +188,15 @@ class _Opener:
             source=source,
             provenance=ref.provenance,
         )
-        kept = findings if validity == "all" and np.dtype(dtype).kind != "f" else ()
-        wrong = () if marked == alpha else (_tell_data(raster, name, marked[0]),)
-        return scene, (*kept, *wrong, *compare_declared(raster.declared, scene, dataset))
+        if validity != "all" or np.dtype(dtype).kind == "f":
+            findings = ()
+        if marked != alpha:
+            colour = raster.bands[marked[0] - 1].common_name
+            known = f"is marked as alpha in the file, and is {colour} by the Item"
+            message = f"scene {name}: band {marked[0]} {known}: it is taken as data"
+            told = Finding(severity="info", code="no-alpha", message=message, scene=name.partition("/")[0])
+            findings = (*findings, told)
+        return scene, (*findings, *compare_declared(raster.declared, scene, dataset))
 
     def _read_overviews(self, dataset: DatasetReader, raster: RasterRef, name: str) -> list[tuple[int, tuple[int, int]]]:
         """Factors and shapes of the overviews, from large to small; some writers round sizes up, some down."""
@@ -194,28 +209,6 @@ class _Opener:
             if factor > 1 and uneven <= _UNEVEN and count == dataset.count:
                 found.append((int(factor), (int(height), int(width))))
         return sorted(found)
-
-    def _check_mask(self, path: str, grid: Grid, scene: str) -> None:
-        mask = self._gdal.open(path, scene)
-        shape = mask.shape
-        self._gdal.close(mask)
-        if shape != grid.shape:
-            msg = (
-                f"scene {scene}: its mask {path} has {shape[0]} x {shape[1]} pixels, the scene has "
-                f"{grid.height} x {grid.width}; remove it or make it anew"
-            )
-            raise InputError(msg)
-
-
-def _is_data(raster: RasterRef, dataset: DatasetReader, index: int) -> bool:
-    """Whether the Item names a band by its colour which the file has for an alpha band: GDAL's writers mark a fourth so."""
-    return len(raster.bands) == dataset.count and raster.bands[index - 1].common_name is not None
-
-
-def _tell_data(raster: RasterRef, name: str, index: int) -> Finding:
-    colour = raster.bands[index - 1].common_name
-    message = f"scene {name}: band {index} is marked as alpha in the file, and is {colour} by the Item: it is taken as data"
-    return Finding(severity="info", code="no-alpha", message=message, scene=name.partition("/")[0])
 
 
 def _choose_indexes(
@@ -346,12 +339,17 @@ def level_grid(scene: Scene, level: int | None) -> Grid:
     else:
         factor = scene.source.overviews[level]
         height, width = math.ceil(scene.grid.height / factor), math.ceil(scene.grid.width / factor)
+    return resize_grid(scene.grid, height, width)
+
+
+def resize_grid(grid: Grid, height: int, width: int) -> Grid:
+    """The same area in so many pixels."""
     return replace(
-        scene.grid,
+        grid,
         width=width,
         height=height,
-        pixel_width=scene.grid.pixel_width * scene.grid.width / width,
-        pixel_height=scene.grid.pixel_height * scene.grid.height / height,
+        pixel_width=grid.pixel_width * grid.width / width,
+        pixel_height=grid.pixel_height * grid.height / height,
     )
 
 

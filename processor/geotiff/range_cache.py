@@ -130,14 +130,10 @@ class RangeCache:
                     claimed = known.claim(missing, limit, self._held)
                     self._held += claimed.end - claimed.start
             if missing == end:
-                return b"".join(self._read_piece(held, start, end) for held in found)
+                cuts = ((max(start, held.start), min(end, held.end), held) for held in found)
+                return b"".join(self._file.read(held.offset + first - held.start, last - first) for first, last, held in cuts)
             self._fetch(known, claimed, fetch)
         return fetch(start, end)
-
-    def _read_piece(self, held: _Range, start: int, end: int) -> bytes:
-        """The bytes of a range that lie between two positions in the object."""
-        first = max(start, held.start)
-        return self._file.read(held.offset + first - held.start, min(end, held.end) - first)
 
     def _fetch(self, known: _Object, claimed: _Range, fetch: Callable[[int, int], bytes]) -> None:
         """Fetch a range into the scratch file; a disk that is full keeps nothing more, which is no error."""

@@ -10,10 +10,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import rasterio
@@ -35,7 +34,7 @@ from processor.geotiff.gdal import (
     is_remote,
 )
 from processor.geotiff.handles import HandlePool
-from processor.geotiff.open import OpenedScene, has_mask, level_grid, open_scene, read_grid, unit_shape
+from processor.geotiff.open import OpenedScene, has_mask, level_grid, open_scene, read_grid, resize_grid, unit_shape
 from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.traffic import TrafficCount
 from processor.model import Grid, Scene, Source, Window
@@ -45,8 +44,7 @@ from processor.storage.url import redact_url
 __all__ = ["OpenedScene", "Pixels", "RasterReader", "level_grid", "open_scene", "read_decimated", "read_small"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
+class _Key(NamedTuple):
     """A unit of reading: some whole blocks of one scene at one level."""
 
     scene: str
@@ -122,17 +120,9 @@ class RasterReader:
                 self._units.move_to_end(key)
         if mine:
             self._decode(scene, grid, level, (unit_height, unit_width), mine, futures)
-        return _assemble(
-            {
-                Window(row=k.row * unit_height, col=k.col * unit_width, height=unit_height, width=unit_width): futures[
-                    k
-                ].result()
-                for k in keys
-            },
-            window,
-            len(scene.bands),
-            scene.dtype,
-        )
+        size = {"height": unit_height, "width": unit_width}
+        units = {Window(row=k.row * unit_height, col=k.col * unit_width, **size): futures[k].result() for k in keys}
+        return _assemble(units, window, len(scene.bands), scene.dtype)
 
     def _decode(
         self,
@@ -151,11 +141,16 @@ class RasterReader:
         joins = bool(scene.parts) or is_remote(scene.source.href)
         try:
             for run in _runs(keys) if joins else ([key] for key in keys):
-                window = _clip_run(run, unit, grid)
-                pixels = self._read_file(scene, window, level)
+                top, left = run[0].row * unit[0], run[0].col * unit[1]
+                height, width = min(unit[0], grid.height - top), min(unit[1] * len(run), grid.width - left)
+                pixels = self._read_file(scene, Window(row=top, col=left, height=height, width=width), level)
                 for position, key in enumerate(run):
-                    cols = slice(position * unit[1], min((position + 1) * unit[1], window.width))
-                    futures[key].set_result(_piece(pixels, cols, whole=len(run) == 1))
+                    piece = pixels
+                    if len(run) > 1:
+                        cols = slice(position * unit[1], min((position + 1) * unit[1], width))
+                        valid = None if pixels.valid is None else np.ascontiguousarray(pixels.valid[:, cols])
+                        piece = _make_pixels(np.ascontiguousarray(pixels.values[:, :, cols]), valid)
+                    futures[key].set_result(piece)
                     pending.remove(key)
                 self._keep(run, futures)
         except BaseException as error:
@@ -213,7 +208,7 @@ class RasterReader:
                 "the file is truncated or corrupt: fetch it again"
             )
             raise InputError(msg) from error
-        return Pixels(values=values, valid=_compute_valid(values, source, mask))
+        return _make_pixels(values, _compute_valid(values, source, mask))
 
     def _read_mask(self, handle: DatasetReader, scene: Scene, box: rasterio.windows.Window) -> NDArray[np.generic] | None:
         """What the alpha band or the mask says of a window: 0 where invalid; None where there is neither."""
@@ -230,16 +225,6 @@ class RasterReader:
             raise InputError(msg)
         with self._handles.borrow(path, scene.name) as beside:
             return np.asarray(beside.read(1, window=box))
-
-
-def _clip_run(run: list[_Key], unit: tuple[int, int], grid: Grid) -> Window:
-    """The pixels of neighbouring units that the grid has."""
-    window = Window(row=run[0].row * unit[0], col=run[0].col * unit[1], height=unit[0], width=unit[1] * len(run))
-    inside = window.intersection(grid.window)
-    if inside is None:
-        msg = f"{run[0]} lies outside the grid"
-        raise ValueError(msg)
-    return inside
 
 
 def _check_shape(handle: DatasetReader, scene: Scene, level: int | None) -> None:
@@ -265,13 +250,6 @@ def _runs(keys: list[_Key]) -> Iterator[list[_Key]]:
         yield run
 
 
-def _piece(pixels: Pixels, cols: slice, *, whole: bool) -> Pixels:
-    if whole:
-        return pixels
-    valid = None if pixels.valid is None else np.ascontiguousarray(pixels.valid[:, cols])
-    return Pixels(values=np.ascontiguousarray(pixels.values[:, :, cols]), valid=None if valid is None or valid.all() else valid)
-
-
 def _compute_valid(values: NDArray[np.generic], source: Source, mask: NDArray[np.generic] | None) -> NDArray[np.bool_] | None:
     """The valid mask: invalid where every band holds nodata, where the mask says so, and where any band is not finite."""
     valid: NDArray[np.bool_] | None = None if mask is None else np.greater(mask, 0)
@@ -286,7 +264,12 @@ def _compute_valid(values: NDArray[np.generic], source: Source, mask: NDArray[np
     if values.dtype.kind == "f":
         finite = np.isfinite(values).all(axis=0)
         valid = finite if valid is None else valid & finite
-    return None if valid is None or valid.all() else valid
+    return valid
+
+
+def _make_pixels(values: NDArray[np.generic], valid: NDArray[np.bool_] | None) -> Pixels:
+    """Without a mask where all are valid."""
+    return Pixels(values=values, valid=None if valid is None or valid.all() else valid)
 
 
 def _assemble(units: dict[Window, Pixels], window: Window, bands: int, dtype: str) -> Pixels:
@@ -295,7 +278,7 @@ def _assemble(units: dict[Window, Pixels], window: Window, bands: int, dtype: st
         unit, pixels = next(iter(units.items()))
         rows, cols = window.slices_in(unit)
         valid = None if pixels.valid is None else pixels.valid[rows, cols]
-        return Pixels(values=pixels.values[:, rows, cols], valid=None if valid is None or valid.all() else valid)
+        return _make_pixels(pixels.values[:, rows, cols], valid)
     values = np.empty((bands, *window.shape), dtype)
     valid = None
     if any(pixels.valid is not None for pixels in units.values()):
@@ -308,7 +291,7 @@ def _assemble(units: dict[Window, Pixels], window: Window, bands: int, dtype: st
         values[:, *target] = pixels.values[:, *origin]
         if valid is not None and pixels.valid is not None:
             valid[target] = pixels.valid[origin]
-    return Pixels(values=values, valid=None if valid is None or valid.all() else valid)
+    return _make_pixels(values, valid)
 
 
 def read_decimated(file: Path, *, edge: int) -> tuple[NDArray[np.generic], Grid]:
@@ -323,14 +306,7 @@ def read_decimated(file: Path, *, edge: int) -> tuple[NDArray[np.generic], Grid]
         factor = max(1.0, max(whole.width, whole.height) / edge)
         height, width = max(1, round(whole.height / factor)), max(1, round(whole.width / factor))
         values = dataset.read(out_shape=(dataset.count, height, width))
-    grid = replace(
-        whole,
-        width=width,
-        height=height,
-        pixel_width=whole.pixel_width * whole.width / width,
-        pixel_height=whole.pixel_height * whole.height / height,
-    )
-    return values, grid
+    return values, resize_grid(whole, height, width)
 
 
 def read_small(data: bytes, *, what: str) -> tuple[NDArray[np.generic], NDArray[np.bool_], Grid]:
