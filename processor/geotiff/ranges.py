@@ -11,20 +11,22 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import closing, suppress
-from typing import Any, Final, Protocol, Self, TypeVar
+from functools import partial
+from typing import Any, Final, Self, TypeVar, Union
 
 import rasterio
 from rasterio.abc import MultiByteRangeResourceContainer
 from rasterio.io import DatasetReader
 
 from processor.errors import MosaicError
+from processor.geotiff.libgdal import VsiFile
 from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.traffic import Traffic
 from processor.storage.options import Access
 from processor.storage.reading import find_object
 from processor.storage.url import storage_errors
 
-__all__ = ["FsspecObject", "RemoteObject", "close_opened", "find_failure", "open_ranged"]
+__all__ = ["FsspecObject", "close_opened", "find_failure", "open_ranged"]
 
 T = TypeVar("T")
 
@@ -33,33 +35,14 @@ _BLOCKS: Final = 32  # kept of a file
 _LARGEST: Final = 16 * 2**20  # bytes of one request
 _AHEAD: Final = 4 * 2**20  # bytes fetched at once where there is a place to keep them
 
+RemoteObject = Union["FsspecObject", VsiFile]
+"""What ranges are fetched from; used by one thread at a time. Its errors are those of this project."""
+
 # rasterio keeps openers and open files in context variables, which each thread has its own of; a file that one thread opened
 # may be closed by another only where both do it in one context.
 _CONTEXT: Final = contextvars.copy_context()
 _CONTEXT_LOCK: Final = threading.Lock()
 _FAILURES: Final = threading.local()
-
-
-class RemoteObject(Protocol):
-    """What ranges are fetched from; used by one thread at a time."""
-
-    def find_size(self) -> int:
-        """Bytes of the object.
-
-        Raises
-        ------
-        MosaicError
-            What storage said.
-        """
-        ...
-
-    def read(self, start: int, end: int) -> bytes:
-        """Exactly the bytes from ``start`` to ``end``; errors as of :meth:`find_size`."""
-        ...
-
-    def close(self) -> None:
-        """Nothing is fetched any more."""
-        ...
 
 
 class FsspecObject:
@@ -194,11 +177,8 @@ class _Container(MultiByteRangeResourceContainer):  # type: ignore[misc]  # rast
         if not self.isfile(path):
             raise FileNotFoundError(path)
         if self._length is None:
-            self._length = _noting(
-                lambda: (
-                    self._ask_size() if self._range_cache is None else self._range_cache.find_size(self._url, self._ask_size)
-                )
-            )
+            cache = self._range_cache
+            self._length = _noting(self._ask_size if cache is None else partial(cache.find_size, self._url, self._ask_size))
         return self._length
 
     def _ask_size(self) -> int:

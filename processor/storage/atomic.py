@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 if sys.platform != "win32":
     import fcntl
@@ -46,65 +46,49 @@ def write_file(destination: Path, fill: Callable[[BinaryIO], None], finish: Fini
     OSError
         What the system says.
     """
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(destination.parent)
-    with _part_file(destination) as (part, stream):
+    with _part(destination, lambda part: part.touch(exist_ok=False), "r+b", finish, overwrite=overwrite) as stream:
         fill(stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-        finish(lambda: _place_part(part, destination, overwrite=overwrite))
-    _sync_folder(destination.parent)
 
 
 def link_file(source: str, destination: Path, finish: Finish, *, overwrite: bool) -> bool:
     """Give a finished file another name, as :func:`write_file`; False where that is on another file system."""
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(destination.parent)
     try:
-        with _part_link(source, destination) as part:
-            finish(lambda: _place_part(part, destination, overwrite=overwrite))
+        with _part(destination, lambda part: part.hardlink_to(source), "rb", finish, overwrite=overwrite):
+            return True
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
         return False
-    _sync_folder(destination.parent)
-    return True
 
 
 @contextmanager
-def _part_file(destination: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """Open a new hidden file beside the destination, locked as long as it is written; gone afterwards, whatever happens."""
+def _part(
+    destination: Path, make: Callable[[Path], None], mode: Literal["rb", "r+b"], finish: Finish, *, overwrite: bool
+) -> Iterator[BinaryIO]:
+    """Open a new hidden file beside the destination, and give it its name at the end; gone afterwards, whatever happens.
+
+    It is locked, so that no other writer takes it for a leftover; one that did, before it was locked, is left what it took.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(destination.parent)
     while True:
         part = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.part")
-        stream = part.open("xb")
-        if _lock(stream) and _is_same_file(part, stream):
-            break
-        stream.close()  # another process took it for a leftover between opening and locking
-    try:
-        with stream:
-            yield part, stream
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _part_link(source: str, destination: Path) -> Iterator[Path]:
-    """Link a finished file to a hidden name beside the destination, as :func:`_part_file` makes one."""
-    while True:
-        part = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.part")
-        part.hardlink_to(source)
+        make(part)
         with suppress(FileNotFoundError):
-            stream = part.open("rb")
+            stream = part.open(mode)
             if _lock(stream) and _is_same_file(part, stream):
                 break
-            stream.close()  # another writer took it for a leftover between linking and locking
-        part.unlink(missing_ok=True)  # the lock is the file's, not the name's: that writer removes only the name it found
+            stream.close()
+        part.unlink(missing_ok=True)  # a link's lock is that of the file, under whatever name: who has it leaves this one
     try:
         with stream:
+            yield stream
+            stream.flush()
             os.fsync(stream.fileno())
-            yield part
+            finish(lambda: _place_part(part, destination, overwrite=overwrite))
     finally:
         part.unlink(missing_ok=True)
+    _sync_folder(destination.parent)
 
 
 def _place_part(part: Path, destination: Path, *, overwrite: bool) -> None:

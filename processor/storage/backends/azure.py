@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from pydantic import StringConstraints
 
 from processor.errors import ConfigError, InputError
-from processor.model.options import Secret, Section, Word, option
-from processor.storage.backends.base import Backend, choose_switch, find_status, read_variable
+from processor.model.options import Secret, Section, Word
+from processor.storage.backends.base import Backend, access_option, choose_switch, find_status, read_variable
 
 __all__ = ["Azure", "AzureOptions"]
 
@@ -40,42 +40,31 @@ _TOKEN_LOCK: Final = threading.Lock()
 class AzureOptions(Section):
     """Options of Azure Blob Storage."""
 
-    azure_account: Word | None = option(
-        None,
-        "Storage account (AZURE_STORAGE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME); a URL may name another.",
-        example="mosaics",
-        decisive=False,
+    azure_account: Word | None = access_option(
+        "Storage account (AZURE_STORAGE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME); a URL may name another.", example="mosaics"
     )
-    azure_endpoint: AccountUrl | None = option(
-        None,
+    azure_endpoint: AccountUrl | None = access_option(
         "URL of the account's blob service, of another cloud or an emulator (AZURE_STORAGE_ENDPOINT, CPL_AZURE_ENDPOINT).",
         example="http://127.0.0.1:10000/devstoreaccount1",
-        decisive=False,
     )
-    azure_access_key: Secret | None = option(
-        None,
+    azure_access_key: Secret | None = access_option(
         "Key of the account (AZURE_STORAGE_KEY, AZURE_STORAGE_ACCESS_KEY, AZURE_STORAGE_ACCOUNT_KEY); better left to the "
         "environment.",
         example="example",
-        decisive=False,
         secret=True,
     )
-    azure_sas_token: Secret | None = option(
-        None,
+    azure_sas_token: Secret | None = access_option(
         "Shared access signature (AZURE_STORAGE_SAS_TOKEN); better left to the environment.",
         example="sv=2025&sig=example",
-        decisive=False,
         secret=True,
     )
-    azure_connection_string: Secret | None = option(
-        None,
+    azure_connection_string: Secret | None = access_option(
         "Account, endpoint and key in one (AZURE_STORAGE_CONNECTION_STRING); better left to the environment.",
         example="UseDevelopmentStorage=true",
-        decisive=False,
         secret=True,
     )
-    azure_anonymous: bool | None = option(
-        None, "Do not sign requests: public containers (AZURE_NO_SIGN_REQUEST).", example=True, decisive=False
+    azure_anonymous: bool | None = access_option(
+        "Do not sign requests: public containers (AZURE_NO_SIGN_REQUEST).", example=True
     )
 
 
@@ -104,6 +93,7 @@ class Azure(Backend):
     names_account: ClassVar[bool] = True
     repeats: ClassVar[bool] = True
     has_keys: ClassVar[bool] = True
+    gdal_prefix: ClassVar[str | None] = "/vsiaz/"
     version_key: ClassVar[str | None] = "etag"
 
     @classmethod
@@ -155,11 +145,6 @@ class Azure(Backend):
         from processor.storage.backends.azure_filesystem import AzureFilesystem  # noqa: PLC0415 - imports adlfs
 
         return AzureFilesystem(**options)
-
-    def gdal_path(self, url: str) -> str | None:
-        """``/vsiaz/container/path``."""
-        parts = urlsplit(url)
-        return f"/vsiaz/{parts.netloc.partition('@')[0]}{parts.path}"
 
     def gdal_options(self) -> dict[str, str]:
         """Of ``/vsiaz/``; variables that GDAL would read by itself are emptied, because they were read here."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Final, Literal, Self, cast
+from urllib.parse import urlsplit
 
-from processor.model.options import Section
+from processor.model.options import Section, option
 
-__all__ = ["Backend", "Failure", "choose_switch", "find_status", "is_absence", "read_variable"]
+__all__ = ["Backend", "Failure", "access_option", "choose_switch", "find_status", "is_absence", "read_variable"]
+
+access_option = partial(option, None, decisive=False)
+"""Declare an option that says how storage is reached: left open by default, and no byte of the result depends on it."""
 
 Failure = Literal["taken", "missing", "denied", "refused", "for now"]
 """What an error of storage means: all but the last are permanent."""
@@ -50,6 +55,8 @@ class Backend:
     """Whether GDAL needs keys from here (:meth:`gdal_keys`)."""
     creates_streams: ClassVar[bool] = True
     """Whether its files can be opened for writing with mode "xb" and a media type."""
+    gdal_prefix: ClassVar[str | None] = None
+    """What GDAL puts before bucket and key, such as ``/vsis3/``; None: it does not read them."""
     version_key: ClassVar[str | None] = None
     """What fsspec's details call the version that :meth:`replace` compares; None: the bytes are compared in this process."""
 
@@ -88,8 +95,8 @@ class Backend:
 
     def gdal_path(self, url: str) -> str | None:
         """The name under which GDAL reads a URL itself; None where only fsspec does."""
-        del url
-        return None
+        parts = urlsplit(url)
+        return None if self.gdal_prefix is None else f"{self.gdal_prefix}{parts.netloc.partition('@')[0]}{parts.path}"
 
     def gdal_options(self) -> dict[str, str]:
         """Configuration options of GDAL, without keys."""

@@ -10,11 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
-from urllib.parse import urlsplit
 
 from processor.errors import ConfigError
-from processor.model.options import Endpoint, Place, Section, Word, option
-from processor.storage.backends.base import Backend, choose_switch, read_variable
+from processor.model.options import Endpoint, Place, Section, Word
+from processor.storage.backends.base import Backend, access_option, choose_switch, read_variable
 
 __all__ = ["Gcs", "GcsOptions"]
 
@@ -22,25 +21,14 @@ __all__ = ["Gcs", "GcsOptions"]
 class GcsOptions(Section):
     """Options of Google Cloud Storage."""
 
-    gs_endpoint: Endpoint | None = option(
-        None,
-        "URL of a GCS server other than Google's (STORAGE_EMULATOR_HOST).",
-        example="http://127.0.0.1:4443",
-        decisive=False,
+    gs_endpoint: Endpoint | None = access_option(
+        "URL of a GCS server other than Google's (STORAGE_EMULATOR_HOST).", example="http://127.0.0.1:4443"
     )
-    gs_credentials: Place | None = option(
-        None,
-        "File of a service account (GOOGLE_APPLICATION_CREDENTIALS).",
-        example="/etc/mosaic/service-account.json",
-        decisive=False,
-        path=True,
+    gs_credentials: Place | None = access_option(
+        "File of a service account (GOOGLE_APPLICATION_CREDENTIALS).", example="/etc/mosaic/service-account.json", path=True
     )
-    gs_anonymous: bool | None = option(
-        None, "Do not sign requests: public buckets (GS_NO_SIGN_REQUEST).", example=True, decisive=False
-    )
-    gs_user_project: Word | None = option(
-        None, "Project that pays for requests (GS_USER_PROJECT).", example="my-project", decisive=False
-    )
+    gs_anonymous: bool | None = access_option("Do not sign requests: public buckets (GS_NO_SIGN_REQUEST).", example=True)
+    gs_user_project: Word | None = access_option("Project that pays for requests (GS_USER_PROJECT).", example="my-project")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +50,7 @@ class Gcs(Backend):
     prefix: ClassVar[str] = "gs_"
     is_writable: ClassVar[bool] = True
     repeats: ClassVar[bool] = True
+    gdal_prefix: ClassVar[str | None] = "/vsigs/"
     version_key: ClassVar[str | None] = "generation"
 
     @classmethod
@@ -90,11 +79,6 @@ class Gcs(Backend):
         if self.user_project is not None:
             options |= {"project": self.user_project, "requester_pays": self.user_project}
         return options
-
-    def gdal_path(self, url: str) -> str | None:
-        """``/vsigs/bucket/key``."""
-        parts = urlsplit(url)
-        return f"/vsigs/{parts.netloc}{parts.path}"
 
     def gdal_options(self) -> dict[str, str]:
         """Of ``/vsigs/``; GDAL finds keys as Google's libraries do."""

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, ClassVar, Final, Self, cast
-from urllib.parse import urlsplit
+from typing import Any, ClassVar, Final, Literal, Self, cast
 
 from processor.errors import ConfigError, InputError
-from processor.model.options import Endpoint, Secret, Section, Word, option
-from processor.storage.backends.base import Backend, choose_switch, read_variable
+from processor.model.options import Endpoint, Secret, Section, Word
+from processor.storage.backends.base import Backend, access_option, choose_switch, read_variable
 
 __all__ = ["S3", "S3Options"]
 
@@ -28,46 +27,28 @@ _KEYS_LOCK: Final = threading.Lock()
 class S3Options(Section):
     """Options of Amazon S3."""
 
-    s3_endpoint: Endpoint | None = option(
-        None,
-        "URL of an S3 server other than Amazon's (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL).",
-        example="http://127.0.0.1:8333",
-        decisive=False,
+    s3_endpoint: Endpoint | None = access_option(
+        "URL of an S3 server other than Amazon's (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL).", example="http://127.0.0.1:8333"
     )
-    s3_region: Word | None = option(
-        None, "Region of the buckets (AWS_REGION, AWS_DEFAULT_REGION).", example="eu-central-1", decisive=False
+    s3_region: Word | None = access_option("Region of the buckets (AWS_REGION, AWS_DEFAULT_REGION).", example="eu-central-1")
+    s3_profile: Word | None = access_option("Profile of the shared configuration (AWS_PROFILE).", example="mosaics")
+    s3_access_key_id: Secret | None = access_option(
+        "Key (AWS_ACCESS_KEY_ID); better left to the environment.", example="AKIAEXAMPLE", secret=True
     )
-    s3_profile: Word | None = option(
-        None, "Profile of the shared configuration (AWS_PROFILE).", example="mosaics", decisive=False
+    s3_secret_access_key: Secret | None = access_option(
+        "Its secret (AWS_SECRET_ACCESS_KEY); better left to the environment.", example="example", secret=True
     )
-    s3_access_key_id: Secret | None = option(
-        None, "Key (AWS_ACCESS_KEY_ID); better left to the environment.", example="AKIAEXAMPLE", decisive=False, secret=True
+    s3_session_token: Secret | None = access_option(
+        "Token of temporary keys (AWS_SESSION_TOKEN).", example="example", secret=True
     )
-    s3_secret_access_key: Secret | None = option(
-        None,
-        "Its secret (AWS_SECRET_ACCESS_KEY); better left to the environment.",
-        example="example",
-        decisive=False,
-        secret=True,
-    )
-    s3_session_token: Secret | None = option(
-        None, "Token of temporary keys (AWS_SESSION_TOKEN).", example="example", decisive=False, secret=True
-    )
-    s3_anonymous: bool | None = option(
-        None, "Do not sign requests: public buckets (AWS_NO_SIGN_REQUEST).", example=True, decisive=False
-    )
-    s3_requester_pays: bool | None = option(
-        None,
+    s3_anonymous: bool | None = access_option("Do not sign requests: public buckets (AWS_NO_SIGN_REQUEST).", example=True)
+    s3_requester_pays: bool | None = access_option(
         "Pay for what is read from buckets that ask for it (AWS_REQUEST_PAYER=requester); those whose Items "
         "say so are paid for anyway.",
         example=True,
-        decisive=False,
     )
-    s3_path_style: bool | None = option(
-        None,
-        "Name the bucket in the path, not the host (AWS_VIRTUAL_HOSTING=FALSE); null: where an endpoint is set.",
-        example=True,
-        decisive=False,
+    s3_path_style: bool | None = access_option(
+        "Name the bucket in the path, not the host (AWS_VIRTUAL_HOSTING=FALSE); null: where an endpoint is set.", example=True
     )
 
 
@@ -101,6 +82,7 @@ class S3(Backend):
     is_writable: ClassVar[bool] = True
     repeats: ClassVar[bool] = True
     has_keys: ClassVar[bool] = True
+    gdal_prefix: ClassVar[str | None] = "/vsis3/"
     version_key: ClassVar[str | None] = "ETag"
 
     @classmethod
@@ -165,11 +147,6 @@ class S3(Backend):
         filesystem.retries = 1
         return filesystem
 
-    def gdal_path(self, url: str) -> str | None:
-        """``/vsis3/bucket/key``."""
-        parts = urlsplit(url)
-        return f"/vsis3/{parts.netloc}{parts.path}"
-
     def gdal_options(self) -> dict[str, str]:
         """Of ``/vsis3/``."""
         options = {
@@ -180,29 +157,26 @@ class S3(Backend):
         if self.endpoint is not None:
             scheme, _, host = self.endpoint.partition("://")
             options |= {"AWS_S3_ENDPOINT": host.rstrip("/"), "AWS_HTTPS": "YES" if scheme == "https" else "NO"}
-        region = self.region or (_find_region(self.profile) if self.endpoint is None else None)
+        region = self.region or (_ask_botocore("region", self.profile) if self.endpoint is None else None)
         return options if region is None else options | {"AWS_REGION": region}
 
     def gdal_keys(self) -> dict[str, str]:
         """As given, or as botocore finds and renews them."""
         if self.anonymous:
             return {}
-        key, secret, token = self._find_keys()
+        key, secret, token = self.key, self.secret, self.token
+        if key is None or secret is None:
+            with _KEYS_LOCK:
+                credentials = _ask_botocore("credentials", self.profile)
+                if credentials is None:
+                    msg = (
+                        "there are no credentials for s3://: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or "
+                        "--io.s3_profile, or, for a public bucket, --io.s3_anonymous true"
+                    )
+                    raise InputError(msg)
+                frozen = credentials.get_frozen_credentials()
+            key, secret, token = frozen.access_key, frozen.secret_key, frozen.token
         return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token or ""}
-
-    def _find_keys(self) -> tuple[str, str, str | None]:
-        if self.key is not None and self.secret is not None:
-            return self.key, self.secret, self.token
-        with _KEYS_LOCK:
-            credentials = _find_credentials(self.profile)
-            if credentials is None:
-                msg = (
-                    "there are no credentials for s3://: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or --io.s3_profile, "
-                    "or, for a public bucket, --io.s3_anonymous true"
-                )
-                raise InputError(msg)
-            frozen = credentials.get_frozen_credentials()
-        return frozen.access_key, frozen.secret_key, frozen.token
 
     def check_writable(self, filesystem: Any, path: str) -> None:
         """Begin an upload in parts and abort it, which needs the same right as writing."""
@@ -258,31 +232,15 @@ def _gdal_endpoint(env: Mapping[str, str]) -> str | None:
     return f"{'http' if env.get('AWS_HTTPS', 'YES').lower() in _FALSE else 'https'}://{host}"
 
 
-@lru_cache(maxsize=8)
-def _find_credentials(profile: str | None) -> Any:
+@lru_cache(maxsize=16)
+def _ask_botocore(what: Literal["credentials", "region"], profile: str | None) -> Any:
+    """What botocore finds by itself; None where it finds none."""
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as above
-
-    try:
-        return _botocore_session(profile).get_credentials()
-    except BotoCoreError as error:
-        msg = f"no credentials for s3://: {error}"
-        raise ConfigError(msg) from error
-
-
-@lru_cache(maxsize=8)
-def _find_region(profile: str | None) -> str | None:
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
-
-    try:
-        region: str | None = _botocore_session(profile).get_config_variable("region")
-    except BotoCoreError as error:
-        msg = f"no region for s3://: {error}"
-        raise ConfigError(msg) from error
-    return region
-
-
-@lru_cache(maxsize=8)
-def _botocore_session(profile: str | None) -> Any:
     from botocore.session import Session  # noqa: PLC0415
 
-    return Session(profile=profile)
+    try:
+        session = Session(profile=profile)
+        return session.get_credentials() if what == "credentials" else session.get_config_variable(what)
+    except BotoCoreError as error:
+        msg = f"no {what} for s3://: {error}"
+        raise ConfigError(msg) from error
