@@ -79,18 +79,18 @@ def _start_trimming(library: ctypes.CDLL) -> None:
 
     Without it, resident memory doubles; returning every window at once would cost a tenth of the run in cleared pages.
     """
-    threading.Thread(target=_keep_trimmed, args=(library,), name="trim", daemon=True).start()
 
+    def keep_trimmed() -> None:
+        held = _count_resident()
+        while True:
+            time.sleep(_LOOK_EVERY)
+            if _count_resident() > held + _SLACK:
+                library.malloc_trim(0)
+                held = _count_resident()
+            else:
+                held = min(held, _count_resident())
 
-def _keep_trimmed(library: ctypes.CDLL) -> None:
-    held = _count_resident()
-    while True:
-        time.sleep(_LOOK_EVERY)
-        if _count_resident() > held + _SLACK:
-            library.malloc_trim(0)
-            held = _count_resident()
-        else:
-            held = min(held, _count_resident())
+    threading.Thread(target=keep_trimmed, name="trim", daemon=True).start()
 
 
 def _count_resident() -> int:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, TextIO, TypeVar
+from typing import Literal, TextIO, TypeVar
 
 from processor.process.logs import log_event
 
@@ -19,25 +19,19 @@ _LOGGER = logging.getLogger(__name__)
 _PERIOD = 10.0  # seconds between events
 
 
-class Tracker(Protocol):
-    """Shows the progress of a pass while its results go by."""
+class Tracker:
+    """Shows the progress of a pass while its results go by; this one shows nothing."""
 
     def track(
         self, results: Iterable[R], *, name: str, total: float, amount: Callable[[R], float], unit: Unit = "pixels"
     ) -> Iterator[R]:
         """Yield the results unchanged; ``amount`` counts the units of one result, ``total`` is the sum over all."""
-        ...
-
-
-class Silent:
-    """Shows nothing."""
-
-    def track(
-        self, results: Iterable[R], *, name: str, total: float, amount: Callable[[R], float], unit: Unit = "pixels"
-    ) -> Iterator[R]:
-        """Yield the results unchanged."""
         del name, total, amount, unit
         yield from results
+
+
+class Silent(Tracker):
+    """Shows nothing."""
 
 
 @dataclass(slots=True)
@@ -96,7 +90,7 @@ class _Pass:
         log_event(_LOGGER, event, message, level=level, stage=self.name, **figures, **fields)
 
 
-class LogProgress:
+class LogProgress(Tracker):
     """Logs an event every ten seconds and at the end of a pass.
 
     Parameters
@@ -117,22 +111,16 @@ class LogProgress:
         for result in results:
             watched.add(amount(result))
             if self._clock() - last >= _PERIOD:
-                last = self._clock()
-                _log_progress(watched)
+                last, left = self._clock(), watched.seconds_left
+                end = "" if left is None else f", about {left:.0f} s left"
+                share = f"{100 * watched.done / total if total > 0 else 100:.0f} % of {watched.show(total)}"
+                watched.log("pass-progressed", f"{name}: {share} done at {watched.show_rate()}{end}")
             yield result
         message = f"{name}: {watched.show(watched.done)} done in {watched.seconds:.1f} s ({watched.show_rate()})"
         watched.log("pass-finished", message)
 
 
-def _log_progress(watched: _Pass) -> None:
-    left = watched.seconds_left
-    end = "" if left is None else f", about {left:.0f} s left"
-    share = 100 * watched.done / watched.total if watched.total > 0 else 100.0
-    message = f"{watched.name}: {share:.0f} % of {watched.show(watched.total)} done at {watched.show_rate()}{end}"
-    watched.log("pass-progressed", message)
-
-
-class TerminalProgress:
+class TerminalProgress(Tracker):
     """A bar for each pass, with rate and time left."""
 
     def __init__(self, stream: TextIO) -> None:

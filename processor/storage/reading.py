@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,17 +53,18 @@ class ReadStore:
         if place.is_local:
             with storage_errors(url):
                 return Path(place.path).is_file()
-        return self._retry(place, lambda: self._find(url))
 
-    def _find(self, url: str) -> bool:
-        with storage_errors(url):
-            try:
-                filesystem, path = find_object(url, self.access)
-                return str(filesystem.info(path)["type"]) == "file"
-            except FileNotFoundError as error:
-                if is_absence(error):
-                    return False
-                raise
+        def ask() -> bool:
+            with storage_errors(url):
+                try:
+                    filesystem, path = find_object(url, self.access)
+                    return str(filesystem.info(path)["type"]) == "file"
+                except FileNotFoundError as error:
+                    if is_absence(error):
+                        return False
+                    raise
+
+        return self._retry(place, ask)
 
     def describe(self, url: str) -> ObjectInfo:
         """Size and version of an object.
@@ -101,15 +102,7 @@ class ReadStore:
         StorageError
             Storage or the network failed.
         """
-        place = parse_url(url)
-
-        def list_folder() -> list[str]:
-            with storage_errors(url):
-                filesystem = self._filesystem(place)
-                entries = filesystem.ls(place.path, detail=True)
-                return [str(filesystem.unstrip_protocol(entry["name"])) for entry in entries if entry["type"] == "file"]
-
-        return self._retry(place, list_folder)
+        return self._list(url, lambda filesystem, path: filesystem.ls(path, detail=True))
 
     def glob(self, pattern: str) -> list[str]:
         """URLs of the objects that a pattern matches.
@@ -121,12 +114,15 @@ class ReadStore:
         StorageError
             Storage or the network failed.
         """
-        place = parse_url(pattern)
+        return self._list(pattern, lambda filesystem, path: filesystem.glob(path, detail=True).values())
+
+    def _list(self, url: str, ask: Callable[[Any, str], Iterable[Mapping[str, Any]]]) -> list[str]:
+        place = parse_url(url)
 
         def find() -> list[str]:
-            with storage_errors(pattern):
-                filesystem = self._filesystem(place)
-                entries = filesystem.glob(place.path, detail=True).values()
+            with storage_errors(url):
+                filesystem = find_filesystem(url, self.access)
+                entries = ask(filesystem, place.path)
                 return [str(filesystem.unstrip_protocol(entry["name"])) for entry in entries if entry["type"] == "file"]
 
         return self._retry(place, find)
@@ -184,10 +180,6 @@ class ReadStore:
                         if isinstance(error.__context__, OSError):
                             raise error.__context__ from None
                         raise
-
-    def _filesystem(self, place: Place) -> Any:  # fsspec has no types
-        """Make, or find again, the fsspec filesystem of a place."""
-        return find_filesystem(place.path, self.access)
 
 
 def find_filesystem(url: str, access: Access) -> Any:  # fsspec has no types

@@ -26,46 +26,27 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final
 
 from processor.errors import ExistsError, MosaicError
 from processor.storage.atomic import link_file, write_file
 from processor.storage.linux import start_writeback
 from processor.storage.reading import ObjectInfo, ReadStore, find_filesystem
-from processor.storage.url import (
-    Place,
-    join_url,
-    local_path,
-    parse_url,
-    parse_writable_url,
-    redact_url,
-    storage_errors,
-)
+from processor.storage.url import Place, join_url, local_path, parse_url, parse_writable_url, redact_url, storage_errors
 
-__all__ = [
-    "ObjectInfo",
-    "Store",
-    "Written",
-    "find_filesystem",
-    "iter_file",
-    "join_url",
-    "local_path",
-    "redact_url",
-    "storage_errors",
-]
+__all__ = ["ObjectInfo", "Store", "Written", "find_filesystem", "iter_file", "join_url", "redact_url"]
 
 _CHUNK: Final = 8 << 20  # bytes read or hashed at once
 _SLICE: Final = 256 * 2**10  # bytes written to a local file at once: for more, the kernel takes new pages, not those just freed
+_MODES: Final = {True: "overwrite", False: "create"}  # fsspec's words for whether an object may be replaced
 _PART: Final = 16 << 20  # bytes of a part of an upload; S3 allows 10,000 parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What was written.
-
-    sha256: lower-case hex digest of the bytes.
-    """
+    """What was written."""
 
     size: int
     """Size of the object, bytes."""
@@ -75,10 +56,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store(ReadStore):
-    """Every object the program reads or writes that is not read through GDAL.
-
-    access: how storage is reached; default: as the environment says.
-    """
+    """Every object the program reads or writes that is not read through GDAL."""
 
     def check_writable(self, url: str) -> None:
         """Refuse a place in a bucket where nothing may be written, before work is done for it; nothing is left behind.
@@ -97,7 +75,7 @@ class Store(ReadStore):
             return
 
         def begin() -> None:
-            filesystem = self._filesystem(place)
+            filesystem = find_filesystem(url, self.access)
             with storage_errors(url):
                 place.backend().check_writable(filesystem, place.path)
 
@@ -124,13 +102,9 @@ class Store(ReadStore):
         place = parse_writable_url(url)
         if place.is_local:
             return self._write_local(url, [data], overwrite=overwrite)
-        written = Written(size=len(data), sha256=hashlib.sha256(data).hexdigest())
-        filesystem = self._filesystem(place)
-        mode = _mode(overwrite=overwrite)
-        kwargs = _content_type(place, content_type)
-        return self._create(
-            url, written, lambda: filesystem.pipe_file(place.path, data, mode=mode, **kwargs), overwrite=overwrite
-        )
+        filesystem, kwargs = find_filesystem(url, self.access), _content_type(place, content_type)
+        put = partial(filesystem.pipe_file, place.path, data, mode=_MODES[overwrite], **kwargs)
+        return self._create(url, _digest([data]), put, overwrite=overwrite)
 
     def upload_file(
         self,
@@ -174,17 +148,19 @@ class Store(ReadStore):
         """
         place, source = parse_writable_url(url), os.fspath(path)
         if place.is_local:
-            if written is not None and self._link_local(source, url, written, overwrite=overwrite):
-                return written
+            if written is not None:
+                finish = partial(self._forgive, url, written, overwrite=overwrite)
+                with storage_errors(url):
+                    if link_file(source, local_path(url), finish, overwrite=overwrite):
+                        return written
             return self._write_local(url, iter_file(source), overwrite=overwrite)
         known = written if written is not None else _digest(iter_file(source))
-        filesystem, mode = self._filesystem(place), _mode(overwrite=overwrite)
+        filesystem = find_filesystem(url, self.access)
         kwargs = _content_type(place, content_type) | place.backend().upload_options(_part_size(known.size))
         if known.size >= _PART and not overwrite and self._is_taken(url, known):
             return known
-        created = self._create(
-            url, known, lambda: filesystem.put_file(source, place.path, mode=mode, **kwargs), overwrite=overwrite
-        )
+        put = partial(filesystem.put_file, source, place.path, mode=_MODES[overwrite], **kwargs)
+        created = self._create(url, known, put, overwrite=overwrite)
         if known.size >= 2 * _part_size(known.size):
             place.backend().abort_uploads(filesystem, place.path)
         return created
@@ -239,7 +215,7 @@ class Store(ReadStore):
         mode = "xb" if creates and not overwrite else "wb"
         try:
             with storage_errors(url):
-                target = self._filesystem(place).open(place.path, mode, block_size=_part_size(largest), **kwargs)
+                target = find_filesystem(url, self.access).open(place.path, mode, block_size=_part_size(largest), **kwargs)
                 try:
                     for chunk in chunks:
                         hasher.update(chunk)
@@ -247,14 +223,17 @@ class Store(ReadStore):
                         target.write(chunk)
                     target.close()
                 except BaseException:
-                    _discard(target)
+                    # What stays behind all the same is removed by the next writer or a lifecycle rule.
+                    with suppress(MosaicError), storage_errors(url):
+                        target.discard()
+                    target.closed = True  # else it would be finished when it is forgotten
                     raise
         except ExistsError:  # another writer was faster
             written = Written(size=size, sha256=hasher.hexdigest())
             if not self._holds(url, written):
                 raise
         if size >= _part_size(largest):
-            place.backend().abort_uploads(self._filesystem(place), place.path)
+            place.backend().abort_uploads(find_filesystem(url, self.access), place.path)
         return Written(size=size, sha256=hasher.hexdigest())
 
     def remove(self, url: str) -> None:
@@ -275,7 +254,7 @@ class Store(ReadStore):
                     Path(place.path).unlink(missing_ok=True)
                 else:
                     with suppress(FileNotFoundError):
-                        self._filesystem(place).rm_file(place.path)
+                        find_filesystem(url, self.access).rm_file(place.path)
 
         self._retry(place, delete)
 
@@ -294,16 +273,6 @@ class Store(ReadStore):
                 overwrite=overwrite,
             )
         return written[0]
-
-    def _link_local(self, source: str, url: str, written: Written, *, overwrite: bool) -> bool:
-        """Give a finished local file another name; False where the destination is on another file system."""
-        with storage_errors(url):
-            return link_file(
-                source,
-                local_path(url),
-                lambda place: self._forgive(url, written, place, overwrite=overwrite),
-                overwrite=overwrite,
-            )
 
     def _create(self, url: str, written: Written, put: Callable[[], object], *, overwrite: bool) -> Written:
         """Run a write, and again where it failed for now: one that came through all the same is known by its bytes."""
@@ -358,11 +327,6 @@ def iter_file(path: str | os.PathLike[str]) -> Iterator[bytes]:
         yield from _iter_stream(stream)
 
 
-def _mode(*, overwrite: bool) -> Literal["overwrite", "create"]:
-    """Say "may replace" in fsspec's words."""
-    return "overwrite" if overwrite else "create"
-
-
 def _content_type(place: Place, content_type: str | None) -> dict[str, Any]:
     """Name the media type as each filesystem wants it."""
     return place.backend().media_type(content_type) if content_type else {}
@@ -371,13 +335,6 @@ def _content_type(place: Place, content_type: str | None) -> dict[str, Any]:
 def _part_size(size: int) -> int:
     """Bytes of a part of an upload such that memory is bounded and there are fewer than 10,000 of them."""
     return max(_PART, -(-size // 9000 // (1 << 20)) << 20)
-
-
-def _discard(target: Any) -> None:
-    """Abort an unfinished upload; what stays behind all the same is removed by the next writer or a lifecycle rule."""
-    with suppress(MosaicError), storage_errors(str(target.path)):
-        target.discard()
-    target.closed = True  # else it would be finished when it is forgotten
 
 
 def _iter_stream(stream: BinaryIO) -> Iterator[bytes]:

@@ -21,7 +21,8 @@ from processor.storage import store as objects
 from processor.storage.backends import S3, Gcs
 from processor.storage.backends.memory import Memory
 from processor.storage.options import Access
-from processor.storage.store import Store, Written, iter_file, join_url, local_path, redact_url, storage_errors
+from processor.storage.store import Store, Written, iter_file
+from processor.storage.url import join_url, local_path, redact_url, storage_errors
 
 
 @pytest.fixture
