@@ -16,6 +16,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 
 from processor.errors import InputError, MosaicError
+from processor.geotiff.cog.spec import DTYPES
 from processor.geotiff.disagreement import compare_declared
 from processor.geotiff.gdal import GdalReader, find_mask, is_remote, local_name
 from processor.model import Band, Finding, Grid, Mask, MaskRef, RasterRef, Scene, SceneRef, Source
@@ -26,7 +27,6 @@ from processor.storage.url import redact_url
 
 __all__ = ["OpenedScene", "has_mask", "level_grid", "open_scene", "read_grid", "resize_grid", "unit_shape"]
 
-_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 _UNEVEN = 2.0  # pixels of an overview by which its two factors may differ
 _MAX_ASPECT = 1000.0  # of a pixel
 _PIECES, _PIECE = 16, 64 * 2**10  # of a file's fingerprint: how many, and their bytes
@@ -292,8 +292,8 @@ def _read_dtype(dataset: DatasetReader, indexes: tuple[int, ...], scene: str) ->
         )
         raise InputError(msg)
     dtypes = sorted({str(dataset.dtypes[i - 1]) for i in indexes})
-    if len(dtypes) != 1 or dtypes[0] not in _DTYPES:
-        msg = f"scene {scene}: the bands' type is {', '.join(dtypes)}; allowed is one of {', '.join(_DTYPES)} for all bands"
+    if len(dtypes) != 1 or dtypes[0] not in DTYPES:
+        msg = f"scene {scene}: the bands' type is {', '.join(dtypes)}; allowed is one of {', '.join(DTYPES)} for all bands"
         raise InputError(msg)
     return dtypes[0]
 

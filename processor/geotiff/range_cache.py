@@ -5,11 +5,10 @@ from __future__ import annotations
 import bisect
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from processor.storage.scratch_file import ScratchFile
 
@@ -58,7 +57,7 @@ class _Object:
         return self.ranges[i]
 
 
-class RangeCache:
+class RangeCache(AbstractContextManager["RangeCache", None]):
     """Ranges of objects in a scratch file; used from any thread, as a context manager that closes it.
 
     Parameters
@@ -75,11 +74,7 @@ class RangeCache:
         self._objects: dict[str, _Object] = {}
         self._room, self._held = room, 0
 
-    def __enter__(self) -> Self:
-        """Nothing is kept yet."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the scratch file."""
         self._file.close()
 

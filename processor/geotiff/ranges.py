@@ -153,19 +153,16 @@ class _Container(MultiByteRangeResourceContainer):  # type: ignore[misc]  # rast
         """Whether it is the object."""
         return path.endswith("raster/raster.tif")
 
-    def isdir(self, path: str) -> bool:
+    def isdir(self, _: str) -> bool:
         """Nothing is a folder."""
-        del path
         return False
 
-    def ls(self, path: str) -> list[str]:
+    def ls(self, _: str) -> list[str]:
         """Nothing is listed."""
-        del path
         return []
 
-    def mtime(self, path: str) -> int:
+    def mtime(self, _: str) -> int:
         """Unknown."""
-        del path
         return 0
 
     def rm(self, path: str) -> None:

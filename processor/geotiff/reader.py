@@ -10,9 +10,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from itertools import groupby
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import rasterio
@@ -34,14 +35,14 @@ from processor.geotiff.gdal import (
     is_remote,
 )
 from processor.geotiff.handles import HandlePool
-from processor.geotiff.open import OpenedScene, has_mask, level_grid, open_scene, read_grid, resize_grid, unit_shape
+from processor.geotiff.open import has_mask, level_grid, open_scene, read_grid, resize_grid, unit_shape
 from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.traffic import TrafficCount
 from processor.model import Grid, Scene, Source, Window
 from processor.storage.options import Access
 from processor.storage.url import redact_url
 
-__all__ = ["OpenedScene", "Pixels", "RasterReader", "level_grid", "open_scene", "read_decimated", "read_small"]
+__all__ = ["Pixels", "RasterReader", "level_grid", "open_scene", "read_decimated", "read_small"]
 
 
 class _Key(NamedTuple):
@@ -57,7 +58,7 @@ class _Key(NamedTuple):
     """Column among the units of that level."""
 
 
-class RasterReader:
+class RasterReader(AbstractContextManager["RasterReader", None]):
     """Reads windows of scenes from any thread; use as a context manager, which closes every file.
 
     Parameters
@@ -80,11 +81,7 @@ class RasterReader:
         self._decoded = 0
         self._handles = HandlePool(self._gdal)
 
-    def __enter__(self) -> Self:
-        """Nothing is opened before it is read."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close every file."""
         self._handles.close()
         self._units.clear()
@@ -240,14 +237,8 @@ def _check_shape(handle: DatasetReader, scene: Scene, level: int | None) -> None
 
 def _runs(keys: list[_Key]) -> Iterator[list[_Key]]:
     """Group keys, given row by row, into runs of neighbours along a row."""
-    run: list[_Key] = []
-    for key in keys:
-        if run and (key.row != run[-1].row or key.col != run[-1].col + 1):
-            yield run
-            run = []
-        run.append(key)
-    if run:
-        yield run
+    for _, run in groupby(enumerate(keys), key=lambda place: (place[1].row, place[1].col - place[0])):
+        yield [key for _, key in run]
 
 
 def _compute_valid(values: NDArray[np.generic], source: Source, mask: NDArray[np.generic] | None) -> NDArray[np.bool_] | None:

@@ -134,22 +134,14 @@ def storage_errors(url: str) -> Iterator[None]:
         detail = _URL.sub(lambda match: redact_url(match[0]), backend.describe(error))
         # The original is kept as the cause only where it says nothing that the message had to leave out.
         cause = error if detail == str(error) else None
-        raise _translate(backend, redact_url(url), error, f"{type(error).__name__}: {detail}") from cause
-
-
-def _translate(backend: Backend, name: str, error: Exception, detail: str) -> MosaicError:
-    """The error of this project for a foreign one."""
-    match backend.explain(error):
-        case "taken":
-            return ExistsError(f"{name} exists already and may not be overwritten; choose another name or allow overwriting")
-        case "missing":
-            return InputError(f"{name} does not exist or is not an object ({detail}); check its name")
-        case "denied":
-            return describe_denial(name, backend, detail)
-        case "refused":
-            return InputError(f"the server refuses {name} ({detail}); check the storage options ({backend.hint})")
-        case "for now":
-            return StorageError(f"storage failed for {name} ({detail}); try again later")
+        name, detail = redact_url(url), f"{type(error).__name__}: {detail}"
+        raise {
+            "taken": ExistsError(f"{name} exists already and may not be overwritten; choose another name or allow overwriting"),
+            "missing": InputError(f"{name} does not exist or is not an object ({detail}); check its name"),
+            "denied": describe_denial(name, backend, detail),
+            "refused": InputError(f"the server refuses {name} ({detail}); check the storage options ({backend.hint})"),
+            "for now": StorageError(f"storage failed for {name} ({detail}); try again later"),
+        }[backend.explain(error)] from cause
 
 
 def describe_denial(name: str, backend: Backend, detail: str) -> InputError:

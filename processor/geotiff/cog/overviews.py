@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,16 +19,6 @@ from processor.model.z_order import iter_z_order
 __all__ = ["Pyramid", "Reduced", "reduce_average", "reduce_nearest"]
 
 _CHUNK: Final = 1 << 17  # samples averaged at once: the temporaries stay in a core's cache
-_WIDER: Final[Mapping[str, np.dtype[Any]]] = {
-    "uint8": np.dtype(np.uint16),
-    "int8": np.dtype(np.int16),
-    "uint16": np.dtype(np.uint32),
-    "int16": np.dtype(np.int32),
-    "uint32": np.dtype(np.uint64),
-    "int32": np.dtype(np.int64),
-    "float32": np.dtype(np.float64),
-    "float64": np.dtype(np.float64),
-}  # what the sum of four samples fits into
 
 
 def reduce_average(pixels: NDArray[Any], nodata: float | None) -> NDArray[Any]:
@@ -166,12 +156,10 @@ class Pyramid:
         row, col = self._check(window, pixels)
         level, span = 0, self._window_tiles
         while True:
-            pixels = self._drop_empty(pixels)
-            self._encode(level, row, col, span, pixels)
-            if level + 1 == len(self._levels):
-                return
-            pixels = None if pixels is None else self._reduce(pixels, self._nodata)
+            pixels = self._encode(level, row, col, span, pixels)
             level += 1
+            if level == len(self._levels):
+                return
             if span == 1:
                 break
             row, col, span = row // 2, col // 2, span // 2
@@ -180,15 +168,18 @@ class Pyramid:
     def add_reduced(self, reduced: Reduced) -> None:
         """Add pixels of an overview that were made elsewhere (:meth:`take_pending`), and encode what they complete."""
         while True:
-            siblings = self._wait(reduced)
-            if siblings is None:
-                return
             level, row, col = reduced.level, reduced.row // 2, reduced.col // 2
-            pixels = self._drop_empty(self._join(siblings, self._levels[level].window(row, col)))
-            self._encode(level, row, col, 1, pixels)
+            below = self._levels[level - 1]
+            expected = min(2, below.rows - 2 * row) * min(2, below.cols - 2 * col)
+            with self._lock:
+                siblings = self._pending.setdefault((level, row, col), [])
+                siblings.append(reduced)
+                if len(siblings) < expected or level > self._top:
+                    return
+                del self._pending[level, row, col]
+            pixels = self._encode(level, row, col, 1, self._join(siblings, self._levels[level].window(row, col)))
             if level + 1 == len(self._levels):
                 return
-            pixels = None if pixels is None else self._reduce(pixels, self._nodata)
             reduced = Reduced(level=level + 1, row=row, col=col, pixels=pixels)
 
     def take_pending(self) -> tuple[Reduced, ...]:
@@ -212,13 +203,11 @@ class Pyramid:
             raise ValueError(msg)
         return row, col
 
-    def _drop_empty(self, pixels: NDArray[Any] | None) -> NDArray[Any] | None:
-        """Forget pixels that are all nodata."""
-        return None if pixels is None or is_empty(pixels, self._fill) else pixels
-
-    def _encode(self, level: int, row: int, col: int, span: int, pixels: NDArray[Any] | None) -> None:
-        """Encode and store ``span`` x ``span`` tiles from (row, col) on, as far as the level has them."""
+    def _encode(self, level: int, row: int, col: int, span: int, pixels: NDArray[Any] | None) -> NDArray[Any] | None:
+        """Encode and store ``span`` x ``span`` tiles from (row, col) on, as far as the level has them, and halve them."""
         plan, edge = self._levels[level], self._profile.tile_size
+        if pixels is not None and is_empty(pixels, self._fill):
+            pixels = None
         for down in range(min(span, plan.rows - row)):
             for right in range(min(span, plan.cols - col)):
                 data = b""
@@ -226,17 +215,7 @@ class Pyramid:
                     tile = pixels[:, down * edge : (down + 1) * edge, right * edge : (right + 1) * edge]
                     data = encode_tile(tile.transpose(1, 2, 0), self._profile, nodata=self._nodata)
                 self._store.put(level, row + down, col + right, data)
-
-    def _wait(self, reduced: Reduced) -> list[Reduced] | None:
-        """Put a child to its siblings; give them all if it was the last one."""
-        row, col = reduced.row // 2, reduced.col // 2
-        below = self._levels[reduced.level - 1]
-        expected = min(2, below.rows - 2 * row) * min(2, below.cols - 2 * col)
-        with self._lock:
-            siblings = self._pending.setdefault((reduced.level, row, col), [])
-            siblings.append(reduced)
-            is_complete = len(siblings) == expected and reduced.level <= self._top
-            return self._pending.pop((reduced.level, row, col)) if is_complete else None
+        return None if pixels is None or level + 1 == len(self._levels) else self._reduce(pixels, self._nodata)
 
     def _join(self, siblings: list[Reduced], window: Window) -> NDArray[Any] | None:
         """Join the children of a tile of an overview."""
@@ -264,8 +243,10 @@ def _average_rows(rows: NDArray[Any], nodata: float | None) -> NDArray[Any]:
     """Average 2 x 2 samples of (2 n, 2 m), giving (n, m)."""
     dtype = rows.dtype
     fill = make_fill(dtype, nodata)
-    left_out = _find_left_out(rows, nodata, fill)
-    if left_out is None:
+    left_out = None if nodata is None else is_fill(rows, fill)
+    if dtype.kind == "f" and (left_out is None or not np.isnan(fill)):
+        left_out = np.isnan(rows) if left_out is None else left_out | np.isnan(rows)
+    if left_out is None or not left_out.any():
         means, counts = _average_all(rows), None
     else:
         means, counts = _average_some(rows, left_out)
@@ -278,23 +259,15 @@ def _average_rows(rows: NDArray[Any], nodata: float | None) -> NDArray[Any]:
     return means
 
 
-def _find_left_out(rows: NDArray[Any], nodata: float | None, fill: Any) -> NDArray[np.bool_] | None:
-    """Say which samples do not count; None where all do."""
-    left_out = None if nodata is None else is_fill(rows, fill)
-    if rows.dtype.kind == "f" and (left_out is None or not np.isnan(fill)):
-        left_out = np.isnan(rows) if left_out is None else left_out | np.isnan(rows)
-    return left_out if left_out is not None and left_out.any() else None
-
-
-def _sum_squares(rows: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Sum 2 x 2 samples of (2 n, 2 m) in a dtype that holds the sum."""
-    pairs = np.add(rows[::2], rows[1::2], dtype=dtype)
+def _sum_squares(rows: NDArray[Any]) -> NDArray[Any]:
+    """Sum 2 x 2 samples of (2 n, 2 m) in a dtype of twice the size, as far as there is one."""
+    pairs = np.add(rows[::2], rows[1::2], dtype=f"{rows.dtype.kind}{min(8, 2 * rows.dtype.itemsize)}")
     return np.asarray(pairs[:, ::2] + pairs[:, 1::2])
 
 
 def _average_all(rows: NDArray[Any]) -> NDArray[Any]:
     """Average where every sample counts; integers without leaving integers."""
-    total = _sum_squares(rows, _WIDER[rows.dtype.name])
+    total = _sum_squares(rows)
     if rows.dtype.kind == "f":
         return (total * 0.25).astype(rows.dtype)
     if rows.dtype.kind == "i":
@@ -305,8 +278,8 @@ def _average_all(rows: NDArray[Any]) -> NDArray[Any]:
 
 def _average_some(rows: NDArray[Any], left_out: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """Average the samples that count; (means, how many counted), means without meaning where none did."""
-    counts = _sum_squares((~left_out).view(np.uint8), np.dtype(np.uint8))
-    total = _sum_squares(np.where(left_out, rows.dtype.type(0), rows), _WIDER[rows.dtype.name])
+    counts = _sum_squares((~left_out).view(np.uint8))
+    total = _sum_squares(np.where(left_out, rows.dtype.type(0), rows))
     # A quotient by 2 or 4 is exact and one by 3 is far from a half, so single precision is enough for 16-bit samples.
     precision = np.float32 if total.dtype.itemsize <= 4 else np.float64
     means = np.divide(total, np.maximum(counts, 1), dtype=precision)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class TileSink(Protocol):
         ...
 
 
-class TileStore:
+class TileStore(AbstractContextManager["TileStore", None]):
     """A scratch file of compressed tiles in any order, with their places in memory (12 bytes a tile).
 
     Several threads may use one store.
@@ -70,11 +70,7 @@ class TileStore:
         with storage_errors(self._name):
             self._bytes = ScratchMemory() if path is None else ScratchFile(path)
 
-    def __enter__(self) -> Self:
-        """Give the store, to be closed at the end of the tile."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
 

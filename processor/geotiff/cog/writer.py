@@ -137,12 +137,8 @@ def iter_cog(spec: CogSpec, tiles: TileSource) -> Iterator[bytes]:
 
     Raises
     ------
-    InputError
-        The CRS of the grid is not valid WKT.
-    KeyError
-        Tiles are missing from a tile store.
-    StorageError
-        The tiles cannot be read.
+    InputError, KeyError, StorageError
+        As :func:`write_cog`.
     """
     pieces: list[bytes | memoryview] = []
     room = _PART
@@ -254,10 +250,8 @@ def write_cog_array(destination: str | os.PathLike[str] | BinaryIO, pixels: NDAr
     ------
     ValueError
         The pixels do not fit the spec.
-    InputError
-        The CRS of the grid is not valid WKT.
-    StorageError
-        The file cannot be written.
+    InputError, StorageError
+        As :func:`write_cog`.
     """
     if pixels.shape != (spec.bands, *spec.grid.shape):
         msg = f"pixels must be {(spec.bands, *spec.grid.shape)}, got {pixels.shape}"

@@ -44,16 +44,14 @@ def register(backend: type[Backend]) -> type[Backend]:
     if taken:
         msg = f"there is a backend for {taken[0]}:// already"
         raise ValueError(msg)
-    foreign = [] if backend.options is None else [name for name in backend.options.model_fields if not _is_own(name, backend)]
+    is_free = bool(backend.prefix) and backend.prefix not in {one.prefix for one in BACKENDS}
+    names = [] if backend.options is None else backend.options.model_fields
+    foreign = [name for name in names if not is_free or not name.startswith(backend.prefix)]
     if foreign:
         msg = f"the option {foreign[0]} of a backend must begin with its prefix {backend.prefix!r}, which no other has"
         raise ValueError(msg)
     BACKENDS.append(backend)
     return backend
-
-
-def _is_own(name: str, backend: type[Backend]) -> bool:
-    return bool(backend.prefix) and name.startswith(backend.prefix) and backend.prefix not in {one.prefix for one in BACKENDS}
 
 
 def find_backend(protocol: str) -> type[Backend] | None:
