@@ -8,13 +8,28 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import rasterio
 
 __all__ = ["VsiFile", "clear_network_cache", "has_files", "read_network_counts"]
+
+
+_SIGNATURES: Final[Mapping[str, tuple[Any, ...]]] = {  # result and arguments
+    "VSINetworkStatsGetAsSerializedJSON": (ctypes.c_void_p, ctypes.c_void_p),
+    "VSIFree": (None, ctypes.c_void_p),
+    "VSICurlClearCache": (None,),
+    "VSIFOpenExL": (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int),
+    "VSIFSeekL": (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int),
+    "VSIFTellL": (ctypes.c_uint64, ctypes.c_void_p),
+    "VSIFReadL": (ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_void_p),
+    "VSIFCloseL": (ctypes.c_int, ctypes.c_void_p),
+    "VSIGetLastErrorMsg": (ctypes.c_char_p,),
+    "CPLGetLastErrorMsg": (ctypes.c_char_p,),
+}
 
 
 def read_network_counts() -> tuple[int, int] | None:
@@ -120,20 +135,7 @@ def _find_library() -> ctypes.CDLL | None:
     if len(paths) != 1:
         return None
     library = ctypes.CDLL(paths.pop())
-    library.VSINetworkStatsGetAsSerializedJSON.restype = ctypes.c_void_p
-    library.VSINetworkStatsGetAsSerializedJSON.argtypes = [ctypes.c_void_p]
-    library.VSIFree.argtypes = [ctypes.c_void_p]
-    library.VSIFree.restype = None
-    library.VSICurlClearCache.argtypes = []
-    library.VSICurlClearCache.restype = None
-    library.VSIFOpenExL.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
-    library.VSIFOpenExL.restype = ctypes.c_void_p
-    library.VSIFSeekL.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int]
-    library.VSIFTellL.argtypes = [ctypes.c_void_p]
-    library.VSIFTellL.restype = ctypes.c_uint64
-    library.VSIFReadL.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_void_p]
-    library.VSIFReadL.restype = ctypes.c_size_t
-    library.VSIFCloseL.argtypes = [ctypes.c_void_p]
-    library.VSIGetLastErrorMsg.restype = ctypes.c_char_p
-    library.CPLGetLastErrorMsg.restype = ctypes.c_char_p
+    for name, (result, *arguments) in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
     return library

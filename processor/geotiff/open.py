@@ -151,13 +151,7 @@ class _Opener:
         masked = has_mask(dataset)
         mask = None if masked else find_mask(raster.href)
         if mask is not None:
-            with closing(self._gdal.open(mask, name)) as beside:
-                if beside.shape != grid.shape:
-                    msg = (
-                        f"scene {name}: its mask {mask} has {beside.height} x {beside.width} pixels, the scene has "
-                        f"{grid.height} x {grid.width}; remove it or make it anew"
-                    )
-                    raise InputError(msg)
+            self._check_mask(mask, grid, name)
         value, findings = _read_nodata(dataset, indexes, self._nodata, name, dtype)
         validity: Literal["nodata", "alpha", "mask", "all"] = "all" if value is None else "nodata"
         if alpha or masked or mask is not None:
@@ -209,6 +203,15 @@ class _Opener:
             if factor > 1 and uneven <= _UNEVEN and count == dataset.count:
                 found.append((int(factor), (int(height), int(width))))
         return sorted(found)
+
+    def _check_mask(self, path: str, grid: Grid, scene: str) -> None:
+        with closing(self._gdal.open(path, scene)) as mask:
+            if mask.shape != grid.shape:
+                msg = (
+                    f"scene {scene}: its mask {path} has {mask.height} x {mask.width} pixels, the scene has "
+                    f"{grid.height} x {grid.width}; remove it or make it anew"
+                )
+                raise InputError(msg)
 
 
 def _choose_indexes(

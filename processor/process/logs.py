@@ -50,19 +50,16 @@ class _JsonFormatter(logging.Formatter):
         self._bound = bound
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            **self._bound,
-            **getattr(record, "fields", {}),
+        line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "event": getattr(record, "event", record.name),
             "message": record.getMessage(),
         }
+        line = line | self._bound | getattr(record, "fields", {}) | line
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        first = ("time", "level", "event", "message")
-        ordered = {key: line[key] for key in first} | {key: value for key, value in line.items() if key not in first}
-        return json.dumps(ordered, ensure_ascii=False, default=str)
+        return json.dumps(line, ensure_ascii=False, default=str)
 
 
 class _TextFormatter(logging.Formatter):

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final, Literal
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["link_file", "write_file"]
+__all__ = ["is_same_file", "link_file", "write_file"]
 
 _LEFTOVER: Final = re.compile(r"\..+\.[0-9a-f]{16}\.part")
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV})
@@ -76,7 +76,7 @@ def _part(
         make(part)
         with suppress(FileNotFoundError):
             stream = part.open(mode)
-            if _lock(stream) and _is_same_file(part, stream):
+            if _lock(stream) and is_same_file(part, stream):
                 break
             stream.close()
         part.unlink(missing_ok=True)  # a link's lock is that of the file, under whatever name: who has it leaves this one
@@ -127,7 +127,7 @@ def _lock(stream: BinaryIO) -> bool:
     return True
 
 
-def _is_same_file(path: Path, stream: BinaryIO) -> bool:
+def is_same_file(path: Path, stream: BinaryIO) -> bool:
     """Whether the name still leads to the open file."""
     try:
         return path.stat().st_ino == os.fstat(stream.fileno()).st_ino

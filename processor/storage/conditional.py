@@ -12,15 +12,15 @@ What is not there yet is written once, as everything is (:mod:`processor.storage
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from processor.errors import ExistsError, InputError
+from processor.storage.atomic import is_same_file
 from processor.storage.store import Store, find_filesystem
 from processor.storage.url import local_path, parse_writable_url, redact_url, storage_errors
 
@@ -79,12 +79,12 @@ def swap_bytes(store: Store, url: str, data: bytes, version: str | None, *, cont
         Storage or the network failed.
     """
     place = parse_writable_url(url)
-    if place.is_local:
-        with storage_errors(url), _locked(local_path(url)):
-            return _compare_and_swap(store, url, data, version, content_type)
     if place.backend.version_key is None:
-        with _IN_MEMORY:
-            return _compare_and_swap(store, url, data, version, content_type)
+        with storage_errors(url), _locked(local_path(url)) if place.is_local else _IN_MEMORY:
+            present = _digest(store.read_bytes(url, max_bytes=MAX_BYTES)) if store.exists(url) else None
+            if present == version:
+                store.write_bytes(url, data, overwrite=True, content_type=content_type)
+            return present == version
     try:
         if version is None:
             store.write_bytes(url, data, content_type=content_type)
@@ -94,14 +94,6 @@ def swap_bytes(store: Store, url: str, data: bytes, version: str | None, *, cont
             return place.backend().replace(filesystem, place.path, data, version, content_type)
     except ExistsError:
         return False
-
-
-def _compare_and_swap(store: Store, url: str, data: bytes, version: str | None, content_type: str) -> bool:
-    present = _digest(store.read_bytes(url, max_bytes=MAX_BYTES)) if store.exists(url) else None
-    if present != version:
-        return False
-    store.write_bytes(url, data, overwrite=True, content_type=content_type)
-    return True
 
 
 def _digest(data: bytes) -> str:
@@ -122,9 +114,8 @@ def _locked(path: Path) -> Iterator[None]:
     while True:
         stream = lock.open("ab")
         fcntl.flock(stream.fileno(), fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):
-            if lock.stat().st_ino == os.fstat(stream.fileno()).st_ino:
-                break
+        if is_same_file(lock, stream):
+            break
         stream.close()  # its holder removed it while this run waited
     with stream:
         try:

@@ -104,7 +104,9 @@ class Store(ReadStore):
             return self._write_local(url, [data], overwrite=overwrite)
         filesystem, kwargs = find_filesystem(url, self.access), _content_type(place, content_type)
         put = partial(filesystem.pipe_file, place.path, data, mode=_MODES[overwrite], **kwargs)
-        return self._create(url, _digest([data]), put, overwrite=overwrite)
+        written = _digest([data])
+        self._retry(place, partial(self._forgive, url, written, put, overwrite=overwrite))
+        return written
 
     def upload_file(
         self,
@@ -137,14 +139,10 @@ class Store(ReadStore):
 
         Raises
         ------
-        ExistsError
-            The object exists with other bytes.
-        ConfigError
-            The URL cannot be written.
         InputError
-            The file does not exist, or access is denied.
-        StorageError
-            Storage or the network failed.
+            The file does not exist.
+        ExistsError, ConfigError, InputError, StorageError
+            As :meth:`write_bytes`.
         """
         place, source = parse_writable_url(url), os.fspath(path)
         if place.is_local:
@@ -160,10 +158,10 @@ class Store(ReadStore):
         if known.size >= _PART and not overwrite and self._is_taken(url, known):
             return known
         put = partial(filesystem.put_file, source, place.path, mode=_MODES[overwrite], **kwargs)
-        created = self._create(url, known, put, overwrite=overwrite)
+        self._retry(place, partial(self._forgive, url, known, put, overwrite=overwrite))
         if known.size >= 2 * _part_size(known.size):
             place.backend().abort_uploads(filesystem, place.path)
-        return created
+        return known
 
     def write_stream(
         self,
@@ -197,10 +195,8 @@ class Store(ReadStore):
 
         Raises
         ------
-        ExistsError
-            The object exists with other bytes.
-        ConfigError, InputError, StorageError
-            As :meth:`upload_file`.
+        ExistsError, ConfigError, InputError, StorageError
+            As :meth:`write_bytes`.
         """
         place = parse_writable_url(url)
         if place.is_local:
@@ -274,13 +270,8 @@ class Store(ReadStore):
             )
         return written[0]
 
-    def _create(self, url: str, written: Written, put: Callable[[], object], *, overwrite: bool) -> Written:
-        """Run a write, and again where it failed for now: one that came through all the same is known by its bytes."""
-        self._retry(parse_url(url), lambda: self._forgive(url, written, put, overwrite=overwrite))
-        return written
-
     def _forgive(self, url: str, written: Written, put: Callable[[], object], *, overwrite: bool) -> None:
-        """Run a write; where the name was taken, forgive it if it holds these bytes."""
+        """Run a write; where the name was taken, as by an attempt that came through all the same, forgive these bytes."""
         try:
             with storage_errors(url):
                 put()

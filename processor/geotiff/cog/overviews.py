@@ -259,9 +259,9 @@ def _average_rows(rows: NDArray[Any], nodata: float | None) -> NDArray[Any]:
     return means
 
 
-def _sum_squares(rows: NDArray[Any]) -> NDArray[Any]:
-    """Sum 2 x 2 samples of (2 n, 2 m) in a dtype of twice the size, as far as there is one."""
-    pairs = np.add(rows[::2], rows[1::2], dtype=f"{rows.dtype.kind}{min(8, 2 * rows.dtype.itemsize)}")
+def _sum_squares(rows: NDArray[Any], dtype: str | None = None) -> NDArray[Any]:
+    """Sum 2 x 2 samples of (2 n, 2 m); without a dtype in that of twice the size, as far as there is one."""
+    pairs = np.add(rows[::2], rows[1::2], dtype=dtype or f"{rows.dtype.kind}{min(8, 2 * rows.dtype.itemsize)}")
     return np.asarray(pairs[:, ::2] + pairs[:, 1::2])
 
 
@@ -278,7 +278,7 @@ def _average_all(rows: NDArray[Any]) -> NDArray[Any]:
 
 def _average_some(rows: NDArray[Any], left_out: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """Average the samples that count; (means, how many counted), means without meaning where none did."""
-    counts = _sum_squares((~left_out).view(np.uint8))
+    counts = _sum_squares((~left_out).view(np.uint8), "u1")
     total = _sum_squares(np.where(left_out, rows.dtype.type(0), rows))
     # A quotient by 2 or 4 is exact and one by 3 is far from a half, so single precision is enough for 16-bit samples.
     precision = np.float32 if total.dtype.itemsize <= 4 else np.float64

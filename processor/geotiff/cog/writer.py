@@ -67,16 +67,12 @@ class CogLayout:
     """All bytes before the first tile."""
     size: int
     """Bytes of the whole file."""
-    bigtiff: bool
-    """Whether offsets have eight bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Format:
     """How the two kinds of TIFF differ."""
 
-    bigtiff: bool
-    """True where offsets have eight bytes."""
     start: bytes
     """First bytes of the file, up to the offset of the first directory."""
     entries: str
@@ -94,8 +90,8 @@ class _Format:
         return struct.calcsize(self.offset)
 
 
-_CLASSIC: Final = _Format(False, struct.pack("<2sH", b"II", 42), "<H", "<HHI", "<I", _LONG)
-_BIG: Final = _Format(True, struct.pack("<2sHHH", b"II", 43, 8, 0), "<Q", "<HHQ", "<Q", _LONG8)
+_CLASSIC: Final = _Format(struct.pack("<2sH", b"II", 42), "<H", "<HHI", "<I", _LONG)
+_BIG: Final = _Format(struct.pack("<2sHHH", b"II", 43, 8, 0), "<Q", "<HHQ", "<Q", _LONG8)
 
 
 def plan_layout(spec: CogSpec, tiles: TileSource) -> CogLayout:
@@ -119,10 +115,10 @@ def plan_layout(spec: CogSpec, tiles: TileSource) -> CogLayout:
     for form in (_CLASSIC, _BIG):
         tables = [_make_directory(reduced if level.index else full, spec, level, form) for level in spec.levels]
         offsets, end = _assign_offsets(tables, form)
-        if form.bigtiff or end + data <= _LARGEST_CLASSIC:
+        if end + data <= _LARGEST_CLASSIC:
             break
     header = _pack_header(_fill_tables(tables, sizes, end, form), offsets, end, form)
-    return CogLayout(header=header, size=end + data, bigtiff=form.bigtiff)
+    return CogLayout(header=header, size=end + data)
 
 
 def iter_cog(spec: CogSpec, tiles: TileSource) -> Iterator[bytes]:

@@ -214,20 +214,21 @@ class Azure(Backend):
     def describe(self, error: Exception) -> str:
         """The first line and the code: the rest is the answer's XML."""
         first = next(iter(str(error).splitlines()), "")
-        code = next((getattr(told, "error_code", None) for told in _chain(error) if hasattr(told, "error_code")), None)
+        code = next(
+            (getattr(told, "error_code", None) for told in (error, error.__cause__) if hasattr(told, "error_code")), None
+        )
         return f"{first} ({getattr(code, 'value', code)})" if code else first
 
     def is_denied(self, error: Exception) -> bool:
         """Whether azure-identity found no credentials, or the service does not take them."""
-        return any(type(told).__name__ in {"ClientAuthenticationError", "CredentialUnavailableError"} for told in _chain(error))
+        return any(
+            type(told).__name__ in {"ClientAuthenticationError", "CredentialUnavailableError"}
+            for told in (error, error.__cause__)
+        )
 
     def is_missing(self, error: Exception) -> bool:
         """Whether the container is missing."""
         return find_status(error) == 404
-
-
-def _chain(error: Exception) -> tuple[BaseException | None, ...]:
-    return error, error.__cause__
 
 
 def _if_version(version: str) -> dict[str, Any]:

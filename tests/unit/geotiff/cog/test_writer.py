@@ -161,9 +161,9 @@ def test_bigtiff_begins_where_offsets_would_not_fit() -> None:
     header = len(plan_layout(spec, Declared(0)).header)
     room = 10_000 - 16 - header - 1
     last_classic, first_big = plan_layout(spec, Declared(room)), plan_layout(spec, Declared(room + 1))
-    assert not last_classic.bigtiff
+    assert last_classic.header[:4] == b"II*\0"
     assert last_classic.size == 2**32 - 1
-    assert first_big.bigtiff
+    assert first_big.header[:4] == b"II+\0"
     assert first_big.size == 2**32 + len(first_big.header) - len(last_classic.header)
     (_, tags), _ = parse(first_big.header)
     assert tags[324] == (len(first_big.header) + 4, len(first_big.header) + 2**31 + 12)
