@@ -69,14 +69,7 @@ def read_version(store: Store, url: str) -> tuple[bytes | None, str | None]:
 def swap_bytes(store: Store, url: str, data: bytes, version: str | None, *, content_type: str) -> bool:
     """Write a document if its place still has the version (None: nothing), and tell whether it has.
 
-    Raises
-    ------
-    ConfigError
-        The URL cannot be written.
-    InputError
-        Access is denied.
-    StorageError
-        Storage or the network failed.
+    Errors are those of :func:`read_version`.
     """
     place = parse_writable_url(url)
     if place.backend.version_key is None:

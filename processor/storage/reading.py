@@ -67,15 +67,7 @@ class ReadStore:
         return self._retry(place, ask)
 
     def describe(self, url: str) -> ObjectInfo:
-        """Size and version of an object.
-
-        Raises
-        ------
-        InputError
-            There is no such object, or access is denied.
-        StorageError
-            Storage or the network failed.
-        """
+        """Size and version of an object; errors as of :meth:`open_stream`."""
         place = parse_url(url)
         if place.is_local:
             with storage_errors(url):
@@ -105,15 +97,7 @@ class ReadStore:
         return self._list(url, lambda filesystem, path: filesystem.ls(path, detail=True))
 
     def glob(self, pattern: str) -> list[str]:
-        """URLs of the objects that a pattern matches.
-
-        Raises
-        ------
-        InputError
-            Access is denied.
-        StorageError
-            Storage or the network failed.
-        """
+        """URLs of the objects that a pattern matches; errors as of :meth:`list_objects`."""
         return self._list(pattern, lambda filesystem, path: filesystem.glob(path, detail=True).values())
 
     def _list(self, url: str, ask: Callable[[Any, str], Iterable[Mapping[str, Any]]]) -> list[str]:
@@ -138,9 +122,7 @@ class ReadStore:
         Raises
         ------
         InputError
-            There is no such object, access is denied, or it is larger.
-        StorageError
-            Storage or the network failed.
+            It is larger; other errors as of :meth:`open_stream`.
         """
 
         def read() -> bytes:

@@ -233,15 +233,7 @@ class Store(ReadStore):
         return Written(size=size, sha256=hasher.hexdigest())
 
     def remove(self, url: str) -> None:
-        """Remove an object; one that is gone already is no error.
-
-        Raises
-        ------
-        InputError
-            Access is denied.
-        StorageError
-            Storage or the network failed.
-        """
+        """Remove an object; one that is gone already is no error. Others are as of :meth:`check_writable`."""
         place = parse_writable_url(url)
 
         def delete() -> None:

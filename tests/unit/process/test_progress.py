@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Iterable, Iterator
+from operator import length_hint
 
 import pytest
 from commands import keeping_process_state
@@ -47,26 +48,15 @@ def read_lines(stream: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
+@pytest.mark.usefixtures("stream")  # which keeps the events of this test to itself
 @pytest.mark.parametrize("tracker", [Silent(), LogProgress(), TerminalProgress(io.StringIO())])
 @pytest.mark.parametrize("results", [[], [3], [3, 1, 2]])
-def test_results_pass_unchanged_and_in_order(tracker: Tracker, results: list[int], stream: io.StringIO) -> None:
-    del stream  # keeps the events of this test to itself
-    assert list(tracker.track(results, name="measure", total=6, amount=float)) == results
-
-
-@pytest.mark.parametrize("tracker", [Silent(), LogProgress(), TerminalProgress(io.StringIO())])
-def test_results_are_asked_for_one_at_a_time(tracker: Tracker, stream: io.StringIO) -> None:
-    del stream
-    asked = []
-
-    def results() -> Iterator[int]:
-        for number in range(3):
-            asked.append(number)
-            yield number
-
-    passing = tracker.track(results(), name="measure", total=3, amount=lambda _: 1)
-    next(passing)
-    assert asked == [0]
+def test_results_pass_unchanged_in_order_and_are_asked_for_one_at_a_time(tracker: Tracker, results: list[int]) -> None:
+    passing, seen = iter(results), []
+    for result in tracker.track(passing, name="measure", total=6, amount=float):
+        seen.append(result)
+        assert length_hint(passing) == len(results) - len(seen)
+    assert seen == results
 
 
 def test_an_event_comes_every_ten_seconds_and_at_the_end_with_rate_and_time_left(stream: io.StringIO) -> None:

@@ -17,12 +17,8 @@ def test_results_come_in_the_order_of_the_items_whatever_finishes_first(threads:
         time.sleep(0.002 * (item % 5 == 0))
         return item * item
 
-    assert list(map_ordered(work, range(60), threads=threads)) == [item * item for item in range(60)]
-
-
-@pytest.mark.parametrize("threads", [1, 3])
-def test_no_items_give_no_results(threads: int) -> None:
-    assert list(map_ordered(abs, [], threads=threads)) == []
+    for count in (60, 0):
+        assert list(map_ordered(work, range(count), threads=threads)) == [item * item for item in range(count)]
 
 
 def test_tasks_run_at_the_same_time() -> None:
@@ -68,7 +64,7 @@ def test_the_first_error_in_order_is_raised_and_nothing_more_is_begun(threads: i
     assert len(begun) == before
 
 
-def test_an_error_waits_for_the_tasks_under_way() -> None:
+def test_an_error_and_a_consumer_that_stops_early_leave_no_thread_behind() -> None:
     finished = []
 
     def work(item: int) -> None:
@@ -81,9 +77,6 @@ def test_an_error_waits_for_the_tasks_under_way() -> None:
         list(map_ordered(work, range(2), threads=2))
     assert finished in ([1], [])  # it either ran to its end or never began
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("task")]
-
-
-def test_a_consumer_that_stops_early_leaves_no_thread_behind() -> None:
     results = map_ordered(abs, range(1000), threads=3)
     assert next(results) == 0
     results.close()  # type: ignore[attr-defined]
@@ -120,6 +113,7 @@ def test_items_come_in_order_and_a_few_are_made_ahead_by_another_thread() -> Non
         assert len(made) <= len(seen) + 3
     assert seen == list(range(30))
     assert threading.get_ident() not in threads
+    assert list(read_ahead([])) == []
 
 
 def test_an_error_comes_after_the_items_before_it() -> None:
@@ -149,7 +143,3 @@ def test_what_is_not_read_to_its_end_is_closed() -> None:
     assert next(ahead) == 1
     ahead.close()  # type: ignore[attr-defined]
     assert closed.is_set()
-
-
-def test_nothing_to_read_is_nothing() -> None:
-    assert list(read_ahead([])) == []

@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import aiohttp
 import fsspec
 import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
 from store_contract import DATA, StoreContract
+from yarl import URL
 
 from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError
 from processor.storage import atomic as local_files
@@ -178,6 +181,10 @@ class TestJoin:
             local_path("s3://bucket/a")
 
 
+def answer(url: str, status: int) -> aiohttp.ClientResponseError:
+    return aiohttp.ClientResponseError(aiohttp.RequestInfo(URL(url), "GET", {}, URL(url)), (), status=status, message="no")
+
+
 class TestErrors:
     @pytest.mark.parametrize("url", ["ftp://host/a", "simplecache::s3://bucket/a", "reference://a", "://a"])
     def test_other_schemes_are_refused(self, store: Store, url: str) -> None:
@@ -228,28 +235,19 @@ class TestErrors:
         ("status", "expected"), [(401, InputError), (403, InputError), (429, StorageError), (503, StorageError)]
     )
     def test_the_status_of_http_decides(self, status: int, expected: type[MosaicError]) -> None:
-        aiohttp = pytest.importorskip("aiohttp")
-        from yarl import URL
-
         url = "https://host/a.json?sig=secret"
-        request = aiohttp.RequestInfo(URL(url), "GET", {}, URL(url))
         with pytest.raises(expected, match=r"https://host/a\.json") as caught, storage_errors(url):
-            raise aiohttp.ClientResponseError(request, (), status=status, message="no")
+            raise answer(url, status)
         assert "secret" not in str(caught.value)
         assert caught.value.__cause__ is None
 
     @pytest.mark.parametrize(("status", "expected"), [(404, InputError), (403, InputError), (503, StorageError)])
     def test_not_found_over_http_is_believed_only_with_its_status(self, status: int, expected: type[MosaicError]) -> None:
-        aiohttp = pytest.importorskip("aiohttp")
-        from yarl import URL
-
         url = "https://host/a.json"
-        cause = aiohttp.ClientResponseError(aiohttp.RequestInfo(URL(url), "GET", {}, URL(url)), (), status=status)
         with pytest.raises(expected, match="denied" if status == 403 else r"a\.json"), storage_errors(url):
-            raise FileNotFoundError(url) from cause
+            raise FileNotFoundError(url) from answer(url, status)
 
     def test_a_server_that_does_not_answer_is_no_absence(self) -> None:
-        pytest.importorskip("aiohttp")
         store = Store(access=Access(retries=1))
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]  # nobody listens there once it is closed
@@ -259,15 +257,13 @@ class TestErrors:
             store.read_bytes(f"http://127.0.0.1:{port}/a.json", max_bytes=9)
 
     def test_an_existing_s3_object_is_known_by_its_failed_precondition(self) -> None:
-        exceptions = pytest.importorskip("botocore.exceptions")
         response = {"Error": {"Code": "PreconditionFailed"}, "ResponseMetadata": {"HTTPStatusCode": 412}}
         with pytest.raises(ExistsError, match="s3://bucket/a"), storage_errors("s3://bucket/a"):
-            raise OSError(22, "At least one precondition failed") from exceptions.ClientError(response, "PutObject")
+            raise OSError(22, "At least one precondition failed") from ClientError(response, "PutObject")
 
     def test_missing_s3_credentials_are_no_passing_failure(self) -> None:
-        exceptions = pytest.importorskip("botocore.exceptions")
         with pytest.raises(InputError, match="credentials"), storage_errors("s3://bucket/a"):
-            raise exceptions.NoCredentialsError
+            raise NoCredentialsError
 
     def test_errors_of_this_project_pass(self) -> None:
         error = ExistsError("as it is")

@@ -235,16 +235,10 @@ def test_item_that_ends_before_it_starts_is_refused() -> None:
         parse_one(make_item("a", properties=properties))
 
 
-def test_numbers_that_json_cannot_hold_become_null() -> None:
+def test_numbers_that_json_cannot_hold_become_null_and_properties_nested_too_deep_are_cut() -> None:
     properties = json.loads('{"a": NaN, "b": [1e999, {"c": -Infinity}], "d": 1.5}')
-    assert parse_one(make_item("a", properties=properties)).provenance.properties == {
-        "a": None,
-        "b": [None, {"c": None}],
-        "d": 1.5,
-    }
-
-
-def test_properties_nested_too_deep_are_cut() -> None:
+    expected = {"a": None, "b": [None, {"c": None}], "d": 1.5}
+    assert parse_one(make_item("a", properties=properties)).provenance.properties == expected
     deep: Any = math.nan
     for _ in range(500):
         deep = [deep]
@@ -322,11 +316,7 @@ def test_number_of_unsafe_names_is_told() -> None:
 )
 def test_options_of_this_task_are_found(process: object, expected: dict[str, Any]) -> None:
     assert process_options(collect() | {"process": process}) == expected
-
-
-def test_document_without_a_process_has_no_options() -> None:
-    assert process_options(collect()) == {}
-    assert process_options([]) == {}
+    assert process_options(collect()) == process_options([]) == {}
 
 
 @pytest.mark.parametrize("process", [["x"], [{"tasks": 3}], [{"tasks": {"mosaic": [1]}}], [{"tasks": ["x"]}], 3])
