@@ -15,7 +15,7 @@ from processor.errors import ConfigError, InputError
 from processor.storage.backends.local import Archive
 from processor.storage.options import Access, resolve_access
 from processor.storage.retry import MOST_ROUNDS, repeat
-from processor.storage.url import Place, is_absence, parse_url, redact_url, storage_errors
+from processor.storage.url import is_absence, parse_url, redact_url, storage_errors
 
 __all__ = ["ObjectInfo", "ReadStore", "find_filesystem", "find_object"]
 
@@ -50,21 +50,19 @@ class ReadStore:
             Access is denied.
         """
         place = parse_url(url)
-        if place.is_local:
-            with storage_errors(url):
-                return Path(place.path).is_file()
 
         def ask() -> bool:
-            with storage_errors(url):
-                try:
-                    filesystem, path = find_object(url, self.access)
-                    return str(filesystem.info(path)["type"]) == "file"
-                except FileNotFoundError as error:
-                    if is_absence(error):
-                        return False
-                    raise
+            if place.is_local:
+                return Path(place.path).is_file()
+            try:
+                filesystem, path = find_object(url, self.access)
+                return str(filesystem.info(path)["type"]) == "file"
+            except FileNotFoundError as error:
+                if is_absence(error):
+                    return False
+                raise
 
-        return self._retry(place, ask)
+        return self._retry(url, ask)
 
     def describe(self, url: str) -> ObjectInfo:
         """Size and version of an object; errors as of :meth:`open_stream`."""
@@ -75,11 +73,10 @@ class ReadStore:
             return ObjectInfo(size=status.st_size, version=str(status.st_mtime_ns))
 
         def ask() -> Mapping[str, Any]:
-            with storage_errors(url):
-                filesystem, path = find_object(url, self.access)
-                return cast("Mapping[str, Any]", filesystem.info(path))
+            filesystem, path = find_object(url, self.access)
+            return cast("Mapping[str, Any]", filesystem.info(path))
 
-        info = self._retry(place, ask)
+        info = self._retry(url, ask)
         known = (info.get(key) for key in ("ETag", "etag", "md5Hash", "generation", "LastModified", "Last-Modified", "CRC"))
         version = next((str(value).strip('"') for value in known if value), None)
         return ObjectInfo(size=info.get("size"), version=version)
@@ -101,20 +98,23 @@ class ReadStore:
         return self._list(pattern, lambda filesystem, path: filesystem.glob(path, detail=True).values())
 
     def _list(self, url: str, ask: Callable[[Any, str], Iterable[Mapping[str, Any]]]) -> list[str]:
-        place = parse_url(url)
-
         def find() -> list[str]:
+            filesystem = find_filesystem(url, self.access)
+            entries = ask(filesystem, parse_url(url).path)
+            return [str(filesystem.unstrip_protocol(entry["name"])) for entry in entries if entry["type"] == "file"]
+
+        return self._retry(url, find)
+
+    def _retry(self, url: str, call: Callable[[], T]) -> T:
+        """Repeat what failed for now, once its protocol's client has given up; its errors become those of this project."""
+        backend = parse_url(url).backend
+
+        def attempt() -> T:
             with storage_errors(url):
-                filesystem = find_filesystem(url, self.access)
-                entries = ask(filesystem, place.path)
-                return [str(filesystem.unstrip_protocol(entry["name"])) for entry in entries if entry["type"] == "file"]
+                return call()
 
-        return self._retry(place, find)
-
-    def _retry(self, place: Place, call: Callable[[], T]) -> T:
-        """Repeat what failed for now, once its protocol's client has given up."""
-        times = 0 if place.backend.is_steady else self.access.retries
-        return repeat(call, times=min(times, MOST_ROUNDS) if place.backend.repeats else times)
+        times = 0 if backend.is_steady else self.access.retries
+        return repeat(attempt, times=min(times, MOST_ROUNDS) if backend.repeats else times)
 
     def read_bytes(self, url: str, *, max_bytes: int) -> bytes:
         """Read a whole object of at most ``max_bytes`` bytes.
@@ -129,7 +129,7 @@ class ReadStore:
             with self.open_stream(url) as stream:
                 return stream.read(max_bytes + 1)
 
-        data = self._retry(parse_url(url), read)
+        data = self._retry(url, read)
         if len(data) > max_bytes:
             msg = f"{redact_url(url)} is larger than the {max_bytes} bytes allowed for it; check that it is the right object"
             raise InputError(msg)

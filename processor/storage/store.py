@@ -34,7 +34,7 @@ from processor.errors import ExistsError, MosaicError
 from processor.storage.atomic import link_file, write_file
 from processor.storage.linux import start_writeback
 from processor.storage.reading import ObjectInfo, ReadStore, find_filesystem
-from processor.storage.url import Place, join_url, local_path, parse_url, parse_writable_url, redact_url, storage_errors
+from processor.storage.url import Place, join_url, local_path, parse_writable_url, redact_url, storage_errors
 
 __all__ = ["ObjectInfo", "Store", "Written", "find_filesystem", "iter_file", "join_url", "redact_url"]
 
@@ -73,13 +73,7 @@ class Store(ReadStore):
         place = parse_writable_url(url)
         if place.is_local:
             return
-
-        def begin() -> None:
-            filesystem = find_filesystem(url, self.access)
-            with storage_errors(url):
-                place.backend().check_writable(filesystem, place.path)
-
-        self._retry(place, begin)
+        self._retry(url, lambda: place.backend().check_writable(find_filesystem(url, self.access), place.path))
 
     def write_bytes(self, url: str, data: bytes, *, overwrite: bool = False, content_type: str | None = None) -> Written:
         """Write an object; create-once unless ``overwrite``.
@@ -105,7 +99,7 @@ class Store(ReadStore):
         filesystem, kwargs = find_filesystem(url, self.access), _content_type(place, content_type)
         put = partial(filesystem.pipe_file, place.path, data, mode=_MODES[overwrite], **kwargs)
         written = _digest([data])
-        self._retry(place, partial(self._forgive, url, written, put, overwrite=overwrite))
+        self._retry(url, partial(self._forgive, url, written, put, overwrite=overwrite))
         return written
 
     def upload_file(
@@ -158,7 +152,7 @@ class Store(ReadStore):
         if known.size >= _PART and not overwrite and self._is_taken(url, known):
             return known
         put = partial(filesystem.put_file, source, place.path, mode=_MODES[overwrite], **kwargs)
-        self._retry(place, partial(self._forgive, url, known, put, overwrite=overwrite))
+        self._retry(url, partial(self._forgive, url, known, put, overwrite=overwrite))
         if known.size >= 2 * _part_size(known.size):
             place.backend().abort_uploads(filesystem, place.path)
         return known
@@ -237,14 +231,13 @@ class Store(ReadStore):
         place = parse_writable_url(url)
 
         def delete() -> None:
-            with storage_errors(url):
-                if place.is_local:
-                    Path(place.path).unlink(missing_ok=True)
-                else:
-                    with suppress(FileNotFoundError):
-                        find_filesystem(url, self.access).rm_file(place.path)
+            if place.is_local:
+                Path(place.path).unlink(missing_ok=True)
+            else:
+                with suppress(FileNotFoundError):
+                    find_filesystem(url, self.access).rm_file(place.path)
 
-        self._retry(place, delete)
+        self._retry(url, delete)
 
     def _write_local(self, url: str, chunks: Iterable[bytes], *, overwrite: bool) -> Written:
         """Write a local file atomically; an existing one with the same bytes is left as it is."""
@@ -291,9 +284,9 @@ class Store(ReadStore):
 
         def compare() -> bool:
             with self.open_stream(url) as stream:
-                return _digest(_iter_stream(stream)) == written
+                return _digest(iter(partial(stream.read, _CHUNK), b"")) == written
 
-        return self._retry(parse_url(url), compare)
+        return self._retry(url, compare)
 
 
 def iter_file(path: str | os.PathLike[str]) -> Iterator[bytes]:
@@ -307,7 +300,7 @@ def iter_file(path: str | os.PathLike[str]) -> Iterator[bytes]:
         Reading failed.
     """
     with storage_errors(os.fspath(path)), Path(path).open("rb") as stream:
-        yield from _iter_stream(stream)
+        yield from iter(partial(stream.read, _CHUNK), b"")
 
 
 def _content_type(place: Place, content_type: str | None) -> dict[str, Any]:
@@ -318,12 +311,6 @@ def _content_type(place: Place, content_type: str | None) -> dict[str, Any]:
 def _part_size(size: int) -> int:
     """Bytes of a part of an upload such that memory is bounded and there are fewer than 10,000 of them."""
     return max(_PART, -(-size // 9000 // (1 << 20)) << 20)
-
-
-def _iter_stream(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield what is left of a stream in pieces."""
-    while chunk := stream.read(_CHUNK):
-        yield chunk
 
 
 def _write_hashed(chunks: Iterable[bytes], stream: BinaryIO) -> Written:
