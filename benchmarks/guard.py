@@ -87,7 +87,7 @@ def run_passes(plan: Plan, scratch: Path) -> int:
     allotment = Allotment(total=0, cache_bytes=CACHE, measure_threads=1, render_threads=1)
     bench = Workbench(scratch=scratch, tracker=Silent(), allotment=allotment, access=Access())
     with closing(bench), closing(LocalStore(plan=plan)) as store, bench.reading("guard") as reader:
-        measure(plan, store, store.find_missing("measure"), bench)
+        measure(plan, store, "measure", store.find_missing("measure"), bench)
         solve(plan, store)
         render(plan, store, store.find_missing("render"), bench)
         return reader.decoded_bytes

@@ -7,7 +7,6 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +17,6 @@ from processor.errors import ConfigError
 from processor.process.logs import configure_logging
 from processor.publish.thresholds import parse_threshold
 from processor.storage.url import absolute_path
-from stac.api.request import SearchRequest
 
 if TYPE_CHECKING:
     from processor.execution.run import Outcome, Request
@@ -135,16 +133,6 @@ def find_created(text: str | None) -> str:
     return created.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _find_inputs(options: argparse.Namespace) -> tuple[str, ...] | SearchRequest:
-    """Inputs of the run: the arguments, or a search."""
-    search = read_search(options)
-    if (search is None) == (not options.input):
-        found = "both are given" if options.input else "the following arguments are required: INPUT"
-        msg = f"{found}: name scenes, or a STAC API with --api URL"
-        raise ConfigError(msg)
-    return tuple(options.input) if search is None else search
-
-
 def prepare_run(options: argparse.Namespace) -> tuple[Request, Prepared, Tracker]:
     """Read the input, open the scenes, and plan.
 
@@ -153,7 +141,11 @@ def prepare_run(options: argparse.Namespace) -> tuple[Request, Prepared, Tracker
     MosaicError
         An option, the configuration or the input cannot be used, or storage failed.
     """
-    config, created, inputs = read_config(options), find_created(options.created), _find_inputs(options)
+    config, created, search = read_config(options), find_created(options.created), read_search(options)
+    if (search is None) == (not options.input):
+        found = "both are given" if options.input else "the following arguments are required: INPUT"
+        msg = f"{found}: name scenes, or a STAC API with --api URL"
+        raise ConfigError(msg)
     thresholds = tuple(parse_threshold(text) for text in options.fail_on)
     configure_logging(debug=config.shared.debug_logs)
 
@@ -162,7 +154,7 @@ def prepare_run(options: argparse.Namespace) -> tuple[Request, Prepared, Tracker
 
     gc.freeze()  # what was loaded stays: no collection need look through it
     request = Request(
-        inputs=inputs,
+        inputs=tuple(options.input) if search is None else search,
         destination=options.output,
         item_id=options.item_id,
         overwrite=options.overwrite,
@@ -191,41 +183,30 @@ def execute(options: argparse.Namespace) -> str:
 
     Raises
     ------
+    ConfigError
+        If pods would lack a secret that was set by a flag.
     MosaicError
         An option, the configuration or the input cannot be used, or storage failed.
     """
     request, prepared, tracker = prepare_run(options)
     if options.dry_run:
         return describe_plan(request, prepared)
-    outcome = _choose_executor(options)(request, prepared, tracker)
-    if sys.stdout.isatty():
-        return list_files(outcome)
-    return json.dumps(outcome.item_collection, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _choose_executor(options: argparse.Namespace) -> Callable[[Request, Prepared, Tracker], Outcome]:
-    """Function that executes a prepared run.
-
-    Raises
-    ------
-    ConfigError
-        If pods would lack a secret that was set by a flag.
-    """
-    if options.executor == "tasks":
-        from processor.execution.run import execute_tasks  # noqa: PLC0415 - as above
-
-        return execute_tasks
     if options.executor == "kubernetes":
         secret = next((parameter.path for parameter in list_flags_given(options) if parameter.is_secret), None)
         if secret is not None:
             msg = f"--{secret} would not reach the pods, which take secrets from the environment of the coordinator's pod alone"
             raise ConfigError(msg)
-        from processor.execution.kubernetes.phase_jobs import execute_kubernetes  # noqa: PLC0415
+        from processor.execution.kubernetes.phase_jobs import execute_kubernetes  # noqa: PLC0415 - as above
 
-        return execute_kubernetes
-    from processor.execution.run import execute  # noqa: PLC0415
+        outcome = execute_kubernetes(request, prepared, tracker)
+    else:
+        from processor.execution.run import execute as execute_here  # noqa: PLC0415 - as above
+        from processor.execution.tasks import Cut  # noqa: PLC0415
 
-    return execute
+        outcome = execute_here(request, prepared, tracker, cut=Cut() if options.executor == "tasks" else None)
+    if sys.stdout.isatty():
+        return list_files(outcome)
+    return json.dumps(outcome.item_collection, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def list_files(outcome: Outcome) -> str:

@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import islice
+from typing import Any
 
 from processor.execution.task_store import TaskStore
 from processor.execution.tasks import Batch, Batches, RenderedTile, Tile
 from processor.execution.tile_parts import part_levels
 from processor.execution.workbench import Workbench
 from processor.geotiff.cog.overviews import Pyramid
-from processor.geotiff.cog.spec import CogSpec
 from processor.geotiff.cog.tiles import ShiftedTiles, TileStore
-from processor.geotiff.reader import RasterReader
 from processor.model import BlockGrid, Window
 from processor.model.z_order import iter_z_order
 from processor.mosaic.chunks import Chunk
@@ -27,7 +26,7 @@ from processor.mosaic.measure import (
     merge_block_chunks,
     merge_chunks,
 )
-from processor.mosaic.plan import BLOCK_EDGE, Plan
+from processor.mosaic.plan import BLOCK_EDGE, Phase, Plan
 from processor.mosaic.render import RenderedWindow, Renderer
 from processor.mosaic.rendered import RenderCounter, index_spec, mosaic_spec
 from processor.mosaic.solve import find_block_grid
@@ -35,56 +34,41 @@ from processor.mosaic.solve import solve as solve_stages
 from processor.process.logs import count_things, log_event
 from processor.process.threads import map_ordered
 
-__all__ = ["measure", "render", "solve", "sum_blocks"]
+__all__ = ["measure", "render", "solve"]
 
 _LOGGER = logging.getLogger(__name__)
 _GRID = "blocks/block_grid"
 
 
-def measure(plan: Plan, store: TaskStore, numbers: Sequence[int], bench: Workbench) -> None:
-    """Measure the scenes and overlaps in the chunks of some measuring tasks."""
-    _measure(plan, store, numbers, bench, "measure", partial(measure_chunk, plan), partial(merge_chunks, plan))
+def measure(plan: Plan, store: TaskStore, phase: Phase, numbers: Sequence[int], bench: Workbench) -> None:
+    """Read the chunks of some measuring tasks, several at once across tasks, and hand each task's results to the store.
 
-
-def sum_blocks(plan: Plan, store: TaskStore, numbers: Sequence[int], bench: Workbench) -> None:
-    """Sum the blocks of some measuring tasks, where the number of blocks depends on the statistics of all scenes."""
-    blocks = _find_grid(plan, store)
-
-    def sum_chunk(reader: RasterReader, chunk: Chunk) -> object:
-        return measure_blocks(plan, reader, blocks, chunk)
-
-    _measure(plan, store, numbers, bench, "blocks", sum_chunk, partial(merge_block_chunks, plan))
-
-
-def _measure(
-    plan: Plan,
-    store: TaskStore,
-    numbers: Sequence[int],
-    bench: Workbench,
-    phase: str,
-    do: Callable[[RasterReader, Chunk], object],
-    merge: Callable[[Iterable[object]], object],
-) -> None:
-    """Read the chunks of some tasks, several at once across tasks, and hand each task's results to the store."""
+    The phase ``measure`` measures scenes and overlaps. ``blocks`` sums the blocks of the local adjustment, where their number
+    depends on the statistics of all scenes.
+    """
+    blocks = _find_grid(plan, store) if phase == "blocks" else None
     pixels = plan.chunks.count_pixels()[0]
     chunks = store.batches.list_chunks(numbers)
     with bench.reading(phase) as reader:
-        results = map_ordered(
-            lambda number: (number, do(reader, plan.chunks[number])),
-            chunks.tolist(),
-            threads=bench.allotment.measure_threads,
-        )
+        do: Callable[[Chunk], object] = partial(measure_chunk, plan, reader)
+        merge: Callable[[Iterable[Any]], object] = partial(merge_chunks, plan)
+        if blocks is not None:
+            do, merge = partial(measure_blocks, plan, reader, blocks), partial(merge_block_chunks, plan)
+        results = map_ordered(do, map(plan.chunks.__getitem__, chunks.tolist()), threads=bench.allotment.measure_threads)
         tracked = bench.tracker.track(
-            results, name=phase, total=float(pixels[chunks].sum()), amount=lambda result: float(pixels[result[0]])
+            zip(results, chunks.tolist(), strict=True),
+            name=phase,
+            total=float(pixels[chunks].sum()),
+            amount=lambda result: float(pixels[result[1]]),
         )
-        store.put_batches(phase, _batch(store.batches, numbers, tracked), merge)
+        store.put_batches(phase, numbers, _batch(store.batches, numbers, tracked), merge)
 
 
-def _batch(batches: Batches, numbers: Sequence[int], results: Iterator[tuple[int, object]]) -> Iterator[tuple[int, Batch]]:
+def _batch(batches: Batches, numbers: Sequence[int], results: Iterator[tuple[object, int]]) -> Iterator[Batch]:
     """Put the results of single chunks together, task by task."""
     for number in numbers:
         found = tuple(islice(results, len(batches.list_chunks([number]))))
-        yield number, Batch(numbers=tuple(chunk for chunk, _ in found), chunks=tuple(result for _, result in found))
+        yield Batch(numbers=tuple(chunk for _, chunk in found), chunks=tuple(result for result, _ in found))
     next(results, None)  # the pass is over: whoever watches it is told
 
 
@@ -143,7 +127,13 @@ def _render_tiles(
         with ExitStack() as stack:
             blocks = tuple(stack.enter_context(TileStore(file, own)) for file, own in zip(files, levels, strict=True))
             pyramids = tuple(
-                _make_pyramid(spec, own, tile, store.cut.tile_blocks, edge) for spec, own in zip(specs, blocks, strict=True)
+                Pyramid(
+                    spec,
+                    ShiftedTiles(store=own, row=tile.row * store.cut.tile_blocks, col=tile.col * store.cut.tile_blocks),
+                    window_tiles=edge,
+                    top=store.cut.tile_blocks.bit_length() - 1,
+                )
+                for spec, own in zip(specs, blocks, strict=True)
             )
 
             def task(window: Window, pyramids: tuple[Pyramid, ...] = pyramids) -> RenderedWindow:
@@ -153,7 +143,11 @@ def _render_tiles(
                 return rendered.without_pixels()
 
             counter = RenderCounter(plan)
-            for result in map_ordered(task, _iter_windows(tile, edge), threads=bench.allotment.render_threads):
+            windows = (
+                window.shifted(rows=tile.window.row, cols=tile.window.col)
+                for window in iter_z_order(tile.window.height, tile.window.width, edge * BLOCK_EDGE)
+            )
+            for result in map_ordered(task, windows, threads=bench.allotment.render_threads):
                 counter.add(result)
                 yield result
             pending = tuple(pyramid.take_pending() for pyramid in pyramids)
@@ -162,13 +156,3 @@ def _render_tiles(
             store.put_tile(
                 RenderedTile(tile=tile, statistics=statistics, blocks=blocks, files=files, levels=levels, pending=pending)
             )
-
-
-def _make_pyramid(spec: CogSpec, blocks: TileStore, tile: Tile, tile_blocks: int, window_tiles: int) -> Pyramid:
-    shifted = ShiftedTiles(store=blocks, row=tile.row * tile_blocks, col=tile.col * tile_blocks)
-    return Pyramid(spec, shifted, window_tiles=window_tiles, top=tile_blocks.bit_length() - 1)
-
-
-def _iter_windows(tile: Tile, window_tiles: int) -> Iterator[Window]:
-    for window in iter_z_order(tile.window.height, tile.window.width, window_tiles * BLOCK_EDGE):
-        yield window.shifted(rows=tile.window.row, cols=tile.window.col)

@@ -8,13 +8,12 @@ Which of them a run has is in its plan.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from processor.errors import MosaicError, StorageError
-from processor.execution.passes import measure, render, solve, sum_blocks
+from processor.execution.passes import measure, render, solve
 from processor.execution.task_store import TaskStore
 from processor.execution.workbench import Workbench, open_workbench
 from processor.mosaic.plan import Phase
@@ -77,10 +76,8 @@ class Run:
             It is not, or storage failed.
         """
         phases = self.prepared.plan.phases
-        if phases.index(phase) == 0:
-            return
-        before = phases[phases.index(phase) - 1]
-        missing = self.find_missing(before)
+        before = phases[max(phases.index(phase) - 1, 0)]
+        missing = [] if before == phase else self.find_missing(before)
         if missing:
             msg = (
                 f"{phase} needs all results of {before}, and {len(missing)} of {self.count_tasks(before)} are not there, the "
@@ -101,22 +98,6 @@ class Run:
             msg = f"all tasks were done, and {self.destination.item_url} is not there: somebody removed it; do it again"
             raise StorageError(msg)
         return item
-
-
-def _do(run: Run, phase: Phase, numbers: Sequence[int], bench: Workbench) -> Published | None:
-    """Do some tasks of a phase; the last one gives what was published."""
-    plan, store = run.prepared.plan, run.store
-    if phase == "measure":
-        measure(plan, store, numbers, bench)
-    elif phase == "blocks":
-        sum_blocks(plan, store, numbers, bench)
-    elif phase == "solve":
-        solve(plan, store)
-    elif phase == "render":
-        render(plan, store, numbers, bench)
-    else:
-        return _assemble(run, bench)
-    return None
 
 
 def _assemble(run: Run, bench: Workbench) -> Published:
@@ -168,7 +149,16 @@ def do_missing(
             log_event(_LOGGER, "tasks-done", f"{phase}: nothing is left to do for shard {index} of {shards}")
             return None
         with opening as bench:
-            return _do(run, phase, mine, bench)
+            plan, store = run.prepared.plan, run.store
+            if phase == "assemble":
+                return _assemble(run, bench)
+            if phase == "solve":
+                solve(plan, store)
+            elif phase == "render":
+                render(plan, store, mine, bench)
+            else:
+                measure(plan, store, phase, mine, bench)
+            return None
     except MosaicError:
         # Another process may have finished meanwhile, and what this one wanted to read is gone; assembling looks itself.
         item = None if phase == "assemble" else run.destination.find_item()

@@ -20,7 +20,7 @@ from processor.execution.tasks import Cut
 from processor.execution.workbench import count_passes, open_workbench
 from processor.geotiff.cog.tags import is_crs_kept
 from processor.geotiff.reader import open_scene
-from processor.model import Finding, Scene
+from processor.model import Finding
 from processor.mosaic.budget import estimate_scratch
 from processor.mosaic.digest import compute_digest
 from processor.mosaic.planning import plan_run
@@ -52,7 +52,7 @@ from stac.read.payload import is_payload, update_payload
 from stac.write.geoparquet import render_geoparquet
 from stac.write.item import create_item_collection
 
-__all__ = ["Outcome", "Request", "conclude", "conclude_tasks", "execute", "execute_tasks", "plan_tasks", "prepare", "run"]
+__all__ = ["Outcome", "Request", "conclude", "conclude_tasks", "execute", "plan_tasks", "prepare", "run"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -175,7 +175,9 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
     files = read_user_files(scenes, config, Store(access=access))
     plan = plan_run(scenes, config, files)
     find_kept_stages(config, plan.scenes)  # a setting that does not fit is refused before a pixel is read
-    _check_crs(scenes[0])
+    if not is_crs_kept(scenes[0].grid.crs):
+        msg = f"scene {scenes[0].name}: GeoTIFF cannot hold its coordinate reference system; warp the scenes to one that it can"
+        raise InputError(msg)
     digest = compute_digest(scenes, config, read_version(), files.fingerprints)
     described = (finding for scene in opened for finding in scene.findings)
     findings = (*resolved.findings, *described, *unified.findings, *plan.findings)
@@ -213,61 +215,41 @@ def _render_inputs(resolved: ResolvedInputs) -> bytes | None:
     return render_geoparquet(parse_features(resolved.document), resolved.bases)
 
 
-def _check_crs(scene: Scene) -> None:
-    if not is_crs_kept(scene.grid.crs):
-        msg = f"scene {scene.name}: GeoTIFF cannot hold its coordinate reference system; warp the scenes to one that it can"
-        raise InputError(msg)
+def execute(request: Request, prepared: Prepared, tracker: Tracker, *, cut: Cut | None = None) -> Outcome:
+    """Do a planned run in this process.
 
-
-def execute(request: Request, prepared: Prepared, tracker: Tracker) -> Outcome:
-    """Do a planned run in this process, with results in memory and scratch files.
-
-    Raises
-    ------
-    MosaicError
-        As every phase.
-    """
-    destination = request.find_destination(prepared)
-    item = destination.check()
-    if item is not None:
-        return conclude(request, prepared, Published(item=item), already_done=True)
-    with closing(LocalStore(plan=prepared.plan)) as store:
-        published = _do_phases(Run(prepared=prepared, destination=destination, store=store), tracker)
-    return conclude(request, prepared, published)
-
-
-def execute_tasks(request: Request, prepared: Prepared, tracker: Tracker, *, cut: Cut | None = None) -> Outcome:
-    """Do a planned run in this process, with results as objects: the same command goes on where it was interrupted.
+    Parameters
+    ----------
+    cut
+        How the run is cut into tasks whose results are objects: the same command goes on where it was interrupted. None:
+        results are in memory and scratch files.
 
     Raises
     ------
     MosaicError
         As :func:`plan_tasks` and every phase.
     """
-    item = request.find_destination(prepared).check()
+    destination, plan = request.find_destination(prepared), prepared.plan
+    item = destination.check()
     if item is not None:
         return conclude(request, prepared, Published(item=item), already_done=True)
-    planned = open_run(plan_tasks(request, prepared, cut=cut), prepared.plan.config)
-    _do_phases(planned, tracker)
-    return conclude_tasks(request, prepared, planned)
-
-
-def _do_phases(run: Run, tracker: Tracker) -> Published:
-    """Do what is missing of every phase."""
-    plan = run.prepared.plan
+    if cut is None:
+        run = Run(prepared=prepared, destination=destination, store=LocalStore(plan=plan))
+    else:
+        run = open_run(plan_tasks(request, prepared, cut=cut), plan.config)
     load_ahead()
-    with open_workbench(run.prepared, tracker, passes=count_passes(plan)) as bench:
-        if isinstance(run.store, LocalStore):  # tasks that hand on objects hold one tile at a time
+    published = None
+    with closing(run.store), open_workbench(run.prepared, tracker, passes=count_passes(plan)) as bench:
+        if cut is None:  # tasks that hand on objects hold one tile at a time
             warn_of_space(bench.scratch, estimate_scratch(plan))
-        published = None
         for phase in plan.phases:
             published = do_missing(run, phase, nullcontext(bench)) or published
         counts = bench.render_traffic()
         if counts is not None:  # after the Item, which does not vouch for it
-            run.destination.store.write_bytes(run.destination.url(TRAFFIC_NAME), counts, overwrite=True)
-    if published is None:
-        published = Published(item=run.require_item())
-    return published
+            destination.store.write_bytes(destination.url(TRAFFIC_NAME), counts, overwrite=True)
+    if cut is not None:
+        return conclude_tasks(request, prepared, run)
+    return conclude(request, prepared, published or Published(item=run.require_item()))
 
 
 def plan_tasks(request: Request, prepared: Prepared, *, cut: Cut | None = None) -> str:
@@ -305,15 +287,11 @@ def conclude(request: Request, prepared: Prepared, published: Published, *, alre
         message = f"already done: {destination.item_url} has these inputs and this configuration"
         log_event(_LOGGER, "already-done", message, item=destination.item_url)
     register(prepared.registration, item, folder=destination.folder, store=destination.store, overwrite=request.overwrite)
+    document = None if prepared.inputs is None else prepared.inputs.document
     return Outcome(
         item=item,
         folder=destination.folder,
         already_done=already_done,
         findings=published.findings,
-        payload=_find_payload(prepared),
+        payload=document if isinstance(document, Mapping) and is_payload(document) else None,
     )
-
-
-def _find_payload(prepared: Prepared) -> Mapping[str, Any] | None:
-    document = None if prepared.inputs is None else prepared.inputs.document
-    return document if isinstance(document, Mapping) and is_payload(document) else None

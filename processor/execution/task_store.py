@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
-from typing import Any, Final, Protocol, TypeVar
+from operator import attrgetter
+from typing import Any, Final, TypeVar
 
 from processor.errors import ExistsError, MosaicError, StorageError
 from processor.execution.records import make_codec
@@ -49,89 +51,87 @@ _MAX_BYTES: Final = 4 << 30
 _MAX_NOTE: Final = 16 << 20
 
 
-class TaskStore(Protocol):
-    """Results of the tasks of a run."""
-
-    @property
-    def cut(self) -> Cut:
-        """How the run is cut into tasks."""
-        ...
-
-    @property
-    def batches(self) -> Batches:
-        """The measuring tasks."""
-        ...
-
-    @property
-    def tiles(self) -> tuple[Tile, ...]:
-        """The rendering tasks."""
-        ...
-
-    def find_missing(self, phase: str) -> list[int]:
-        """Numbers of the tasks of a phase (not of ``assemble``) whose results are not there."""
-        ...
-
-    def put_batches(self, phase: str, results: Iterable[tuple[int, Batch]], merge: Callable[[Iterable[Any]], Any]) -> None:
-        """Take results of measuring tasks by their numbers; ``merge`` makes one of what all chunks gave, in their order."""
-        ...
-
-    def get_merged(self, phase: str, merge: Callable[[Iterable[Any]], T]) -> T:
-        """Give what all chunks of a phase gave together."""
-        ...
-
-    def get_or_make(self, name: str, make: Callable[[], object], expected: type[T]) -> T:
-        """Give a record that is made by whoever needs it first."""
-        ...
-
-    def put_solution(self, measures: Measures, solution: Solution) -> None:
-        """Take what rendering and the report need."""
-        ...
-
-    def get_solution(self, *, with_overlaps: bool = False) -> tuple[Measures, Solution]:
-        """Give them back; the overlaps, which only the report needs, where they are asked for."""
-        ...
-
-    def put_tile(self, tile: RenderedTile) -> None:
-        """Take the result of a rendering task."""
-        ...
-
-    def get_mosaic(self, tracker: Tracker) -> Rendered | None:
-        """Give the blocks of the whole mosaic and what was counted; None where there are no rendering tasks."""
-        ...
-
-    def keep_previous(self, paths: frozenset[str]) -> frozenset[str]:
-        """Keep which files a replaced Item named; give them and those that were kept before, by an attempt that was killed."""
-        ...
-
-    def write_once(self, path: str, is_there: Callable[[], bool], write: Callable[[], Written]) -> Written:
-        """Write a raster to its place, unless an attempt that was killed later had done so and it is there."""
-        ...
-
-    def clear(self) -> None:
-        """Remove all results, when the Item is published."""
-        ...
-
-
 @dataclass(slots=True, kw_only=True)
-class LocalStore:
-    """Results in the memory of one process, and in its scratch files."""
+class TaskStore(ABC):
+    """Results of the tasks of a run."""
 
     plan: Plan
     """Plan of the run."""
-    _merged: dict[str, Any] = field(default_factory=dict)
-    _solved: tuple[Measures, Solution] | None = None
-    _rendered: RenderedTile | None = None
-    cut: Cut = field(init=False)
-    """A task for each chunk, and one tile."""
+    cut: Cut
+    """How the run is cut into tasks."""
     batches: Batches = field(init=False)
     """The measuring tasks."""
     tiles: tuple[Tile, ...] = field(init=False)
-    """The one rendering task, or none."""
+    """The rendering tasks."""
+
+    def __post_init__(self) -> None:
+        """List the tasks."""
+        self.batches, self.tiles = self.cut.list_batches(self.plan), self.cut.list_tiles(self.plan)
+
+    @abstractmethod
+    def find_missing(self, phase: str) -> list[int]:
+        """Numbers of the tasks of a phase (not of ``assemble``) whose results are not there."""
+
+    @abstractmethod
+    def put_batches(
+        self, phase: str, numbers: Sequence[int], batches: Iterable[Batch], merge: Callable[[Iterable[Any]], Any]
+    ) -> None:
+        """Take results of the measuring tasks of these numbers; ``merge`` makes one of what all chunks gave, in their order."""
+
+    @abstractmethod
+    def get_merged(self, phase: str, merge: Callable[[Iterable[Any]], T]) -> T:
+        """Give what all chunks of a phase gave together."""
+
+    @abstractmethod
+    def get_or_make(self, name: str, make: Callable[[], object], expected: type[T]) -> T:
+        """Give a record that is made by whoever needs it first."""
+
+    @abstractmethod
+    def put_solution(self, measures: Measures, solution: Solution) -> None:
+        """Take what rendering and the report need."""
+
+    @abstractmethod
+    def get_solution(self, *, with_overlaps: bool = False) -> tuple[Measures, Solution]:
+        """Give them back; the overlaps, which only the report needs, where they are asked for."""
+
+    @abstractmethod
+    def put_tile(self, tile: RenderedTile) -> None:
+        """Take the result of a rendering task."""
+
+    @abstractmethod
+    def get_mosaic(self, tracker: Tracker) -> Rendered | None:
+        """Give the blocks of the whole mosaic and what was counted; None where there are no rendering tasks."""
+
+    @abstractmethod
+    def keep_previous(self, paths: frozenset[str]) -> frozenset[str]:
+        """Keep which files a replaced Item named; give them and those that were kept before, by an attempt that was killed."""
+
+    @abstractmethod
+    def write_once(self, path: str, is_there: Callable[[], bool], write: Callable[[], Written]) -> Written:
+        """Write a raster to its place, unless an attempt that was killed later had done so and it is there."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Remove all results, when the Item is published."""
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Let go of what this process holds."""
+
+
+@dataclass(slots=True, kw_only=True)
+class LocalStore(TaskStore):
+    """Results in the memory of one process, and in its scratch files."""
+
+    cut: Cut = field(init=False)
+    """A task for each chunk, and one tile."""
+    _merged: dict[str, Any] = field(default_factory=dict, init=False)
+    _solved: tuple[Measures, Solution] | None = field(default=None, init=False)
+    _rendered: RenderedTile | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Cut the run for one process."""
         self.cut = Cut.of_one_process(self.plan)
-        self.batches, self.tiles = self.cut.list_batches(self.plan), self.cut.list_tiles(self.plan)
+        TaskStore.__post_init__(self)  # super() needs the class that slots replace
 
     def find_missing(self, phase: str) -> list[int]:
         """All tasks of a phase, or none: a process does a phase at one go."""
@@ -141,9 +141,12 @@ class LocalStore:
         count = {"solve": 1, "render": len(self.tiles)}.get(phase, len(self.batches))
         return [] if is_done else list(range(count))
 
-    def put_batches(self, phase: str, results: Iterable[tuple[int, Batch]], merge: Callable[[Iterable[Any]], Any]) -> None:
+    def put_batches(
+        self, phase: str, numbers: Sequence[int], batches: Iterable[Batch], merge: Callable[[Iterable[Any]], Any]
+    ) -> None:
         """Merge results as they come, so that none is held for longer than it is needed."""
-        self._merged[phase] = merge(chain.from_iterable(batch.chunks for _, batch in results))
+        del numbers
+        self._merged[phase] = merge(chain.from_iterable(map(attrgetter("chunks"), batches)))
 
     def get_merged(self, phase: str, merge: Callable[[Iterable[Any]], T]) -> T:
         """Give what was merged."""
@@ -153,12 +156,10 @@ class LocalStore:
 
     def get_or_make(self, name: str, make: Callable[[], object], expected: type[T]) -> T:
         """Make it, once."""
+        del expected
         if name not in self._merged:
             self._merged[name] = make()
-        made = self._merged[name]
-        if not isinstance(made, expected):
-            msg = f"{name} is {type(made).__name__}, not {expected.__name__}"
-            raise TypeError(msg)
+        made: T = self._merged[name]
         return made
 
     def put_solution(self, measures: Measures, solution: Solution) -> None:
@@ -208,27 +209,15 @@ class LocalStore:
 
 
 @dataclass(slots=True, kw_only=True)
-class ObjectStore:
+class ObjectStore(TaskStore):
     """Results as objects in the folder of a run."""
 
     store: Store
     """The store that the folder is reached through."""
     folder: str
     """Path or URL."""
-    plan: Plan
-    """Plan of the run."""
-    cut: Cut
-    """How the run is cut into tasks."""
-    batches: Batches = field(init=False)
-    """The measuring tasks."""
-    tiles: tuple[Tile, ...] = field(init=False)
-    """The rendering tasks."""
     _key: str = field(default="", init=False)
     """Digest of the solution that was read: what follows from it is kept under this name."""
-
-    def __post_init__(self) -> None:
-        """List the tasks."""
-        self.batches, self.tiles = self.cut.list_batches(self.plan), self.cut.list_tiles(self.plan)
 
     def find_missing(self, phase: str) -> list[int]:
         """Numbers of the tasks of a phase whose objects are not there.
@@ -246,10 +235,12 @@ class ObjectStore:
             return [number for number, tile in enumerate(self.tiles) if _name_tile(tile.row, tile.col) not in present]
         return [] if self._read_note(SOLVED) is not None else [0]
 
-    def put_batches(self, phase: str, results: Iterable[tuple[int, Batch]], merge: Callable[[Iterable[Any]], Any]) -> None:
+    def put_batches(
+        self, phase: str, numbers: Sequence[int], batches: Iterable[Batch], merge: Callable[[Iterable[Any]], Any]
+    ) -> None:
         """Write each result."""
         del merge
-        for number, batch in results:
+        for number, batch in zip(numbers, batches, strict=True):
             self._write_record(f"{phase}/{_name_batch(number)}", batch)
 
     def get_merged(self, phase: str, merge: Callable[[Iterable[Any]], T]) -> T:
@@ -280,7 +271,7 @@ class ObjectStore:
             data = make_codec().encode(record)
             note[name] = hashlib.sha256(data).hexdigest()
             self._write(f"solve/{note[name]}.bin", data)
-        self._write_note(SOLVED, note)
+        self._write(SOLVED, json.dumps(note, sort_keys=True).encode())
 
     def get_solution(self, *, with_overlaps: bool = False) -> tuple[Measures, Solution]:
         """Read them."""
@@ -314,7 +305,11 @@ class ObjectStore:
         if not self.tiles:
             return None
         specs = mosaic_spec(self.plan), index_spec(self.plan)
-        reader = self._make_reader()
+        reader = PartReader(
+            read=lambda row, col, *span: read_range(self.store, self._url(self._name_part(row, col)), *span),
+            map_ordered=partial(map_ordered, threads=self._threads),
+            refuse=lambda row, col: self._refuse(self._name_part(row, col), "a block has another checksum"),
+        )
         sources = [
             PartedBlocks(spec, position, tile_blocks=self.cut.tile_blocks, reader=reader) for position, spec in enumerate(specs)
         ]
@@ -343,16 +338,6 @@ class ObjectStore:
         if not is_of_tile or not isinstance(statistics, RenderStatistics):
             raise self._refuse(name, "it is of another tile")
         return tile, head, statistics, length
-
-    def _make_reader(self) -> PartReader:
-        def url(row: int, col: int) -> str:
-            return self._url(self._name_part(row, col))
-
-        return PartReader(
-            read=lambda row, col, offset, size: read_range(self.store, url(row, col), offset, size),
-            map_ordered=partial(map_ordered, threads=self._threads),
-            refuse=lambda row, col: self._refuse(self._name_part(row, col), "a block has another checksum"),
-        )
 
     def keep_previous(self, paths: frozenset[str]) -> frozenset[str]:
         """Write them, since the Item is gone when a task that was killed is done again."""
@@ -447,10 +432,6 @@ class ObjectStore:
             raise self._refuse(name, "it is no JSON object with texts")
         return note
 
-    def _write_note(self, name: str, note: dict[str, str]) -> None:
-        """Write a note, unless it is there."""
-        self._write(name, json.dumps(note, sort_keys=True).encode())
-
     def _replace(self, name: str, note: dict[str, str]) -> None:
         self.store.write_bytes(self._url(name), json.dumps(note, sort_keys=True).encode(), overwrite=True)
 
@@ -473,11 +454,11 @@ class ObjectStore:
         return digests
 
 
-def _name_batch(number: int) -> str:
-    """Name of a measuring task's result."""
-    return f"{number:06d}.bin"
-
-
 def _name_tile(row: int, col: int) -> str:
     """Name of a tile's part."""
     return f"{row:05d}-{col:05d}.part"
+
+
+def _name_batch(number: int) -> str:
+    """Name of a measuring task's result."""
+    return f"{number:06d}.bin"

@@ -20,7 +20,7 @@ from processor.cli import task as task_options
 from processor.config import Config, load_config
 from processor.errors import ConfigError, ExistsError, InputError, StorageError
 from processor.execution.phases import Run, run_shard
-from processor.execution.run import Outcome, Request, execute, execute_tasks, plan_tasks, prepare
+from processor.execution.run import Outcome, Request, execute, plan_tasks, prepare
 from processor.execution.run_manifest import open_run, parse_run_url
 from processor.execution.tasks import Cut
 from processor.mosaic.plan import Phase
@@ -61,7 +61,7 @@ class Bench:
 
     def run_tasks(self, flags: dict[str, Any] | None = None, **changes: Any) -> Outcome:
         request = self.request(**changes)
-        return execute_tasks(request, prepare(request, load(flags)), Silent(), cut=SMALL)
+        return execute(request, prepare(request, load(flags)), Silent(), cut=SMALL)
 
     def plan(self, flags: dict[str, Any] | None = None, **changes: Any) -> str:
         request = self.request(**changes)
@@ -141,7 +141,7 @@ def test_how_a_run_is_cut_is_not_in_its_result(bench: Bench) -> None:
     request = bench.request()
     expected = bench.run()
     for cut in (Cut(tile_blocks=2), Cut(tile_blocks=16)):
-        execute_tasks(request, prepare(request, load(None)), Silent(), cut=cut)
+        execute(request, prepare(request, load(None)), Silent(), cut=cut)
         assert bench.take() == expected
 
 

@@ -44,10 +44,8 @@ def open_bench(
 def measure_and_solve(plan: Plan, bench: Workbench) -> tuple[Measures, Solution]:
     """The first pass, and what follows from it."""
     store = LocalStore(plan=plan)
-    if "measure" in plan.phases:
-        passes.measure(plan, store, store.find_missing("measure"), bench)
-    if "blocks" in plan.phases:
-        passes.sum_blocks(plan, store, store.find_missing("blocks"), bench)
+    for phase in plan.phases[: plan.phases.index("solve")]:
+        passes.measure(plan, store, phase, store.find_missing(phase), bench)
     passes.solve(plan, store)
     return store.get_solution()
 

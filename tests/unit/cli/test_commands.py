@@ -316,7 +316,7 @@ def test_on_a_terminal_places_are_listed_instead_of_the_collection(monkeypatch: 
     )
     plan = SimpleNamespace(config=load_config(environment={}))
     monkeypatch.setattr(runs, "prepare", lambda *_: runs.Prepared(plan=plan, digest="d", item_id="m", findings=()))  # type: ignore[arg-type]
-    monkeypatch.setattr(runs, "execute", lambda *_: outcome)
+    monkeypatch.setattr(runs, "execute", lambda *_, **__: outcome)
     for stream, expected in (
         (Terminal(), "item     s3://bucket/m/m.json\nmosaic   s3://bucket/m/mosaic.tif\nreport   s3://bucket/m/report.html\n"),
         (io.StringIO(), json.dumps(outcome.item_collection) + "\n"),
