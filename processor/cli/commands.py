@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -95,7 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MosaicError as error:
         return _fail("refused", error, PERMANENT)
     except _Interrupted as error:
-        return _show_interrupted(error.number)
+        code = 128 + error.number
+        message = (
+            f"interrupted by {signal.Signals(error.number).name}: scratch files were removed and nothing half-written was "
+            "published; the same command does the work again"
+        )
+        log_event(_LOGGER, "interrupted", message, level=logging.WARNING, exit_code=code)
+        return code
 
 
 def build_parser() -> OptionParser:
@@ -104,12 +109,8 @@ def build_parser() -> OptionParser:
     parser.add_argument("--version", action="version", version=f"{_NAME} {read_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     for name, text in _COMMANDS.items():
-        commands.add_parser(name, help=text, add_options=partial(_add_options, name))
+        commands.add_parser(name, help=text, add_options=lambda own, name=name: _load(name).add_options(own))
     return parser
-
-
-def _add_options(name: str, parser: OptionParser) -> None:
-    _load(name).add_options(parser)
 
 
 def _load(name: str) -> _Command:
@@ -152,16 +153,6 @@ def _show_crash(kind: type[BaseException], error: BaseException, trace: Tracebac
 
 def _fail(event: str, error: MosaicError, code: int) -> int:
     log_event(_LOGGER, event, str(error), level=logging.ERROR, exit_code=code, kind=type(error).__name__)
-    return code
-
-
-def _show_interrupted(number: int) -> int:
-    code = 128 + number
-    message = (
-        f"interrupted by {signal.Signals(number).name}: scratch files were removed and nothing half-written was published; "
-        "the same command does the work again"
-    )
-    log_event(_LOGGER, "interrupted", message, level=logging.WARNING, exit_code=code)
     return code
 
 

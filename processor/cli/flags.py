@@ -7,13 +7,12 @@ import json
 import textwrap
 import types
 from collections.abc import Mapping, Sequence
-from datetime import date
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
 from processor.cli.search_flags import SEARCH_FLAGS
-from processor.config import Config, Parameter, iter_parameters, list_sections, load_config, parse_document, parse_value
+from processor.config import Config, Parameter, iter_parameters, list_sections, load_config, parse_document, parse_parameter
 from processor.errors import ConfigError, InputError
 
 __all__ = ["add_parameters", "list_flags_given", "read_config", "spell_out"]
@@ -77,17 +76,15 @@ def spell_out(arguments: Sequence[str]) -> list[str]:
     """
     known = {flag: parameter for parameter in iter_parameters() for flag in _list_flags(parameter)}
     spelt: list[str] = []
-    words = iter(arguments)
     rest = list(arguments)
-    for word in words:
-        rest.pop(0)
+    while rest:
+        word = rest.pop(0)
         if word == "--":
             return [*spelt, word, *rest]
         name, equals, value = word.partition("=")
         flag = f"--{name[2:].replace('-', '_')}"
         if word in SEARCH_FLAGS and rest and not rest[0].startswith("--"):
             spelt.append(f"{word}={rest.pop(0)}")
-            next(words)
         elif not name.startswith("--") or flag not in known:
             spelt.append(word)
         elif equals:
@@ -96,7 +93,6 @@ def spell_out(arguments: Sequence[str]) -> list[str]:
             spelt.append(f"{flag}=true")
         elif rest and not rest[0].startswith("--"):
             spelt.append(f"{flag}={rest.pop(0)}")
-            next(words)
         else:
             spelt.append(flag)
     return spelt
@@ -113,7 +109,10 @@ def read_config(options: argparse.Namespace, environment: Mapping[str, str] | No
         Storage or the network failed.
     """
     texts = vars(options)
-    flags = {parameter.path: _parse(parameter, texts[f"{_PREFIX}{parameter.path}"]) for parameter in list_flags_given(options)}
+    flags = {
+        parameter.path: parse_parameter(parameter, texts[f"{_PREFIX}{parameter.path}"])
+        for parameter in list_flags_given(options)
+    }
     url = texts.get("config")
     document = {} if url is None else _read_document(url, flags, environment)
     return load_config(flags=flags, document=document, environment=environment)
@@ -123,13 +122,6 @@ def list_flags_given(options: argparse.Namespace) -> list[Parameter]:
     """The parameters that were set by a flag."""
     texts = vars(options)
     return [parameter for parameter in iter_parameters() if texts.get(f"{_PREFIX}{parameter.path}") is not None]
-
-
-def _parse(parameter: Parameter, text: str) -> Any:
-    """A value parsed as YAML; a parameter that takes text gets "02" as text."""
-    value = parse_value(text)
-    takes_text = "TEXT" in _describe_kind(parameter.field.annotation).split("|")
-    return text if takes_text and isinstance(value, bool | int | float | date) else value
 
 
 def _read_document(url: str, flags: Mapping[str, Any], environment: Mapping[str, str] | None) -> dict[str, Any]:

@@ -145,18 +145,14 @@ def _read_geometry(text: str) -> Mapping[str, Any]:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
         _refuse("intersects", text, f"it is not JSON ({error})")
-    if isinstance(document, dict) and document.get("type") == "FeatureCollection" and _count_features(document) == 1:
-        document = document["features"][0]
+    if isinstance(document, dict) and document.get("type") == "FeatureCollection":
+        features = document.get("features")
+        document = features[0] if isinstance(features, list) and len(features) == 1 else None
     if isinstance(document, dict) and document.get("type") == "Feature":
         document = document.get("geometry")
     if not isinstance(document, dict) or document.get("type") not in _GEOMETRIES:
         _refuse("intersects", text, "give one GeoJSON geometry or Feature")
     return document
-
-
-def _count_features(document: Mapping[str, Any]) -> int:
-    features = document.get("features")
-    return len(features) if isinstance(features, list) else 0
 
 
 def _parse_filter(text: str) -> str | Mapping[str, Any]:

@@ -1,21 +1,19 @@
 """The configuration: one frozen model, and how it is read and written; its documentation is made by ``document``."""
 
 from processor.config.load import (
-    Config,
-    Inputs,
-    Parameter,
-    VectorMask,
     apply_options,
     decisive_settings,
     flat_name,
-    iter_parameters,
-    list_sections,
     load_config,
     local_settings,
     parse_document,
+    parse_parameter,
     parse_value,
+    render_value,
     render_yaml,
 )
+from processor.config.sections import Config, Inputs, Parameter, iter_parameters, list_sections
+from processor.model.options import VectorMask
 
 __all__ = [
     "Config",
@@ -30,6 +28,8 @@ __all__ = [
     "load_config",
     "local_settings",
     "parse_document",
+    "parse_parameter",
     "parse_value",
+    "render_value",
     "render_yaml",
 ]

@@ -7,10 +7,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
-from processor.config.load import flat_name, parse_value, variable_name
+from processor.config.load import flat_name, parse_value, render_value, variable_name
 from processor.config.sections import MaskSetting, Parameter, iter_parameters, list_sections
 
 __all__ = ["find_example", "render_parameters_page", "render_sample"]
@@ -25,17 +24,12 @@ def render_sample() -> str:
             section = parameter.section
             lines += ["", f"# {_describe_model(list_sections()[section])}", f"{section}:"]
         unit = f" [{parameter.unit}]" if parameter.unit else ""
-        lines += [f"  # {parameter.field.description}{unit}", f"  {parameter.name}: {_to_yaml(parameter.field.default)}"]
+        lines += [f"  # {parameter.field.description}{unit}", f"  {parameter.name}: {render_value(parameter.field.default)}"]
     return "\n".join(lines) + "\n"
 
 
 def _describe_model(model: type[BaseModel]) -> str:
     return (model.__doc__ or "").strip()
-
-
-def _to_yaml(value: Any) -> str:
-    """A value as it is typed: YAML on one line."""
-    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
 
 
 _PAGE_HEAD = """\
@@ -88,7 +82,7 @@ def render_parameters_page() -> str:
 
 def _describe_row(parameter: Parameter) -> str:
     mark = "" if parameter.is_decisive else "°"
-    default = f"`{_to_yaml(parameter.field.default)}`"
+    default = f"`{render_value(parameter.field.default)}`"
     values = _join_words(_list_values(parameter.schema))
     cells = (f"`{parameter.name}`{mark}", default, values, parameter.unit or "-", str(parameter.field.description))
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
@@ -97,9 +91,9 @@ def _describe_row(parameter: Parameter) -> str:
 def _render_examples(section: str, parameters: Sequence[Parameter]) -> list[str]:
     """A block of code for each door."""
     examples = {parameter: find_example(parameter) for parameter in parameters}
-    flags = [f"--{parameter.path} {shlex.quote(_to_yaml(value))}" for parameter, value in examples.items()]
-    variables = [f"{variable_name(parameter)}={shlex.quote(_to_yaml(value))}" for parameter, value in examples.items()]
-    lines = [f"{section}:", *(f"  {parameter.name}: {_to_yaml(value)}" for parameter, value in examples.items())]
+    flags = [f"--{parameter.path} {shlex.quote(render_value(value))}" for parameter, value in examples.items()]
+    variables = [f"{variable_name(parameter)}={shlex.quote(render_value(value))}" for parameter, value in examples.items()]
+    lines = [f"{section}:", *(f"  {parameter.name}: {render_value(value)}" for parameter, value in examples.items())]
     keywords = [f"{flat_name(parameter)}={_to_python(value)}," for parameter, value in examples.items()]
     blocks = {"sh": [flags, variables], "yaml": [lines], "python": [keywords]}
     return ["\n".join(("", f"```{kind}", *block, "```", "")) for kind, several in blocks.items() for block in several]

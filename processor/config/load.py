@@ -17,30 +17,19 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from processor.config.sections import (
-    Config,
-    Inputs,
-    Parameter,
-    VectorMask,
-    iter_parameters,
-    list_sections,
-)
+from processor.config.sections import Config, Parameter, iter_parameters, list_sections
 from processor.errors import ConfigError
 
 __all__ = [
-    "Config",
-    "Inputs",
-    "Parameter",
-    "VectorMask",
     "apply_options",
     "decisive_settings",
     "flat_name",
-    "iter_parameters",
-    "list_sections",
     "load_config",
     "local_settings",
     "parse_document",
+    "parse_parameter",
     "parse_value",
+    "render_value",
     "render_yaml",
     "variable_name",
 ]
@@ -96,9 +85,8 @@ def load_config(
         Naming the parameter, the value and what is allowed.
     """
     merged: dict[str, Any] = {}
-    _overlay(merged, document or {})
-    _overlay(merged, _parse_environment(os.environ if environment is None else environment))
-    _overlay(merged, _nest(flags or {}))
+    for values in (document or {}, _parse_environment(os.environ if environment is None else environment), _nest(flags or {})):
+        _overlay(merged, values)
     return _validate(merged)
 
 
@@ -181,16 +169,14 @@ def _overlay(base: dict[str, Any], over: Mapping[Any, Any]) -> None:
         if values is None:  # a section whose every line is commented out
             continue
         if not isinstance(values, Mapping):
-            reason = _describe_section(section) if section in list_sections() else _name_unknown(str(section))
+            reason = _name_unknown(str(section))
+            if section in list_sections():
+                parameter = next(parameter for parameter in iter_parameters() if parameter.section == section)
+                example = f"{parameter.name}: {json.dumps(parameter.field.default)}"
+                reason = f"a section, so it must be a mapping of parameters, such as {example}"
             msg = f"{section} = {values!r}: {reason}"
             raise ConfigError(msg)
         base.setdefault(str(section), {}).update({str(name): value for name, value in values.items()})
-
-
-def _describe_section(section: str) -> str:
-    parameter = next(parameter for parameter in iter_parameters() if parameter.section == section)
-    example = f"{parameter.name}: {json.dumps(parameter.field.default)}"
-    return f"a section, so it must be a mapping of parameters, such as {example}"
 
 
 def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,21 +189,24 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parse_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     sections = {name.upper(): name for name in list_sections()}
+    known = {parameter.path: parameter for parameter in iter_parameters()}
     flat: dict[str, Any] = {}
     for variable, text in environment.items():
         section, found, name = variable.removeprefix(_PREFIX).partition(_DELIMITER)
         if variable.startswith(_PREFIX) and found:
             path = f"{sections.get(section, section.lower())}.{name.lower()}"
-            flat[path] = parse_value(text)
-            if isinstance(flat[path], bool | int | float | date) and _takes_text(path):
-                flat[path] = text  # where text is meant, "02" is a text too
+            flat[path] = parse_parameter(known[path], text) if path in known else parse_value(text)
     return _nest(flat)
 
 
-def _takes_text(path: str) -> bool:
-    parameter = next((parameter for parameter in iter_parameters() if parameter.path == path), None)
-    kinds = [] if parameter is None else parameter.schema.get("anyOf", [parameter.schema])
-    return any(kind.get("type") == "string" and not {"const", "enum"} & kind.keys() for kind in kinds)
+def parse_parameter(parameter: Parameter, text: str) -> Any:
+    """A parameter's value as typed; where text is meant, "02" is a text too."""
+    value = parse_value(text)
+    if isinstance(value, bool | int | float | date):
+        kinds = parameter.schema.get("anyOf", [parameter.schema])
+        if any(kind.get("type") == "string" and not {"const", "enum"} & kind.keys() for kind in kinds):
+            return text
+    return value
 
 
 def parse_value(text: str) -> Any:
@@ -226,6 +215,11 @@ def parse_value(text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError:
         return text
+
+
+def render_value(value: Any) -> str:
+    """A value as it is typed: YAML on one line; the reverse of :func:`parse_value`."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
 
 
 def _describe(error: ValidationError, merged: Mapping[str, Any]) -> str:
@@ -262,9 +256,7 @@ def _name_unknown(path: str) -> str:
 def decisive_settings(config: Config) -> dict[str, dict[str, Any]]:
     """Every parameter that decides the result, by section, as JSON values."""
     dumped = config.model_dump(mode="json")
-    return _nest(
-        {p.path: dumped[p.section][p.name] for p in iter_parameters(config) if p.is_decisive},
-    )
+    return _nest({p.path: dumped[p.section][p.name] for p in iter_parameters(config) if p.is_decisive})
 
 
 def local_settings(config: Config) -> dict[Parameter, Any]:

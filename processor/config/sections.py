@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
-from processor.config.general import Inputs, MaskSetting, Output, Shared
-from processor.config.machine import Kubernetes
-from processor.model.options import FileKind, Section, VectorMask, option
+from processor.config.general import Inputs, Kubernetes, MaskSetting, Output, Shared
+from processor.model.options import FileKind, Section, option
 from processor.stages import STAGES
 from processor.storage.options import Io, io_model
 
@@ -23,7 +22,6 @@ __all__ = [
     "Kubernetes",
     "MaskSetting",
     "Parameter",
-    "VectorMask",
     "iter_parameters",
     "list_sections",
 ]
@@ -50,7 +48,7 @@ class Config(BaseModel):
 
     def __new__(cls, *_: object, **__: object) -> Self:
         """Make the object, with the sections of all methods that are registered now."""
-        return cast("Self", super().__new__(_make_model(_list_registered()) if cls is Config else cls))
+        return cast("Self", super().__new__(_make_model(tuple(list_sections().items())) if cls is Config else cls))
 
     def of(self, options: type[_Options]) -> _Options:
         """The section of a method, by the model of its options."""
@@ -87,10 +85,6 @@ def list_sections() -> dict[str, type[Section]]:
         "io": io_model(),
         "kubernetes": Kubernetes,
     }
-
-
-def _list_registered() -> tuple[tuple[str, type[Section]], ...]:
-    return tuple(list_sections().items())
 
 
 @cache

@@ -18,7 +18,7 @@ from typing import Final
 from processor.config.sections import Kubernetes
 from processor.errors import ConfigError, MosaicError, TransientError
 from processor.execution.kubernetes.api import JobsApi, Pace, connect
-from processor.execution.kubernetes.failure import Failure, describe_pending, find_failure
+from processor.execution.kubernetes.failure import describe_pending, find_failure
 from processor.execution.kubernetes.jobs import (
     DIGEST_ANNOTATION,
     Manifest,
@@ -38,6 +38,7 @@ __all__ = ["JobsApi", "Pace", "PhaseJob", "PhaseProgress", "connect", "run_phase
 _LOGGER = logging.getLogger(__name__)
 _MOST_RAISED: Final = 4  # times the plan's estimate of memory and scratch
 _MOST_VANISHED: Final = 3
+_RESUME: Final = "run the same command again"
 _LAST_WORDS: Final = 4.0  # seconds: to delete a Job in, when asked to stop
 
 
@@ -66,11 +67,9 @@ def run_phases(
     settings: Kubernetes,
     api: JobsApi | None = None,
     options: Sequence[str] = (),
-    resume: str = "run the same command again",
     is_done: Callable[[PhaseJob], bool] | None = None,
     on_progress: Callable[[PhaseProgress], None] | None = None,
     environ: Mapping[str, str] = os.environ,
-    pace: Pace | None = None,
 ) -> None:
     """Run phases one after the other, each as an Indexed Job, and wait for them.
 
@@ -82,8 +81,6 @@ def run_phases(
         Connection; None: to the cluster that this runs in, or that of the kubeconfig.
     options
         Further arguments of ``mosaic-processor task``, none of them secret.
-    resume
-        What to do after a failure, for messages.
     is_done
         Whether a phase's results are all in the store: it is skipped then, and a Job that succeeded once but whose results are
         gone is replaced. None: a Job that succeeded is believed.
@@ -101,13 +98,12 @@ def run_phases(
     TransientError
         Where a phase failed otherwise, or the API cannot be reached.
     """
-    pace = pace or Pace()
     with ExitStack() as stack:
         if api is None:
-            api = connect(settings.namespace, environ, pace)
+            api = connect(settings.namespace, environ, Pace())
             stack.callback(api.close)
         worker = find_worker(api, settings, environ)
-        executor = _Executor(api, worker, settings, run_url, options, resume, on_progress)
+        executor = _Executor(api, worker, settings, run_url, options, on_progress)
         for job in jobs:
             if job.tasks > 0 and not (is_done and is_done(job)):
                 executor.run(job, believed=is_done is None)
@@ -155,17 +151,10 @@ class _Executor:
         settings: Kubernetes,
         run_url: str,
         options: Sequence[str],
-        resume: str,
         on_progress: Callable[[PhaseProgress], None] | None,
     ) -> None:
-        self._api = api
-        self._pace = api.pace
-        self._worker = worker
-        self._settings = settings
-        self._run_url = run_url
-        self._options = tuple(options)
-        self._resume = resume
-        self._on_progress = on_progress
+        self._api, self._pace, self._worker, self._settings = api, api.pace, worker, settings
+        self._run_url, self._options, self._on_progress = run_url, tuple(options), on_progress
         self._last: PhaseProgress | None = None
         self._pending = ""
 
@@ -177,13 +166,12 @@ class _Executor:
         believed
             Whether a Job that succeeded need not be run again.
         """
-        name = name_job(self._run_url, job.phase)
         try:
             self._run(job, believed=believed)
         except MosaicError:
             raise
         except BaseException:  # a signal, most likely: what it leaves behind is for the user to say
-            self._stop(name)
+            self._stop(name_job(self._run_url, job.phase))
             raise
 
     def _run(self, job: PhaseJob, *, believed: bool) -> None:
@@ -196,21 +184,18 @@ class _Executor:
                 return
             failure = find_failure(self._api, state)
             if failure.starved is None or state.factor >= _MOST_RAISED:
-                raise self._describe(failure, job)
+                task = ["mosaic-processor", *task_arguments(job, self._settings, self._run_url, self._options)]
+                raise failure.describe(
+                    phase=job.phase,
+                    shards=count_shards(job, self._settings),
+                    place=f"{self._api.namespace}/{failure.job.name}",
+                    again=shlex.join(task),
+                    resume=_RESUME,
+                    pending=self._pending,
+                )
             factor = state.factor * 2  # of the Job, which a coordinator before this one may have raised
             message = f"{job.phase}: pods lacked {failure.starved}; trying again with {factor} times the estimate"
             log_event(_LOGGER, "estimate-raised", message, level=logging.WARNING, job=state.name, factor=factor)
-
-    def _describe(self, failure: Failure, job: PhaseJob) -> MosaicError:
-        shards = count_shards(job, self._settings)
-        return failure.describe(
-            phase=job.phase,
-            shards=shards,
-            place=f"{self._api.namespace}/{failure.job.name}",
-            again=shlex.join(["mosaic-processor", *task_arguments(job, self._settings, self._run_url, self._options)]),
-            resume=self._resume,
-            pending=self._pending,
-        )
 
     def _finish(self, job: PhaseJob, manifest: Manifest, *, believed: bool) -> JobState:
         """Have a Job, and wait for it; once more if somebody deletes it."""
@@ -220,7 +205,7 @@ class _Executor:
             if state is not None:
                 return state
             log_event(_LOGGER, "job-vanished", f"Job {name} was deleted by somebody else", level=logging.WARNING, job=name)
-        msg = f"Job {self._api.namespace}/{name} was deleted {_MOST_VANISHED} times while it ran; to resume: {self._resume}"
+        msg = f"Job {self._api.namespace}/{name} was deleted {_MOST_VANISHED} times while it ran; to resume: {_RESUME}"
         raise TransientError(msg)
 
     def _ensure(self, manifest: Manifest, *, believed: bool) -> JobState:
@@ -237,7 +222,7 @@ class _Executor:
             elif self._is_wanted(read_state(found), digest, believed=believed):
                 return read_state(found)
             if self._pace.clock() > until:
-                msg = f"Job {self._api.namespace}/{name} was deleted but does not go away; to resume: {self._resume}"
+                msg = f"Job {self._api.namespace}/{name} was deleted but does not go away; to resume: {_RESUME}"
                 raise TransientError(msg)
             self._pace.sleep(self._pace.pause(attempt))
             attempt += 1
@@ -332,7 +317,7 @@ class _Executor:
     def _give_up(self, state: JobState) -> TransientError:
         why = "is still suspended: its queue does not admit it" if state.suspended else "outlived its own deadline"
         pending = f" ({self._pending})" if self._pending else ""
-        return TransientError(f"Job {self._api.namespace}/{state.name} {why}{pending}; to resume: {self._resume}")
+        return TransientError(f"Job {self._api.namespace}/{state.name} {why}{pending}; to resume: {_RESUME}")
 
     def _stop(self, name: str) -> None:
         """Delete or leave a Job, as was asked; what happened stays in the store in either case."""

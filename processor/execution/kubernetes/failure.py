@@ -65,7 +65,10 @@ class Failure:
         pending
             Why pods did not begin, or "".
         """
-        failed = f"; failed shards {_shorten(self.failed)} of {shards}" if self.failed else ""
+        given_up = self.failed
+        if len(given_up) > _LONGEST_LIST:
+            given_up = f"{given_up[:_LONGEST_LIST].rpartition(',')[0]},…"
+        failed = f"; failed shards {given_up} of {shards}" if given_up else ""
         lines = [f"{phase} failed: Job {place} ended with {self.job.reason or 'no reason'}: {self.job.message}{failed}"]
         if self.job.reason == _LATE:
             lines += [f"it had no more time ({pending or 'pods were at work'}); --kubernetes.deadline gives it more"]
@@ -88,7 +91,13 @@ def find_failure(api: JobsApi, state: JobState) -> Failure:
     pods = [pod for pod in map(read_pod, api.list_pods(state.name, "Failed")) if not pod.owners or state.uid in pod.owners]
     pods = [pod for pod in pods if not pod.disrupted] or pods
     given_up = expand_indexes(state.failed)
-    pod = max(pods, key=lambda pod: (_weigh(pod, state, given_up), pod.ended, pod.name), default=None)
+
+    def weigh(pod: PodState) -> tuple[bool | str, ...]:
+        """How much a pod tells: what ended the Job first, then shards that were given up, what was starved, what failed."""
+        is_last = state.reason == _POLICY and pod.exit_code in FINAL_CODES
+        return is_last, pod.index in given_up, pod.reason in _STARVED, bool(pod.exit_code), pod.ended, pod.name
+
+    pod = max(pods, key=weigh, default=None)
     indexes = compress_indexes(pod.index for pod in pods if pod.index is not None and pod.exit_code in FINAL_CODES)
     return Failure(
         job=state,
@@ -96,16 +105,6 @@ def find_failure(api: JobsApi, state: JobState) -> Failure:
         failed=state.failed or indexes,
         log=_read_log(api, pod) if pod is not None else (),
         starved=_STARVED.get(pod.reason) if pod is not None else None,
-    )
-
-
-def _weigh(pod: PodState, state: JobState, given_up: frozenset[int]) -> tuple[bool, bool, bool, bool]:
-    """How much a pod tells: what ended the Job first, then shards that were given up, what was starved, what failed at all."""
-    return (
-        state.reason == _POLICY and pod.exit_code in FINAL_CODES,
-        pod.index in given_up,
-        pod.reason in _STARVED,
-        bool(pod.exit_code),
     )
 
 
@@ -132,10 +131,6 @@ def _describe_pod(pod: PodState) -> str:
     how = f"exit code {pod.exit_code}" if pod.exit_code is not None else "no exit code"
     why = f", {pod.reason}" if pod.reason not in {"", "Error"} else ""
     return f"pod {pod.name}{shard} ended with {how}{why}; its last lines:"
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _LONGEST_LIST else f"{text[:_LONGEST_LIST].rpartition(',')[0]},…"
 
 
 def describe_pending(pods: Sequence[PodState], state: JobState, service_account: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from processor.config.sections import Kubernetes
+from processor.mosaic.plan import Phase
 
 __all__ = [
     "CONTAINER",
@@ -58,7 +59,7 @@ _NEVER_COPIED: Final = ("emptyDir", "ephemeral", "hostPath")  # volumes that bel
 class PhaseJob:
     """A phase of a run, to be done by pods."""
 
-    phase: str
+    phase: Phase
     """Name, as ``mosaic-processor task`` takes it."""
     tasks: int
     """How many there are; none: the phase is skipped."""
@@ -127,7 +128,8 @@ def read_worker(template: Manifest | None, settings: Kubernetes, owner: Manifest
     None where no image is known.
     """
     spec: Manifest = template["spec"] if template else {}
-    container = _find_container(spec)
+    containers = spec.get("containers") or [{}]
+    container = next((container for container in containers if container.get("name") == CONTAINER), containers[0])
     image = settings.image or container.get("image")
     if not image:
         return None
@@ -145,7 +147,11 @@ def read_worker(template: Manifest | None, settings: Kubernetes, owner: Manifest
     return Worker(
         image=str(image),
         pod={key: spec[key] for key in placed if spec.get(key)},
-        env=tuple(entry for entry in container.get("env") or () if not _is_own(entry["name"])),
+        env=tuple(
+            entry
+            for entry in container.get("env") or ()
+            if entry["name"] not in _OWN_ENV and not entry["name"].startswith(_OWN_SECTION)
+        ),
         env_from=tuple(container.get("envFrom") or ()),
         mounts=mounts,
         volumes=tuple(volume for name, volume in volumes.items() if name in mounted),
@@ -154,15 +160,6 @@ def read_worker(template: Manifest | None, settings: Kubernetes, owner: Manifest
         annotations=_drop_own_keys(metadata.get("annotations")),
         owner=owner,
     )
-
-
-def _find_container(spec: Manifest) -> Manifest:
-    containers = spec.get("containers") or [{}]
-    return next((container for container in containers if container.get("name") == CONTAINER), containers[0])
-
-
-def _is_own(name: str) -> bool:
-    return name in _OWN_ENV or name.startswith(_OWN_SECTION)
 
 
 def _drop_own_keys(keys: Mapping[str, str] | None) -> dict[str, str]:
@@ -257,6 +254,7 @@ def _build_pod(job: PhaseJob, worker: Worker, settings: Kubernetes, arguments: l
         "MOSAIC_SHARED__TEMP_DIR": SCRATCH,
         "XDG_CACHE_HOME": f"{SCRATCH}/.cache",
     }
+    fixed = {"memory": _quantity(job.memory_bytes), "ephemeral-storage": _quantity(job.scratch_bytes + _LOG_SPACE)}
     container: Manifest = {
         "name": CONTAINER,
         "image": worker.image,
@@ -264,7 +262,8 @@ def _build_pod(job: PhaseJob, worker: Worker, settings: Kubernetes, arguments: l
         "args": arguments,
         "env": [*worker.env, *({"name": name, "value": value} for name, value in places.items())],
         "envFrom": list(worker.env_from),
-        "resources": _build_resources(job, settings),
+        # Memory and disk are promised in full, so that no neighbour takes them; processors may be borrowed where they idle.
+        "resources": {"requests": {"cpu": f"{math.ceil(settings.cpu * 1000)}m", **fixed}, "limits": fixed},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -285,15 +284,6 @@ def _build_pod(job: PhaseJob, worker: Worker, settings: Kubernetes, arguments: l
         "containers": [container],
         "volumes": [*worker.volumes, scratch],
     }
-
-
-def _build_resources(job: PhaseJob, settings: Kubernetes) -> Manifest:
-    """Memory and disk are promised in full, so that no neighbour takes them; processors may be borrowed where they idle."""
-    fixed = {
-        "memory": _quantity(job.memory_bytes),
-        "ephemeral-storage": _quantity(job.scratch_bytes + _LOG_SPACE),
-    }
-    return {"requests": {"cpu": f"{math.ceil(settings.cpu * 1000)}m", **fixed}, "limits": fixed.copy()}
 
 
 def _quantity(size: int) -> str:

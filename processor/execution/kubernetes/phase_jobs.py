@@ -7,18 +7,15 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
-import yaml
-
-from processor.config import Config, local_settings
+from processor.config import Config, local_settings, render_value
 from processor.errors import ConfigError
-from processor.execution.kubernetes.coordinator import JobsApi, Pace, PhaseJob, PhaseProgress, run_phases
+from processor.execution.kubernetes.coordinator import JobsApi, PhaseJob, PhaseProgress, run_phases
 from processor.execution.phases import Run
 from processor.execution.run import Outcome, Request, conclude, conclude_tasks, plan_tasks
 from processor.execution.run_manifest import open_run
-from processor.mosaic.budget import PhaseEstimate, estimate_phases
-from processor.mosaic.plan import Phase
+from processor.mosaic.budget import estimate_phases
 from processor.process.progress import Tracker
 from processor.publish.assemble import Published
 from processor.publish.item import Prepared
@@ -41,13 +38,12 @@ def execute_kubernetes(
     *,
     api: JobsApi | None = None,
     environ: Mapping[str, str] = os.environ,
-    pace: Pace | None = None,
 ) -> Outcome:
     """Have all tasks done by pods; the same command goes on where it was interrupted.
 
     Parameters
     ----------
-    api, environ, pace
+    api, environ
         As for :func:`processor.execution.kubernetes.coordinator.run_phases`.
 
     Raises
@@ -73,18 +69,13 @@ def execute_kubernetes(
             settings=config.kubernetes,
             api=api,
             options=list_options(config),
-            is_done=lambda job: run.is_done(_find_phase(run, job.phase)),
+            is_done=lambda job: run.is_done(job.phase),
             on_progress=watch.update,
             environ=environ,
-            pace=pace,
         )
     finally:
         watch.close()
     return conclude_tasks(request, prepared, run)
-
-
-def _find_phase(run: Run, name: str) -> Phase:
-    return next(phase for phase in run.prepared.plan.phases if phase == name)
 
 
 def plan_jobs(run: Run) -> tuple[PhaseJob, ...]:
@@ -94,22 +85,21 @@ def plan_jobs(run: Run) -> tuple[PhaseJob, ...]:
     sized = replace(plan, config=plan.config.model_copy(update={"shared": shared}))
     kept = len(find_kept_stages(plan.config, plan.scenes))
     estimates = estimate_phases(sized, run.store.cut.tile_blocks, kept_stages=kept)
-    return tuple(_plan_job(run, phase, estimates[phase]) for phase in plan.phases)
-
-
-def _plan_job(run: Run, phase: Phase, estimate: PhaseEstimate) -> PhaseJob:
-    tasks = run.count_tasks(phase)
-    wanted = run.prepared.plan.config.kubernetes.shards or min(_MOST_SHARDS, math.ceil(estimate.amount / _SHARD_BYTES))
-    shards = 1 if phase in _SINGLE else max(1, min(tasks, wanted))
-    seconds = _PATIENCE + estimate.seconds + math.ceil(estimate.amount / shards / _SLOWEST)
-    return PhaseJob(
-        phase=phase,
-        tasks=tasks,
-        shards=shards,
-        memory_bytes=estimate.memory,
-        scratch_bytes=estimate.scratch,
-        deadline_seconds=seconds,
-    )
+    jobs = []
+    for phase in plan.phases:
+        estimate, tasks = estimates[phase], run.count_tasks(phase)
+        wanted = plan.config.kubernetes.shards or min(_MOST_SHARDS, math.ceil(estimate.amount / _SHARD_BYTES))
+        shards = 1 if phase in _SINGLE else max(1, min(tasks, wanted))
+        job = PhaseJob(
+            phase=phase,
+            tasks=tasks,
+            shards=shards,
+            memory_bytes=estimate.memory,
+            scratch_bytes=estimate.scratch,
+            deadline_seconds=_PATIENCE + estimate.seconds + math.ceil(estimate.amount / shards / _SLOWEST),
+        )
+        jobs.append(job)
+    return tuple(jobs)
 
 
 def _threads(config: Config) -> int:
@@ -126,12 +116,9 @@ def list_options(config: Config) -> tuple[str, ...]:
         if not parameter.is_secret and parameter.path != _OWN and parameter.section != "kubernetes"
     }
     flags["shared.tile_threads"] = _threads(config)
-    return tuple(f"--{path}={_spell(value)}" for path, value in sorted(flags.items()))
-
-
-def _spell(value: Any) -> str:
-    """A value as it is typed: YAML on one line."""
-    return value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
+    return tuple(
+        f"--{path}={value if isinstance(value, str) else render_value(value)}" for path, value in sorted(flags.items())
+    )
 
 
 class _Watch:

@@ -17,7 +17,7 @@ from processor.errors import ConfigError, InputError, MosaicError, TransientErro
 from processor.execution.kubernetes.coordinator import JobsApi, PhaseJob, PhaseProgress, connect, run_phases
 
 RUN = "s3://bucket/mosaics/summer"
-RESUME = "mosaic-processor run items.json --output s3://bucket/mosaics --executor kubernetes"
+RESUME = "run the same command again"
 MIB = 2**20
 
 
@@ -57,7 +57,6 @@ class World:
                 run_url=RUN,
                 settings=Kubernetes(**({"image": "mosaic:1"} | (settings or {}))),
                 api=api,
-                resume=RESUME,
                 environ={},
                 **({"on_progress": self.told.append} | more),
             )
@@ -383,7 +382,7 @@ def test_a_job_that_is_deleted_again_and_again_is_given_up(world: World) -> None
     for moment in (5, 15, 25):
         world.cluster.at(moment, lambda: world.cluster.delete_job(world.job("measure")["metadata"]["name"]))
     world.cluster.program = script(measure=[Works(seconds=30)])
-    with pytest.raises(TransientError, match=r"deleted 3 times while it ran; to resume: mosaic-processor run"):
+    with pytest.raises(TransientError, match=r"deleted 3 times while it ran; to resume: run the same command again"):
         world.run()
 
 
