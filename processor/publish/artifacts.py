@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -15,7 +15,7 @@ from processor.geotiff.cog.spec import CogProfile, CogSpec
 from processor.geotiff.cog.tiles import TileSource
 from processor.geotiff.cog.writer import HEADER_EDGE, MEDIA_TYPE, check_cog, write_cog_array, write_cog_header
 from processor.geotiff.reader import RasterReader
-from processor.model import Artifact, BlockMap, Grid
+from processor.model import Artifact, Grid
 from processor.mosaic.measure import Measures
 from processor.mosaic.plan import Plan
 from processor.mosaic.rendered import Rendered, index_spec, mosaic_spec
@@ -23,7 +23,7 @@ from processor.mosaic.solve import Solution
 from processor.mosaic.stage_outputs import stage_spec, write_stage_raster
 from processor.process.threads import resolve_threads
 from processor.stages.files import BlockRaster, TextFile
-from processor.storage.store import Written, iter_file
+from processor.storage.store import Written
 from processor.vectors import write_seamlines
 from processor.version import read_version
 
@@ -35,9 +35,7 @@ __all__ = [
     "REPORT",
     "ArtifactFile",
     "RasterWriter",
-    "block_map_grid",
     "make_data_products",
-    "make_inputs_product",
     "make_mosaic_products",
     "make_product",
     "make_report_products",
@@ -74,27 +72,20 @@ def make_product(
     *,
     key: str,
     path: str,
-    media_type: str,
     title: str,
-    roles: tuple[str, ...],
+    media_type: str = MEDIA_TYPE,
+    roles: tuple[str, ...] = ("metadata",),
     written: Written | None = None,
     raster: CogSpec | None = None,
-    is_published: bool = False,
 ) -> ArtifactFile:
     """Describe a finished file; it is read for its digest unless that is known."""
-    known = written if written is not None else _digest(file)
+    if written is None:
+        with file.open("rb") as opened:
+            written = Written(size=file.stat().st_size, sha256=hashlib.file_digest(opened, "sha256").hexdigest())
     artifact = Artifact(
-        key=key, path=path, media_type=media_type, title=title, roles=roles, size=known.size, sha256=known.sha256
+        key=key, path=path, media_type=media_type, title=title, roles=roles, size=written.size, sha256=written.sha256
     )
-    return ArtifactFile(artifact=artifact, file=file, raster=raster, is_published=is_published)
-
-
-def _digest(file: Path) -> Written:
-    digest, size = hashlib.sha256(), 0
-    for piece in iter_file(file):
-        digest.update(piece)
-        size += len(piece)
-    return Written(size=size, sha256=digest.hexdigest())
+    return ArtifactFile(artifact=artifact, file=file, raster=raster)
 
 
 class RasterWriter(Protocol):
@@ -129,31 +120,28 @@ def make_mosaic_products(
     The mosaic goes to ``mosaic_url`` or, without, to the Item's folder.
     """
     mosaic, index = mosaic_spec(plan, statistics=rendered.statistics), index_spec(plan)
-    path = "mosaic.tif" if mosaic_url is None else mosaic_url
-    return (
+    path = headers[0].name if mosaic_url is None else mosaic_url
+    products = (
         make_product(
             headers[0],
             key="mosaic",
             path=path,
-            media_type=MEDIA_TYPE,
             title="Mosaic",
             roles=("data",),
             written=write(path, mosaic, rendered.mosaic.drain()),
             raster=mosaic,
-            is_published=True,
         ),
         make_product(
             headers[1],
             key="scene_index",
             path=headers[1].name,
-            media_type=MEDIA_TYPE,
             title="Scene index: which scene each pixel came from, numbered in name order from 1; 0 where there is none",
             roles=("metadata", "data-mask"),
             written=write(headers[1].name, index, rendered.index.drain()),
             raster=index,
-            is_published=True,
         ),
     )
+    return replace(products[0], is_published=True), replace(products[1], is_published=True)
 
 
 def make_stage_products(
@@ -173,7 +161,6 @@ def make_stage_products(
             file,
             key=f"{method}_{scene.name}",
             path=f"{method}/{file.name}" if urls is None else urls[scene.name],
-            media_type=MEDIA_TYPE,
             title=f"{scene.name} after {method}",
             roles=roles,
             written=written,
@@ -194,16 +181,6 @@ def make_report_products(report: ReportFiles, scratch: Path) -> Iterator[Artifac
         yield make_product(file, key=key, path=name, media_type=media_type, title=title, roles=roles)
 
 
-def make_inputs_product(table: bytes, scratch: Path) -> ArtifactFile:
-    """The Items of the inputs, as one table."""
-    file = scratch / "inputs.parquet"
-    file.write_bytes(table)
-    title = "Items of the inputs, as STAC GeoParquet"
-    return make_product(
-        file, key="inputs", path=file.name, media_type="application/vnd.apache.parquet", title=title, roles=("metadata",)
-    )
-
-
 def render_lock(config: Config, digest: str) -> str:
     """The configuration file as published: the digest in a comment, then all that decides the result."""
     head = f"# Made by mosaic-processor {read_version()}. Digest of inputs and configuration:\n# {digest}\n"
@@ -211,9 +188,9 @@ def render_lock(config: Config, digest: str) -> str:
 
 
 def make_data_products(
-    plan: Plan, measures: Measures, solution: Solution, scratch: Path, *, digest: str
+    plan: Plan, measures: Measures, solution: Solution, scratch: Path, *, digest: str, inputs_table: bytes | None = None
 ) -> Iterator[ArtifactFile]:
-    """Configuration, adjustments, block maps and seamlines: what the mosaic can be made again from."""
+    """Configuration, adjustments, block maps, seamlines and the table of the inputs: what the mosaic can be made again from."""
     text = render_lock(plan.config, digest)
     lock = TextFile(key="config", path=LOCK, title="Configuration as run", media_type="application/yaml", text=text)
     yield _make_text_file(lock, scratch)
@@ -233,21 +210,27 @@ def make_data_products(
             path=cells.name,
             media_type="application/geopackage+sqlite3",
             title="Cells: the part of the mosaic that each scene owns",
-            roles=("metadata",),
         )
+    if inputs_table is not None:
+        table = scratch / "inputs.parquet"
+        table.write_bytes(inputs_table)
+        kind, title = "application/vnd.apache.parquet", "Items of the inputs, as STAC GeoParquet"
+        yield make_product(table, key="inputs", path=table.name, media_type=kind, title=title)
 
 
 def _make_text_file(text: TextFile, scratch: Path) -> ArtifactFile:
     file = scratch / text.path
     file.parent.mkdir(exist_ok=True)
     file.write_text(text.text, encoding="utf-8")
-    return make_product(file, key=text.key, path=text.path, media_type=text.media_type, title=text.title, roles=("metadata",))
+    return make_product(file, key=text.key, path=text.path, media_type=text.media_type, title=text.title)
 
 
-def block_map_grid(plan: Plan, block_map: BlockMap) -> Grid:
-    """The pixel grid of a block map's file: one pixel a block of the whole canvas."""
-    blocks = block_map.grid
-    return Grid(
+def _make_block_raster(raster: BlockRaster, plan: Plan, scratch: Path) -> ArtifactFile:
+    """A block map as a raster: one pixel a block of the whole canvas."""
+    file = scratch / raster.path
+    file.parent.mkdir(exist_ok=True)
+    values, blocks = raster.blocks.expand().astype(np.float32), raster.blocks.grid
+    grid = Grid(
         crs=plan.grid.crs,
         left=blocks.bounds.left,
         top=blocks.bounds.top,
@@ -256,27 +239,13 @@ def block_map_grid(plan: Plan, block_map: BlockMap) -> Grid:
         width=blocks.cols,
         height=blocks.rows,
     )
-
-
-def _make_block_raster(raster: BlockRaster, plan: Plan, scratch: Path) -> ArtifactFile:
-    file = scratch / raster.path
-    file.parent.mkdir(exist_ok=True)
-    values = raster.blocks.expand().astype(np.float32)
     spec = CogSpec(
-        grid=block_map_grid(plan, raster.blocks),
+        grid=grid,
         bands=values.shape[0],
         dtype="float32",
         nodata=float("nan"),
         profile=CogProfile(tile_size=64),
         descriptions=tuple(band.name for band in plan.scenes[0].bands),
     )
-    return make_product(
-        file,
-        key=raster.key,
-        path=raster.path,
-        media_type=MEDIA_TYPE,
-        title=raster.title,
-        roles=("metadata",),
-        written=write_cog_array(file, values, spec),
-        raster=spec,
-    )
+    written = write_cog_array(file, values, spec)
+    return make_product(file, key=raster.key, path=raster.path, title=raster.title, written=written, raster=spec)

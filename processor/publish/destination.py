@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -26,7 +25,7 @@ from processor.geotiff.cog.writer import MEDIA_TYPE, iter_cog, plan_layout
 from processor.process.logs import log_event
 from processor.process.threads import read_ahead
 from processor.publish.artifacts import LOCK, ArtifactFile
-from processor.publish.output_paths import Copy
+from processor.publish.output_paths import Copy, check_folder
 from processor.storage.store import Store, Written, join_url, redact_url
 from processor.storage.url import absolute_path, parse_writable_url
 
@@ -136,14 +135,8 @@ def check_destination(url: str) -> None:
         It is read only, of an unknown kind, or a local place where no folder can be made.
     """
     place = parse_writable_url(url)
-    if not place.is_local:
-        return
-    folder = Path(place.path).absolute()
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        reason = "is not a folder" if not nearest.is_dir() else "cannot be written"
-        msg = f"--output {url}: {nearest} {reason}; name a folder that can be written"
-        raise ConfigError(msg)
+    if place.is_local:
+        check_folder(Path(place.path).absolute(), f"--output {url}")
 
 
 def lock_folder(destination: Destination) -> frozenset[str]:
@@ -310,5 +303,4 @@ def _remove_item(destination: Destination) -> frozenset[str]:
 def _remove(destination: Destination, path: str) -> None:
     """Remove a file below the folder; one that is gone already, or whose name leads out of it, is left alone."""
     with suppress(ConfigError):
-        url = destination.url(path)
-        destination.store.remove(url)
+        destination.store.remove(destination.url(path))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shapely import Geometry, union_all
+from shapely import union_all
 
 from processor.geotiff.cog.spec import CogSpec
 from processor.geotiff.reader import read_decimated
@@ -22,7 +21,6 @@ from processor.publish.artifacts import (
     ArtifactFile,
     RasterWriter,
     make_data_products,
-    make_inputs_product,
     make_mosaic_products,
     make_report_products,
     write_headers,
@@ -37,11 +35,11 @@ from processor.storage.options import Access
 from processor.storage.url import join_url
 from processor.version import read_version
 from stac.write.assets import MosaicBand, RasterMetadata
-from stac.write.item import ItemPlaces, create_item
+from stac.write.item import ItemPlaces, Processing, Summary, create_item
 from stac.write.sensors import merge_bands
 
 if TYPE_CHECKING:
-    from processor.report.bundle import Drawings, ReportFiles
+    from processor.report.bundle import Drawings
 
 __all__ = ["ItemFiles", "Mosaic", "Prepared", "make_item"]
 
@@ -104,42 +102,33 @@ def make_item(destination: Destination, prepared: Prepared, mosaic: Mosaic, scra
 
     With merging off there is no mosaic and no report: every scene as it is after the last stage that is on.
     """
-    findings = (*prepared.findings, *mosaic.solution.findings)
-    if mosaic.rendered is None:
-        artifacts = (*mosaic.stage_rasters, *_make_data(prepared, mosaic, scratch))
-        footprint = union_all([scene.footprint for scene in mosaic.measures.scenes])
-        return _describe(destination, prepared, mosaic, scratch, artifacts, _Judged(footprint=footprint, findings=findings))
     plan, rendered = prepared.plan, mosaic.rendered
+    findings = (*prepared.findings, *mosaic.solution.findings)
+    data = make_data_products(
+        plan, mosaic.measures, mosaic.solution, scratch, digest=prepared.digest, inputs_table=prepared.inputs_table
+    )
+    if rendered is None:
+        summary = Summary(footprint=union_all([scene.footprint for scene in mosaic.measures.scenes]))
+        return _describe(destination, prepared, mosaic, scratch, (*mosaic.stage_rasters, *data), summary, findings)
     release_memory()  # what the passes held in large pieces, the report needs in small ones
     headers = write_headers(plan, rendered, scratch)
     inputs = _collect_report_inputs(prepared, mosaic, rendered, findings)
     with ThreadPoolExecutor(1, thread_name_prefix="describe") as pool:  # while bytes are copied, which leaves a processor idle
         drawing = pool.submit(_draw, inputs, headers)
-        making = pool.submit(_make_data, prepared, mosaic, scratch)
+        making = pool.submit(lambda: tuple(data))
         rasters = make_mosaic_products(plan, rendered, headers, write, mosaic_url=destination.mosaic_url)
-        data = (*rasters, *mosaic.stage_rasters, *making.result())
+        artifacts = (*rasters, *mosaic.stage_rasters, *making.result())
         drawings = drawing.result()
-    report = _report(replace(inputs, artifacts=tuple(file.artifact for file in data)), drawings)
-    judged = _Judged(
+    from processor.report.bundle import make_report  # noqa: PLC0415 - Pillow, which is not needed before
+
+    report = make_report(replace(inputs, artifacts=tuple(file.artifact for file in artifacts)), drawings)
+    summary = Summary(
         footprint=compute_footprint(rendered.mask, rendered.mask_grid),
-        findings=report.findings,
         properties={key: report.report["summary"][key] for key in _SUMMARY},
         owned=inputs.counts.owned,
     )
-    return _describe(destination, prepared, mosaic, scratch, (*data, *make_report_products(report, scratch)), judged)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Judged:
-    """What the Item says of the result as a whole."""
-
-    footprint: Geometry
-    """Where there are valid pixels, CRS of the mosaic."""
-    findings: tuple[Finding, ...]
-    properties: Mapping[str, Any] = field(default_factory=dict)
-    """Figures of the report, by their names there."""
-    owned: Mapping[str, int] | None = None
-    """Pixels of the mosaic that each scene gave; None with merging off."""
+    artifacts = (*artifacts, *make_report_products(report, scratch))
+    return _describe(destination, prepared, mosaic, scratch, artifacts, summary, report.findings)
 
 
 def _describe(
@@ -148,36 +137,36 @@ def _describe(
     mosaic: Mosaic,
     scratch: Path,
     artifacts: tuple[ArtifactFile, ...],
-    judged: _Judged,
+    summary: Summary,
+    findings: tuple[Finding, ...],
 ) -> ItemFiles:
     """Write the Item for finished artifacts."""
-    plan = prepared.plan
+    plan, output = prepared.plan, prepared.plan.config.output
     item = create_item(
         item_id=prepared.item_id,
         scenes=plan.scenes,
         grid=plan.grid,
-        footprint=judged.footprint,
         artifacts=tuple(file.artifact for file in artifacts),
-        rasters=_describe_rasters(plan, artifacts),
-        created=destination.created,
-        digest=prepared.digest,
-        version=read_version(),
-        stages=plan.methods.names,
-        properties=judged.properties,
-        owned=judged.owned,
-        places=_find_places(prepared, destination),
+        rasters={
+            file.artifact.key: RasterMetadata(
+                bands=_describe_bands(plan, file.raster), grid=None if file.raster.grid == plan.grid else file.raster.grid
+            )
+            for file in artifacts
+            if file.raster is not None
+        },
+        processing=Processing(
+            created=destination.created, digest=prepared.digest, version=read_version(), stages=plan.methods.names
+        ),
+        summary=summary,
+        places=ItemPlaces(
+            self_href=destination.absolute_item_url,
+            hrefs=output.hrefs,
+            public_folder=None if output.public_url is None else join_url(output.public_url, prepared.item_id),
+            parent=prepared.registration.parent,
+        ),
     )
     copies = (*make_copies(plan.config, plan.scenes, artifacts), *make_debug_copy(plan, mosaic.solution, scratch))
-    return ItemFiles(artifacts=artifacts, copies=copies, item=item, findings=judged.findings)
-
-
-def _make_data(prepared: Prepared, mosaic: Mosaic, scratch: Path) -> tuple[ArtifactFile, ...]:
-    """What the mosaic can be made again from."""
-    made = make_data_products(prepared.plan, mosaic.measures, mosaic.solution, scratch, digest=prepared.digest)
-    products = tuple(made)
-    if prepared.inputs_table is None:
-        return products
-    return (*products, make_inputs_product(prepared.inputs_table, scratch))
+    return ItemFiles(artifacts=artifacts, copies=copies, item=item, findings=findings)
 
 
 def _collect_report_inputs(
@@ -214,31 +203,9 @@ def _draw(inputs: ReportInputs, headers: tuple[Path, Path]) -> Drawings:
     """Draw all pictures, from the headers of the mosaic and of the scene index."""
     from processor.report.bundle import draw_report  # noqa: PLC0415 - Pillow, which is not needed before
 
-    return draw_report(inputs, _read_preview(*headers))
-
-
-def _report(inputs: ReportInputs, drawings: Drawings) -> ReportFiles:
-    from processor.report.bundle import make_report  # noqa: PLC0415 - as above
-
-    return make_report(inputs, drawings)
-
-
-def _read_preview(mosaic: Path, index: Path) -> Preview:
-    values, grid = read_decimated(mosaic, edge=_PREVIEW_EDGE)
-    numbers, _ = read_decimated(index, edge=_PREVIEW_EDGE)
-    return Preview(values=values, valid=numbers[0] > 0, bounds=grid.bounds, scene_index=numbers[0])
-
-
-def _describe_rasters(plan: Plan, products: Sequence[ArtifactFile]) -> dict[str, RasterMetadata]:
-    """Bands and grids of the published rasters, by key."""
-    return {
-        product.artifact.key: RasterMetadata(
-            bands=_describe_bands(plan, product.raster),
-            grid=None if product.raster.grid == plan.grid else product.raster.grid,
-        )
-        for product in products
-        if product.raster is not None
-    }
+    (values, grid), (numbers, _) = (read_decimated(header, edge=_PREVIEW_EDGE) for header in headers)
+    preview = Preview(values=values, valid=numbers[0] > 0, bounds=grid.bounds, scene_index=numbers[0])
+    return draw_report(inputs, preview)
 
 
 def _describe_bands(plan: Plan, raster: CogSpec) -> tuple[MosaicBand, ...]:
@@ -260,16 +227,4 @@ def _describe_bands(plan: Plan, raster: CogSpec) -> tuple[MosaicBand, ...]:
             valid_percent=None if statistics is None else 100 * statistics.count / pixels,
         )
         for position, name in enumerate(raster.descriptions)
-    )
-
-
-def _find_places(prepared: Prepared, destination: Destination) -> ItemPlaces:
-    """Where the Item is, what it belongs to, and how it names its files."""
-    output = prepared.plan.config.output
-    public = None if output.public_url is None else join_url(output.public_url, prepared.item_id)
-    return ItemPlaces(
-        self_href=destination.absolute_item_url,
-        hrefs=output.hrefs,
-        public_folder=public,
-        parent=prepared.registration.parent,
     )

@@ -21,7 +21,16 @@ from processor.storage.store import join_url
 from processor.storage.url import absolute_path, parse_writable_url
 from processor.vectors import Feature, write_layers
 
-__all__ = ["Copy", "KeptStage", "check_places", "find_kept_stages", "make_copies", "make_debug_copy", "place_images"]
+__all__ = [
+    "Copy",
+    "KeptStage",
+    "check_folder",
+    "check_places",
+    "find_kept_stages",
+    "make_copies",
+    "make_debug_copy",
+    "place_images",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,22 +100,28 @@ def check_places(config: Config, scenes: Sequence[Scene], *, mosaic_url: str | N
             msg = f"{parameter}: {url} is the place of {taken[place]} too, which would be lost; choose another one"
             raise ConfigError(msg)
         taken[place] = parameter
-        _check_writable(parameter, url)
+        try:
+            target = parse_writable_url(url)
+        except ConfigError as error:
+            msg = f"{parameter}: {error}"
+            raise ConfigError(msg) from error
+        if target.is_local:
+            check_folder(Path(target.path).absolute().parent, f"{parameter}: {url}")
 
 
-def _check_writable(parameter: str, url: str) -> None:
-    """Refuse what storage cannot write, as far as that can be told without writing."""
-    try:
-        place = parse_writable_url(url)
-    except ConfigError as error:
-        msg = f"{parameter}: {error}"
-        raise ConfigError(msg) from error
-    if place.is_local:
-        folder = Path(place.path).absolute().parent
-        nearest = next(path for path in (folder, *folder.parents) if path.exists())
-        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-            msg = f"{parameter}: {url} cannot be written, because {nearest} is not a folder that can be; choose another place"
-            raise ConfigError(msg)
+def check_folder(folder: Path, name: str) -> None:
+    """Refuse a local folder in which nothing can be written; it need not exist yet.
+
+    Raises
+    ------
+    ConfigError
+        With the name of what was to be written, and the folder at fault.
+    """
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        reason = "is not a folder" if not nearest.is_dir() else "cannot be written"
+        msg = f"{name}: {nearest} {reason}; name a folder that can be written"
+        raise ConfigError(msg)
 
 
 def _list_places(config: Config, scenes: Sequence[Scene], mosaic_url: str | None) -> Iterator[tuple[str, str]]:
@@ -147,16 +162,16 @@ def place_images(setting: str | tuple[str, ...], scenes: Sequence[Scene], *, par
         if len(setting) != len(ordered):
             msg = f"{parameter}: {len(setting)} files for {len(ordered)} scenes; give one for each, in input order"
             raise ConfigError(msg)
-        found = {scene.name: _absolute(name) for scene, name in zip(ordered, setting, strict=True)}
+        found = {scene.name: absolute_path(name) for scene, name in zip(ordered, setting, strict=True)}
     elif "$" in setting:
-        found = {scene.name: _absolute(setting.replace("$", scene.name)) for scene in ordered}
+        found = {scene.name: absolute_path(setting.replace("$", scene.name)) for scene in ordered}
     elif _is_geotiff(setting):
         if len(ordered) > 1:
             msg = f"{parameter} = {setting!r} is one file for {len(ordered)} scenes; put a $ for the scene into its name"
             raise ConfigError(msg)
-        found = {ordered[0].name: _absolute(setting)}
+        found = {ordered[0].name: absolute_path(setting)}
     else:
-        found = {scene.name: join_url(_absolute(setting), f"{scene.name}.tif") for scene in ordered}
+        found = {scene.name: join_url(absolute_path(setting), f"{scene.name}.tif") for scene in ordered}
     other = next((url for url in found.values() if not _is_geotiff(url)), None)
     if other is not None:
         msg = f"{parameter}: {other} is to be a GeoTIFF, so its name must end in .tif"
@@ -171,15 +186,11 @@ def _is_geotiff(url: str) -> bool:
     return Path(urlsplit(url).path).suffix.lower() in {".tif", ".tiff"}
 
 
-def _absolute(url: str) -> str:
-    return absolute_path(url)
-
-
 def make_copies(config: Config, scenes: Sequence[Scene], products: Sequence[ArtifactFile]) -> tuple[Copy, ...]:
     """Copies of published files that the user wants under names of their own."""
     by_key = {product.artifact.key: product.file for product in products}
     wanted = [copy for copy, _ in _list_copies(choose_methods(config), scenes) if copy.key in by_key]
-    return tuple(Copy(file=by_key[copy.key], url=_absolute(copy.url)) for copy in sorted(wanted, key=lambda copy: copy.key))
+    return tuple(Copy(file=by_key[copy.key], url=absolute_path(copy.url)) for copy in sorted(wanted, key=lambda copy: copy.key))
 
 
 def make_debug_copy(plan: Plan, solution: Solution, scratch: Path) -> tuple[Copy, ...]:
@@ -193,4 +204,4 @@ def make_debug_copy(plan: Plan, solution: Solution, scratch: Path) -> tuple[Copy
     }
     file = scratch / "debug_vectors.gpkg"
     write_layers(file, layers, crs=plan.grid.crs, field=method.scene_field)
-    return (Copy(file=file, url=_absolute(method.layers_url)),)
+    return (Copy(file=file, url=absolute_path(method.layers_url)),)

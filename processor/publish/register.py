@@ -106,7 +106,7 @@ def plan_registration(
         Storage or the network failed.
     """
     place, name, root = _find_collection(destination, collection, store) if collection is not None else (None, None, None)
-    catalog = _make_absolute(join_url(destination, CATALOG)) if config.output.catalog else None
+    catalog = absolute_path(join_url(destination, CATALOG)) if config.output.catalog else None
     token_name = POST_TOKEN
     if not os.environ.get(POST_TOKEN) and post is not None:
         shared = not isinstance(inputs, SearchRequest) or is_same_api(inputs.api, post)
@@ -139,14 +139,14 @@ def _find_collection(destination: str, collection: str, store: Store) -> tuple[s
                 "digits, '.', '_' and '-', beginning with a letter or a digit, at most 200"
             )
             raise ConfigError(msg)
-        place = _make_absolute(join_url(destination, _COLLECTION))
+        place = absolute_path(join_url(destination, _COLLECTION))
         present = _read_collection(place, store)
         if present is not None and present["id"] != collection:
             msg = f"{redact_url(place)} is the Collection {present['id']!r}, not {collection!r}: choose another --output"
             raise ConfigError(msg)
         return place, collection, None if present is None else _find_root(present, place)
     parse_writable_url(collection)
-    place = _make_absolute(collection)
+    place = absolute_path(collection)
     present = _read_collection(place, store)
     if present is None:
         msg = f"--collection {redact_url(place)} does not exist: give the id of a Collection, to make it in --output"
@@ -218,7 +218,10 @@ def register(registration: Registration, item: Mapping[str, Any], *, folder: str
         _update(store, registration.catalog, change)
         _log("catalog-extended", f"{redact_url(registration.catalog)} leads to the Item", registration.catalog)
     if registration.api is not None and extended is not None:
-        _post(registration, item, extended, store, overwrite=overwrite)
+        with _session(registration, store) as session:
+            post_collection(session, extended)
+            posted = post_item(session, item, collection=str(registration.collection_id), overwrite=overwrite)
+        _log(f"item-{posted.outcome}", f"{posted.href} is {posted.outcome}", posted.href)
 
 
 def _check_quality(registration: Registration, item: Mapping[str, Any], folder: str, store: Store) -> None:
@@ -250,15 +253,6 @@ def _list_item(registration: Registration, item: Mapping[str, Any], present: dic
         item_title=item["properties"].get("title"),
         collection_href=registration.collection,
     )
-
-
-def _post(
-    registration: Registration, item: Mapping[str, Any], collection: Mapping[str, Any], store: Store, *, overwrite: bool
-) -> None:
-    with _session(registration, store) as session:
-        post_collection(session, collection)
-        posted = post_item(session, item, collection=str(registration.collection_id), overwrite=overwrite)
-    _log(f"item-{posted.outcome}", f"{posted.href} is {posted.outcome}", posted.href)
 
 
 @contextmanager
@@ -306,10 +300,6 @@ def _decode(data: bytes, url: str) -> dict[str, Any]:
         msg = f"{redact_url(url)} is no STAC document: choose another place"
         raise InputError(msg)
     return document
-
-
-def _make_absolute(place: str) -> str:
-    return absolute_path(place)
 
 
 def _log(event: str, message: str, href: str) -> None:

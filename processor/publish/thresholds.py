@@ -11,13 +11,14 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
 from processor.errors import ConfigError, QualityError
 
-__all__ = ["FIGURES", "Threshold", "check_thresholds", "find_breaches", "parse_threshold"]
+__all__ = ["FIGURES", "Threshold", "check_thresholds", "parse_threshold"]
 
 FIGURES: Final = (
     "coverage",
@@ -81,9 +82,10 @@ def parse_threshold(text: str) -> Threshold:
     ConfigError
         If it is none, or names no figure of the report.
     """
-    found = _FORM.fullmatch(text)
-    limit = _parse_number(found[3]) if found else None
-    if found is None or limit is None:
+    found, limit = _FORM.fullmatch(text), math.nan
+    with suppress(ValueError):
+        limit = float(found[3]) if found else math.nan
+    if found is None or not math.isfinite(limit):
         msg = (
             f"--fail-on {text!r} is no condition; write a figure, <, <=, > or >=, and a number, such as 'coverage<1', in quotes"
         )
@@ -94,19 +96,6 @@ def parse_threshold(text: str) -> Threshold:
         msg = f"--fail-on {text!r}: the report has no figure {found[1]}{hint}; it has {', '.join(FIGURES)}"
         raise ConfigError(msg)
     return Threshold(figure=found[1], comparison=found[2], limit=limit)
-
-
-def _parse_number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def find_breaches(thresholds: Iterable[Threshold], summary: Mapping[str, float | None]) -> tuple[Threshold, ...]:
-    """The conditions that a report's summary meets, which no mosaic should."""
-    return tuple(threshold for threshold in thresholds if threshold.is_breached(summary.get(threshold.figure)))
 
 
 def check_thresholds(thresholds: Iterable[Threshold], summary: Mapping[str, float | None], *, report: str) -> None:
@@ -124,14 +113,12 @@ def check_thresholds(thresholds: Iterable[Threshold], summary: Mapping[str, floa
     QualityError
         Naming each figure with its value.
     """
-    breaches = find_breaches(thresholds, summary)
-    if breaches:
-        told = "; ".join(_describe(breach, summary.get(breach.figure)) for breach in breaches)
-        msg = f"the mosaic was published and is not what was asked for: {told}; see {report}"
+    told = []
+    for threshold in thresholds:
+        value = summary.get(threshold.figure)
+        if threshold.is_breached(value):
+            known = "not known" if value is None or math.isnan(value) else f"{value:.9g}"
+            told.append(f"{threshold.figure} is {known} (--fail-on '{threshold}')")
+    if told:
+        msg = f"the mosaic was published and is not what was asked for: {'; '.join(told)}; see {report}"
         raise QualityError(msg)
-
-
-def _describe(breach: Threshold, value: float | None) -> str:
-    if value is None or math.isnan(value):
-        return f"{breach.figure} is not known (--fail-on '{breach}')"
-    return f"{breach.figure} is {value:.9g} (--fail-on '{breach}')"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -24,6 +24,8 @@ from stac.write.sensors import merge_properties
 __all__ = [
     "ItemPlaces",
     "Parent",
+    "Processing",
+    "Summary",
     "create_item",
     "create_item_collection",
 ]
@@ -59,20 +61,41 @@ class ItemPlaces:
     """Collection or catalogue that the Item belongs to, or None."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processing:
+    """How a mosaic was made."""
+
+    created: str
+    """RFC 3339 time of processing, UTC."""
+    digest: str
+    """Digest of inputs and configuration; becomes ``mosaic:digest``."""
+    version: str
+    """Version of this program."""
+    stages: tuple[str, ...]
+    """Names of the stages that ran, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Summary:
+    """What is said of a mosaic as a whole."""
+
+    footprint: Polygon | MultiPolygon
+    """Valid pixels of the mosaic, CRS units."""
+    properties: Mapping[str, object] = field(default_factory=dict)
+    """Further properties by name without the prefix ``mosaic:``. NaN and infinity become null."""
+    owned: Mapping[str, int] | None = None
+    """Number of mosaic pixels from each scene, by scene name: the weights of cloud cover and angles. None where unknown."""
+
+
 def create_item(
     *,
     item_id: str,
     scenes: Sequence[Scene],
     grid: Grid,
-    footprint: Polygon | MultiPolygon,
     artifacts: Sequence[Artifact],
     rasters: Mapping[str, RasterMetadata],
-    created: str,
-    digest: str,
-    version: str,
-    stages: Sequence[str],
-    properties: Mapping[str, object] | None = None,
-    owned: Mapping[str, int] | None = None,
+    processing: Processing,
+    summary: Summary,
     places: ItemPlaces,
 ) -> dict[str, Any]:
     """Describe a mosaic as a STAC Item.
@@ -89,24 +112,14 @@ def create_item(
         All inputs; each becomes a ``derived_from`` link (an Item) or a ``via`` link (a plain raster).
     grid
         Pixels of the mosaic.
-    footprint
-        Valid pixels of the mosaic, CRS units.
     artifacts
         All published files; each becomes an asset.
     rasters
         Bands and grids of those artifacts that are rasters, by key.
-    created
-        RFC 3339 time of processing, UTC.
-    digest
-        Digest of inputs and configuration; becomes ``mosaic:digest``.
-    version
-        Version of this program.
-    stages
-        Names of the stages that ran, in order.
-    properties
-        Further properties by name without the prefix ``mosaic:``. NaN and infinity become null.
-    owned
-        Number of mosaic pixels from each scene, by scene name: the weights of cloud cover and angles. None where unknown.
+    processing
+        How the mosaic was made.
+    summary
+        What is said of it as a whole.
     places
         Where the Item is published, and what it belongs to.
 
@@ -127,8 +140,8 @@ def create_item(
     if base is None and hrefs == "absolute":
         msg = f"absolute hrefs need an absolute self_href, not {self_href!r}"
         raise ValueError(msg)
-    created = datetime_to_str(str_to_datetime(created))
-    outline = compute_footprint(footprint, grid)
+    created = datetime_to_str(str_to_datetime(processing.created))
+    outline = compute_footprint(summary.footprint, grid)
     time = _describe_time(scenes, created)
     title = f"Mosaic of {_count(len(scenes), 'scene')}"
     item = pystac.Item(
@@ -142,12 +155,12 @@ def create_item(
             "created": created,
             "updated": created,
             **{key: value for key, value in time.items() if key != "datetime"},
-            **_describe_sensors(scenes, grid, owned),
+            **_describe_sensors(scenes, grid, summary.owned),
             **describe_grid(grid, with_crs=True),
-            **_describe_processing(scenes, stages, version),
-            f"{_PREFIX}digest": digest,
+            **_describe_processing(scenes, processing.stages, processing.version),
+            f"{_PREFIX}digest": processing.digest,
             f"{_PREFIX}scene_count": len(scenes),
-            **{f"{_PREFIX}{key}": value for key, value in (properties or {}).items() if value is not None},
+            **{f"{_PREFIX}{key}": value for key, value in summary.properties.items() if value is not None},
         },
     )
     _add_links(item, scenes, base, parent, relative=hrefs == "relative")

@@ -11,7 +11,6 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from stac.extensions import EXTENSIONS
 from stac.read.items import parse_item_collection
 from stac.write.assets import MosaicBand, RasterMetadata
 from stac.write.collection import extend_collection, make_collection
-from stac.write.item import ItemPlaces, Parent, create_item, create_item_collection
+from stac.write.item import Parent, create_item_collection
 
 SCHEMAS = Path(__file__).parents[2].parent / "shared" / "schemas"
 CORE = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
@@ -121,9 +120,7 @@ def make_item(grid: Grid = UTM, footprint: Polygon | MultiPolygon | None = None,
         "properties": {"coverage": 0.75, "residual_before": [1.5, math.nan], "findings": {"warning": 1}},
         "self_href": "s3://out/mosaic-1/mosaic-1.json",
     }
-    merged = arguments | changes
-    places = {field.name: merged.pop(field.name) for field in fields(ItemPlaces) if field.name in merged}
-    return create_item(**merged, places=ItemPlaces(**places))
+    return records.create_item_from(arguments | changes)
 
 
 def unknown_times() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from processor.model import Artifact, Band, Grid, Moments, Scene, Source
 from processor.mosaic.plan import Plan
 from processor.mosaic.planning import plan_run
 from processor.stages.statistics import compute_valid_moments
+from stac.write.item import ItemPlaces, Processing, Summary, create_item
 
 UTM = CRS.from_epsg(32633).to_wkt("WKT2_2019")
 
@@ -63,3 +64,11 @@ def make_plan(*scenes: Scene, **flags: Any) -> Plan:
     settings = {"global_regression.estimate_stats": False, "shared.tile_threads": 2, **flags}
     scenes = scenes or (make_large_scene("a"), make_large_scene("b", left=2048))
     return plan_run(scenes, load_config(flags=settings, environment={}))
+
+
+def create_item_from(values: dict[str, Any]) -> dict[str, Any]:
+    """The Item of a mosaic, from what it is told, in one mapping: arguments of ``create_item`` and fields of its records."""
+    rest, records = dict(values), {"processing": Processing, "summary": Summary, "places": ItemPlaces}
+    for name, record in records.items():
+        rest[name] = record(**{field.name: rest.pop(field.name) for field in fields(record) if field.name in rest})
+    return create_item(**rest)

@@ -138,7 +138,7 @@ def test_a_kept_stage_knows_its_place_or_goes_beside_the_item() -> None:
         ),
         ({"align_rasters.output_images": "https://host/$.tif"}, "align_rasters.output_images: https://host/b.tif is read only"),
         ({"global_regression.save_adjustments": "ftp://host/a.json"}, "'ftp' is not supported"),
-        ({"global_regression.save_adjustments": f"{__file__}/a.json"}, "is not a folder that can be"),
+        ({"global_regression.save_adjustments": f"{__file__}/a.json"}, "is not a folder; name"),
         ({"voronoi_center_seamline.output_mask": "x.shp"}, "must end in .gpkg"),
     ],
 )

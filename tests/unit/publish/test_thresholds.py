@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.errors import ConfigError, PermanentError, QualityError
-from processor.publish.thresholds import FIGURES, Threshold, check_thresholds, find_breaches, parse_threshold
+from processor.publish.thresholds import FIGURES, Threshold, check_thresholds, parse_threshold
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,12 @@ def test_an_unknown_figure_is_refused_with_those_that_there_are() -> None:
 )
 def test_a_condition_that_holds_fails_and_so_does_what_is_not_known(text: str, value: float | None, fails: bool) -> None:
     threshold = parse_threshold(text)
-    assert find_breaches([threshold], {threshold.figure: value}) == ((threshold,) if fails else ())
+    assert threshold.is_breached(value) == fails
 
 
 def test_a_figure_that_the_report_lacks_fails() -> None:
-    assert find_breaches([parse_threshold("contrast<0.9")], {})
+    with pytest.raises(QualityError, match="contrast is not known"):
+        check_thresholds([parse_threshold("contrast<0.9")], {}, report="r")
 
 
 def test_every_figure_that_failed_is_told_with_its_value() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from shapely import Polygon, box
 from processor.model import Grid, Provenance, Scaling, Scene
 from stac.extensions import EXTENSIONS
 from stac.write.assets import MosaicBand, RasterMetadata
-from stac.write.item import ItemPlaces, Parent, create_item, create_item_collection
+from stac.write.item import Parent, create_item_collection
 
 CREATED = "2024-05-06T07:08:09Z"
 GRID = replace(records.make_grid(32735, 254_815, 6_274_785, pixel=5, size=40), height=30)
@@ -43,9 +43,7 @@ def make_item(**changes: Any) -> dict[str, Any]:
         "stages": (),
         "version": "1.2.3",
     }
-    merged = arguments | changes
-    places = {field.name: merged.pop(field.name) for field in fields(ItemPlaces) if field.name in merged}
-    return create_item(**merged, places=ItemPlaces(**places))
+    return records.create_item_from(arguments | changes)
 
 
 def test_item_is_json_of_stac_1_1() -> None:
