@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -45,7 +45,6 @@ __all__ = [
     "describe_run",
     "open_run",
     "parse_run_url",
-    "prepare_again",
     "read_run",
     "write_run",
 ]
@@ -59,15 +58,16 @@ _MAX_BYTES: Final = 512 << 20
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class RunPlace(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlace:
     """Where a run is, taken from the URL of its document, so that a document that was copied leads nowhere else."""
-
-    model_config = ConfigDict(frozen=True)
 
     destination: str
     """Folder path or URL; the mosaic goes to ``destination/item_id/``."""
     item_id: str
+    """Id of the Item."""
     digest: str
+    """Of inputs, configuration and version."""
 
     @property
     def folder(self) -> str:
@@ -118,10 +118,6 @@ class RunManifest(BaseModel):
             msg = "a power of two"
             raise ValueError(msg)
         return value
-
-    def render(self) -> bytes:
-        """The document as it is stored: JSON, in which NaN and infinities may stand."""
-        return self.model_dump_json().encode()
 
 
 def describe_run(prepared: Prepared, *, created: str, overwrite: bool, cut: Cut) -> RunManifest:
@@ -184,18 +180,46 @@ def open_run(url: str, machine: Config) -> Run:
     Parameters
     ----------
     machine
-        Configuration of this process, of which only what changes no byte counts.
+        Configuration of this process, of which only what changes no byte counts: threads, memory, how storage is reached.
 
     Raises
     ------
     ConfigError, InputError
-        It is not the manifest of a run, what it says cannot be planned, or is not what its digest is of.
+        It is not the manifest of a run, what it says cannot be planned, or is not what its digest is of: the user's own files
+        have changed since.
     StorageError
         Storage or the network failed.
     """
     place, manifest = read_run(url, Store(access=resolve_access(machine.io)))
-    prepared = prepare_again(manifest, place, machine)
-    store = Store(access=prepared.access)
+    merged = {section: dict(values) for section, values in manifest.config.items()}
+    for parameter, value in local_settings(machine).items():
+        merged.setdefault(parameter.section, {})[parameter.name] = value
+    config = load_config(document=merged, environment={})
+    store = Store(access=resolve_access(config.io))
+    files = read_user_files(manifest.scenes, config, store)
+    digest = compute_digest(manifest.scenes, config, read_version(), files.fingerprints)
+    if digest != manifest.digest:
+        msg = (
+            f"{redact_url(place.url)}: what it says is not what was planned; a file that the configuration names was replaced "
+            "since, or the document was changed: plan again"
+        )
+        raise InputError(msg)
+    table = None
+    if manifest.inputs_table is not None:
+        table = store.read_bytes(join_url(place.folder, _TABLE), max_bytes=_MAX_BYTES)
+        if hashlib.sha256(table).hexdigest() != manifest.inputs_table:
+            msg = f"{redact_url(join_url(place.folder, _TABLE))} is not the table of this run's inputs: plan again"
+            raise InputError(msg)
+    sign = make_signer(config.inputs.sign)
+    prepared = Prepared(
+        inputs_table=table,
+        plan=plan_run(tuple(_map_hrefs(scene, sign) for scene in manifest.scenes), config, files),
+        digest=digest,
+        item_id=manifest.item_id,
+        findings=manifest.findings,
+        access=store.access,
+        registration=manifest.registration,
+    )
     cut = Cut(chunks_per_task=manifest.chunks_per_task, tile_blocks=manifest.tile_blocks)
     return Run(
         prepared=prepared,
@@ -244,34 +268,22 @@ def read_run(url: str, store: Store) -> tuple[RunPlace, RunManifest]:
         Storage or the network failed.
     """
     place = parse_run_url(url)
-    document = _parse_run(store.read_bytes(place.url, max_bytes=_MAX_BYTES), name=redact_url(place.url))
-    if (document.item_id, document.digest) != (place.item_id, place.digest):
-        msg = f"{redact_url(place.url)} is the document of another run ({document.item_id}, {document.digest[:16]}); plan again"
-        raise InputError(msg)
-    return place, document
-
-
-def _parse_run(data: bytes, *, name: str) -> RunManifest:
-    """Parse a run's document.
-
-    Raises
-    ------
-    ConfigError
-        It is of another version.
-    InputError
-        It is no such document.
-    """
+    name = redact_url(place.url)
     try:
-        raw = json.loads(data)
+        raw = json.loads(store.read_bytes(place.url, max_bytes=_MAX_BYTES))
         version = raw.get("version") if isinstance(raw, dict) else None
         if isinstance(version, str) and version != read_version():
             msg = f"{name} was planned by version {version[:100]}, and this is {read_version()}: plan again"
             raise ConfigError(msg)
-        return RunManifest.model_validate(raw)
+        document = RunManifest.model_validate(raw)
     except (ValueError, RecursionError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         msg = f"{name} is not the document of a run ({reason[:300]}); plan again"
         raise InputError(msg) from error
+    if (document.item_id, document.digest) != (place.item_id, place.digest):
+        msg = f"{name} is the document of another run ({document.item_id}, {document.digest[:16]}); plan again"
+        raise InputError(msg)
+    return place, document
 
 
 def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: bool, cut: Cut) -> str:
@@ -302,58 +314,5 @@ def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: 
             document = document.model_copy(update={"created": previous.created})
     if prepared.inputs_table is not None:
         store.write_bytes(join_url(place.folder, _TABLE), prepared.inputs_table, overwrite=True)
-    store.write_bytes(place.url, document.render(), overwrite=True, content_type="application/json")
+    store.write_bytes(place.url, document.model_dump_json().encode(), overwrite=True, content_type="application/json")
     return place.url
-
-
-def prepare_again(manifest: RunManifest, place: RunPlace, machine: Config) -> Prepared:
-    """Make the plan of a document again.
-
-    Parameters
-    ----------
-    machine
-        Configuration of this process, of which only what changes no byte counts: threads, memory, how storage is reached.
-
-    Raises
-    ------
-    ConfigError, InputError
-        What it says cannot be planned, or is not what its digest is of: the user's own files have changed since.
-    StorageError
-        Storage or the network failed.
-    """
-    config = _join_config(manifest.config, machine)
-    access = resolve_access(config.io)
-    store = Store(access=access)
-    sign = make_signer(config.inputs.sign)
-    plain = manifest.scenes
-    files = read_user_files(plain, config, store)
-    digest = compute_digest(plain, config, read_version(), files.fingerprints)
-    if digest != manifest.digest:
-        msg = (
-            f"{redact_url(place.url)}: what it says is not what was planned; a file that the configuration names was replaced "
-            "since, or the document was changed: plan again"
-        )
-        raise InputError(msg)
-    table = None
-    if manifest.inputs_table is not None:
-        table = store.read_bytes(join_url(place.folder, _TABLE), max_bytes=_MAX_BYTES)
-        if hashlib.sha256(table).hexdigest() != manifest.inputs_table:
-            msg = f"{redact_url(join_url(place.folder, _TABLE))} is not the table of this run's inputs: plan again"
-            raise InputError(msg)
-    return Prepared(
-        inputs_table=table,
-        plan=plan_run(tuple(_map_hrefs(scene, sign) for scene in plain), config, files),
-        digest=digest,
-        item_id=manifest.item_id,
-        findings=manifest.findings,
-        access=access,
-        registration=manifest.registration,
-    )
-
-
-def _join_config(decisive: Mapping[str, Mapping[str, Any]], machine: Config) -> Config:
-    """The document's settings, and of this process what changes no byte."""
-    merged = {section: dict(values) for section, values in decisive.items()}
-    for parameter, value in local_settings(machine).items():
-        merged.setdefault(parameter.section, {})[parameter.name] = value
-    return load_config(document=merged, environment={})
