@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Final, NoReturn
 
 from processor.errors import ConfigError, InputError
@@ -115,20 +115,14 @@ def _check_datetime(text: str) -> str:
     """Check an instant, a day, month or year, or an interval of two of these, of which one end may be open."""
     ends = text.split("/")
     known = [end for end in ends if end not in {"", ".."}]
-    if len(ends) > 2 or not known or not all(map(_is_datetime, known)):
+    try:
+        for end in known:
+            datetime.fromisoformat(f"{end}-01-01"[:10] if _MONTH.fullmatch(end) else end)
+    except ValueError:
+        known = []
+    if len(ends) > 2 or not known:
         _refuse("datetime", text, "write 2024-06, 2024-06-01T12:00:00Z, 2024-06-01/2024-06-30 or 2024-06-01/..")
     return text
-
-
-def _is_datetime(text: str) -> bool:
-    try:
-        if _MONTH.fullmatch(text):
-            date.fromisoformat(f"{text}-01-01"[:10])
-        else:
-            datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _read_geometry(text: str) -> Mapping[str, Any]:

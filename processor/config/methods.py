@@ -76,13 +76,12 @@ def choose_methods(config: Config, files: Mapping[str, FileContents] | None = No
     files
         What the user's own files say, by method; default: nothing is known of them.
     """
-    known = files or {}
-    return Methods(**{stage.name: _choose(stage, config, known) for stage in STAGES})
-
-
-def _choose(stage: Stage, config: Config, files: Mapping[str, FileContents]) -> Any:
-    name = config.find_method(stage.switch)
-    if name is None:
-        return resolve_name(stage.off)(name="", options=config.section(stage.default))
-    chosen = stage.methods[name].load()
-    return chosen(name=name, options=config.section(name), files=files.get(name, FileContents()))
+    chosen: dict[str, Any] = {}
+    for stage in STAGES:
+        name = config.find_method(stage.switch)
+        if name is None:
+            chosen[stage.name] = resolve_name(stage.off)(name="", options=config.section(stage.default))
+        else:
+            known = (files or {}).get(name, FileContents())
+            chosen[stage.name] = stage.methods[name].load()(name=name, options=config.section(name), files=known)
+    return Methods(**chosen)

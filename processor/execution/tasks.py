@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self, overload
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from processor.geotiff.cog.spec import Level
 from processor.geotiff.cog.tiles import TileStore
 from processor.model import Overlap, Window
 from processor.model.z_order import iter_z_order
-from processor.mosaic.chunks import Chunk
 from processor.mosaic.measure import Measures
 from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.render import RenderStatistics
@@ -44,39 +43,23 @@ class Tile:
     """Pixels of the mosaic's grid."""
 
 
-class Batches(Sequence[tuple[Chunk, ...]]):
-    """The measuring tasks of a plan, each made when it is asked for.
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The measuring tasks of a plan: consecutive chunks."""
 
-    Parameters
-    ----------
-    chunks
-        Of the plan.
-    size
-        How many chunks are one task.
-    """
-
-    def __init__(self, chunks: Sequence[Chunk], size: int) -> None:
-        self._chunks, self._size = chunks, size
+    count: int
+    """Number of the plan's chunks."""
+    size: int
+    """How many chunks are one task."""
 
     def __len__(self) -> int:
-        """How many there are."""
-        return (len(self._chunks) + self._size - 1) // self._size
-
-    @overload
-    def __getitem__(self, place: int) -> tuple[Chunk, ...]: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[tuple[Chunk, ...]]: ...
-    def __getitem__(self, place: int | slice) -> tuple[Chunk, ...] | list[tuple[Chunk, ...]]:
-        """The chunks of a task, or of several."""
-        if isinstance(place, slice):
-            return [self[number] for number in range(*place.indices(len(self)))]
-        start = range(len(self))[place] * self._size
-        return tuple(self._chunks[start : start + self._size])
+        """How many tasks there are."""
+        return (self.count + self.size - 1) // self.size
 
     def list_chunks(self, numbers: Sequence[int]) -> NDArray[np.int64]:
         """Numbers of the chunks of some tasks, in order, int64."""
-        chunks = (np.asarray(numbers, np.int64)[:, None] * self._size + np.arange(self._size)).reshape(-1)
-        return chunks[chunks < len(self._chunks)]
+        chunks = (np.asarray(numbers, np.int64)[:, None] * self.size + np.arange(self.size)).reshape(-1)
+        return chunks[chunks < self.count]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +79,7 @@ class Cut:
 
     def list_batches(self, plan: Plan) -> Batches:
         """The measuring tasks; none where nothing has to be measured."""
-        return Batches(plan.chunks if plan.reads_for_measures else (), self.chunks_per_task)
+        return Batches(len(plan.chunks) if plan.reads_for_measures else 0, self.chunks_per_task)
 
     def list_tiles(self, plan: Plan) -> tuple[Tile, ...]:
         """The rendering tasks, along a Z-order curve; none where there is no mosaic."""

@@ -234,13 +234,14 @@ class PartedBlocks:
             yield from self._above.iter_tiles(level - self._held)
             return
         for rows in self._plan_strips(level):
-            strip = int(self._sizes[level][rows.start : rows.stop].sum(dtype=np.uint64))
-            if strip <= _STRIP:
-                yield from self._gather(level, rows)
-            else:
-                spans = list(self._plan_spans(level, rows, limit=_SPAN))
-                for blocks in self._reader.map_ordered(partial(self._fetch, level), spans):
-                    yield from (blocks[place] for place in sorted(blocks))
+            is_small = int(self._sizes[level][rows.start : rows.stop].sum(dtype=np.uint64)) <= _STRIP
+            spans = list(self._plan_spans(level, rows, limit=None if is_small else _SPAN))
+            found = self._reader.map_ordered(partial(self._fetch, level), spans)
+            if is_small:  # all parts at once, or their blocks would not come row by row
+                found = iter([{place: block for blocks in found for place, block in blocks.items()}])
+            for blocks in found:
+                for place in sorted(blocks):
+                    yield blocks.pop(place)
 
     def drain(self) -> TileSource:
         """These blocks: none of them is held here."""
@@ -273,14 +274,6 @@ class PartedBlocks:
                 if size:
                     yield _Span(rows.start, rows.stop, col, col_end, offset, size)
                 offset += size
-
-    def _gather(self, level: int, rows: range) -> Iterator[bytes]:
-        """Fetch some rows of blocks whole, and yield them row by row."""
-        blocks: dict[tuple[int, int], bytes] = {}
-        for found in self._reader.map_ordered(partial(self._fetch, level), list(self._plan_spans(level, rows, limit=None))):
-            blocks |= found
-        for place in sorted(blocks):
-            yield blocks.pop(place)
 
     def _fetch(self, level: int, span: _Span) -> dict[tuple[int, int], bytes]:
         """Fetch a range and cut it into its blocks, by (row, column)."""

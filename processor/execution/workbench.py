@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 
 from processor.geotiff.gdal import is_remote
@@ -82,7 +81,9 @@ def open_workbench(prepared: Prepared, tracker: Tracker, *, passes: int = 1) -> 
     with ExitStack() as stack:
         scratch = stack.enter_context(scratch_folder(shared.temp_dir, keep=not shared.delete_temp_dir))
         room = 0
-        if passes > 1 and _is_remote(plan):
+        rasters = [part.raster for scene in plan.scenes for part in scene.parts]
+        rasters += [scene for scene in plan.scenes if not scene.parts]
+        if passes > 1 and any(is_remote(raster.source.href) for raster in rasters):
             room = find_room(scratch, shared.disk_cache, estimate_scratch(plan))
         cache = stack.enter_context(RangeCache(scratch / "read.ranges", room=room)) if room else None
         bench = Workbench(scratch=scratch, tracker=tracker, allotment=allot_memory(plan), access=prepared.access, cache=cache)
@@ -94,8 +95,3 @@ def count_passes(plan: Plan) -> int:
     """How often a whole run reads pixels at full resolution."""
     measures, renders = "measure" in plan.phases and None in plan.levels, "render" in plan.phases
     return measures + renders + len(find_kept_stages(plan.config, plan.scenes))
-
-
-def _is_remote(plan: Plan) -> bool:
-    parts = (part.raster.source.href for scene in plan.scenes for part in scene.parts)
-    return any(map(is_remote, chain(parts, (scene.source.href for scene in plan.scenes if not scene.parts))))

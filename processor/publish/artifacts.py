@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -88,12 +88,8 @@ def make_product(
     return ArtifactFile(artifact=artifact, file=file, raster=raster)
 
 
-class RasterWriter(Protocol):
-    """Writes a raster to the place where it is published, without a local copy."""
-
-    def __call__(self, path: str, spec: CogSpec, blocks: TileSource) -> Written:
-        """Write a COG at a path relative to the Item's folder, or absolute; size and digest."""
-        ...
+RasterWriter = Callable[[str, CogSpec, TileSource], Written]
+"""Writes a COG to the place where it is published, without a local copy: a path relative to the Item's folder, or absolute."""
 
 
 def write_headers(plan: Plan, rendered: Rendered, scratch: Path) -> tuple[Path, Path]:

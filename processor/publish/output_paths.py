@@ -93,8 +93,14 @@ def check_places(config: Config, scenes: Sequence[Scene], *, mosaic_url: str | N
     ConfigError
         Naming the parameter and the place, or the vector file that is to be of another format than GeoPackage.
     """
+    methods, places = choose_methods(config), []
+    if mosaic_url is not None and methods.merge.is_on:
+        places.append(("shared_output_image_path", mosaic_url))
+    for kept in _find_stages(config, scenes):
+        places += [(f"{kept.method}.output_images", url) for url in (kept.urls or {}).values()]
+    places += [(parameter, copy.url) for copy, parameter in _list_copies(methods, scenes)]
     taken = {_identify(scene.source.href): f"scene {scene.name}" for scene in scenes}
-    for parameter, url in _list_places(config, scenes, mosaic_url):
+    for parameter, url in places:
         place = _identify(url)
         if place in taken:
             msg = f"{parameter}: {url} is the place of {taken[place]} too, which would be lost; choose another one"
@@ -122,18 +128,6 @@ def check_folder(folder: Path, name: str) -> None:
         reason = "is not a folder" if not nearest.is_dir() else "cannot be written"
         msg = f"{name}: {nearest} {reason}; name a folder that can be written"
         raise ConfigError(msg)
-
-
-def _list_places(config: Config, scenes: Sequence[Scene], mosaic_url: str | None) -> Iterator[tuple[str, str]]:
-    """Every place that the user named, with the parameter that names it."""
-    methods = choose_methods(config)
-    if mosaic_url is not None and methods.merge.is_on:
-        yield "shared_output_image_path", mosaic_url
-    for kept in _find_stages(config, scenes):
-        for url in (kept.urls or {}).values():
-            yield f"{kept.method}.output_images", url
-    for copy, parameter in _list_copies(methods, scenes):
-        yield parameter, copy.url
 
 
 def _list_copies(methods: Methods, scenes: Sequence[Scene]) -> Iterator[tuple[WantedCopy, str]]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -125,7 +125,7 @@ def plan_registration(
         if name is None:
             msg = f"--post {redact_url(post)} needs --collection: an Item belongs to a Collection of the API"
             raise ConfigError(msg)
-        with _session(registration, store) as session:
+        with closing(_open_session(registration, store)) as session:
             check_transactions(session, "Items")
     return registration
 
@@ -218,7 +218,7 @@ def register(registration: Registration, item: Mapping[str, Any], *, folder: str
         _update(store, registration.catalog, change)
         _log("catalog-extended", f"{redact_url(registration.catalog)} leads to the Item", registration.catalog)
     if registration.api is not None and extended is not None:
-        with _session(registration, store) as session:
+        with closing(_open_session(registration, store)) as session:
             post_collection(session, extended)
             posted = post_item(session, item, collection=str(registration.collection_id), overwrite=overwrite)
         _log(f"item-{posted.outcome}", f"{posted.href} is {posted.outcome}", posted.href)
@@ -255,19 +255,14 @@ def _list_item(registration: Registration, item: Mapping[str, Any], present: dic
     )
 
 
-@contextmanager
-def _session(registration: Registration, store: Store) -> Iterator[ApiSession]:
-    session = ApiSession(
+def _open_session(registration: Registration, store: Store) -> ApiSession:
+    return ApiSession(
         str(registration.api),
         option="--post",
         token=registration.token,
         token_name=registration.token_name,
         patience=Patience(retries=store.access.retries, timeout=store.access.timeout),
     )
-    try:
-        yield session
-    finally:
-        session.close()
 
 
 def _update(store: Store, url: str, change: Callable[[dict[str, Any] | None], dict[str, Any]]) -> dict[str, Any]:

@@ -258,7 +258,10 @@ class _Executor:
             if state.suspended:  # the API's own count begins anew, too
                 until = min(begin + limit, patience)
             if begin >= until:
-                raise self._give_up(state)
+                why = "is still suspended: its queue does not admit it" if state.suspended else "outlived its own deadline"
+                pending = f" ({self._pending})" if self._pending else ""
+                msg = f"Job {self._api.namespace}/{state.name} {why}{pending}; to resume: {_RESUME}"
+                raise TransientError(msg)
             latest = self._follow(job, state, until)
             if latest is None or latest.finished:
                 return latest
@@ -313,11 +316,6 @@ class _Executor:
         if pending and pending != self._pending:
             log_event(_LOGGER, "pods-pending", f"{state.name}: {pending}", level=logging.WARNING, job=state.name)
         self._pending = pending
-
-    def _give_up(self, state: JobState) -> TransientError:
-        why = "is still suspended: its queue does not admit it" if state.suspended else "outlived its own deadline"
-        pending = f" ({self._pending})" if self._pending else ""
-        return TransientError(f"Job {self._api.namespace}/{state.name} {why}{pending}; to resume: {_RESUME}")
 
     def _stop(self, name: str) -> None:
         """Delete or leave a Job, as was asked; what happened stays in the store in either case."""

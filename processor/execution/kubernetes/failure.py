@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -103,27 +104,24 @@ def find_failure(api: JobsApi, state: JobState) -> Failure:
         job=state,
         pod=pod,
         failed=state.failed or indexes,
-        log=_read_log(api, pod) if pod is not None else (),
+        log=tuple(_read_log(api, pod)) if pod is not None else (),
         starved=_STARVED.get(pod.reason) if pod is not None else None,
     )
 
 
-def _read_log(api: JobsApi, pod: PodState) -> tuple[str, ...]:
+def _read_log(api: JobsApi, pod: PodState) -> Iterator[str]:
+    """What the lines of a pod's log say: the messages of our events, any other line as it is."""
     try:
         text = api.read_log(pod.name, CONTAINER)
     except MosaicError as error:
-        return (f"(no log: {error})",)
-    return tuple(_read_line(line) for line in text.splitlines() if line.strip()) or ("(the log is empty)",)
-
-
-def _read_line(line: str) -> str:
-    """What a line of the log says: the message of one of our events, any other line as it is."""
-    try:
-        event = json.loads(line)
-        line = f"{event['level']}: {event['message']}"
-    except (ValueError, KeyError, TypeError):
-        pass
-    return _CONTROL.sub(" ", line)[:_LONGEST_LINE]
+        yield f"(no log: {error})"
+        return
+    for line in filter(str.strip, text.splitlines() if text.strip() else ["(the log is empty)"]):
+        told = line
+        with suppress(ValueError, KeyError, TypeError):
+            event = json.loads(line)
+            told = f"{event['level']}: {event['message']}"
+        yield _CONTROL.sub(" ", told)[:_LONGEST_LINE]
 
 
 def _describe_pod(pod: PodState) -> str:
