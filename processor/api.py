@@ -160,27 +160,16 @@ def _showing_tasks(*, wanted: bool) -> Iterator[None]:
 
 def _make_signature() -> inspect.Signature:
     """Signature with every parameter as a keyword and its default, for help() and editors."""
-    known = list(inspect.signature(pipeline).parameters.values())[:2]
-    keywords = [
-        inspect.Parameter(
-            flat_name(parameter),
-            inspect.Parameter.KEYWORD_ONLY,
-            default=parameter.field.default,
-            annotation=parameter.field.annotation,
-        )
+    known, kind = list(inspect.signature(pipeline).parameters.values())[:2], inspect.Parameter.KEYWORD_ONLY
+    known += [
+        inspect.Parameter(flat_name(parameter), kind, default=parameter.field.default, annotation=parameter.field.annotation)
         for parameter in iter_parameters()
     ]
-    return inspect.Signature([*known, *keywords], return_annotation=dict[str, Any])
+    return inspect.Signature(known, return_annotation=dict[str, Any])
 
 
 def _name_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by ``section.name``.
-
-    Raises
-    ------
-    ConfigError
-        An unknown keyword; the message suggests the nearest one.
-    """
+    """Values by ``section.name``."""
     known = _list_keywords()
     for name in parameters:
         if name not in known:
@@ -201,13 +190,7 @@ def _as_plain(value: Any) -> Any:
 
 
 def _split_output(path: object) -> tuple[str, str, str]:
-    """Path or URL of the mosaic, its folder, and the id of its Item.
-
-    Raises
-    ------
-    ConfigError
-        If the path does not end in .tif.
-    """
+    """Path or URL of the mosaic, its folder, and the id of its Item."""
     mosaic = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
     folder, _, name = mosaic.rpartition("/")
     stem, suffix = PurePosixPath(name).stem, PurePosixPath(name).suffix
@@ -219,13 +202,7 @@ def _split_output(path: object) -> tuple[str, str, str]:
 
 
 def _find_inputs(images: object) -> tuple[tuple[str, ...] | SearchRequest, IO[bytes] | None]:
-    """Arguments of a run, and a stream of the ItemCollection where the caller passed the document itself.
-
-    Raises
-    ------
-    ConfigError
-        If the images are none of what :func:`pipeline` takes.
-    """
+    """Arguments of a run, and a stream of the ItemCollection where the caller passed the document itself."""
     if isinstance(images, SearchRequest):
         return images, None
     document = images.to_dict() if hasattr(images, "to_dict") else images

@@ -3,13 +3,13 @@
 0: done, or done already. 1: storage or the network failed, another attempt may help. 2: usage or configuration. 13: bad input,
 another attempt is useless. 129, 130, 143: interrupted (hang-up, Ctrl-C, SIGTERM); the same command does the work again.
 
-Each command is a module of this package, loaded when the command is called. It imports what its options need. Numpy, GDAL and
-the other libraries of a run are imported after the options have been checked.
+Each command is a module of this package, loaded when the command is called: ``add_options`` adds its options to its parser,
+``execute`` runs it and returns the text for standard output. It imports what its options need. Numpy, GDAL and the other
+libraries of a run are imported after the options have been checked.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import signal
@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Final, Protocol, cast
+from types import FrameType, ModuleType, TracebackType
+from typing import Final
 
 from processor.cli.parser import OptionParser
 from processor.errors import ConfigError, MosaicError, TransientError
@@ -49,18 +49,6 @@ _EPILOG: Final = "`mosaic-processor demo` makes a first mosaic; `mosaic-processo
 _LOGGER = logging.getLogger("processor.cli.commands")  # not __name__, which is __main__ under `python -m`
 _SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _PATIENCE: Final = 5.0  # seconds
-
-
-class _Command(Protocol):
-    """Interface of a command's module."""
-
-    def add_options(self, parser: OptionParser) -> None:
-        """Add the command's options to its parser."""
-        ...
-
-    def execute(self, options: argparse.Namespace) -> str:
-        """Run the command and return the text for standard output."""
-        ...
 
 
 class _Interrupted(BaseException):
@@ -113,8 +101,8 @@ def build_parser() -> OptionParser:
     return parser
 
 
-def _load(name: str) -> _Command:
-    return cast("_Command", import_module(f"processor.cli.{name}"))
+def _load(name: str) -> ModuleType:
+    return import_module(f"processor.cli.{name}")
 
 
 @contextmanager

@@ -42,7 +42,6 @@ __all__ = [
     "WORK_FOLDER",
     "RunManifest",
     "RunPlace",
-    "describe_run",
     "open_run",
     "parse_run_url",
     "read_run",
@@ -118,33 +117,6 @@ class RunManifest(BaseModel):
             msg = "a power of two"
             raise ValueError(msg)
         return value
-
-
-def describe_run(prepared: Prepared, *, created: str, overwrite: bool, cut: Cut) -> RunManifest:
-    """Put a planned run into a document.
-
-    Raises
-    ------
-    ConfigError
-        Where a secret would get into it.
-    """
-    plan = prepared.plan
-    is_signing = plan.config.inputs.sign is not None
-    scenes = sorted(plan.scenes, key=lambda scene: scene.priority)
-    return RunManifest(
-        version=read_version(),
-        digest=prepared.digest,
-        item_id=prepared.item_id,
-        created=created,
-        overwrite=overwrite,
-        config=decisive_settings(plan.config),
-        scenes=tuple(_map_hrefs(scene, lambda href: _drop_signature(href, is_signing=is_signing)) for scene in scenes),
-        findings=prepared.findings,
-        registration=replace(prepared.registration, api=None, token=None),
-        inputs_table=None if prepared.inputs_table is None else hashlib.sha256(prepared.inputs_table).hexdigest(),
-        chunks_per_task=cut.chunks_per_task,
-        tile_blocks=cut.tile_blocks,
-    )
 
 
 def _drop_signature(href: str, *, is_signing: bool) -> str:
@@ -307,12 +279,28 @@ def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: 
     base = absolute_path(destination)
     place = RunPlace(destination=base, item_id=prepared.item_id, digest=prepared.digest)
     store = Store(access=prepared.access)
-    document = describe_run(prepared, created=created, overwrite=overwrite, cut=cut)
+    config, table = prepared.plan.config, prepared.inputs_table
+    is_signing = config.inputs.sign is not None
+    scenes = sorted(prepared.plan.scenes, key=lambda scene: scene.priority)
+    document = RunManifest(
+        version=read_version(),
+        digest=prepared.digest,
+        item_id=prepared.item_id,
+        created=created,
+        overwrite=overwrite,
+        config=decisive_settings(config),
+        scenes=tuple(_map_hrefs(scene, lambda href: _drop_signature(href, is_signing=is_signing)) for scene in scenes),
+        findings=prepared.findings,
+        registration=replace(prepared.registration, api=None, token=None),
+        inputs_table=None if table is None else hashlib.sha256(table).hexdigest(),
+        chunks_per_task=cut.chunks_per_task,
+        tile_blocks=cut.tile_blocks,
+    )
     with suppress(MosaicError):
         if store.exists(place.url):
             previous = read_run(place.url, store)[1]
             document = document.model_copy(update={"created": previous.created})
-    if prepared.inputs_table is not None:
-        store.write_bytes(join_url(place.folder, _TABLE), prepared.inputs_table, overwrite=True)
+    if table is not None:
+        store.write_bytes(join_url(place.folder, _TABLE), table, overwrite=True)
     store.write_bytes(place.url, document.model_dump_json().encode(), overwrite=True, content_type="application/json")
     return place.url

@@ -391,15 +391,7 @@ class ObjectStore(TaskStore):
         self._write(name, make_codec().encode(record))
 
     def _read_record(self, name: str, expected: type[T]) -> T:
-        """Read a result.
-
-        Raises
-        ------
-        InputError
-            There is none.
-        StorageError
-            It is not what was written, and was removed; or storage failed.
-        """
+        """Read a result; one that is not what was written is removed, and an error says so."""
         data = self.store.read_bytes(self._url(name), max_bytes=_MAX_BYTES)
         try:
             return make_codec().decode(data, expected)
@@ -415,13 +407,7 @@ class ObjectStore(TaskStore):
         return StorageError(message)
 
     def _read_note(self, name: str) -> dict[str, str] | None:
-        """A small JSON object with texts, or None where there is none.
-
-        Raises
-        ------
-        StorageError
-            It is no such object, and was removed; or storage failed.
-        """
+        """A small JSON object with texts, or None where there is none; any other is removed, and an error says so."""
         if not self.store.exists(self._url(name)):
             return None
         try:
@@ -436,13 +422,7 @@ class ObjectStore(TaskStore):
         self.store.write_bytes(self._url(name), json.dumps(note, sort_keys=True).encode(), overwrite=True)
 
     def _read_solved(self) -> tuple[str, str]:
-        """Digests of the solution and of the overlaps of this run.
-
-        Raises
-        ------
-        StorageError
-            Nothing is solved yet, or storage failed.
-        """
+        """Digests of the solution and of the overlaps of this run."""
         note = self._read_note(SOLVED)
         if note is None:
             url = redact_url(join_url(self.folder, "run.json"))

@@ -25,7 +25,6 @@ from processor.execution.kubernetes.jobs import (
     PhaseJob,
     Worker,
     build_job,
-    count_shards,
     name_job,
     read_worker,
     task_arguments,
@@ -184,10 +183,10 @@ class _Executor:
                 return
             failure = find_failure(self._api, state)
             if failure.starved is None or state.factor >= _MOST_RAISED:
-                task = ["mosaic-processor", *task_arguments(job, self._settings, self._run_url, self._options)]
+                task = ["mosaic-processor", *task_arguments(job, self._run_url, self._options)]
                 raise failure.describe(
                     phase=job.phase,
-                    shards=count_shards(job, self._settings),
+                    shards=job.shards,
                     place=f"{self._api.namespace}/{failure.job.name}",
                     again=shlex.join(task),
                     resume=_RESUME,
@@ -297,7 +296,7 @@ class _Executor:
         progress = PhaseProgress(
             phase=job.phase,
             job=state.name,
-            shards=count_shards(job, self._settings),
+            shards=job.shards,
             done=count_indexes(state.completed),
             failed=count_indexes(state.failed),
             active=state.active,

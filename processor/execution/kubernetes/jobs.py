@@ -24,7 +24,6 @@ __all__ = [
     "PhaseJob",
     "Worker",
     "build_job",
-    "count_shards",
     "name_job",
     "read_worker",
     "task_arguments",
@@ -191,7 +190,7 @@ def build_job(
         "app.kubernetes.io/managed-by": "mosaic-processor",
         RUN_LABEL: _run_label(run_url),
     }
-    arguments = task_arguments(job, settings, run_url, options)
+    arguments = task_arguments(job, run_url, options)
     wanted = _build_spec(job, worker, settings, arguments, labels)
     raised = replace(job, memory_bytes=job.memory_bytes * factor, scratch_bytes=job.scratch_bytes * factor)
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
@@ -208,14 +207,13 @@ def build_job(
 def _build_spec(
     job: PhaseJob, worker: Worker, settings: Kubernetes, arguments: list[str], labels: Mapping[str, str]
 ) -> Manifest:
-    shards = count_shards(job, settings)
     return {
         "completionMode": "Indexed",
-        "completions": shards,
-        "parallelism": min(shards, _MOST_PODS),
+        "completions": job.shards,
+        "parallelism": min(job.shards, _MOST_PODS),
         "backoffLimitPerIndex": settings.retries_per_index,
         # What other shards do is kept, so one that fails need not stop them; where many fail, all will.
-        "maxFailedIndexes": shards // 10,
+        "maxFailedIndexes": job.shards // 10,
         "podReplacementPolicy": "Failed",  # the only one that goes with a podFailurePolicy
         "podFailurePolicy": _FAILURE_POLICY,
         "activeDeadlineSeconds": settings.deadline or job.deadline_seconds,
@@ -228,14 +226,9 @@ def _build_spec(
     }
 
 
-def count_shards(job: PhaseJob, settings: Kubernetes) -> int:
-    """Pods of a phase: no more than it has tasks, or than were asked for."""
-    return max(1, min(job.shards, job.tasks, settings.shards or job.shards))
-
-
-def task_arguments(job: PhaseJob, settings: Kubernetes, run_url: str, options: Sequence[str]) -> list[str]:
+def task_arguments(job: PhaseJob, run_url: str, options: Sequence[str]) -> list[str]:
     """Arguments of ``mosaic-processor`` in a pod, which finds its index in JOB_COMPLETION_INDEX."""
-    return ["task", job.phase, "--run", run_url, "--shards", str(count_shards(job, settings)), *options]
+    return ["task", job.phase, "--run", run_url, "--shards", str(job.shards), *options]
 
 
 # Read from the top: a pod that the cluster took away is not a failure, whatever its exit code.

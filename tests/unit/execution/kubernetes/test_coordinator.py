@@ -141,11 +141,6 @@ def test_progress_rises_to_all_shards(world: World) -> None:
     assert world.told[-1] == PhaseProgress(phase="measure", job=world.told[0].job, shards=7, done=7, failed=0, active=0)
 
 
-def test_no_more_shards_than_tasks_or_than_asked_for(world: World) -> None:
-    world.run([phase("measure", tasks=3), phase("render", tasks=100, shards=50)], {"shards": 4})
-    assert [job["spec"]["completions"] for job in world.cluster.created] == [3, 4]
-
-
 def test_a_phase_without_tasks_or_with_all_results_is_skipped(world: World) -> None:
     world.run([phase("measure"), phase("blocks", tasks=0), phase("render")], is_done=lambda job: job.phase == "measure")
     assert [run.phase for run in world.cluster.runs] == ["render"] * 7

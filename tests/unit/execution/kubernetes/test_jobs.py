@@ -9,7 +9,7 @@ import pytest
 from kubernetes_fake import find_problem
 
 from processor.config.sections import Kubernetes
-from processor.execution.kubernetes.jobs import PhaseJob, Worker, build_job, count_shards, name_job, read_worker
+from processor.execution.kubernetes.jobs import PhaseJob, Worker, build_job, name_job, read_worker
 
 MIB = 2**20
 RUN = "s3://bucket/mosaics/summer"
@@ -64,7 +64,7 @@ def pod_of(job: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("template", [None, COORDINATOR])
-@pytest.mark.parametrize("settings", [{}, {"queue": "mosaics", "shards": 3, "cpu": 0.5, "deadline": 60}])
+@pytest.mark.parametrize("settings", [{}, {"queue": "mosaics", "cpu": 0.5, "deadline": 60}])
 def test_jobs_use_documented_fields_and_meet_the_apis_rules(template: Any, settings: dict[str, Any]) -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="the lowest lock has no linters")
     job = build(worker=make_worker(template), **settings)
@@ -120,7 +120,7 @@ def test_a_raised_job_is_the_one_that_is_wanted() -> None:
 
 @pytest.mark.parametrize(
     ("change", "settings"),
-    [({"memory_bytes": 800 * MIB}, {}), ({"tasks": 6}, {}), ({}, {"cpu": 4.0}), ({}, {"retries_per_index": 9})],
+    [({"memory_bytes": 800 * MIB}, {}), ({"shards": 6}, {}), ({}, {"cpu": 4.0}), ({}, {"retries_per_index": 9})],
 )
 def test_a_job_that_would_be_made_otherwise_has_another_digest(change: dict[str, int], settings: dict[str, Any]) -> None:
     other = build(replace(JOB, **change), **settings)
@@ -150,16 +150,6 @@ def test_names_follow_from_the_run_and_fit_a_label_with_any_index() -> None:
     assert len(names) == 4
     assert all(len(f"{name}-99999") <= 63 for name in names)
     assert name_job(RUN, "measure") == name_job(RUN, "measure")
-
-
-@pytest.mark.parametrize(
-    ("tasks", "shards", "asked", "expected"),
-    [(40, 12, None, 12), (5, 12, None, 5), (40, 12, 3, 3), (40, 12, 99, 12), (0, 1, 9, 1)],
-)
-def test_shards_are_as_many_as_planned_or_asked_for_and_have_work(
-    tasks: int, shards: int, asked: int | None, expected: int
-) -> None:
-    assert count_shards(replace(JOB, tasks=tasks, shards=shards), Kubernetes(shards=asked)) == expected
 
 
 @pytest.mark.parametrize("change", [{"tasks": -1}, {"shards": 0}, {"memory_bytes": 0}, {"deadline_seconds": 0}])
