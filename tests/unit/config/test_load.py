@@ -100,14 +100,16 @@ def test_sources_are_joined_parameter_by_parameter() -> None:
     assert config.merge_rasters == Config().merge_rasters
 
 
-@pytest.mark.parametrize("source", ["flags", "document", "environment"])
-def test_null_switches_a_stage_off_from_every_source(source: str) -> None:
-    given: dict[str, Any] = {
-        "flags": {"methods.align_method": None},
-        "document": {"methods": {"align_method": None}},
-        "environment": {"MOSAIC_METHODS__ALIGN_METHOD": "null"},
-    }
-    assert load(**{source: given[source]}).methods.align_method is None
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"flags": {"methods.align_method": None}},
+        {"document": {"methods": {"align_method": None}}},
+        {"environment": {"MOSAIC_METHODS__ALIGN_METHOD": "null"}},
+    ],
+)
+def test_null_switches_a_stage_off_from_every_source(given: dict[str, Any]) -> None:
+    assert load(**given).methods.align_method is None
 
 
 def test_a_null_flag_wins_over_a_value_in_the_document() -> None:
@@ -183,12 +185,10 @@ def test_values_are_taken(path: str, value: Any, expected: Any) -> None:
         ("shared.window_size", 0, "greater than or equal to 16"),
         ("shared.window_size", 100, "multiple of 16"),
         ("shared.window_size", 2**15, "less than or equal to 16384"),
-        ("shared.window_size", "big", "valid integer"),
         ("shared.window_size", None, "valid integer"),
         ("shared.cache", 0, "greater than 0"),
         ("shared.cache", math.inf, "finite"),
         ("shared.tile_threads", 0, "greater than or equal to 1 or Input should be 'cpu' or 'auto'"),
-        ("shared.tile_threads", "all", "'cpu' or 'auto'"),
         ("shared.output_dtype", "uint64", "'uint8', 'int8', 'uint16'"),
         ("shared.calculation_dtype", "float16", "'float32' or 'float64'"),
         ("methods.align_method", "other", "'align_rasters'"),
@@ -266,8 +266,10 @@ def test_unknown_names_are_refused_with_what_may_have_been_meant(path: str, mean
     message = complain({path: 512})
     assert "no such parameter" in message
     assert f"did you mean {meant}?" in message
-    section, _, name = path.partition(".")
+    section, dot, name = path.partition(".")
     assert f"did you mean {meant}?" in complain(document={section: {name: 512} if name else 512})
+    if dot:
+        assert f"did you mean {meant}?" in complain(environment={f"MOSAIC_{section}__{name}".upper(): "512"})
 
 
 def test_every_namesake_is_offered() -> None:
@@ -280,14 +282,6 @@ def test_a_name_like_no_other_gets_no_guess() -> None:
     message = complain({"zzz.qqq": 1})
     assert "no such parameter" in message
     assert "did you mean" not in message
-
-
-@pytest.mark.parametrize(
-    ("variable", "meant"),
-    [("MOSAIC_SHARED__WINDOW_SISE", "shared.window_size"), ("MOSAIC_SHARD__WINDOW_SIZE", "shared")],
-)
-def test_misspelt_variables_are_refused_too(variable: str, meant: str) -> None:
-    assert f"did you mean {meant}?" in complain(environment={variable: "512"})
 
 
 @pytest.mark.parametrize(
@@ -348,9 +342,9 @@ def test_typed_values_mean_what_they_say(text: str, value: Any) -> None:
 
 def test_not_a_number_can_be_typed_as_nodata() -> None:
     for text in (".nan", "nan", "NaN"):
-        value = load({"shared.custom_nodata_value": parse_value(text)}).shared.custom_nodata_value
-        assert value is not None
-        assert math.isnan(value)
+        config = load({"shared.custom_nodata_value": parse_value(text)})
+        again = load(document=parse_document(render_yaml(config), source="again"))
+        assert repr(config.shared.custom_nodata_value) == repr(again.shared.custom_nodata_value) == "nan"
 
 
 # Written back
@@ -391,12 +385,6 @@ def test_the_configuration_as_run_can_be_given_again() -> None:
     assert load(document=parse_document(render_yaml(config), source="again")) == config
 
 
-def test_not_a_number_survives_the_configuration_as_run() -> None:
-    again = load(document=parse_document(render_yaml(load({"shared.custom_nodata_value": math.nan})), source="again"))
-    assert again.shared.custom_nodata_value is not None
-    assert math.isnan(again.shared.custom_nodata_value)
-
-
 # Options of a process block
 
 
@@ -412,7 +400,6 @@ def test_options_fill_in_what_was_not_set_on_purpose() -> None:
 def test_a_value_set_to_its_default_on_purpose_stays() -> None:
     config = load({"align_rasters.tap": True})
     assert apply_options(config, {"align_rasters.tap": False}, is_remote=False).align_rasters.tap is True
-    assert apply_options(load(), {"align_rasters.tap": False}, is_remote=False).align_rasters.tap is False
 
 
 def test_every_flat_name_means_its_parameter() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,7 @@ class World:
                 run_url=RUN,
                 settings=Kubernetes(**({"image": "mosaic:1"} | (settings or {}))),
                 api=api,
-                environ={},
-                **({"on_progress": self.told.append} | more),
+                **({"environ": {}, "on_progress": self.told.append} | more),
             )
         finally:
             api.close()
@@ -72,6 +72,9 @@ class World:
         """How often each index of a phase ran."""
         indexes = [run.index for run in self.cluster.runs if run.phase == name]
         return {index: indexes.count(index) for index in sorted(set(indexes))}
+
+    def suspend(self, name: str, *, suspended: bool) -> None:
+        self.cluster.suspend(self.job(name)["metadata"]["name"], suspended=suspended)
 
     def memory(self) -> list[str]:
         return [_requests(manifest)["memory"] for manifest in self.cluster.created]
@@ -218,13 +221,6 @@ def test_memory_is_raised_where_pods_are_killed_for_it(world: World) -> None:
     assert [_requests(job)["ephemeral-storage"] for job in world.cluster.created] == ["2304Mi", "4352Mi", "8448Mi"]
 
 
-def test_memory_is_not_raised_for_ever(world: World) -> None:
-    world.cluster.program = script(render=[Fails(code=137, reason="OOMKilled")])
-    with pytest.raises(TransientError, match=r"(?s)exit code 137, OOMKilled"):
-        world.run([phase("render")])
-    assert world.memory() == ["512Mi", "1024Mi", "2048Mi"]
-
-
 def test_a_restarted_coordinator_goes_on_from_raised_memory(world: World) -> None:
     world.cluster.program = script(render=[Fails(code=137, reason="OOMKilled")])
 
@@ -234,9 +230,9 @@ def test_a_restarted_coordinator_goes_on_from_raised_memory(world: World) -> Non
 
     with pytest.raises(Stopped):
         world.run([phase("render")], on_progress=stop)
-    with pytest.raises(TransientError):
+    with pytest.raises(TransientError, match=r"(?s)exit code 137, OOMKilled"):
         world.run([phase("render")])
-    assert world.memory() == ["512Mi", "1024Mi", "2048Mi"], "neither begun anew nor raised twice"
+    assert world.memory() == ["512Mi", "1024Mi", "2048Mi"], "neither begun anew nor raised twice, nor for ever"
 
 
 def test_scratch_is_raised_where_pods_are_evicted_for_it(world: World) -> None:
@@ -381,44 +377,28 @@ def test_a_job_that_is_deleted_again_and_again_is_given_up(world: World) -> None
         world.run()
 
 
-def test_a_job_that_is_being_deleted_is_waited_for(world: World) -> None:
+def test_a_job_that_is_being_deleted_is_waited_for_but_not_for_ever(world: World) -> None:
     world.cluster.program = script(measure=[Fails(code=1)])
-    with pytest.raises(TransientError):
-        world.run()
-    world.cluster.linger, world.cluster.program = 60, script()
-    world.run([phase("measure")])
+    for linger, words in ((60, "failed shards"), (60, "failed shards"), (10_000, "was deleted but does not go away")):
+        world.cluster.linger = linger
+        with pytest.raises(TransientError, match=words):
+            world.run()
     assert len(world.cluster.created) == 2
 
 
-def test_a_job_that_never_goes_away_is_an_error(world: World) -> None:
-    world.cluster.program = script(measure=[Fails(code=1)])
-    with pytest.raises(TransientError):
-        world.run()
-    world.cluster.linger = 10_000
-    with pytest.raises(TransientError, match="was deleted but does not go away"):
-        world.run()
-
-
-def test_a_queue_may_take_its_time_and_the_deadline_counts_from_then(world: World) -> None:
-    world.cluster.at(3 * 3600, lambda: world.cluster.suspend(world.job("measure")["metadata"]["name"], suspended=False))
+@pytest.mark.parametrize("turns", [{3 * 3600: False}, {10: False, 500: True, 9000: False}])
+def test_a_queue_may_take_its_time_or_a_job_back_and_the_deadline_counts_from_then(
+    world: World, turns: dict[int, bool]
+) -> None:
+    for moment, suspended in turns.items():
+        turn = partial(world.suspend, "measure", suspended=suspended)
+        world.cluster.at(moment, turn)
     world.cluster.program = script(measure=[Works(seconds=3000)])
     world.run([phase("measure")], {"queue": "mosaics"})
     (created,) = world.cluster.created
     assert created["spec"]["suspend"] is True
     assert created["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "mosaics"
-    assert world.cluster.clock() == pytest.approx(3 * 3600 + 3000)
-
-
-def test_a_job_that_the_queue_takes_back_is_waited_for(world: World) -> None:
-    def turn(moment: float, *, suspended: bool) -> None:
-        world.cluster.at(moment, lambda: world.cluster.suspend(world.job("measure")["metadata"]["name"], suspended=suspended))
-
-    turn(10, suspended=False)
-    turn(500, suspended=True)
-    turn(9000, suspended=False)
-    world.cluster.program = script(measure=[Works(seconds=3000)])
-    world.run([phase("measure")], {"queue": "mosaics"})
-    assert world.cluster.clock() == pytest.approx(9000 + 3000)
+    assert world.cluster.clock() == pytest.approx(max(turns) + 3000)
 
 
 @pytest.mark.parametrize(("settings", "begin"), [({}, 0), ({"queue": "mosaics"}, 3 * 3600)])
@@ -428,7 +408,7 @@ def test_a_job_that_outlives_its_own_deadline_is_not_waited_for_for_ever(
     world.cluster.ends_late_jobs = False
     world.cluster.program = script(measure=[Works(seconds=1e9)])
     if begin:
-        world.cluster.at(begin, lambda: world.cluster.suspend(world.job("measure")["metadata"]["name"], suspended=False))
+        world.cluster.at(begin, lambda: world.suspend("measure", suspended=False))
     with pytest.raises(TransientError, match="outlived its own deadline; to resume"):
         world.run([phase("measure")], settings)
     assert begin + 3600 < world.cluster.clock() <= begin + 3600 + 180 + 60
@@ -577,16 +557,14 @@ def test_a_job_that_the_api_finds_invalid_is_refused(world: World) -> None:
 # ---- connecting
 
 
-def test_without_a_cluster_the_error_says_what_to_set(tmp_path: Path, world: World) -> None:
-    with pytest.raises(ConfigError, match=r"no Kubernetes cluster to run in: .*set KUBECONFIG"):
-        connect(None, {"KUBECONFIG": str(tmp_path / "absent")}, world.cluster.pace)
-
-
-def test_in_a_pod_without_a_token_the_error_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
-    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
-    with pytest.raises(ConfigError, match=r"no Kubernetes cluster to run in: .*a service account"):
-        connect(None, {"KUBERNETES_SERVICE_HOST": "127.0.0.1"}, world.cluster.pace)
+@pytest.mark.parametrize("environ", [{"KUBECONFIG": "/nowhere"}, {"KUBERNETES_SERVICE_HOST": "1.2.3.4"}])
+def test_without_a_cluster_or_a_token_in_a_pod_the_error_says_what_to_do(
+    environ: dict[str, str], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (environ | {"KUBERNETES_SERVICE_PORT": "1"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"no Kubernetes cluster to run in: .*a service account, or set KUBECONFIG"):
+        connect(None, environ, world.cluster.pace)
 
 
 @pytest.mark.parametrize(("wish", "expected"), [(None, NAMESPACE), ("elsewhere", "elsewhere")])
@@ -636,16 +614,8 @@ def _be_in_a_pod(world: World) -> dict[str, str]:
     return {"POD_NAME": "coordinator-abc", "POD_NAMESPACE": NAMESPACE}
 
 
-def _run_in_pod(world: World, environ: dict[str, str]) -> None:
-    api = world.connect()
-    try:
-        run_phases(PHASES, run_url=RUN, settings=Kubernetes(), api=api, environ=environ, on_progress=world.told.append)
-    finally:
-        api.close()
-
-
 def test_workers_take_over_image_secrets_and_owner_from_the_coordinator(world: World) -> None:
-    _run_in_pod(world, _be_in_a_pod(world))
+    world.run(settings={"image": None}, environ=_be_in_a_pod(world))
     job = world.cluster.created[0]
     container = job["spec"]["template"]["spec"]["containers"][0]
     assert container["image"] == "registry.example.org/mosaic:3"
@@ -660,7 +630,7 @@ def test_workers_take_over_image_secrets_and_owner_from_the_coordinator(world: W
 
 def test_a_coordinator_whose_pod_is_not_found_is_told_so(world: World) -> None:
     with pytest.raises(ConfigError, match=r"no pod other .* POD_NAME and POD_NAMESPACE must name"):
-        _run_in_pod(world, {"POD_NAME": "other", "POD_NAMESPACE": NAMESPACE})
+        world.run(settings={"image": None}, environ={"POD_NAME": "other", "POD_NAMESPACE": NAMESPACE})
 
 
 def test_nothing_of_a_token_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
