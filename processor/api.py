@@ -27,7 +27,7 @@ from processor.mosaic.plan import Plan
 from processor.mosaic.stage_outputs import find_last_stage
 from processor.process.progress import LogProgress, Silent
 from processor.process.threads import resolve_threads
-from processor.publish.output_paths import check_places, find_kept_stages
+from processor.publish.output_paths import find_kept_stages
 from stac.api.request import SearchRequest
 from stac.documents import safe_name
 
@@ -101,7 +101,7 @@ def pipeline(
         )
         prepared = prepare(request, config)
         plan = prepared.plan
-        check_places(plan.config, plan.scenes, mosaic_url=mosaic)
+        find_kept_stages(plan.config, plan.scenes, mosaic_url=mosaic)  # which checks the mosaic's place too
         with _showing_tasks(wanted=plan.config.shared.debug_logs):
             outcome = execute(request, prepared, LogProgress() if plan.config.shared.debug_logs else Silent())
     shared = plan.config.shared

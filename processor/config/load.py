@@ -124,7 +124,11 @@ def apply_options(config: Config, options: Mapping[str, Any], *, is_remote: bool
         if section in config.model_fields_set
     }
     places = {parameter.path for parameter in iter_parameters() if parameter.is_path} | {"inputs.allow_local_files"}
-    for section, values in _unflatten(options).items():
+    given: dict[str, Any] = {}
+    paths = {flat_name(parameter): parameter.path for parameter in iter_parameters()}
+    for name, value in options.items():
+        _overlay(given, {name: value} if name in list_sections() else _nest({paths.get(name, name): value}))
+    for section, values in given.items():
         for name, value in values.items():
             if is_remote and section in _SURROUNDINGS:
                 msg = (
@@ -152,16 +156,6 @@ def flat_name(parameter: Parameter) -> str:
 def variable_name(parameter: Parameter) -> str:
     """What a parameter is called in the environment."""
     return f"{_PREFIX}{parameter.section}{_DELIMITER}{parameter.name}".upper()
-
-
-def _unflatten(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Options by section, however they were named."""
-    flat = {flat_name(parameter): parameter.path for parameter in iter_parameters()}
-    nested: dict[str, Any] = {}
-    sections = list_sections()
-    for name, value in options.items():
-        _overlay(nested, {name: value} if name in sections else _nest({flat.get(name, name): value}))
-    return nested
 
 
 def _overlay(base: dict[str, Any], over: Mapping[Any, Any]) -> None:

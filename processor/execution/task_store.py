@@ -228,10 +228,10 @@ class ObjectStore(TaskStore):
             Storage or the network failed; or, for render, nothing is solved yet.
         """
         if phase in {"measure", "blocks"}:
-            present = self._list_names(phase)
+            present = list_names(self.store, self._url(phase))
             return [number for number in range(len(self.batches)) if _name_batch(number) not in present]
         if phase == "render":
-            present = self._list_names(f"render/{self._read_solved()[0]}")
+            present = list_names(self.store, self._url(f"render/{self._read_solved()[0]}"))
             return [number for number, tile in enumerate(self.tiles) if _name_tile(tile.row, tile.col) not in present]
         return [] if self._read_note(SOLVED) is not None else [0]
 
@@ -378,9 +378,6 @@ class ObjectStore(TaskStore):
 
     def _name_part(self, row: int, col: int) -> str:
         return f"render/{self._key}/{_name_tile(row, col)}"
-
-    def _list_names(self, kind: str) -> frozenset[str]:
-        return list_names(self.store, self._url(kind))
 
     def _write(self, name: str, data: bytes) -> None:
         """Write a result, unless it is there."""

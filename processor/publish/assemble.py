@@ -78,9 +78,15 @@ def assemble(destination: Destination, prepared: Prepared, mosaic: Mosaic, scrat
         As everything that is made and published here.
     """
     shared = prepared.plan.config.shared
+
+    def write(path: str, spec: CogSpec, blocks: TileSource) -> Written:
+        """Write a raster to its place, once."""
+        there = partial(destination.store.exists, destination.url(path))
+        return journal.write_once(path, there, partial(publish_raster, destination, path, spec, blocks))
+
     try:
         previous = journal.keep_previous(lock_folder(destination))
-        files = make_item(destination, prepared, mosaic, scratch, partial(_write_raster, destination, journal))
+        files = make_item(destination, prepared, mosaic, scratch, write)
         threads = resolve_threads(shared.io_threads, auto=4)
         publish(destination, files.artifacts, files.copies, files.item, threads=threads, previous=previous)
     except ExistsError:
@@ -93,15 +99,6 @@ def assemble(destination: Destination, prepared: Prepared, mosaic: Mosaic, scrat
             log_finding(finding)
     log_event(_LOGGER, "published", f"published {destination.item_url}", item=destination.item_url)
     return Published(item=files.item, findings=files.findings)
-
-
-def _write_raster(destination: Destination, journal: Journal, path: str, spec: CogSpec, blocks: TileSource) -> Written:
-    """Write a raster to its place, once."""
-    return journal.write_once(
-        path,
-        lambda: destination.store.exists(destination.url(path)),
-        lambda: publish_raster(destination, path, spec, blocks),
-    )
 
 
 def log_finding(finding: Finding) -> None:

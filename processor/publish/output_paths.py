@@ -25,7 +25,6 @@ __all__ = [
     "Copy",
     "KeptStage",
     "check_folder",
-    "check_places",
     "find_kept_stages",
     "make_copies",
     "make_debug_copy",
@@ -55,33 +54,10 @@ class KeptStage:
     """Path or URL of each scene's raster, by scene; None: in the Item's folder."""
 
 
-def find_kept_stages(config: Config, scenes: Sequence[Scene]) -> tuple[KeptStage, ...]:
+def find_kept_stages(config: Config, scenes: Sequence[Scene], *, mosaic_url: str | None = None) -> tuple[KeptStage, ...]:
     """Stages that are on and whose rasters are asked for; with merging off, the last one in any case.
 
-    Raises
-    ------
-    ConfigError
-        If an output_images setting does not fit the scenes, a vector file is to be of another format than GeoPackage, or a
-        file would replace another one or a scene.
-    """
-    check_places(config, scenes)
-    return _find_stages(config, scenes)
-
-
-def _find_stages(config: Config, scenes: Sequence[Scene]) -> tuple[KeptStage, ...]:
-    methods = choose_methods(config)
-    last = None if methods.merge.is_on else find_last_stage(methods)
-    kept = []
-    for stage, method in methods:
-        setting = method.output_images
-        if stage.has_rasters and (setting is not None or config.output.artifacts == "full" or stage.name == last):
-            urls = None if setting is None else place_images(setting, scenes, parameter=f"{method.name}.output_images")
-            kept.append(KeptStage(stage=stage.name, method=method.name, urls=urls))
-    return tuple(kept)
-
-
-def check_places(config: Config, scenes: Sequence[Scene], *, mosaic_url: str | None = None) -> None:
-    """Refuse a place that cannot be written, or that two files would have, or a file and a scene: what is there is replaced.
+    A place is refused that cannot be written, or that two files would have, or a file and a scene: what is there is replaced.
 
     Parameters
     ----------
@@ -91,13 +67,19 @@ def check_places(config: Config, scenes: Sequence[Scene], *, mosaic_url: str | N
     Raises
     ------
     ConfigError
-        Naming the parameter and the place, or the vector file that is to be of another format than GeoPackage.
+        Naming the parameter and the place, the setting of output_images that does not fit the scenes, or the vector file that
+        is to be of another format than GeoPackage.
     """
-    methods, places = choose_methods(config), []
+    methods, kept, places = choose_methods(config), [], []
+    last = None if methods.merge.is_on else find_last_stage(methods)
     if mosaic_url is not None and methods.merge.is_on:
         places.append(("shared_output_image_path", mosaic_url))
-    for kept in _find_stages(config, scenes):
-        places += [(f"{kept.method}.output_images", url) for url in (kept.urls or {}).values()]
+    for stage, method in methods:
+        setting, parameter = method.output_images, f"{method.name}.output_images"
+        if stage.has_rasters and (setting is not None or config.output.artifacts == "full" or stage.name == last):
+            urls = None if setting is None else place_images(setting, scenes, parameter=parameter)
+            kept.append(KeptStage(stage=stage.name, method=method.name, urls=urls))
+            places += [(parameter, url) for url in (urls or {}).values()]
     places += [(parameter, copy.url) for copy, parameter in _list_copies(methods, scenes)]
     taken = {_identify(scene.source.href): f"scene {scene.name}" for scene in scenes}
     for parameter, url in places:
@@ -113,6 +95,7 @@ def check_places(config: Config, scenes: Sequence[Scene], *, mosaic_url: str | N
             raise ConfigError(msg) from error
         if target.is_local:
             check_folder(Path(target.path).absolute().parent, f"{parameter}: {url}")
+    return tuple(kept)
 
 
 def check_folder(folder: Path, name: str) -> None:

@@ -131,42 +131,31 @@ def plan_registration(
 
 
 def _find_collection(destination: str, collection: str, store: Store) -> tuple[str, str, str | None]:
-    """Find the place of the Collection, its id, and what it says is above it."""
-    if not collection.lower().endswith(".json"):
-        if not is_item_id(collection):
-            msg = (
-                f"--collection {collection!r} is neither the path or URL of a Collection (.json) nor an id: use letters, "
-                "digits, '.', '_' and '-', beginning with a letter or a digit, at most 200"
-            )
-            raise ConfigError(msg)
-        place = absolute_path(join_url(destination, _COLLECTION))
-        present = _read_collection(place, store)
-        if present is not None and present["id"] != collection:
-            msg = f"{redact_url(place)} is the Collection {present['id']!r}, not {collection!r}: choose another --output"
-            raise ConfigError(msg)
-        return place, collection, None if present is None else _find_root(present, place)
-    parse_writable_url(collection)
-    place = absolute_path(collection)
-    present = _read_collection(place, store)
+    """Find the place of the Collection, its id, and what it says is above it (None where that is itself)."""
+    is_id = not collection.lower().endswith(".json")
+    if is_id and not is_item_id(collection):
+        msg = (
+            f"--collection {collection!r} is neither the path or URL of a Collection (.json) nor an id: use letters, "
+            "digits, '.', '_' and '-', beginning with a letter or a digit, at most 200"
+        )
+        raise ConfigError(msg)
+    if not is_id:
+        parse_writable_url(collection)
+    place = absolute_path(join_url(destination, _COLLECTION) if is_id else collection)
+    present, _ = _read(store, place)
     if present is None:
+        if is_id:
+            return place, collection, None
         msg = f"--collection {redact_url(place)} does not exist: give the id of a Collection, to make it in --output"
         raise ConfigError(msg)
-    return place, str(present["id"]), _find_root(present, place)
-
-
-def _read_collection(place: str, store: Store) -> dict[str, Any] | None:
-    document, _ = _read(store, place)
-    if document is not None:
-        check_collection(document)
-    return document
-
-
-def _find_root(collection: Mapping[str, Any], place: str) -> str | None:
-    """Find what a Collection says is above all; None where that is itself."""
+    check_collection(present)
+    if is_id and present["id"] != collection:
+        msg = f"{redact_url(place)} is the Collection {present['id']!r}, not {collection!r}: choose another --output"
+        raise ConfigError(msg)
     base = publish_href(place)
-    hrefs = [link["href"] for link in list_links(collection) if link.get("rel") == "root" and isinstance(link.get("href"), str)]
+    hrefs = [link["href"] for link in list_links(present) if link.get("rel") == "root" and isinstance(link.get("href"), str)]
     root = absolute_href(hrefs[0], base=base) if hrefs else base
-    return None if root == base else root
+    return place, str(present["id"]), None if root == base else root
 
 
 def check_belonging(item: Mapping[str, Any], registration: Registration, *, item_url: str) -> None:

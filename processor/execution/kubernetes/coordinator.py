@@ -111,7 +111,19 @@ def run_phases(
 def find_worker(api: JobsApi, settings: Kubernetes, environ: Mapping[str, str]) -> Worker:
     """What workers take over from the coordinator, found by its pod's name: from the template of its Job, else from the pod."""
     name, namespace = environ.get("POD_NAME"), environ.get("POD_NAMESPACE", api.namespace)
-    template, owner = _find_template(api, name) if name and namespace == api.namespace else (None, None)
+    template, owner = None, None
+    if name and namespace == api.namespace:
+        pod = api.find_pod(name)
+        if pod is None:
+            msg = f"there is no pod {name} in namespace {namespace}: POD_NAME and POD_NAMESPACE must name the coordinator's own"
+            raise ConfigError(msg)
+        template, owner = pod, _refer(pod, "v1", "Pod")
+        owners = [
+            o for o in pod["metadata"].get("ownerReferences") or () if (o["apiVersion"], o["kind"]) == ("batch/v1", "Job")
+        ]
+        job = api.find_job(owners[0]["name"]) if owners else None
+        if job is not None:
+            template, owner = job["spec"]["template"], _refer(job, "batch/v1", "Job")
     worker = read_worker(template, settings, owner)
     if worker is None:
         msg = (
@@ -120,19 +132,6 @@ def find_worker(api: JobsApi, settings: Kubernetes, environ: Mapping[str, str]) 
         )
         raise ConfigError(msg)
     return worker
-
-
-def _find_template(api: JobsApi, name: str) -> tuple[Manifest, Manifest]:
-    """Pod template of the coordinator, and the ownerReference to it."""
-    pod = api.find_pod(name)
-    if pod is None:
-        msg = f"there is no pod {name} in namespace {api.namespace}: POD_NAME and POD_NAMESPACE must name the coordinator's own"
-        raise ConfigError(msg)
-    owners = [o for o in pod["metadata"].get("ownerReferences") or () if o["kind"] == "Job" and o["apiVersion"] == "batch/v1"]
-    job = api.find_job(owners[0]["name"]) if owners else None
-    if job is None:
-        return pod, _refer(pod, "v1", "Pod")
-    return job["spec"]["template"], _refer(job, "batch/v1", "Job")
 
 
 def _refer(thing: Manifest, version: str, kind: str) -> Manifest:

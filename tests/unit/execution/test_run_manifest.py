@@ -10,14 +10,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import records
 from pydantic import TypeAdapter
-from rasterio.crs import CRS
 
 from processor.config import Config, load_config
 from processor.errors import ConfigError, InputError
 from processor.execution.run_manifest import RunManifest, open_run, parse_run_url, read_run, write_run
 from processor.execution.tasks import Cut
-from processor.model import Band, Finding, Grid, Mask, Part, Provenance, Scaling, Scene, Source
+from processor.model import Band, Finding, Mask, Part, Provenance, Scaling, Scene
 from processor.mosaic.digest import compute_digest
 from processor.mosaic.planning import plan_run
 from processor.publish.item import Prepared
@@ -26,29 +26,27 @@ from processor.publish.thresholds import parse_threshold
 from processor.storage.store import Store
 from processor.version import read_version
 
-UTM = CRS.from_epsg(32633).to_wkt()
 CREATED = "2026-01-31T12:00:00Z"
 
 
 def make_scene(name: str, priority: int, href: str = "") -> Scene:
-    return Scene(
-        name=name,
-        priority=priority,
-        grid=Grid(crs=UTM, left=0.1 * priority, top=0.0, pixel_width=1.0, pixel_height=1.0, width=700, height=600),
+    return records.make_scene(
+        name,
         bands=(Band(name="x", scaling=Scaling(scale=0.1)), Band(name="y", common_name="nir")),
+        priority=priority,
         dtype="float32",
-        source=Source(
-            href=href or f"s3://bucket/{name}.tif",
-            asset="image",
-            band_indexes=(1, 2),
-            validity="nodata",
-            nodata=math.nan,
-            block_height=10,
-            block_width=10,
-            overviews=(2, 4),
-            overview_shapes=((300, 350), (150, 175)),
-            fingerprint="abc",
-        ),
+        left=0.1 * priority,
+        top=0.0,
+        width=700,
+        height=600,
+        block_height=10,
+        block_width=10,
+        href=href or f"s3://bucket/{name}.tif",
+        asset="image",
+        nodata=math.nan,
+        fingerprint="abc",
+        overviews=(2, 4),
+        overview_shapes=((300, 350), (150, 175)),
         provenance=Provenance(self_href="s3://bucket/x.json", properties={"deep": [1, {"x": None, "y": math.inf}], "é": "\n"}),
     )
 

@@ -11,7 +11,7 @@ from records import make_artifact, make_scene
 from processor.config import Config, load_config
 from processor.errors import ConfigError
 from processor.publish.artifacts import ArtifactFile
-from processor.publish.output_paths import Copy, check_places, find_kept_stages, make_copies, place_images
+from processor.publish.output_paths import Copy, find_kept_stages, make_copies, place_images
 
 HERE = Path.cwd()
 
@@ -151,10 +151,10 @@ def test_a_place_of_two_files_or_of_a_scene_and_one_that_cannot_be_written_are_r
 
 
 def test_the_mosaic_may_not_replace_a_scene() -> None:
-    check_places(load({}), SCENES, mosaic_url="mosaic.tif")
+    find_kept_stages(load({}), SCENES, mosaic_url="mosaic.tif")
     with pytest.raises(ConfigError, match=r"shared_output_image_path: /data/scenes/\./b\.tif is the place of scene b too"):
-        check_places(load({}), SCENES, mosaic_url="/data/scenes/./b.tif")
-    check_places(load({"methods.merge_method": None}), SCENES, mosaic_url="/data/scenes/b.tif")  # none is made
+        find_kept_stages(load({}), SCENES, mosaic_url="/data/scenes/./b.tif")
+    find_kept_stages(load({"methods.merge_method": None}), SCENES, mosaic_url="/data/scenes/b.tif")  # none is made
 
 
 def test_places_of_stages_that_are_off_do_not_count() -> None:
@@ -167,7 +167,7 @@ def test_places_of_stages_that_are_off_do_not_count() -> None:
         "methods.seamline_method": None,
         "methods.clip_method": None,
     }
-    check_places(load(flags), SCENES)
+    find_kept_stages(load(flags), SCENES)
 
 
 # Copies
