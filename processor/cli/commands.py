@@ -35,6 +35,12 @@ TRANSIENT: Final = 1
 USAGE: Final = 2
 PERMANENT: Final = 13
 
+_ERRORS: Final[tuple[tuple[type[MosaicError], str, int], ...]] = (
+    (ConfigError, "configuration-refused", USAGE),
+    (TransientError, "failed-for-now", TRANSIENT),
+    (MosaicError, "refused", PERMANENT),
+)
+
 _NAME: Final = "mosaic-processor"
 _COMMANDS: Final[Mapping[str, str]] = {
     "run": "make a mosaic",
@@ -75,12 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Some workflow runners pass an image's entrypoint the whole command line, others replace the entrypoint.
             options = build_parser().parse_args(words[words[:1] == [_NAME] :])
             return _print(_load(options.command).execute(options))
-    except ConfigError as error:
-        return _fail("configuration-refused", error, USAGE)
-    except TransientError as error:
-        return _fail("failed-for-now", error, TRANSIENT)
     except MosaicError as error:
-        return _fail("refused", error, PERMANENT)
+        event, code = next((event, code) for kind, event, code in _ERRORS if isinstance(error, kind))
+        log_event(_LOGGER, event, str(error), level=logging.ERROR, exit_code=code, kind=type(error).__name__)
+        return code
     except _Interrupted as error:
         code = 128 + error.number
         message = (
@@ -137,11 +141,6 @@ def _show_crash(kind: type[BaseException], error: BaseException, trace: Tracebac
         log_crash(error.with_traceback(trace))
     else:
         sys.__excepthook__(kind, error, trace)
-
-
-def _fail(event: str, error: MosaicError, code: int) -> int:
-    log_event(_LOGGER, event, str(error), level=logging.ERROR, exit_code=code, kind=type(error).__name__)
-    return code
 
 
 def _print(text: str) -> int:

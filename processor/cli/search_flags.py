@@ -68,6 +68,9 @@ def read_search(options: argparse.Namespace) -> SearchRequest | None:
     if texts["--bbox"] is not None and texts["--intersects"] is not None:
         msg = "--bbox and --intersects exclude each other: give one of them"
         raise ConfigError(msg)
+    sortby = _split("sortby", texts["--sortby"])
+    if not all(map(_FIELD.fullmatch, sortby)):
+        _refuse("sortby", texts["--sortby"], "write fields with commas between them, such as -properties.eo:cloud_cover,id")
     return SearchRequest(
         api=options.api,
         collections=_split("collections", texts["--collections"]),
@@ -76,7 +79,7 @@ def read_search(options: argparse.Namespace) -> SearchRequest | None:
         datetime=None if texts["--datetime"] is None else _check_datetime(texts["--datetime"]),
         intersects=None if texts["--intersects"] is None else _read_geometry(texts["--intersects"]),
         filter=None if texts["--filter"] is None else _parse_filter(texts["--filter"]),
-        sortby=_parse_fields(texts["--sortby"]),
+        sortby=sortby,
         max_items=None if texts["--max-items"] is None else _parse_count(texts["--max-items"]),
     )
 
@@ -159,13 +162,6 @@ def _parse_filter(text: str) -> str | Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         _refuse("filter", text, f"it begins as JSON and is none ({error})")
     return document
-
-
-def _parse_fields(text: str | None) -> tuple[str, ...]:
-    fields = _split("sortby", text)
-    if not all(map(_FIELD.fullmatch, fields)):
-        _refuse("sortby", text or "", "write fields with commas between them, such as -properties.eo:cloud_cover,id")
-    return fields
 
 
 def _parse_count(text: str) -> int:

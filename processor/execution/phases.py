@@ -19,9 +19,11 @@ from processor.execution.workbench import Workbench, open_workbench
 from processor.mosaic.plan import Phase
 from processor.process.logs import log_event
 from processor.process.progress import Tracker
-from processor.publish.assemble import Published, assemble, make_stage_rasters
+from processor.publish.artifacts import ArtifactFile, make_stage_products
+from processor.publish.assemble import Published, assemble
 from processor.publish.destination import Destination
 from processor.publish.item import Mosaic, Prepared
+from processor.publish.output_paths import find_kept_stages
 from processor.publish.register import register
 from processor.storage.url import redact_url
 
@@ -106,10 +108,14 @@ def _assemble(run: Run, bench: Workbench) -> Published:
     try:
         measures, solution = store.get_solution(with_overlaps=True)
         rendered = store.get_mosaic(bench.tracker)
+        plan = run.prepared.plan
+        rasters: list[ArtifactFile] = []
         with bench.reading("write") as reader:
-            rasters = make_stage_rasters(run.prepared, solution, reader, bench.scratch, bench.tracker)
+            for kept in find_kept_stages(plan.config, plan.scenes):
+                made = make_stage_products(plan, solution, reader, kept.stage, bench.scratch, kept.urls)
+                rasters += bench.tracker.track(made, name="write", total=len(plan.scenes), amount=lambda _: 1.0, unit="scenes")
         bench.close()
-        mosaic = Mosaic(measures=measures, solution=solution, rendered=rendered, stage_rasters=rasters)
+        mosaic = Mosaic(measures=measures, solution=solution, rendered=rendered, stage_rasters=tuple(rasters))
         published = assemble(run.destination, run.prepared, mosaic, bench.scratch, store)
     except MosaicError:
         item = run.destination.find_item()

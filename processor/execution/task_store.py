@@ -66,7 +66,8 @@ class TaskStore(ABC):
 
     def __post_init__(self) -> None:
         """List the tasks."""
-        self.batches, self.tiles = self.cut.list_batches(self.plan), self.cut.list_tiles(self.plan)
+        self.batches = Batches(len(self.plan.chunks) if self.plan.reads_for_measures else 0, self.cut.chunks_per_task)
+        self.tiles = self.cut.list_tiles(self.plan)
 
     @abstractmethod
     def find_missing(self, phase: str) -> list[int]:

@@ -77,10 +77,6 @@ class Cut:
         blocks = -(-max(plan.grid.height, plan.grid.width) // BLOCK_EDGE)
         return cls(chunks_per_task=1, tile_blocks=1 << (blocks - 1).bit_length())
 
-    def list_batches(self, plan: Plan) -> Batches:
-        """The measuring tasks; none where nothing has to be measured."""
-        return Batches(len(plan.chunks) if plan.reads_for_measures else 0, self.chunks_per_task)
-
     def list_tiles(self, plan: Plan) -> tuple[Tile, ...]:
         """The rendering tasks, along a Z-order curve; none where there is no mosaic."""
         if "render" not in plan.phases:

@@ -12,19 +12,14 @@ from typing import Any, Protocol
 from processor.errors import ExistsError
 from processor.geotiff.cog.spec import CogSpec
 from processor.geotiff.cog.tiles import TileSource
-from processor.geotiff.reader import RasterReader
 from processor.model import Finding
-from processor.mosaic.solve import Solution
 from processor.process.logs import log_event
-from processor.process.progress import Tracker
 from processor.process.threads import resolve_threads
-from processor.publish.artifacts import ArtifactFile, make_stage_products
 from processor.publish.destination import Destination, lock_folder, publish, publish_raster
 from processor.publish.item import Mosaic, Prepared, make_item
-from processor.publish.output_paths import find_kept_stages
 from processor.storage.store import Written
 
-__all__ = ["Journal", "Published", "assemble", "log_finding", "make_stage_rasters"]
+__all__ = ["Journal", "Published", "assemble", "log_finding"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -49,18 +44,6 @@ class Published:
     """The Item, as published."""
     findings: tuple[Finding, ...] = ()
     """Of all stages, warnings first; empty where another run published it."""
-
-
-def make_stage_rasters(
-    prepared: Prepared, solution: Solution, reader: RasterReader, scratch: Path, tracker: Tracker
-) -> tuple[ArtifactFile, ...]:
-    """The rasters of single scenes that are asked for, in scratch."""
-    plan = prepared.plan
-    rasters: list[ArtifactFile] = []
-    for stage in find_kept_stages(plan.config, plan.scenes):
-        made = make_stage_products(plan, solution, reader, stage.stage, scratch, stage.urls)
-        rasters += tracker.track(made, name="write", total=len(plan.scenes), amount=lambda _: 1.0, unit="scenes")
-    return tuple(rasters)
 
 
 def assemble(destination: Destination, prepared: Prepared, mosaic: Mosaic, scratch: Path, journal: Journal) -> Published:

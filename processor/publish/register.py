@@ -196,8 +196,12 @@ def register(registration: Registration, item: Mapping[str, Any], *, folder: str
     StorageError
         Storage, the network or the API failed for now.
     """
-    if registration.thresholds:
-        _check_quality(registration, item, folder, store)
+    if registration.thresholds and "report" in item["assets"]:
+        url = join_url(folder, REPORT)
+        summary = _decode(store.read_bytes(url, max_bytes=MAX_BYTES), url).get("summary", {})
+        check_thresholds(registration.thresholds, summary, report=redact_url(url))
+    elif registration.thresholds:  # nothing is known of the mosaic
+        check_thresholds(registration.thresholds, {}, report=f"{redact_url(folder)}, which has no report")
     extended: dict[str, Any] | None = None
     if registration.collection is not None and registration.collection_id is not None:
         extended = _update(store, registration.collection, partial(_extend, registration, item))
@@ -211,16 +215,6 @@ def register(registration: Registration, item: Mapping[str, Any], *, folder: str
             post_collection(session, extended)
             posted = post_item(session, item, collection=str(registration.collection_id), overwrite=overwrite)
         _log(f"item-{posted.outcome}", f"{posted.href} is {posted.outcome}", posted.href)
-
-
-def _check_quality(registration: Registration, item: Mapping[str, Any], folder: str, store: Store) -> None:
-    """Judge the mosaic by its published report; without one nothing is known of it."""
-    if "report" not in item["assets"]:
-        check_thresholds(registration.thresholds, {}, report=f"{redact_url(folder)}, which has no report")
-        return
-    url = join_url(folder, REPORT)
-    summary = _decode(store.read_bytes(url, max_bytes=MAX_BYTES), url).get("summary", {})
-    check_thresholds(registration.thresholds, summary, report=redact_url(url))
 
 
 def _extend(registration: Registration, item: Mapping[str, Any], present: dict[str, Any] | None) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from processor.execution.kubernetes.jobs import (
     read_worker,
     task_arguments,
 )
-from processor.execution.kubernetes.status import JobState, count_indexes, read_pod, read_state
+from processor.execution.kubernetes.status import JobState, expand_indexes, read_pod, read_state
 from processor.process.logs import log_event
 
 __all__ = ["JobsApi", "Pace", "PhaseJob", "PhaseProgress", "connect", "run_phases"]
@@ -233,7 +233,7 @@ class _Executor:
         if state.deleting:
             return False
         if believed if state.finished == "complete" else not state.finished and state.digest == digest:
-            message = f"found Job {state.name}, {count_indexes(state.completed)} shards done"
+            message = f"found Job {state.name}, {len(expand_indexes(state.completed))} shards done"
             log_event(_LOGGER, "job-found", message, job=state.name, namespace=self._api.namespace)
             return True
         message = f"replaced Job {state.name}, which {state.finished or 'was made otherwise'}"
@@ -296,8 +296,8 @@ class _Executor:
             phase=job.phase,
             job=state.name,
             shards=job.shards,
-            done=count_indexes(state.completed),
-            failed=count_indexes(state.failed),
+            done=len(expand_indexes(state.completed)),
+            failed=len(expand_indexes(state.failed)),
             active=state.active,
         )
         if progress != self._last and self._on_progress is not None:

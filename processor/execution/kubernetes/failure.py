@@ -74,8 +74,12 @@ class Failure:
         if self.job.reason == _LATE:
             lines += [f"it had no more time ({pending or 'pods were at work'}); --kubernetes.deadline gives it more"]
         if self.pod is not None:
-            lines += [_describe_pod(self.pod), *(f"  | {line}" for line in self.log)]
-            index = "" if self.pod.index is None else f" --index {self.pod.index}"
+            pod, index, shard = self.pod, "", ""
+            if pod.index is not None:
+                index, shard = f" --index {pod.index}", f" (shard {pod.index})"
+            how = f"exit code {pod.exit_code}" if pod.exit_code is not None else "no exit code"
+            why = f", {pod.reason}" if pod.reason not in {"", "Error"} else ""
+            lines += [f"pod {pod.name}{shard} ended with {how}{why}; its last lines:", *(f"  | {line}" for line in self.log)]
             lines += [f"one shard alone, to look into it: {again}{index}"]
         error, next_step = _ERRORS.get(self.exit_code, (TransientError, "what was done is kept"))
         return error("\n".join([*lines, f"{next_step}; to resume: {resume}"]))
@@ -122,13 +126,6 @@ def _read_log(api: JobsApi, pod: PodState) -> Iterator[str]:
             event = json.loads(line)
             told = f"{event['level']}: {event['message']}"
         yield _CONTROL.sub(" ", told)[:_LONGEST_LINE]
-
-
-def _describe_pod(pod: PodState) -> str:
-    shard = "" if pod.index is None else f" (shard {pod.index})"
-    how = f"exit code {pod.exit_code}" if pod.exit_code is not None else "no exit code"
-    why = f", {pod.reason}" if pod.reason not in {"", "Error"} else ""
-    return f"pod {pod.name}{shard} ended with {how}{why}; its last lines:"
 
 
 def describe_pending(pods: Sequence[PodState], state: JobState, service_account: str) -> str:

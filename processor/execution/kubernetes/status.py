@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from processor.execution.kubernetes.jobs import CONTAINER, DIGEST_ANNOTATION, FACTOR_ANNOTATION, RUN_ANNOTATION, Manifest
 
-__all__ = ["JobState", "PodState", "compress_indexes", "count_indexes", "expand_indexes", "read_pod", "read_state"]
+__all__ = ["JobState", "PodState", "compress_indexes", "expand_indexes", "read_pod", "read_state"]
 
 _INDEX: Final = "batch.kubernetes.io/job-completion-index"
 
@@ -141,17 +141,8 @@ def compress_indexes(indexes: Iterable[int]) -> str:
 def expand_indexes(indexes: str) -> frozenset[int]:
     """The indexes that are meant.
 
-    >>> sorted(expand_indexes("3,5-7"))
-    [3, 5, 6, 7]
+    >>> sorted(expand_indexes("3,5-7")), len(expand_indexes(""))
+    ([3, 5, 6, 7], 0)
     """
     ends = [part.partition("-") for part in indexes.split(",") if part]
     return frozenset(index for first, _, last in ends for index in range(int(first), int(last or first) + 1))
-
-
-def count_indexes(indexes: str) -> int:
-    """How many indexes are meant.
-
-    >>> count_indexes("3,5-7"), count_indexes("")
-    (4, 0)
-    """
-    return len(expand_indexes(indexes))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from processor.errors import ConfigError, InputError, TransientError
 from processor.execution.kubernetes.failure import Failure, describe_pending
-from processor.execution.kubernetes.status import compress_indexes, count_indexes, expand_indexes, read_pod, read_state
+from processor.execution.kubernetes.status import compress_indexes, expand_indexes, read_pod, read_state
 
 
 def make_job(conditions: list[dict[str, Any]] | None = None, **status: Any) -> dict[str, Any]:
@@ -107,4 +107,3 @@ def test_a_long_list_of_shards_is_cut_short() -> None:
 @given(st.sets(st.integers(0, 300)))
 def test_indexes_come_back_as_they_went(indexes: set[int]) -> None:
     assert expand_indexes(compress_indexes(indexes)) == indexes
-    assert count_indexes(compress_indexes(indexes)) == len(indexes)
