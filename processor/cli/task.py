@@ -45,7 +45,15 @@ def execute(options: argparse.Namespace, environ: Mapping[str, str] = os.environ
     MosaicError
         As the phase.
     """
-    index = _find_index(options, environ)
+    text, source = (options.index, "--index") if options.index is not None else (environ.get(_INDEX) or "0", _INDEX)
+    try:
+        index = int(text)
+    except ValueError as error:
+        msg = f"{source} = {text!r} is not a number"
+        raise ConfigError(msg) from error
+    if not 0 <= index < options.shards:
+        msg = f"{source} = {index} is none of the shards 0 to {options.shards - 1} of --shards {options.shards}"
+        raise ConfigError(msg)
     for parameter in list_flags_given(options):
         if parameter.is_decisive:
             msg = f"--{parameter.path} decides about the result, so it is for `plan`, not for a task"
@@ -60,17 +68,3 @@ def execute(options: argparse.Namespace, environ: Mapping[str, str] = os.environ
     configure_logging(debug=config.shared.debug_logs, run=run.prepared.item_id, phase=options.phase, shard=index)
     run_shard(run, options.phase, shards=options.shards, index=index, tracker=choose_tracker())
     return ""
-
-
-def _find_index(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Index of this shard."""
-    text, source = (options.index, "--index") if options.index is not None else (environ.get(_INDEX) or "0", _INDEX)
-    try:
-        index = int(text)
-    except ValueError as error:
-        msg = f"{source} = {text!r} is not a number"
-        raise ConfigError(msg) from error
-    if not 0 <= index < options.shards:
-        msg = f"{source} = {index} is none of the shards 0 to {options.shards - 1} of --shards {options.shards}"
-        raise ConfigError(msg)
-    return index

@@ -69,11 +69,10 @@ def render_parameters_page() -> str:
     parts = [_PAGE_HEAD]
     for section, model in list_sections().items():
         parameters = [parameter for parameter in iter_parameters() if parameter.section == section]
-        rows = [_describe_row(parameter) for parameter in parameters]
         parts += [
             f"\n## {section}\n\n{_describe_model(model)}\n",
             "\n| parameter | default | values | unit | what it is |\n|---|---|---|---|---|\n",
-            *rows,
+            *map(_describe_row, parameters),
             "\nAn example of each, as flags, variables, lines of the file, and keywords:\n",
             *_render_examples(section, parameters),
         ]
@@ -81,10 +80,9 @@ def render_parameters_page() -> str:
 
 
 def _describe_row(parameter: Parameter) -> str:
-    mark = "" if parameter.is_decisive else "°"
-    default = f"`{render_value(parameter.field.default)}`"
-    values = _join_words(_list_values(parameter.schema))
-    cells = (f"`{parameter.name}`{mark}", default, values, parameter.unit or "-", str(parameter.field.description))
+    name = f"`{parameter.name}`{'' if parameter.is_decisive else '°'}"
+    default, values = f"`{render_value(parameter.field.default)}`", _join_words(_list_values(parameter.schema))
+    cells = (name, default, values, parameter.unit or "-", str(parameter.field.description))
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 

@@ -225,17 +225,13 @@ def _describe(error: ValidationError, merged: Mapping[str, Any]) -> str:
             reasons[path] = [_name_unknown(path)]
         else:
             reasons.setdefault(path, []).append(problem["msg"].removeprefix("Value error, "))
-    return "; ".join(
-        f"{path} = {_find_value(merged, path)!r}: {' or '.join(dict.fromkeys(texts))}" for path, texts in reasons.items()
-    )
-
-
-def _find_value(merged: Mapping[str, Any], path: str) -> Any:
-    if any(parameter.path == path and parameter.is_secret for parameter in iter_parameters()):
-        return "…"
-    section, _, name = path.partition(".")
-    values = merged.get(section)
-    return values.get(name) if name and isinstance(values, Mapping) else values
+    secrets, told = {parameter.path for parameter in iter_parameters() if parameter.is_secret}, []
+    for path, texts in reasons.items():
+        section, _, name = path.partition(".")
+        values = merged.get(section)
+        value = values.get(name) if name and isinstance(values, Mapping) else values
+        told.append(f"{path} = {'…' if path in secrets else value!r}: {' or '.join(dict.fromkeys(texts))}")
+    return "; ".join(told)
 
 
 def _name_unknown(path: str) -> str:

@@ -36,7 +36,7 @@ from processor.publish.output_paths import find_kept_stages
 from processor.publish.register import check_belonging, plan_registration, register
 from processor.publish.thresholds import Threshold
 from processor.report.traffic import TRAFFIC_NAME
-from processor.scenes.inputs import ResolvedInputs, read_inputs
+from processor.scenes.inputs import read_inputs
 from processor.scenes.unify import unify_scenes
 from processor.scenes.user_files import read_user_files
 from processor.storage.folders import remove_folder
@@ -194,6 +194,12 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         height=plan.grid.height,
         input=resolved.description,
     )
+    table = None
+    if config.output.inputs_geoparquet and resolved.document is not None:
+        table = render_geoparquet(parse_features(resolved.document), resolved.bases)
+    elif config.output.inputs_geoparquet:
+        message = "output.inputs_geoparquet has nothing to hold: the inputs are rasters without Items"
+        log_event(_LOGGER, "inputs-without-items", message)
     return Prepared(
         plan=plan,
         digest=digest,
@@ -202,17 +208,8 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         access=access,
         inputs=resolved,
         registration=registration,
-        inputs_table=_render_inputs(resolved) if config.output.inputs_geoparquet else None,
+        inputs_table=table,
     )
-
-
-def _render_inputs(resolved: ResolvedInputs) -> bytes | None:
-    """Render the Items of the inputs as a table; None where rasters were given without Items."""
-    if resolved.document is None:
-        message = "output.inputs_geoparquet has nothing to hold: the inputs are rasters without Items"
-        log_event(_LOGGER, "inputs-without-items", message)
-        return None
-    return render_geoparquet(parse_features(resolved.document), resolved.bases)
 
 
 def execute(request: Request, prepared: Prepared, tracker: Tracker, *, cut: Cut | None = None) -> Outcome:
