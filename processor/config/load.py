@@ -12,7 +12,8 @@ import os
 from collections.abc import Mapping
 from datetime import date
 from difflib import get_close_matches
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
@@ -196,11 +197,14 @@ def _parse_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 def parse_parameter(parameter: Parameter, text: str) -> Any:
     """A parameter's value as typed; where text is meant, "02" is a text too."""
     value = parse_value(text)
-    if isinstance(value, bool | int | float | date):
-        kinds = parameter.schema.get("anyOf", [parameter.schema])
-        if any(kind.get("type") == "string" and not {"const", "enum"} & kind.keys() for kind in kinds):
-            return text
-    return value
+    return text if isinstance(value, bool | int | float | date) and _takes_text(parameter.field.annotation) else value
+
+
+def _takes_text(annotation: object) -> bool:
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _takes_text(parts[0])
+    return annotation is str or (origin in (Union, UnionType) and any(map(_takes_text, parts)))
 
 
 def parse_value(text: str) -> Any:
