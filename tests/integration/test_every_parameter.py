@@ -573,15 +573,14 @@ def test_an_option_of_storage_reaches_what_reads_and_writes_there_and_nothing_el
 JOBS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
     "image": ("registry.example.org/m:2", ("spec", "template", "spec", "containers", "0", "image")),
     "service_account": ("reader", ("spec", "template", "spec", "serviceAccountName")),
-    "shards": (3, ("spec", "completions")),
     "cpu": (3.5, ("spec", "template", "spec", "containers", "0", "resources", "requests", "cpu")),
     "retries_per_index": (7, ("spec", "backoffLimitPerIndex")),
     "deadline": (7200, ("spec", "activeDeadlineSeconds")),
     "keep_finished": (7201, ("spec", "ttlSecondsAfterFinished")),
     "queue": ("mosaics", ("spec", "suspend")),
 }
-#: Not in a manifest: the tests below, and on a server unit/engine/test_kubernetes.py.
-BESIDE = {"namespace", "on_interrupt"}
+#: Decided before: the tests below, unit/execution/kubernetes/test_coordinator.py, and for shards test_kubernetes_run.py.
+BESIDE = {"namespace", "on_interrupt", "shards"}
 
 
 @pytest.mark.parametrize("name", JOBS)
