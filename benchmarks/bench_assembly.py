@@ -39,7 +39,8 @@ from processor.model import Grid
 from processor.process.threads import map_ordered
 from processor.publish.destination import Destination, publish_raster
 from processor.storage.options import io_model, resolve_access
-from processor.storage.store import Store, join_url
+from processor.storage.store import Store
+from processor.storage.url import join_url
 
 _BLOCK = 512
 _TILE = TILE_BLOCKS * _BLOCK

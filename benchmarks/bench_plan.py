@@ -21,11 +21,11 @@ from rasterio.crs import CRS
 
 from processor.config import load_config
 from processor.model import Band, Bounds, Grid, Moments, Overlap, OverlapSamples, Scene, Source
-from processor.mosaic.measure import Measures, SceneMeasures
 from processor.mosaic.plan import Plan
 from processor.mosaic.planning import plan_run
 from processor.mosaic.solve import solve
 from processor.process.memory import tune_process
+from processor.stages.measures import Measures, SceneMeasures
 
 BANDS, PIXEL = 4, 2.0
 

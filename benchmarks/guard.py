@@ -34,7 +34,7 @@ from processor.config import load_config
 from processor.execution.passes import measure, render, solve
 from processor.execution.task_store import LocalStore
 from processor.execution.workbench import Workbench
-from processor.geotiff.reader import open_scene
+from processor.geotiff.open import open_scene
 from processor.model import RasterRef, SceneRef
 from processor.mosaic.budget import Allotment
 from processor.mosaic.plan import Plan

@@ -31,8 +31,6 @@ from processor.publish.output_paths import find_kept_stages
 from stac.api.request import SearchRequest
 from stac.documents import safe_name
 
-__all__ = ["pipeline"]
-
 _LONGEST_ID: Final = 200  # characters
 
 

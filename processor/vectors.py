@@ -20,7 +20,8 @@ from shapely.errors import GEOSException
 
 from processor.errors import InputError
 from processor.model import Bounds, Cell
-from processor.storage.store import Store, redact_url
+from processor.storage.store import Store
+from processor.storage.url import redact_url
 
 if TYPE_CHECKING:
     import geopandas

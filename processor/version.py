@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-__all__ = ["read_version"]
-
 
 def read_version() -> str:
     """Version of the installed distribution."""

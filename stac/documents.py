@@ -12,21 +12,6 @@ from typing import Any, Final
 from processor.errors import InputError
 from processor.model import Finding
 
-__all__ = [
-    "ITEM_ID",
-    "check_names",
-    "clean_text",
-    "find_page",
-    "is_item_id",
-    "is_safe_name",
-    "json_type",
-    "list_words",
-    "parse_features",
-    "parse_names",
-    "process_options",
-    "safe_name",
-]
-
 ITEM_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"
 """Pattern of the ids of Items and Collections that are published: they name files and folders."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-__all__ = ["COMMON_NAMES", "EXTENSIONS", "STAC_VERSION", "list_extensions"]
-
 STAC_VERSION: Final = "1.1.0"
 EXTENSIONS: Final[Mapping[str, str]] = {
     name: f"https://stac-extensions.github.io/{name}/v{version}/schema.json"

@@ -15,8 +15,6 @@ from processor.errors import InputError
 from processor.model import Band, Scaling
 from stac.documents import clean_text, json_type
 
-__all__ = ["AssetFields", "ItemFields", "is_finite", "is_number", "merge_entries", "parse_bands", "parse_number"]
-
 _BAND_LISTS: Final = ("bands", "eo:bands", "raster:bands")
 _SCALES: Final = ("raster:scale", "scale")  # the second only in raster:bands of STAC 1.0
 _OFFSETS: Final = ("raster:offset", "offset")

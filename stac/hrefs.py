@@ -14,17 +14,6 @@ from urllib.parse import quote, unquote
 from processor.storage.backends import find_backend, list_protocols
 from processor.storage.url import redact_url
 
-__all__ = [
-    "MAX_HREF_LENGTH",
-    "holds_credentials",
-    "href_name",
-    "href_suffix",
-    "is_absolute",
-    "publish_href",
-    "resolve_href",
-    "show_href",
-]
-
 MAX_HREF_LENGTH: Final = 8192
 """Characters; the longest signed URLs have about 3,000."""
 

@@ -7,8 +7,6 @@ from typing import Any, Final
 
 from stac.hrefs import is_absolute
 
-__all__ = ["absolute_href", "find_self", "is_link_to", "list_links", "make_absolute", "make_link", "relative_href"]
-
 _DOCUMENTS: Final[Mapping[str, str]] = {"item": "application/geo+json", "derived_from": "application/geo+json"}
 
 

@@ -28,8 +28,6 @@ from processor.process.logs import configure_logging, log_crash, log_event
 from processor.process.memory import tune_process
 from processor.version import read_version
 
-__all__ = ["build_parser", "main"]
-
 DONE: Final = 0
 TRANSIENT: Final = 1
 USAGE: Final = 2

@@ -7,8 +7,6 @@ import argparse
 from processor.cli.parser import OptionParser
 from processor.config.document import render_sample
 
-__all__ = ["add_options", "execute"]
-
 
 def add_options(parser: OptionParser) -> None:
     """Add nothing: the command has no options."""

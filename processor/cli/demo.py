@@ -12,8 +12,6 @@ from processor.config import load_config
 from processor.errors import ConfigError
 from processor.process.logs import log_event
 
-__all__ = ["add_options", "execute"]
-
 _LOGGER = logging.getLogger("processor.cli.commands")
 
 

@@ -15,8 +15,6 @@ from processor.cli.search_flags import SEARCH_FLAGS
 from processor.config import Config, Parameter, iter_parameters, list_sections, load_config, parse_document, parse_parameter
 from processor.errors import ConfigError, InputError
 
-__all__ = ["add_parameters", "list_flags_given", "read_config", "spell_out"]
-
 _PREFIX: Final = "parameter:"
 _SHORT: Final = {"shared.memory": ("--memory",)}  # often typed by hand
 _MAX_CONFIG_BYTES: Final = 2**20

@@ -9,8 +9,6 @@ from typing import Any, NoReturn
 
 from processor.errors import ConfigError
 
-__all__ = ["OptionParser", "format_raw"]
-
 
 class OptionParser(argparse.ArgumentParser):
     """Parser of the program or of one command.

@@ -9,8 +9,6 @@ from processor.cli.parser import OptionParser
 from processor.cli.run import add_run_options, describe_plan, prepare_run
 from processor.errors import ConfigError
 
-__all__ = ["add_options", "execute"]
-
 _DESCRIPTION: Final = """\
 Plan a run that is to be done by tasks, in any number of processes: writes its
 document, DEST/.work/ID/DIGEST/run.json, and prints where that is. Then, each

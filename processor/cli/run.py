@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from processor.process.progress import Tracker
     from processor.publish.item import Prepared
 
-__all__ = ["add_options", "add_run_options", "describe_plan", "execute", "find_created", "list_files", "prepare_run"]
 
 _EXECUTORS: Final = ("local", "tasks", "kubernetes")
 _USAGE: Final = "%(prog)s (INPUT ... | --api URL) --output DEST [options]"

@@ -13,8 +13,6 @@ from typing import Any, Final, NoReturn
 from processor.errors import ConfigError, InputError
 from stac.api.request import SearchRequest
 
-__all__ = ["SEARCH_FLAGS", "add_search_options", "read_search"]
-
 _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "--collections": ("ID,…", "Collections that Items may be of"),
     "--ids": ("ID,…", "ids that Items may have"),

@@ -12,8 +12,6 @@ from processor.cli.parser import OptionParser, format_raw
 from processor.errors import ConfigError
 from processor.process.logs import configure_logging
 
-__all__ = ["add_options", "execute"]
-
 _PHASES: Final = ("measure", "blocks", "solve", "render", "assemble")
 _DESCRIPTION: Final = """\
 Do the tasks of a phase that fall to one shard and are not done yet. Of the

@@ -1,5 +1,6 @@
 """The configuration: one frozen model, and how it is read and written; its documentation is made by ``document``."""
 
+from processor.config.general import Inputs
 from processor.config.load import (
     apply_options,
     decisive_settings,
@@ -12,7 +13,7 @@ from processor.config.load import (
     render_value,
     render_yaml,
 )
-from processor.config.sections import Config, Inputs, Parameter, iter_parameters, list_sections
+from processor.config.sections import Config, Parameter, iter_parameters, list_sections
 from processor.model.options import VectorMask
 
 __all__ = [

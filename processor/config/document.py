@@ -9,10 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from processor.config.general import MaskSetting
 from processor.config.load import flat_name, parse_value, render_value, variable_name
-from processor.config.sections import MaskSetting, Parameter, iter_parameters, list_sections
-
-__all__ = ["find_example", "render_parameters_page", "render_sample"]
+from processor.config.sections import Parameter, iter_parameters, list_sections
 
 
 def render_sample() -> str:

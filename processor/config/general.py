@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from processor.model.options import Dtype, Place, Section, Threads, Word, Words, option
 
-__all__ = ["Inputs", "Kubernetes", "MaskSetting", "Output", "Shared"]
-
 
 class MaskSetting(BaseModel):
     """The asset of each Item that says which pixels are invalid."""

@@ -21,20 +21,6 @@ from pydantic import ValidationError
 from processor.config.sections import Config, Parameter, iter_parameters, list_sections
 from processor.errors import ConfigError
 
-__all__ = [
-    "apply_options",
-    "decisive_settings",
-    "flat_name",
-    "load_config",
-    "local_settings",
-    "parse_document",
-    "parse_parameter",
-    "parse_value",
-    "render_value",
-    "render_yaml",
-    "variable_name",
-]
-
 _SURROUNDINGS = frozenset({"io", "kubernetes"})
 """Sections that are of the machine and the user, never of the data."""
 

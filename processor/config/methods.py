@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from processor.stages.merge.method import MergeMethod
     from processor.stages.seamlines.method import SeamlineMethod
 
-__all__ = ["Methods", "choose_methods"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Methods:

@@ -10,21 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
-from processor.config.general import Inputs, Kubernetes, MaskSetting, Output, Shared
+from processor.config.general import Inputs, Kubernetes, Output, Shared
 from processor.model.options import FileKind, Section, option
 from processor.stages import STAGES
 from processor.storage.options import Io, io_model
-
-__all__ = [
-    "Config",
-    "Inputs",
-    "Io",
-    "Kubernetes",
-    "MaskSetting",
-    "Parameter",
-    "iter_parameters",
-    "list_sections",
-]
 
 _Options = TypeVar("_Options", bound=Section)
 

@@ -18,14 +18,7 @@ from processor.geotiff.cog.tiles import ShiftedTiles, TileStore
 from processor.model import BlockGrid, Window
 from processor.model.z_order import iter_z_order
 from processor.mosaic.chunks import Chunk
-from processor.mosaic.measure import (
-    Measures,
-    assume_measures,
-    measure_blocks,
-    measure_chunk,
-    merge_block_chunks,
-    merge_chunks,
-)
+from processor.mosaic.measure import assume_measures, measure_blocks, measure_chunk, merge_block_chunks, merge_chunks
 from processor.mosaic.plan import BLOCK_EDGE, Phase, Plan
 from processor.mosaic.render import RenderedWindow, Renderer
 from processor.mosaic.rendered import RenderCounter, index_spec, mosaic_spec
@@ -33,8 +26,7 @@ from processor.mosaic.solve import find_block_grid
 from processor.mosaic.solve import solve as solve_stages
 from processor.process.logs import count_things, log_event
 from processor.process.threads import map_ordered
-
-__all__ = ["measure", "render", "solve"]
+from processor.stages.measures import Measures
 
 _LOGGER = logging.getLogger(__name__)
 _GRID = "blocks/block_grid"

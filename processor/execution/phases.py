@@ -27,8 +27,6 @@ from processor.publish.output_paths import find_kept_stages
 from processor.publish.register import register
 from processor.storage.url import redact_url
 
-__all__ = ["Run", "do_missing", "run_shard"]
-
 _LOGGER = logging.getLogger(__name__)
 
 

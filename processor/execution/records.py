@@ -30,8 +30,6 @@ from processor.stages.measures import Measures, SceneMeasures
 from processor.stages.method import StageMethod
 from processor.stages.seamlines.records import Cutline, CutlineTrace, Seamlines
 
-__all__ = ["make_codec"]
-
 _RECORDS: Final = (
     Adjustment,
     Batch,

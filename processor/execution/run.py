@@ -19,7 +19,7 @@ from processor.execution.task_store import LocalStore, ObjectStore
 from processor.execution.tasks import Cut
 from processor.execution.workbench import count_passes, open_workbench
 from processor.geotiff.cog.tags import is_crs_kept
-from processor.geotiff.reader import open_scene
+from processor.geotiff.open import open_scene
 from processor.model import Finding
 from processor.mosaic.budget import estimate_scratch
 from processor.mosaic.digest import compute_digest
@@ -42,8 +42,8 @@ from processor.scenes.user_files import read_user_files
 from processor.storage.folders import remove_folder
 from processor.storage.options import resolve_access
 from processor.storage.scratch import warn_of_space
-from processor.storage.store import Store, join_url
-from processor.storage.url import absolute_path
+from processor.storage.store import Store
+from processor.storage.url import absolute_path, join_url
 from processor.version import read_version
 from stac.api.request import SearchRequest
 from stac.documents import is_item_id, parse_features, process_options
@@ -51,8 +51,6 @@ from stac.links import make_absolute
 from stac.read.payload import is_payload, update_payload
 from stac.write.geoparquet import render_geoparquet
 from stac.write.item import create_item_collection
-
-__all__ = ["Outcome", "Request", "conclude", "conclude_tasks", "execute", "plan_tasks", "prepare", "run"]
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -30,23 +30,12 @@ from processor.publish.item import Prepared
 from processor.publish.register import Registration
 from processor.scenes.user_files import read_user_files
 from processor.storage.options import resolve_access
-from processor.storage.store import Store, join_url
-from processor.storage.url import absolute_path, redact_url
+from processor.storage.store import Store
+from processor.storage.url import absolute_path, join_url, redact_url
 from processor.version import read_version
 from stac.documents import ITEM_ID
 from stac.hrefs import publish_href
 from stac.read.sign import make_signer
-
-__all__ = [
-    "RUN_NAME",
-    "WORK_FOLDER",
-    "RunManifest",
-    "RunPlace",
-    "open_run",
-    "parse_run_url",
-    "read_run",
-    "write_run",
-]
 
 WORK_FOLDER: Final = ".work"
 """Below the destination: no Item has such a name, and one lifecycle rule covers what all runs leave there."""

@@ -25,7 +25,6 @@ from processor.execution.records import make_codec
 from processor.execution.tasks import Batch, Batches, Cut, Overlaps, RenderedTile, Solved, Tile
 from processor.execution.tile_parts import PartedBlocks, PartHead, PartReader, describe_raster, iter_part, read_head
 from processor.execution.wire import DamagedError
-from processor.mosaic.measure import Measures
 from processor.mosaic.plan import Plan
 from processor.mosaic.render import RenderStatistics
 from processor.mosaic.rendered import RenderCounter, Rendered, index_spec, mosaic_spec
@@ -33,11 +32,10 @@ from processor.mosaic.solve import Solution
 from processor.process.logs import log_event
 from processor.process.progress import Tracker
 from processor.process.threads import map_ordered, resolve_threads
+from processor.stages.measures import Measures
 from processor.storage.folders import list_names, read_range, remove_folder
-from processor.storage.store import Store, Written, join_url
-from processor.storage.url import redact_url
-
-__all__ = ["SOLVED", "LocalStore", "ObjectStore", "TaskStore"]
+from processor.storage.store import Store, Written
+from processor.storage.url import join_url, redact_url
 
 T = TypeVar("T")
 

@@ -20,12 +20,10 @@ from processor.geotiff.cog.spec import Level
 from processor.geotiff.cog.tiles import TileStore
 from processor.model import Overlap, Window
 from processor.model.z_order import iter_z_order
-from processor.mosaic.measure import Measures
 from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.render import RenderStatistics
 from processor.mosaic.solve import Solution
-
-__all__ = ["CHUNKS_PER_TASK", "TILE_BLOCKS", "Batch", "Batches", "Cut", "Overlaps", "RenderedTile", "Solved", "Tile"]
+from processor.stages.measures import Measures
 
 CHUNKS_PER_TASK: Final = 64
 TILE_BLOCKS: Final = 8  # on the edge: 4096 pixels

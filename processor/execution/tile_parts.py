@@ -25,17 +25,6 @@ from processor.geotiff.cog.tiles import ShiftedTiles, TileSource, TileStore
 from processor.storage.folders import read_range
 from processor.storage.store import Store
 
-__all__ = [
-    "PartHead",
-    "PartReader",
-    "PartedBlocks",
-    "RasterPart",
-    "describe_raster",
-    "iter_part",
-    "part_levels",
-    "read_head",
-]
-
 _FIRST_READ: Final = 256 << 10  # bytes: holds most heads whole
 _STRIP: Final = 16 << 20  # bytes: rows of blocks that together are smaller are fetched together, all parts at once
 _SPAN: Final = 4 << 20  # bytes of one range elsewhere, or one block

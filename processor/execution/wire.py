@@ -22,8 +22,6 @@ from shapely.geometry.base import BaseGeometry
 
 from processor.errors import TransientError
 
-__all__ = ["PREFIX_BYTES", "Codec", "DamagedError", "read_frame_size"]
-
 T = TypeVar("T")
 
 _MAGIC: Final = b"mosaic1\n"

@@ -19,8 +19,6 @@ from processor.report.traffic import PassTraffic
 from processor.storage.options import Access
 from processor.storage.scratch import ending_passes, find_room, scratch_folder
 
-__all__ = ["Workbench", "count_passes", "open_workbench"]
-
 
 @dataclass(slots=True, kw_only=True)
 class Workbench:

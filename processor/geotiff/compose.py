@@ -17,8 +17,6 @@ from processor.model import Grid, Scaling, Scene, Window
 from processor.stages.align.align_rasters import Resampling, compute_shift, compute_source_window, resample_window
 from processor.stages.align.warp import choose_lattice, compute_pixel_ratio, compute_places, resample_places, shrink
 
-__all__ = ["Pixels", "compose_window"]
-
 _NEAR = 1.001  # how much finer than asked for an overview has to be at most to serve
 _MARGIN = 3  # source pixels around a window for the widest kernel
 

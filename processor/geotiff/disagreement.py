@@ -13,8 +13,6 @@ from rasterio.io import DatasetReader
 from processor.model import Declared, Finding, Grid, Scene
 from processor.storage.url import redact_url
 
-__all__ = ["compare_declared"]
-
 _SAME_PLACE: Final = 0.01  # pixels by which a transform may differ from the file's: Items round
 
 

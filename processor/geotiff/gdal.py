@@ -30,18 +30,6 @@ from processor.storage.options import Access
 from processor.storage.retry import MOST_ROUNDS, repeat
 from processor.storage.url import describe_denial, parse_url, redact_url
 
-__all__ = [
-    "DRIVER",
-    "MASK_SUFFIX",
-    "GdalReader",
-    "describe_failure",
-    "find_mask",
-    "first_line",
-    "gdal_env",
-    "is_remote",
-    "local_name",
-]
-
 T = TypeVar("T")
 
 DRIVER: Final = "GTiff"

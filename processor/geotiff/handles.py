@@ -12,8 +12,6 @@ from rasterio.io import DatasetReader
 
 from processor.geotiff.gdal import GdalReader
 
-__all__ = ["HandlePool"]
-
 _IDLE_A_READER: Final = 4
 """Files kept open for each read that has been under way at one time: as many scenes meet where windows are. Each holds a
 decoded block of all its bands, and a compressed one."""

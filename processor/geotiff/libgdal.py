@@ -15,9 +15,6 @@ from typing import Any, Final
 
 import rasterio
 
-__all__ = ["VsiFile", "clear_network_cache", "has_files", "read_network_counts"]
-
-
 _SIGNATURES: Final[Mapping[str, tuple[Any, ...]]] = {  # result and arguments
     "VSINetworkStatsGetAsSerializedJSON": (ctypes.c_void_p, ctypes.c_void_p),
     "VSIFree": (None, ctypes.c_void_p),

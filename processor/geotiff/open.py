@@ -22,10 +22,9 @@ from processor.geotiff.gdal import GdalReader, find_mask, is_remote, local_name
 from processor.model import Band, Finding, Grid, Mask, MaskRef, RasterRef, Scene, SceneRef, Source
 from processor.model.dtypes import is_representable
 from processor.storage.options import Access
-from processor.storage.store import ObjectInfo, Store
+from processor.storage.reading import ObjectInfo
+from processor.storage.store import Store
 from processor.storage.url import redact_url
-
-__all__ = ["OpenedScene", "has_mask", "level_grid", "open_scene", "read_grid", "resize_grid", "unit_shape"]
 
 _UNEVEN = 2.0  # pixels of an overview by which its two factors may differ
 _MAX_ASPECT = 1000.0  # of a pixel

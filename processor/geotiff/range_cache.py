@@ -12,8 +12,6 @@ from pathlib import Path
 
 from processor.storage.scratch_file import ScratchFile
 
-__all__ = ["RangeCache"]
-
 
 @dataclass(slots=True, kw_only=True)
 class _Range:

@@ -26,8 +26,6 @@ from processor.storage.options import Access
 from processor.storage.reading import find_object
 from processor.storage.url import storage_errors
 
-__all__ = ["FsspecObject", "close_opened", "find_failure", "open_ranged"]
-
 T = TypeVar("T")
 
 _BLOCK: Final = 64 * 2**10

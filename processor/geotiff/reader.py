@@ -35,14 +35,12 @@ from processor.geotiff.gdal import (
     is_remote,
 )
 from processor.geotiff.handles import HandlePool
-from processor.geotiff.open import has_mask, level_grid, open_scene, read_grid, resize_grid, unit_shape
+from processor.geotiff.open import has_mask, level_grid, read_grid, resize_grid, unit_shape
 from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.traffic import TrafficCount
 from processor.model import Grid, Scene, Source, Window
 from processor.storage.options import Access
 from processor.storage.url import redact_url
-
-__all__ = ["Pixels", "RasterReader", "level_grid", "open_scene", "read_decimated", "read_small"]
 
 
 class _Key(NamedTuple):

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from processor.geotiff.libgdal import read_network_counts
 
-__all__ = ["Traffic", "TrafficCount"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficCount:

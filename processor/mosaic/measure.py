@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from shapely import box
 
 from processor.errors import InputError
-from processor.geotiff.reader import Pixels, RasterReader
+from processor.geotiff.compose import Pixels
+from processor.geotiff.reader import RasterReader
 from processor.model import BlockGrid, Grid, Moments, Overlap, OverlapSamples, Window
 from processor.mosaic.chunks import Chunk
 from processor.mosaic.contribution import compute_area_mask, compute_scene_mask
@@ -28,23 +29,6 @@ from processor.stages.measures import Measures, SceneMeasures
 from processor.stages.method import Region
 from processor.stages.seamlines.footprint import compute_footprint
 from processor.stages.statistics import compute_valid_moments, empty_moments, merge_moments
-
-__all__ = [
-    "SAMPLES_A_PAIR",
-    "ChunkMeasures",
-    "Measures",
-    "PairPart",
-    "SceneMeasures",
-    "ScenePart",
-    "assume_measures",
-    "mask_factor",
-    "mask_grid",
-    "measure_blocks",
-    "measure_chunk",
-    "merge_block_chunks",
-    "merge_chunks",
-    "reduce_mask",
-]
 
 _MASK_EDGE = 2048  # cells on the longer side of a mask, at most
 SAMPLES_A_PAIR: Final = 4096

@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 
 from processor.config import Config
 from processor.config.methods import Methods
-from processor.geotiff.reader import level_grid
+from processor.geotiff.open import level_grid
 from processor.model import BlockGrid, Bounds, Finding, Grid, Scene
 from processor.mosaic.chunks import Chunks
 from processor.stages.method import Need

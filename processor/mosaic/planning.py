@@ -16,7 +16,7 @@ from shapely import STRtree, box
 from processor.config import Config
 from processor.config.methods import Methods, choose_methods
 from processor.errors import ConfigError, InputError
-from processor.geotiff.reader import level_grid
+from processor.geotiff.open import level_grid
 from processor.model import BlockGrid, Bounds, Finding, Grid, Scene
 from processor.mosaic.budget import count_window_bytes, fit_window_edge
 from processor.mosaic.chunks import CHUNK_EDGE, plan_chunks

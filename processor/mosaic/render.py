@@ -16,10 +16,11 @@ from processor.geotiff.reader import RasterReader
 from processor.model import Moments, Window
 from processor.model.z_order import iter_z_order
 from processor.mosaic.contribution import burn_owners, burn_touched, compute_area_mask, compute_scene_mask
-from processor.mosaic.measure import Measures, mask_factor, reduce_mask
+from processor.mosaic.measure import mask_factor, reduce_mask
 from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.scene_pipeline import make_pipelines
 from processor.mosaic.solve import Solution
+from processor.stages.measures import Measures
 from processor.stages.statistics import compute_valid_moments
 
 

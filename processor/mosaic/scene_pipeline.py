@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.geotiff.reader import Pixels, RasterReader
+from processor.geotiff.compose import Pixels
+from processor.geotiff.reader import RasterReader
 from processor.model import Adjustment, Grid, Scene, Window
 from processor.mosaic.plan import Plan
 from processor.mosaic.solve import Solution

@@ -16,8 +16,6 @@ from processor.stages.measures import Measures
 from processor.stages.seamlines.records import Seamlines
 from processor.stages.seamlines.voronoi_center_seamline import clip_cells
 
-__all__ = ["Solution", "find_block_grid", "solve"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Solution:

@@ -9,8 +9,6 @@ from collections.abc import Sized
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-__all__ = ["configure_logging", "count_things", "log_crash", "log_event"]
-
 _OWN = ("processor", "stac")
 _LOGGER = logging.getLogger(__name__)
 

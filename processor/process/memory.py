@@ -14,8 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["load_ahead", "release_memory", "tune_process"]
-
 # From glibc's malloc.h. Windows of pixels are allocated and freed thousands of times. If each went back to the kernel, clearing
 # its pages again would take up to a tenth of a run; with one arena a thread, the heap would fragment.
 _M_TRIM_THRESHOLD: Final = -1

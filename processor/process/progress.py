@@ -11,8 +11,6 @@ from typing import Literal, TextIO, TypeVar
 
 from processor.process.logs import log_event
 
-__all__ = ["LogProgress", "Silent", "TerminalProgress", "Tracker", "Unit", "choose_tracker"]
-
 R = TypeVar("R")
 Unit = Literal["pixels", "scenes", "shards"]
 _LOGGER = logging.getLogger(__name__)

@@ -14,8 +14,6 @@ R = TypeVar("R")
 
 _AHEAD: Final = 2  # items
 
-__all__ = ["count_processors", "map_ordered", "read_ahead", "resolve_threads"]
-
 
 def count_processors() -> int:
     """Processors that this process may use."""

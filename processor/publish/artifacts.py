@@ -16,13 +16,13 @@ from processor.geotiff.cog.tiles import TileSource
 from processor.geotiff.cog.writer import HEADER_EDGE, MEDIA_TYPE, check_cog, write_cog_array, write_cog_header
 from processor.geotiff.reader import RasterReader
 from processor.model import Artifact, Grid
-from processor.mosaic.measure import Measures
 from processor.mosaic.plan import Plan
 from processor.mosaic.rendered import Rendered, index_spec, mosaic_spec
 from processor.mosaic.solve import Solution
 from processor.mosaic.stage_outputs import stage_spec, write_stage_raster
 from processor.process.threads import resolve_threads
 from processor.stages.files import BlockRaster, TextFile
+from processor.stages.measures import Measures
 from processor.storage.store import Written
 from processor.vectors import write_seamlines
 from processor.version import read_version
@@ -30,19 +30,6 @@ from processor.version import read_version
 if TYPE_CHECKING:
     from processor.report.bundle import ReportFiles
 
-__all__ = [
-    "LOCK",
-    "REPORT",
-    "ArtifactFile",
-    "RasterWriter",
-    "make_data_products",
-    "make_mosaic_products",
-    "make_product",
-    "make_report_products",
-    "make_stage_products",
-    "render_lock",
-    "write_headers",
-]
 
 LOCK: Final = "config.yaml"
 """The file that says which run a folder belongs to; see :mod:`processor.publish.destination`."""

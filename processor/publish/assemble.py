@@ -19,8 +19,6 @@ from processor.publish.destination import Destination, lock_folder, publish, pub
 from processor.publish.item import Mosaic, Prepared, make_item
 from processor.storage.store import Written
 
-__all__ = ["Journal", "Published", "assemble", "log_finding"]
-
 _LOGGER = logging.getLogger(__name__)
 
 

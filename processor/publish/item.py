@@ -12,7 +12,6 @@ from shapely import union_all
 from processor.geotiff.cog.spec import CogSpec
 from processor.geotiff.reader import read_decimated
 from processor.model import Finding
-from processor.mosaic.measure import Measures
 from processor.mosaic.plan import Plan
 from processor.mosaic.rendered import Rendered
 from processor.mosaic.solve import Solution
@@ -30,6 +29,7 @@ from processor.publish.output_paths import Copy, make_copies, make_debug_copy
 from processor.publish.register import Registration
 from processor.report.figures import PixelCounts, Preview, ReportInputs
 from processor.scenes.inputs import ResolvedInputs
+from processor.stages.measures import Measures
 from processor.stages.seamlines.footprint import compute_footprint
 from processor.storage.options import Access
 from processor.storage.url import join_url
@@ -41,7 +41,6 @@ from stac.write.sensors import merge_bands
 if TYPE_CHECKING:
     from processor.report.bundle import Drawings
 
-__all__ = ["ItemFiles", "Mosaic", "Prepared", "make_item"]
 
 _PREVIEW_EDGE = 1200
 _SUMMARY = ("coverage", "residual_before", "residual_after", "contrast", "warnings")

@@ -17,19 +17,8 @@ from processor.mosaic.solve import Solution
 from processor.mosaic.stage_outputs import find_last_stage
 from processor.publish.artifacts import ArtifactFile
 from processor.stages.method import WantedCopy
-from processor.storage.store import join_url
-from processor.storage.url import absolute_path, parse_writable_url
+from processor.storage.url import absolute_path, join_url, parse_writable_url
 from processor.vectors import Feature, write_layers
-
-__all__ = [
-    "Copy",
-    "KeptStage",
-    "check_folder",
-    "find_kept_stages",
-    "make_copies",
-    "make_debug_copy",
-    "place_images",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

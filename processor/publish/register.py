@@ -22,8 +22,8 @@ from processor.process.logs import log_event
 from processor.publish.artifacts import REPORT
 from processor.publish.thresholds import Threshold, check_thresholds
 from processor.storage.conditional import MAX_BYTES, read_version, swap_bytes
-from processor.storage.store import Store, join_url
-from processor.storage.url import absolute_path, parse_writable_url, redact_url
+from processor.storage.store import Store
+from processor.storage.url import absolute_path, join_url, parse_writable_url, redact_url
 from stac.api.request import POST_TOKEN, TOKEN, SearchRequest
 from stac.api.session import ApiSession, Patience, is_same_api
 from stac.api.transactions import check_transactions, post_collection, post_item
@@ -34,8 +34,6 @@ from stac.write.catalog import CATALOG, make_catalog
 from stac.write.collection import check_collection, extend_collection, make_collection
 from stac.write.item import Parent
 from stac.write.update import update_document
-
-__all__ = ["Registration", "check_belonging", "plan_registration", "register"]
 
 _LOGGER = logging.getLogger(__name__)
 _COLLECTION: Final = "collection.json"

@@ -18,8 +18,6 @@ from typing import Final
 
 from processor.errors import ConfigError, QualityError
 
-__all__ = ["FIGURES", "Threshold", "check_thresholds", "parse_threshold"]
-
 FIGURES: Final = (
     "coverage",
     "residual_before",

@@ -23,7 +23,8 @@ from processor.model.options import FileKind
 from processor.stages.matching.adjustments_file import KnownStatistics, parse_adjustments
 from processor.stages.matching.local_block_adjustment import agree
 from processor.stages.method import BlockMaps, FileContents, Footprints, Region
-from processor.storage.store import Store, redact_url
+from processor.storage.store import Store
+from processor.storage.url import redact_url
 from processor.vectors import Feature, list_parts, read_features
 
 _MAX_BYTES = 1 << 30

@@ -9,8 +9,6 @@ from shapely import MultiPolygon, Polygon
 from processor.model import Moments, Overlap
 from processor.stages.block_sums import BlockSums
 
-__all__ = ["Measures", "SceneMeasures"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SceneMeasures:

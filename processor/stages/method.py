@@ -15,8 +15,6 @@ from shapely import Geometry
 from processor.model import BlockGrid, BlockMap
 from processor.model.options import Paths, Section
 
-__all__ = ["BlockMaps", "FileContents", "Footprints", "Need", "OptionsT", "Region", "StageMethod", "WantedCopy"]
-
 Need = Literal["moments", "blocks", "footprints"]
 """What has to be measured: moments of scenes and overlaps, sums of blocks, outlines of the valid pixels."""
 

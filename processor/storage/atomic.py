@@ -18,7 +18,6 @@ from typing import BinaryIO, Final, Literal
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["is_same_file", "link_file", "write_file"]
 
 _LEFTOVER: Final = re.compile(r"\..+\.[0-9a-f]{16}\.part")
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV})

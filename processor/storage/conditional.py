@@ -21,13 +21,13 @@ from typing import Final
 
 from processor.errors import ExistsError, InputError
 from processor.storage.atomic import is_same_file
-from processor.storage.store import Store, find_filesystem
+from processor.storage.reading import find_filesystem
+from processor.storage.store import Store
 from processor.storage.url import local_path, parse_writable_url, redact_url, storage_errors
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["MAX_BYTES", "read_version", "swap_bytes"]
 
 MAX_BYTES: Final = 256 << 20
 """Largest document that is extended."""

@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from processor.errors import StorageError
-from processor.storage.store import Store, find_filesystem
-from processor.storage.url import is_absence, parse_url, parse_writable_url, redact_url, storage_errors
-
-__all__ = ["list_names", "read_range", "remove_folder"]
+from processor.storage.backends.base import is_absence
+from processor.storage.reading import find_filesystem
+from processor.storage.store import Store
+from processor.storage.url import parse_url, parse_writable_url, redact_url, storage_errors
 
 
 def list_names(store: Store, url: str) -> frozenset[str]:

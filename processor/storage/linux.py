@@ -7,8 +7,6 @@ import sys
 from functools import cache
 from typing import Any, Final
 
-__all__ = ["punch_hole", "start_writeback"]
-
 _KEEP_SIZE: Final = 1  # of fallocate, from linux/falloc.h
 _PUNCH_HOLE: Final = 2
 _WRITE: Final = 2  # of sync_file_range, from linux/fs.h

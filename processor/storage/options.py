@@ -17,8 +17,6 @@ from processor.model.options import Section, option
 from processor.storage.backends import BACKENDS, Backend, Local
 from processor.storage.url import parse_url
 
-__all__ = ["Access", "Io", "io_model", "resolve_access"]
-
 RasterBackend = Literal["auto", "gdal", "fsspec"]
 
 _MAX_RETRY_WAIT: Final = 30  # seconds between two attempts of GDAL

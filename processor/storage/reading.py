@@ -12,12 +12,11 @@ from typing import Any, BinaryIO, TypeVar, cast
 import fsspec
 
 from processor.errors import ConfigError, InputError
+from processor.storage.backends.base import is_absence
 from processor.storage.backends.local import Archive
 from processor.storage.options import Access, resolve_access
 from processor.storage.retry import MOST_ROUNDS, repeat
-from processor.storage.url import is_absence, parse_url, redact_url, storage_errors
-
-__all__ = ["ObjectInfo", "ReadStore", "find_filesystem", "find_object"]
+from processor.storage.url import parse_url, redact_url, storage_errors
 
 T = TypeVar("T")
 

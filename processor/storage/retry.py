@@ -12,8 +12,6 @@ from typing import Final, TypeVar
 
 from processor.errors import StorageError
 
-__all__ = ["MOST_ROUNDS", "Backoff", "RetryableError", "repeat"]
-
 T = TypeVar("T")
 
 MOST_ROUNDS: Final = 3

@@ -15,8 +15,6 @@ from typing import Final, Literal
 from processor.errors import ConfigError
 from processor.process.logs import log_event
 
-__all__ = ["ending_passes", "find_room", "scratch_folder", "warn_of_space"]
-
 _LOGGER = logging.getLogger(__name__)
 _PREFIX: Final = "mosaic-processor-"
 _MOST_KEPT: Final = 8 * 10**9  # bytes, unless it is set: a pod's limit is not the disk's

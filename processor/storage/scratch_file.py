@@ -11,8 +11,6 @@ from pathlib import Path
 
 from processor.storage.linux import punch_hole
 
-__all__ = ["ScratchFile", "ScratchMemory"]
-
 
 class ScratchFile:
     """A scratch file, made anew; the caller removes it.

@@ -33,10 +33,8 @@ from typing import Any, BinaryIO, Final
 from processor.errors import ExistsError, MosaicError
 from processor.storage.atomic import link_file, write_file
 from processor.storage.linux import start_writeback
-from processor.storage.reading import ObjectInfo, ReadStore, find_filesystem
-from processor.storage.url import Place, join_url, local_path, parse_writable_url, redact_url, storage_errors
-
-__all__ = ["ObjectInfo", "Store", "Written", "find_filesystem", "iter_file", "join_url", "redact_url"]
+from processor.storage.reading import ReadStore, find_filesystem
+from processor.storage.url import Place, local_path, parse_writable_url, redact_url, storage_errors
 
 _CHUNK: Final = 8 << 20  # bytes read or hashed at once
 _SLICE: Final = 256 * 2**10  # bytes written to a local file at once: for more, the kernel takes new pages, not those just freed

@@ -10,20 +10,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError
-from processor.storage.backends import Backend, Local, find_backend, is_absence, list_protocols
-
-__all__ = [
-    "Place",
-    "absolute_path",
-    "describe_denial",
-    "is_absence",
-    "join_url",
-    "local_path",
-    "parse_url",
-    "parse_writable_url",
-    "redact_url",
-    "storage_errors",
-]
+from processor.storage.backends import Backend, Local, find_backend, list_protocols
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 

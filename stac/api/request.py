@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["POST_TOKEN", "TOKEN", "SearchRequest"]
-
 TOKEN: Final = "STAC_API_TOKEN"  # noqa: S105 - the name of a variable
 """Environment variable that holds the bearer token of the API that is searched."""
 

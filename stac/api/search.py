@@ -25,8 +25,6 @@ from stac.api.session import ApiSession, Patience, is_same_api
 from stac.documents import clean_text, parse_features
 from stac.hrefs import resolve_href, show_href
 
-__all__ = ["Found", "search_items"]
-
 MAX_SEARCH_BYTES: Final = 512 << 20
 _PAGE: Final = 100  # Items; larger pages exceed what some APIs can answer
 _IDLE_PAGES: Final = 8

@@ -18,7 +18,6 @@ from stac.hrefs import show_href
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Answer", "ApiSession", "Patience", "check_api_url", "is_same_api"]
 
 _MAX_ANSWER: Final = 64 << 20  # bytes
 _MAX_REDIRECTS: Final = 5

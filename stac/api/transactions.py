@@ -12,8 +12,6 @@ from stac.api.session import Answer, ApiSession
 from stac.hrefs import is_absolute
 from stac.links import find_self, list_links, make_absolute, make_link
 
-__all__ = ["Posted", "check_transactions", "post_collection", "post_item"]
-
 _CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
     "Items": ("/ogcapi-features/extensions/transaction", "/conf/simpletx", "/conf/create-replace-delete"),
     "Collections": ("/collections/extensions/transaction",),

@@ -15,8 +15,6 @@ from stac.fields import AssetFields, ItemFields, parse_bands
 from stac.hrefs import href_suffix
 from stac.read.declared import find_resolution
 
-__all__ = ["Choice", "MaskSelection", "Selection", "choose_mask", "choose_rasters"]
-
 _GEOTIFF_TYPES: Final = frozenset({"image/tiff", "image/vnd.stac.geotiff", "application/geotiff"})
 _JPEG2000_TYPES: Final = frozenset({"image/jp2", "image/jpx", "image/jpeg2000"})
 _GEOTIFF_SUFFIXES: Final = frozenset({".tif", ".tiff"})

@@ -20,8 +20,6 @@ from processor.model import Declared
 from stac.documents import clean_text, json_type
 from stac.fields import AssetFields, is_finite, is_number, merge_entries, parse_number
 
-__all__ = ["find_resolution", "parse_declared", "parse_storage"]
-
 T = TypeVar("T")
 
 _SPECIAL: Final[Mapping[str, float]] = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}

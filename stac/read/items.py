@@ -23,8 +23,6 @@ from stac.read.choice import Choice, Selection, choose_mask, choose_rasters
 from stac.read.declared import parse_declared, parse_storage
 from stac.read.sign import make_signer
 
-__all__ = ["parse_item_collection"]
-
 _MAX_DEPTH: Final = 32
 
 

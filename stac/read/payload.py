@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-__all__ = ["is_payload", "update_payload"]
-
 _OF_FEATURES: Final = frozenset({"bbox", "context", "numberMatched", "numberReturned", "timeStamp", "timestamp", "links"})
 
 

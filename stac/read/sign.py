@@ -16,8 +16,6 @@ from urllib.parse import urlsplit
 from processor.errors import ConfigError, InputError, StorageError
 from stac.hrefs import show_href
 
-__all__ = ["make_signer"]
-
 _BLOB_HOST: Final = ".blob.core.windows.net"
 _RETRIES: Final = 5
 _BACKOFF: Final = 0.5  # seconds before the third attempt, then twice as long each time

@@ -12,8 +12,6 @@ from processor.errors import InputError
 from stac.documents import clean_text
 from stac.hrefs import resolve_href, show_href
 
-__all__ = ["MAX_LINKED_BYTES", "Walked", "is_catalog", "walk_catalog"]
-
 MAX_LINKED_BYTES: Final = 32 << 20
 """Largest document that is read."""
 

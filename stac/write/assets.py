@@ -17,8 +17,6 @@ from stac.hrefs import is_absolute, publish_href
 from stac.links import absolute_href
 from stac.write.footprint import compute_pixel_metres
 
-__all__ = ["MosaicBand", "Places", "RasterMetadata", "compute_resolution", "describe_asset", "describe_grid", "make_href"]
-
 _DATA_TYPES: Final = frozenset(
     {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"}
 )

@@ -10,8 +10,6 @@ from stac.extensions import STAC_VERSION
 from stac.hrefs import publish_href
 from stac.links import is_link_to, list_links, make_link, relative_href
 
-__all__ = ["CATALOG", "make_catalog"]
-
 CATALOG: Final = "catalog.json"
 """File name that the convention prescribes."""
 

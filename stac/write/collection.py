@@ -16,8 +16,6 @@ from stac.hrefs import publish_href
 from stac.links import find_self, is_link_to, list_links, make_link, relative_href
 from stac.write.extent import WORLD, union_extent
 
-__all__ = ["check_collection", "extend_collection", "make_collection"]
-
 _SETS: Final = ("platform", "instruments", "constellation", "proj:code", "processing:level")
 _RANGES: Final = ("gsd", "eo:cloud_cover", "view:off_nadir", "view:sun_elevation")
 _ASSET_FIELDS: Final = ("title", "description", "type", "roles")

@@ -7,8 +7,6 @@ from typing import Any, Final
 
 from pystac.utils import str_to_datetime
 
-__all__ = ["WORLD", "union_bbox", "union_extent", "union_interval"]
-
 WORLD: Final = [-180.0, -90.0, 180.0, 90.0]
 """Bounding box of an Item without a known location."""
 

@@ -17,8 +17,6 @@ from shapely.geometry.base import BaseGeometry
 
 from processor.model import Grid
 
-__all__ = ["LonLatFootprint", "compute_footprint", "compute_pixel_metres"]
-
 _METRES_PER_DEGREE: Final = 111_194.9  # of latitude, on a sphere of 6371 km
 _DECIMALS: Final = 7  # about a centimetre
 _MAX_VERTICES: Final = 10_000  # about 300 kB of JSON; a ragged mosaic of thousands of scenes has millions

@@ -15,8 +15,6 @@ from stac.fields import is_finite
 from stac.hrefs import is_absolute, publish_href
 from stac.links import absolute_href, list_links
 
-__all__ = ["MEDIA_TYPE", "render_geoparquet"]
-
 MEDIA_TYPE: Final = "application/vnd.apache.parquet"
 _INT64: Final = range(-(2**63), 2**63)
 

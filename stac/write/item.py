@@ -21,15 +21,6 @@ from stac.write.assets import Places, RasterMetadata, compute_resolution, descri
 from stac.write.footprint import compute_footprint
 from stac.write.sensors import merge_properties
 
-__all__ = [
-    "ItemPlaces",
-    "Parent",
-    "Processing",
-    "Summary",
-    "create_item",
-    "create_item_collection",
-]
-
 _SOFTWARE: Final = "mosaic-processor"
 _PREFIX: Final = "mosaic:"
 _NAMED: Final = 3  # platforms in a sentence

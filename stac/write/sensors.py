@@ -10,8 +10,6 @@ from typing import Any, Final
 from processor.model import Band, Scene
 from stac.fields import is_number
 
-__all__ = ["merge_bands", "merge_properties"]
-
 _AGREED: Final = ("platform", "instruments", "constellation", "gsd", "grid:code", "processing:level")
 _GRID_CODE: Final = re.compile(r"[A-Z0-9]+-[-_.A-Za-z0-9]+")
 _RANGES: Final[Mapping[str, tuple[float, float]]] = {

@@ -7,8 +7,6 @@ from typing import Any, TypeVar
 
 from processor.storage.retry import Backoff, RetryableError, repeat
 
-__all__ = ["update_document"]
-
 Version = TypeVar("Version")
 
 

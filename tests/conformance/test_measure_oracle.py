@@ -21,11 +21,12 @@ from small_runs import check_moments, make_plan, sum_shares
 from processor.errors import InputError
 from processor.geotiff.reader import RasterReader
 from processor.model import BlockGrid
-from processor.mosaic.measure import Measures, mask_factor, measure_chunk, merge_chunks
+from processor.mosaic.measure import mask_factor, measure_chunk, merge_chunks
 from processor.mosaic.plan import Plan
 from processor.mosaic.solve import Solution
 from processor.stages.block_sums import BlockSums
 from processor.stages.matching.local_block_adjustment import BlockAdjustment
+from processor.stages.measures import Measures
 from processor.synthetic.scenes import SceneRecipe, make_scenes
 
 F64 = NDArray[Any]

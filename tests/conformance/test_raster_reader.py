@@ -20,7 +20,9 @@ from rasterio.windows import Window as RasterioWindow
 from scenes import write_scene
 
 from processor.errors import InputError
-from processor.geotiff.reader import Pixels, RasterReader, level_grid, open_scene
+from processor.geotiff.compose import Pixels
+from processor.geotiff.open import level_grid, open_scene
+from processor.geotiff.reader import RasterReader
 from processor.model import RasterRef, Scene, SceneRef, Window
 
 ENOUGH = 2**30  # bytes of cache that hold everything a test reads

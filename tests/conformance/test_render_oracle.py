@@ -20,13 +20,13 @@ from small_runs import make_plan
 
 from processor.geotiff.cog.writer import write_cog
 from processor.geotiff.reader import RasterReader
-from processor.mosaic.measure import Measures
 from processor.mosaic.plan import Plan
 from processor.mosaic.rendered import Rendered
 from processor.mosaic.solve import Solution
 from processor.mosaic.stage_outputs import find_last_stage, write_stage_raster
 from processor.publish.artifacts import make_mosaic_products, write_headers
 from processor.stages.matching.local_block_adjustment import LocalCorrection
+from processor.stages.measures import Measures
 from processor.synthetic.scenes import SceneRecipe, make_scenes
 
 F64 = NDArray[Any]

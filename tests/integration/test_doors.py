@@ -15,7 +15,7 @@ import yaml
 from commands import keeping_process_state, make_items, read_files
 from outcomes import leaving_out_drawings
 
-from processor import pipeline
+from processor.api import pipeline
 from processor.cli.commands import main
 from processor.config import flat_name, iter_parameters
 from processor.errors import ConfigError

@@ -36,7 +36,7 @@ from scenes import gradient_truth, write_items, write_scene
 from shapely import affinity, box
 
 from processor.config import iter_parameters
-from processor.config.sections import Kubernetes
+from processor.config.general import Kubernetes
 from processor.errors import PermanentError
 from processor.execution.kubernetes.api import Pace, connect
 from processor.execution.kubernetes.jobs import PhaseJob, build_job, read_worker

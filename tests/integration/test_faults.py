@@ -16,7 +16,8 @@ from store_contract import PART
 from processor.errors import InputError, StorageError
 from processor.storage import retry
 from processor.storage import store as objects
-from processor.storage.store import Store, find_filesystem
+from processor.storage.reading import find_filesystem
+from processor.storage.store import Store
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 

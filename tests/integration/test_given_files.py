@@ -38,7 +38,7 @@ from small_runs import (
     write_vectors,
 )
 
-from processor import pipeline
+from processor.api import pipeline
 from processor.errors import ConfigError, InputError
 from processor.model import BlockMap
 from processor.stages.method import BlockMaps

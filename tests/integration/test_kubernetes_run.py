@@ -20,7 +20,7 @@ from processor.cli import task
 from processor.config import Config, load_config
 from processor.errors import ConfigError, InputError, MosaicError, TransientError
 from processor.execution.kubernetes import phase_jobs as jobs
-from processor.execution.kubernetes.coordinator import connect
+from processor.execution.kubernetes.api import connect
 from processor.execution.run import Outcome, Request, plan_tasks, prepare
 from processor.execution.run_manifest import open_run
 from processor.execution.tasks import Cut

@@ -15,7 +15,7 @@ from manifests import K8S, OVERLAYS, PodTemplate, expand, find, iter_pods, read_
 
 from processor.cli import commands as cli
 from processor.config import load_config
-from processor.config.sections import Kubernetes
+from processor.config.general import Kubernetes
 from processor.execution.kubernetes.jobs import CONTAINER, FINAL_CODES, USER, PhaseJob, build_job, read_worker
 
 ROOT = K8S.parent

@@ -9,7 +9,8 @@ from servers import BUCKET, KEY, READ_ONLY_KEY, READ_ONLY_SECRET, WRONG_AZURE_KE
 from store_contract import DATA, PART, PartsContract
 
 from processor.errors import InputError
-from processor.storage.store import Store, find_filesystem
+from processor.storage.reading import find_filesystem
+from processor.storage.store import Store
 
 pytestmark = pytest.mark.server
 

@@ -20,7 +20,7 @@ from outcomes import leaving_out_drawings
 from rio_cogeo.cogeo import cog_validate
 from scenes import gradient_truth, write_scene
 
-from processor import pipeline
+from processor.api import pipeline
 from processor.errors import ConfigError, InputError
 from processor.process.threads import count_processors
 

@@ -10,7 +10,7 @@ import pytest
 from commands import call_command, make_items
 from servers import ObjectServer
 
-from processor.storage.store import find_filesystem
+from processor.storage.reading import find_filesystem
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

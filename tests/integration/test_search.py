@@ -12,7 +12,7 @@ from commands import call_command, make_items, read_files
 from outcomes import leaving_out_drawings
 from servers import answers, find_free_ports, find_program, run_server
 
-from processor import pipeline
+from processor.api import pipeline
 from stac.api.request import SearchRequest
 
 pytestmark = pytest.mark.server

@@ -18,8 +18,10 @@ from scenes import LEFT, TOP, write_scene
 from servers import ObjectServer, run_proxy, s3_access
 
 from processor.config import load_config
+from processor.geotiff.compose import Pixels
+from processor.geotiff.open import open_scene
 from processor.geotiff.range_cache import RangeCache
-from processor.geotiff.reader import Pixels, RasterReader, open_scene
+from processor.geotiff.reader import RasterReader
 from processor.model import RasterRef, Scene, SceneRef, Window
 from processor.mosaic.planning import plan_run
 from processor.scenes.unify import unify_scenes

@@ -12,11 +12,11 @@ from processor.execution.task_store import LocalStore
 from processor.execution.workbench import Workbench
 from processor.geotiff.range_cache import RangeCache
 from processor.mosaic.budget import allot_memory
-from processor.mosaic.measure import Measures
 from processor.mosaic.plan import Plan
 from processor.mosaic.rendered import Rendered
 from processor.mosaic.solve import Solution
 from processor.process.progress import Silent
+from processor.stages.measures import Measures
 from processor.storage.options import Access
 
 

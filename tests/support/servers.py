@@ -30,7 +30,8 @@ from loopback import Fault
 from processor.errors import MosaicError
 from processor.storage.backends import S3, Azure, Gcs
 from processor.storage.options import Access
-from processor.storage.store import Store, find_filesystem
+from processor.storage.reading import find_filesystem
+from processor.storage.store import Store
 
 KEY, SECRET = "TESTKEY", "TESTSECRET"
 READ_ONLY_KEY, READ_ONLY_SECRET = "READKEY", "READSECRET"

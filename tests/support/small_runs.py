@@ -20,9 +20,8 @@ from rasterio.transform import Affine
 from shapely import Geometry, box
 
 from processor.config import Config, load_config
-from processor.geotiff.reader import open_scene
+from processor.geotiff.open import open_scene
 from processor.model import Moments, RasterRef, Scene, SceneRef, Window
-from processor.mosaic.measure import Measures
 from processor.mosaic.plan import Plan
 from processor.mosaic.planning import plan_run
 from processor.mosaic.render import Renderer
@@ -30,6 +29,7 @@ from processor.mosaic.solve import Solution
 from processor.scenes.user_files import read_user_files
 from processor.stages.files import TextFile
 from processor.stages.matching.local_block_adjustment import BlockAdjustment
+from processor.stages.measures import Measures
 from processor.storage.store import Store
 from processor.synthetic.scenes import SceneRecipe, make_scenes
 

@@ -13,7 +13,8 @@ import pytest
 
 from processor.errors import ExistsError, InputError
 from processor.storage import store as objects
-from processor.storage.store import Store, Written, join_url
+from processor.storage.store import Store, Written
+from processor.storage.url import join_url
 
 DATA = b"some bytes"
 DATA_WRITTEN = Written(size=len(DATA), sha256=hashlib.sha256(DATA).hexdigest())

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import processor
-from processor import api, pipeline
+from processor import api
+from processor.api import pipeline
 from processor.config import Config, flat_name, iter_parameters, load_config
 from processor.errors import ConfigError, ExistsError, InputError, StorageError
 

@@ -150,3 +150,8 @@ def test_every_field_of_a_public_record_has_a_docstring_of_its_own() -> None:
     ]
     assert len(told) > 300
     assert missing == []
+
+
+def test_only_packages_list_their_names() -> None:
+    files = [file for folder in ("processor", "stac") for file in (ROOT / folder).rglob("*.py") if file.name != "__init__.py"]
+    assert [str(file) for file in files if "__all__" in file.read_text()] == []

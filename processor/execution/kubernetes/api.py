@@ -14,8 +14,6 @@ from processor.execution.kubernetes.jobs import Manifest
 from processor.process.logs import log_event
 from processor.storage.retry import Backoff, RetryableError, repeat
 
-__all__ = ["JobsApi", "Pace", "connect"]
-
 R = TypeVar("R")
 _LOGGER = logging.getLogger(__name__)
 _TIMEOUT: Final = (10, 30)  # seconds: to connect, to the first byte

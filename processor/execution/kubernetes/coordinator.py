@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Final
 
-from processor.config.sections import Kubernetes
+from processor.config.general import Kubernetes
 from processor.errors import ConfigError, MosaicError, TransientError
 from processor.execution.kubernetes.api import JobsApi, Pace, connect
 from processor.execution.kubernetes.failure import describe_pending, find_failure
@@ -31,8 +31,6 @@ from processor.execution.kubernetes.jobs import (
 )
 from processor.execution.kubernetes.status import JobState, expand_indexes, read_pod, read_state
 from processor.process.logs import log_event
-
-__all__ = ["JobsApi", "Pace", "PhaseJob", "PhaseProgress", "connect", "run_phases"]
 
 _LOGGER = logging.getLogger(__name__)
 _MOST_RAISED: Final = 4  # times the plan's estimate of memory and scratch

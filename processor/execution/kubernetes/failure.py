@@ -14,8 +14,6 @@ from processor.execution.kubernetes.api import JobsApi
 from processor.execution.kubernetes.jobs import CONTAINER, FINAL_CODES
 from processor.execution.kubernetes.status import JobState, PodState, compress_indexes, expand_indexes, read_pod
 
-__all__ = ["Failure", "describe_pending", "find_failure"]
-
 _STARVED: Final = {"OOMKilled": "memory", "Evicted": "scratch space"}  # an eviction by the cluster is a disruption instead
 _POLICY: Final = "PodFailurePolicy"
 _LATE: Final = "DeadlineExceeded"

@@ -10,24 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from processor.config.sections import Kubernetes
+from processor.config.general import Kubernetes
 from processor.mosaic.plan import Phase
-
-__all__ = [
-    "CONTAINER",
-    "DIGEST_ANNOTATION",
-    "FACTOR_ANNOTATION",
-    "FINAL_CODES",
-    "RUN_ANNOTATION",
-    "RUN_LABEL",
-    "Manifest",
-    "PhaseJob",
-    "Worker",
-    "build_job",
-    "name_job",
-    "read_worker",
-    "task_arguments",
-]
 
 Manifest = dict[str, Any]
 

@@ -11,7 +11,9 @@ from typing import Final
 
 from processor.config import Config, local_settings, render_value
 from processor.errors import ConfigError
-from processor.execution.kubernetes.coordinator import JobsApi, PhaseJob, PhaseProgress, run_phases
+from processor.execution.kubernetes.api import JobsApi
+from processor.execution.kubernetes.coordinator import PhaseProgress, run_phases
+from processor.execution.kubernetes.jobs import PhaseJob
 from processor.execution.phases import Run
 from processor.execution.run import Outcome, Request, conclude, conclude_tasks, plan_tasks
 from processor.execution.run_manifest import open_run
@@ -20,8 +22,6 @@ from processor.process.progress import Tracker
 from processor.publish.assemble import Published
 from processor.publish.item import Prepared
 from processor.publish.output_paths import find_kept_stages
-
-__all__ = ["execute_kubernetes", "list_options", "plan_jobs"]
 
 _SHARD_BYTES: Final = 64 * 10**9  # decoded, of one pod: minutes of work, beside the seconds that a pod takes to start
 _MOST_SHARDS: Final = 1000

@@ -8,8 +8,6 @@ from typing import Final, Literal
 
 from processor.execution.kubernetes.jobs import CONTAINER, DIGEST_ANNOTATION, FACTOR_ANNOTATION, RUN_ANNOTATION, Manifest
 
-__all__ = ["JobState", "PodState", "compress_indexes", "expand_indexes", "read_pod", "read_state"]
-
 _INDEX: Final = "batch.kubernetes.io/job-completion-index"
 
 

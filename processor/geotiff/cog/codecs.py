@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from processor.errors import ConfigError
 from processor.geotiff.cog.spec import DTYPES, CogProfile, make_fill
 
-__all__ = ["encode_tile", "find_neighbour", "find_predictor", "is_empty", "is_fill"]
-
 
 def find_predictor(profile: CogProfile, dtype: np.dtype[Any]) -> Literal[1, 2, 3]:
     """Choose the TIFF predictor: 1 none, 2 horizontal differences, 3 floating point.

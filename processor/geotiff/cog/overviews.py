@@ -16,8 +16,6 @@ from processor.geotiff.cog.tiles import TileSink
 from processor.model import Window
 from processor.model.z_order import iter_z_order
 
-__all__ = ["Pyramid", "Reduced", "reduce_average", "reduce_nearest"]
-
 _CHUNK: Final = 1 << 17  # samples averaged at once: the temporaries stay in a core's cache
 
 

@@ -12,8 +12,6 @@ from processor.errors import ConfigError
 from processor.model import Grid, Moments, Window
 from processor.model.dtypes import is_representable
 
-__all__ = ["DTYPES", "CogProfile", "CogSpec", "Level", "make_fill", "plan_levels"]
-
 DTYPES: Final = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 """The sample types that are written."""
 

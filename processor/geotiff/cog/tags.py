@@ -22,8 +22,6 @@ from processor.errors import InputError
 from processor.geotiff.cog.spec import CogSpec
 from processor.model import Moments
 
-__all__ = ["CRS_ITEM", "Tag", "is_crs_kept", "make_tags"]
-
 CRS_ITEM: Final = "CRS_WKT2"
 """Metadata item that holds the CRS where GeoTIFF keys cannot express it."""
 

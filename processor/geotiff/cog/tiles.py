@@ -17,8 +17,6 @@ from processor.geotiff.cog.spec import Level
 from processor.storage.scratch_file import ScratchFile, ScratchMemory
 from processor.storage.url import storage_errors
 
-__all__ = ["ShiftedTiles", "TileSink", "TileSource", "TileStore"]
-
 _ABSENT: Final = -1  # offset of a tile that was not stored
 _LARGEST: Final = 2**32 - 16  # bytes of a tile: its size is stored in four bytes
 

@@ -29,18 +29,6 @@ from processor.geotiff.cog.tiles import TileSource, TileStore
 from processor.storage.store import Written
 from processor.storage.url import storage_errors
 
-__all__ = [
-    "HEADER_EDGE",
-    "MEDIA_TYPE",
-    "CogLayout",
-    "check_cog",
-    "iter_cog",
-    "plan_layout",
-    "write_cog",
-    "write_cog_array",
-    "write_cog_header",
-]
-
 MEDIA_TYPE: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 HEADER_EDGE: Final = 4096

@@ -17,8 +17,6 @@ import numpy as np
 from processor.errors import InputError
 from processor.model import Adjustment, Moments, Overlap
 
-__all__ = ["KnownStatistics", "parse_adjustments", "render_adjustments"]
-
 
 def render_adjustments(adjustments: Sequence[Adjustment], whole: Mapping[str, Moments], overlaps: Sequence[Overlap]) -> str:
     """The file's text.

@@ -22,8 +22,6 @@ from processor.stages.matching.options import GlobalRegressionOptions
 from processor.stages.measures import Measures
 from processor.stages.method import Need, Region, WantedCopy
 
-__all__ = ["GlobalRegression", "apply_adjustment", "compute_contrast", "identity_adjustment", "solve_adjustments"]
-
 _NEGLIGIBLE = 1e-10  # of its terms' size: a sum that cancels to less is rounding, and its direction is undetermined
 _RIDGE = 1e-12  # against a unit diagonal; keeps the factors finite should statistics contradict each other
 _REFINEMENTS = 30  # at most; two or three are needed

@@ -24,22 +24,6 @@ from processor.stages.matching.options import LocalBlockAdjustmentOptions
 from processor.stages.measures import Measures
 from processor.stages.method import BlockMaps, Need, Region, WantedCopy
 
-__all__ = [
-    "BlockAdjustment",
-    "LocalBlockAdjustment",
-    "LocalCorrection",
-    "Surface",
-    "agree",
-    "apply_correction",
-    "compute_block_grid",
-    "compute_block_map",
-    "compute_contrast_ratio",
-    "compute_departure",
-    "compute_reference_map",
-    "compute_surface",
-    "solve_correction",
-]
-
 _SAME = 1e-6  # of a block: maps whose corners are this near agree
 _REFERENCE_CONTRAST = 45 / 125  # the published rule's coefficient of variation, for which 10 x 10 blocks are right
 

@@ -17,17 +17,6 @@ from processor.stages.files import BlockRaster, TextFile
 from processor.stages.measures import Measures
 from processor.stages.method import OptionsT, Region, StageMethod
 
-__all__ = [
-    "GlobalMethod",
-    "GlobalSolution",
-    "LocalMethod",
-    "LocalSolution",
-    "NoGlobalMatching",
-    "NoLocalMatching",
-    "SceneCorrection",
-    "StripCorrection",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GlobalSolution:

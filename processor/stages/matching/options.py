@@ -9,8 +9,6 @@ from pydantic import Field, field_validator
 from processor.model.options import Choice, Paths, Place, Section, VectorMask, Word, option
 from processor.stages.options import OUTPUT_IMAGES, VECTOR_MASK
 
-__all__ = ["GlobalRegressionOptions", "LocalBlockAdjustmentOptions"]
-
 _STAGE_OVERVIEWS = "Give this stage's kept rasters overviews."
 BlockCount = Annotated[int, Field(ge=1, le=1_000_000)]
 

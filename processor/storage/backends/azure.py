@@ -20,8 +20,6 @@ from processor.errors import ConfigError, InputError
 from processor.model.options import Secret, Section, Word
 from processor.storage.backends.base import Backend, access_option, choose_switch, find_status, read_variable
 
-__all__ = ["Azure", "AzureOptions"]
-
 AccountUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+(/[^\s/?#@]+)?/?$", max_length=2048)]
 
 _EMULATOR: Final = (

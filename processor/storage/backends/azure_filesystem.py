@@ -9,8 +9,6 @@ from adlfs import AzureBlobFileSystem
 from azure.identity.aio import DefaultAzureCredential
 from azure.storage.blob.aio import BlobServiceClient, ExponentialRetry
 
-__all__ = ["AzureFilesystem"]
-
 logging.getLogger("azure").setLevel(logging.WARNING)  # it tells of every request
 
 

@@ -10,8 +10,6 @@ from urllib.parse import urlsplit
 
 from processor.model.options import Section, option
 
-__all__ = ["Backend", "Failure", "access_option", "choose_switch", "find_status", "is_absence", "read_variable"]
-
 access_option = partial(option, None, decisive=False)
 """Declare an option that says how storage is reached: left open by default, and no byte of the result depends on it."""
 

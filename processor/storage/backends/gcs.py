@@ -15,8 +15,6 @@ from processor.errors import ConfigError
 from processor.model.options import Endpoint, Place, Section, Word
 from processor.storage.backends.base import Backend, access_option, choose_switch, read_variable
 
-__all__ = ["Gcs", "GcsOptions"]
-
 
 class GcsOptions(Section):
     """Options of Google Cloud Storage."""

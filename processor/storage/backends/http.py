@@ -7,8 +7,6 @@ from typing import Any, ClassVar
 
 from processor.storage.backends.base import Backend
 
-__all__ = ["Http", "HuggingFace"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Http(Backend):

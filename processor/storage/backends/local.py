@@ -7,8 +7,6 @@ from typing import ClassVar
 
 from processor.storage.backends.base import Backend
 
-__all__ = ["Archive", "Local"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Local(Backend):

@@ -17,8 +17,6 @@ from processor.errors import ConfigError, InputError
 from processor.model.options import Endpoint, Secret, Section, Word
 from processor.storage.backends.base import Backend, access_option, choose_switch, read_variable
 
-__all__ = ["S3", "S3Options"]
-
 _UPLOADS_AT_ONCE: Final = 4  # parts in flight: bounds memory to 64 MiB for objects below 144 GB
 _FALSE: Final = frozenset({"no", "false", "off", "0"})
 _KEYS_LOCK: Final = threading.Lock()

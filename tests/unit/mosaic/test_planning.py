@@ -16,7 +16,7 @@ from records import make_scene
 from processor.config import Parameter, iter_parameters, load_config
 from processor.config.document import find_example
 from processor.errors import ConfigError, InputError
-from processor.geotiff.reader import level_grid
+from processor.geotiff.open import level_grid
 from processor.model import Bounds, Scene, Window
 from processor.model.z_order import iter_z_order
 from processor.mosaic.digest import compute_digest

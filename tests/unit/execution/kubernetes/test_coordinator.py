@@ -13,9 +13,11 @@ import pytest
 from kubernetes_fake import NAMESPACE, NEEDED_RIGHTS, Cluster, Fails, PodRun, Stuck, Works
 from kubernetes_server import TOKEN, Fault, Server, serve, write_kubeconfig
 
-from processor.config.sections import Kubernetes
+from processor.config.general import Kubernetes
 from processor.errors import ConfigError, InputError, MosaicError, TransientError
-from processor.execution.kubernetes.coordinator import JobsApi, PhaseJob, PhaseProgress, connect, run_phases
+from processor.execution.kubernetes.api import JobsApi, connect
+from processor.execution.kubernetes.coordinator import PhaseProgress, run_phases
+from processor.execution.kubernetes.jobs import PhaseJob
 
 RUN = "s3://bucket/mosaics/summer"
 RESUME = "run the same command again"

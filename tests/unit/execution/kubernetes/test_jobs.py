@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kubernetes_fake import find_problem
 
-from processor.config.sections import Kubernetes
+from processor.config.general import Kubernetes
 from processor.execution.kubernetes.jobs import PhaseJob, Worker, build_job, name_job, read_worker
 
 MIB = 2**20
