@@ -16,8 +16,13 @@ _LOGGER = logging.getLogger("processor.cli.commands")
 
 
 def add_options(parser: OptionParser) -> None:
-    """Add the folder."""
+    """Add the folder, and which scenes."""
     parser.add_argument("folder", nargs="?", default="demo-output", help="where everything goes (default: %(default)s)")
+    parser.add_argument(
+        "--difficult",
+        action="store_true",
+        help="scenes with a hotspot, clouds that nothing marks, change, haze, misregistration",
+    )
 
 
 def execute(options: argparse.Namespace) -> str:
@@ -38,7 +43,7 @@ def execute(options: argparse.Namespace) -> str:
     except OSError as error:
         msg = f"cannot make the folder {folder}: {error.strerror}; name another one"
         raise ConfigError(msg) from error
-    items = make_demo_scenes(folder / "scenes")
+    items = make_demo_scenes(folder / "scenes", difficult=options.difficult)
     log_event(_LOGGER, "scenes-made", f"made sample scenes with a known truth in {folder / 'scenes'}", items=str(items))
     request = Request(
         inputs=(str(items),), destination=str(folder), item_id="mosaic", overwrite=True, created=find_created(None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -25,6 +25,7 @@ from rasterio.warp import transform as transform_points
 from rasterio.windows import Window as RasterWindow
 
 from processor.model import Grid, Window
+from processor.synthetic.difficulties import Difficulties, make_changes, make_clouds, make_hotspot
 from processor.synthetic.terrain import BAND_NAMES, Landscape, make_noise
 
 _FIRST_SCENE: Final = datetime(2024, 6, 15, 9, 30, tzinfo=UTC)
@@ -109,6 +110,8 @@ class SceneRecipe:
     """Whether the files have overviews (by averaging, down to one block)."""
     keep_truth: bool = True
     """Whether truth.tif stays."""
+    difficulties: Difficulties = field(default_factory=Difficulties)
+    """What makes the scenes difficult, beside all this."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be made."""
@@ -194,10 +197,15 @@ DEMO_RECIPE: Final = SceneRecipe(
 )
 """Six scenes of 700 x 700 pixels in red, green and blue, with clearly visible seams."""
 
+DIFFICULT_RECIPE: Final = replace(
+    DEMO_RECIPE, difficulties=Difficulties(hotspot=0.15, clouds=0.12, changes=0.07, haze=0.04, shift=1.5)
+)
+"""The same with a hotspot, clouds in every other scene that nothing marks, changed fields, haze and misregistration."""
 
-def make_demo_scenes(folder: Path) -> Path:
-    """Write the scenes of the demo into ``folder`` and return the path of their ItemCollection."""
-    return make_scenes(folder, DEMO_RECIPE).items
+
+def make_demo_scenes(folder: Path, *, difficult: bool = False) -> Path:
+    """Write the scenes of the demo, or the difficult ones, into ``folder`` and return the path of their ItemCollection."""
+    return make_scenes(folder, DIFFICULT_RECIPE if difficult else DEMO_RECIPE).items
 
 
 def make_scenes(folder: Path, recipe: SceneRecipe) -> SampleSet:
@@ -326,7 +334,7 @@ def _write_scene(path: Path, recipe: SceneRecipe, index: int, scene: SceneTruth,
     with _open_new(path, recipe, scene.window) as raster:
         for block in _make_blocks(recipe.height, recipe.width, recipe.block_size):
             place = block.shifted(rows=scene.window.row, cols=scene.window.col)
-            values = truth.read(window=_to_raster_window(place)).astype(np.float32) * gain + offset
+            values = _make_ground(recipe, index, place, truth) * gain + offset
             values *= _make_light(recipe, index, block)
             if deviation:
                 # The sum of four bytes is nearly normal, and unlike a normal draw the same on every machine.
@@ -340,6 +348,44 @@ def _write_scene(path: Path, recipe: SceneRecipe, index: int, scene: SceneTruth,
         levels = math.ceil(math.log2(max(recipe.height, recipe.width) / recipe.block_size))
         with rasterio.open(path, "r+") as raster:
             raster.build_overviews([2**level for level in range(1, levels + 1)], Resampling.average)
+
+
+def _make_ground(recipe: SceneRecipe, index: int, place: Window, truth: DatasetReader) -> NDArray[np.float32]:
+    """What a scene shows of the canvas before its own radiometry: the truth, changed, misregistered, under haze and clouds."""
+    hard, coding = recipe.difficulties, _CODINGS[recipe.dtype]
+    seed = recipe.seed * 1000 + 300 + 10 * index
+    low, span = np.float32(coding.low), np.float32(coding.span)
+    ground = (
+        truth.read(window=_to_raster_window(place)).astype(np.float32) if not hard.shift else _shift(recipe, seed, place, truth)
+    )
+    if hard.changes:
+        other = Landscape(bands=recipe.bands, seed=seed, river_row=-10_000).compute_reflectance(place) * np.float32(2.0)
+        ground = np.where(
+            make_changes(hard.changes, seed + 1, place), low + span * (np.sqrt(other) if coding.root else other), ground
+        )
+    if hard.haze:
+        cell = round(0.7 * max(recipe.height, recipe.width)) + 1
+        thickness = np.clip(np.float32(0.5) + np.float32(0.5) * make_noise(seed + 2, (cell, cell // 2 + 1), place), 0, 1)
+        weights = np.array(_HAZE[: recipe.bands], dtype=np.float32)[:, None, None]
+        ground = ground + np.float32(hard.haze) * span * weights * thickness
+    if hard.clouds and index % 2:
+        opacity = make_clouds(hard.clouds, seed + 3, recipe.windows[index], place)
+        ground = ground + opacity * (low + np.float32(0.95) * span - ground)
+    return ground
+
+
+def _shift(recipe: SceneRecipe, seed: int, place: Window, truth: DatasetReader) -> NDArray[np.float32]:
+    """The truth as far beside as a scene is misregistered, interpolated bilinearly; at the canvas's edge the edge goes on."""
+    away = np.random.Generator(np.random.PCG64(seed)).uniform(-1, 1, 2) * recipe.difficulties.shift
+    whole = np.floor(away).astype(int)
+    part_down, part_across = (away - whole).astype(np.float32)
+    rows = np.clip(np.arange(place.row, place.row_end + 1) + whole[0], 0, truth.height - 1)
+    cols = np.clip(np.arange(place.col, place.col_end + 1) + whole[1], 0, truth.width - 1)
+    window = Window(row=rows[0], col=cols[0], height=rows[-1] - rows[0] + 1, width=cols[-1] - cols[0] + 1)
+    values = truth.read(window=_to_raster_window(window)).astype(np.float32)[:, rows - rows[0]][:, :, cols - cols[0]]
+    values = values[:, :-1] + part_down * (values[:, 1:] - values[:, :-1])
+    shifted: NDArray[np.float32] = values[:, :, :-1] + part_across * (values[:, :, 1:] - values[:, :, :-1])
+    return shifted
 
 
 def _make_centred(recipe: SceneRecipe, block: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -357,6 +403,8 @@ def _make_light(recipe: SceneRecipe, index: int, block: Window) -> NDArray[np.fl
     down, across = _make_centred(recipe, block)
     down, across = down / np.float32(recipe.height / 2), across / np.float32(recipe.width / 2)
     edge = np.float32(1) - np.float32(recipe.vignette / 2) * (down * down + across * across)
+    if recipe.difficulties.hotspot:
+        edge *= make_hotspot(recipe.difficulties.hotspot, down, across)
     return (np.float32(1) + np.float32(recipe.haze) * weights * haze) * edge
 
 
