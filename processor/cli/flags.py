@@ -16,7 +16,11 @@ from processor.config import Config, Parameter, iter_parameters, list_sections, 
 from processor.errors import ConfigError, InputError
 
 _PREFIX: Final = "parameter:"
-_SHORT: Final = {"shared.memory": ("--memory",)}  # often typed by hand
+_SHORT: Final = {
+    "shared.memory": ("--memory",),
+    "methods.preset": ("--preset",),
+    "reference.images": ("--reference",),
+}  # often typed by hand
 _MAX_CONFIG_BYTES: Final = 2**20
 _BOOLEANS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null"})
 _KINDS: Final[Mapping[object, str]] = {bool: "BOOL", int: "INT", float: "NUMBER", str: "TEXT", type(None): "null"}

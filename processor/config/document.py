@@ -11,19 +11,22 @@ from pydantic import BaseModel
 
 from processor.config.general import MaskSetting
 from processor.config.load import flat_name, parse_value, render_value, variable_name
-from processor.config.sections import Parameter, iter_parameters, list_sections
+from processor.config.sections import Config, Parameter, iter_parameters, list_sections
 
 
-def render_sample() -> str:
-    """A commented sample of the whole configuration, generated from the model."""
+def render_sample(config: Config | None = None) -> str:
+    """A commented sample of the whole configuration, generated from the model: the defaults, or what is configured."""
     lines = ["# Configuration of mosaic-processor. Every value below is the default."]
+    if config is not None:
+        lines = ["# Configuration of mosaic-processor."]
     section = ""
     for parameter in iter_parameters():
         if parameter.section != section:
             section = parameter.section
             lines += ["", f"# {_describe_model(list_sections()[section])}", f"{section}:"]
         unit = f" [{parameter.unit}]" if parameter.unit else ""
-        lines += [f"  # {parameter.field.description}{unit}", f"  {parameter.name}: {render_value(parameter.field.default)}"]
+        value = parameter.field.default if config is None else config.model_dump(mode="json")[section][parameter.name]
+        lines += [f"  # {parameter.field.description}{unit}", f"  {parameter.name}: {render_value(value)}"]
     return "\n".join(lines) + "\n"
 
 

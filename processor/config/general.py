@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from processor.model.options import Dtype, Place, Section, Threads, Word, Words, option
+from processor.model.options import Dtype, Paths, Place, Section, Threads, Word, Words, option
 
 
 class MaskSetting(BaseModel):
@@ -54,6 +54,22 @@ class Inputs(Section):
         False, "Let an ItemCollection that was read from a URL name files of this machine.", example=True, decisive=False
     )
     max_scenes: int = option(20_000, "Refuse an ItemCollection with more scenes than this.", example=500, decisive=False, ge=1)
+
+
+class Reference(Inputs):
+    """Images of known radiometry, which hold the levels of all scenes and are never painted; read as the inputs are."""
+
+    images: Paths | None = option(
+        None,
+        "ItemCollection, catalogue, folder, pattern or rasters, in any CRS, mostly of a coarser sensor; the mosaic has "
+        "their units. Bands are matched by common name, or as bands says.",
+        example="sentinel2.tif",
+        path=True,
+    )
+    nodata: float | None = option(None, "Value of invalid pixels, where the files do not say it.", example=0)
+    weight: float = option(
+        1.0, "Weight of the blocks of references against those of overlaps.", example=0.5, gt=0, allow_inf_nan=False
+    )
 
 
 class Shared(Section):

@@ -18,8 +18,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import yaml
 from pydantic import ValidationError
 
+from processor.config.presets import PRESETS
 from processor.config.sections import Config, Parameter, iter_parameters, list_sections
 from processor.errors import ConfigError
+from processor.stages import STAGES
 
 _SURROUNDINGS = frozenset({"io", "kubernetes"})
 """Sections that are of the machine and the user, never of the data."""
@@ -82,10 +84,14 @@ def _validate(merged: Mapping[str, Any]) -> Config:
     if unknown:
         msg = "; ".join(f"{section}: {_name_unknown(section)}" for section in unknown)
         raise ConfigError(msg)
+    filled: dict[str, Any] = {}
+    preset = PRESETS.get(merged.get("methods", {}).get("preset"))
+    for values in (merged if preset is None else preset.values, merged):
+        _overlay(filled, values)
     try:
-        return Config(**merged)
+        return Config(**filled)
     except ValidationError as error:
-        raise ConfigError(_describe(error, merged)) from error
+        raise ConfigError(_describe(error, filled)) from error
 
 
 def apply_options(config: Config, options: Mapping[str, Any], *, is_remote: bool) -> Config:
@@ -234,9 +240,14 @@ def _name_unknown(path: str) -> str:
 
 
 def decisive_settings(config: Config) -> dict[str, dict[str, Any]]:
-    """Every parameter that decides the result, by section, as JSON values."""
+    """Every parameter that decides the result, by section, as JSON values; not those of methods where another is chosen."""
     dumped = config.model_dump(mode="json")
-    return _nest({p.path: dumped[p.section][p.name] for p in iter_parameters(config) if p.is_decisive})
+    passed_over = {
+        name for stage in STAGES for name in stage.methods if name != (config.find_method(stage.switch) or stage.default)
+    }
+    return _nest(
+        {p.path: dumped[p.section][p.name] for p in iter_parameters(config) if p.is_decisive and p.section not in passed_over},
+    )
 
 
 def local_settings(config: Config) -> dict[Parameter, Any]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
-from processor.config.general import Inputs, Kubernetes, Output, Shared
+from processor.config.general import Inputs, Kubernetes, Output, Reference, Shared
+from processor.config.presets import PRESETS
 from processor.model.options import FileKind, Section, option
 from processor.stages import STAGES
 from processor.storage.options import Io, io_model
@@ -29,6 +30,7 @@ class Config(BaseModel):
 
     if TYPE_CHECKING:
         inputs: Inputs
+        reference: Reference
         shared: Shared
         methods: Section
         output: Output
@@ -67,6 +69,7 @@ def list_sections() -> dict[str, type[Section]]:
     methods = {name: method.options for stage in STAGES for name, method in stage.methods.items()}
     return {
         "inputs": Inputs,
+        "reference": Reference,
         "shared": Shared,
         "methods": _make_switches(tuple((stage.switch, tuple(stage.methods)) for stage in STAGES)),
         **methods,
@@ -84,6 +87,11 @@ def _make_switches(registered: tuple[tuple[str, tuple[str, ...]], ...]) -> type[
         stage.switch: (Literal[names[stage.switch]] | None, option(stage.default, stage.description, example="null"))
         for stage in STAGES
     }
+    named = "; ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
+    switches["preset"] = (
+        Literal[tuple(PRESETS)] | None,
+        option(None, f"Named set of values, over which all that is set wins. {named}.", example="satellite", decisive=False),
+    )
     return create_model("Methods", __base__=Section, __doc__="Which stages run; null switches one off.", **switches)
 
 

@@ -15,6 +15,7 @@ from processor.model import (
     Bounds,
     Cell,
     Finding,
+    Grid,
     Moments,
     Overlap,
     OverlapSamples,
@@ -25,8 +26,9 @@ from processor.mosaic.render import RenderStatistics
 from processor.mosaic.solve import Solution
 from processor.stages import STAGES
 from processor.stages.block_sums import BlockSums
+from processor.stages.matching.matched_blocks import MatchedBlocks
 from processor.stages.matching.method import GlobalSolution
-from processor.stages.measures import Measures, SceneMeasures
+from processor.stages.measures import MatchedPairs, Measures, SceneMeasures
 from processor.stages.method import StageMethod
 from processor.stages.seamlines.records import Cutline, CutlineTrace, Seamlines
 
@@ -43,6 +45,9 @@ _RECORDS: Final = (
     CutlineTrace,
     Finding,
     GlobalSolution,
+    Grid,
+    MatchedBlocks,
+    MatchedPairs,
     Measures,
     Moments,
     Overlap,

@@ -37,6 +37,7 @@ from processor.publish.register import check_belonging, plan_registration, regis
 from processor.publish.thresholds import Threshold
 from processor.report.traffic import TRAFFIC_NAME
 from processor.scenes.inputs import read_inputs
+from processor.scenes.references import read_references
 from processor.scenes.unify import unify_scenes
 from processor.scenes.user_files import read_user_files
 from processor.storage.folders import remove_folder
@@ -171,12 +172,13 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
     unified = unify_scenes(opened, config)
     scenes = unified.scenes
     files = read_user_files(scenes, config, Store(access=access))
-    plan = plan_run(scenes, config, files)
+    references = read_references(config.reference, scenes, access, threads=threads)
+    plan = plan_run(scenes, config, files, references)
     find_kept_stages(config, plan.scenes)  # a setting that does not fit is refused before a pixel is read
     if not is_crs_kept(scenes[0].grid.crs):
         msg = f"scene {scenes[0].name}: GeoTIFF cannot hold its coordinate reference system; warp the scenes to one that it can"
         raise InputError(msg)
-    digest = compute_digest(scenes, config, read_version(), files.fingerprints)
+    digest = compute_digest(scenes, config, read_version(), files.fingerprints, references)
     described = (finding for scene in opened for finding in scene.findings)
     findings = (*resolved.findings, *described, *unified.findings, *plan.findings)
     for finding in findings:
@@ -205,6 +207,7 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         findings=findings,
         access=access,
         inputs=resolved,
+        references=references,
         registration=registration,
         inputs_table=table,
     )

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -87,6 +88,8 @@ class RunManifest(BaseModel):
     """Every parameter that decides the result, by section."""
     scenes: Annotated[tuple[Scene, ...], Field(min_length=1)]
     """As opened and brought on common terms, in input order, without signatures in their hrefs."""
+    references: tuple[Scene, ...] = ()
+    """What the scenes are matched to, as opened, without signatures in their hrefs."""
     findings: tuple[Finding, ...] = ()
     """Of opening and planning."""
     registration: Registration = Registration()
@@ -158,7 +161,7 @@ def open_run(url: str, machine: Config) -> Run:
     config = load_config(document=merged, environment={})
     store = Store(access=resolve_access(config.io))
     files = read_user_files(manifest.scenes, config, store)
-    digest = compute_digest(manifest.scenes, config, read_version(), files.fingerprints)
+    digest = compute_digest(manifest.scenes, config, read_version(), files.fingerprints, manifest.references)
     if digest != manifest.digest:
         msg = (
             f"{redact_url(place.url)}: what it says is not what was planned; a file that the configuration names was replaced "
@@ -171,10 +174,16 @@ def open_run(url: str, machine: Config) -> Run:
         if hashlib.sha256(table).hexdigest() != manifest.inputs_table:
             msg = f"{redact_url(join_url(place.folder, _TABLE))} is not the table of this run's inputs: plan again"
             raise InputError(msg)
-    sign = make_signer(config.inputs.sign)
+    sign, sign_known = make_signer(config.inputs.sign), make_signer(config.reference.sign)
     prepared = Prepared(
         inputs_table=table,
-        plan=plan_run(tuple(_map_hrefs(scene, sign) for scene in manifest.scenes), config, files),
+        plan=plan_run(
+            tuple(_map_hrefs(scene, sign) for scene in manifest.scenes),
+            config,
+            files,
+            tuple(_map_hrefs(reference, sign_known) for reference in manifest.references),
+        ),
+        references=manifest.references,
         digest=digest,
         item_id=manifest.item_id,
         findings=manifest.findings,
@@ -269,7 +278,8 @@ def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: 
     place = RunPlace(destination=base, item_id=prepared.item_id, digest=prepared.digest)
     store = Store(access=prepared.access)
     config, table = prepared.plan.config, prepared.inputs_table
-    is_signing = config.inputs.sign is not None
+    drop = partial(_drop_signature, is_signing=config.inputs.sign is not None)
+    drop_known = partial(_drop_signature, is_signing=config.reference.sign is not None)
     scenes = sorted(prepared.plan.scenes, key=lambda scene: scene.priority)
     document = RunManifest(
         version=read_version(),
@@ -278,7 +288,8 @@ def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: 
         created=created,
         overwrite=overwrite,
         config=decisive_settings(config),
-        scenes=tuple(_map_hrefs(scene, lambda href: _drop_signature(href, is_signing=is_signing)) for scene in scenes),
+        scenes=tuple(_map_hrefs(scene, drop) for scene in scenes),
+        references=tuple(_map_hrefs(reference, drop_known) for reference in prepared.references),
         findings=prepared.findings,
         registration=replace(prepared.registration, api=None, token=None),
         inputs_table=None if table is None else hashlib.sha256(table).hexdigest(),

@@ -264,9 +264,12 @@ class ObjectStore(TaskStore):
     def put_solution(self, measures: Measures, solution: Solution) -> None:
         """Write both under their digests, what only the report needs apart from what rendering needs."""
         scenes = tuple(replace(scene, sums=None) for scene in measures.scenes)
-        solved = Solved(measures=replace(measures, scenes=scenes, overlaps=()), solution=solution)
+        solved = Solved(measures=replace(measures, scenes=scenes, overlaps=(), matched=None), solution=solution)
         note = {}
-        for name, record in (("solution", solved), ("overlaps", Overlaps(overlaps=measures.overlaps))):
+        for name, record in (
+            ("solution", solved),
+            ("overlaps", Overlaps(overlaps=measures.overlaps, matched=measures.matched)),
+        ):
             data = make_codec().encode(record)
             note[name] = hashlib.sha256(data).hexdigest()
             self._write(f"solve/{note[name]}.bin", data)
@@ -279,7 +282,7 @@ class ObjectStore(TaskStore):
         if not with_overlaps:
             return solved.measures, solved.solution
         rest = self._read_record(f"solve/{overlaps}.bin", Overlaps)
-        return replace(solved.measures, overlaps=rest.overlaps), solved.solution
+        return replace(solved.measures, overlaps=rest.overlaps, matched=rest.matched), solved.solution
 
     def put_tile(self, tile: RenderedTile) -> None:
         """Write a part, unless it is there; its scratch files go."""

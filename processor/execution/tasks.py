@@ -23,7 +23,7 @@ from processor.model.z_order import iter_z_order
 from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.render import RenderStatistics
 from processor.mosaic.solve import Solution
-from processor.stages.measures import Measures
+from processor.stages.measures import MatchedPairs, Measures
 
 CHUNKS_PER_TASK: Final = 64
 TILE_BLOCKS: Final = 8  # on the edge: 4096 pixels
@@ -110,6 +110,8 @@ class Overlaps:
 
     overlaps: tuple[Overlap, ...]
     """Every pair with common valid pixels, in name order."""
+    matched: MatchedPairs | None
+    """Moments of the blocks of pairs; None where no method needs them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -13,13 +13,21 @@ from processor.model import Scene
 from processor.storage.url import redact_url
 
 
-def compute_digest(scenes: Sequence[Scene], config: Config, version: str, fingerprints: Mapping[str, str] | None = None) -> str:
+def compute_digest(
+    scenes: Sequence[Scene],
+    config: Config,
+    version: str,
+    fingerprints: Mapping[str, str] | None = None,
+    references: Sequence[Scene] = (),
+) -> str:
     """SHA-256 of what decides the result: inputs, configuration and version, not threads, memory or folders.
 
     Parameters
     ----------
     fingerprints
         Digests of the user's own files, by URL.
+    references
+        As :func:`processor.scenes.references.unify_references` gives them.
     """
     settings, methods = decisive_settings(config), choose_methods(config)
     # The order of the input matters where scenes still overlap as they are merged, and where files are named for them in it.
@@ -30,7 +38,8 @@ def compute_digest(scenes: Sequence[Scene], config: Config, version: str, finger
     )
     ordered = sorted(scenes, key=lambda scene: scene.name)
     inputs = [[scene.name, *_identify(scene), scene.priority if matters else 0] for scene in ordered]
-    text = json.dumps([version, settings, inputs, dict(fingerprints or {})], sort_keys=True, separators=(",", ":"))
+    known = [[reference.name, *_identify(reference)] for reference in references]
+    text = json.dumps([version, settings, inputs, known, dict(fingerprints or {})], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

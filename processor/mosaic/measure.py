@@ -7,7 +7,7 @@ known without reading either scene twice. Partial results are merged in the orde
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,7 +25,8 @@ from processor.mosaic.plan import Plan
 from processor.stages.align.align_rasters import compute_shift
 from processor.stages.block_sums import BlockSums, compute_block_sums, merge_block_sums
 from processor.stages.clip.mask_rasters import compute_region_mask
-from processor.stages.measures import Measures, SceneMeasures
+from processor.stages.matching.matched_blocks import MatchedBlocks, compute_matched_blocks, merge_matched_blocks
+from processor.stages.measures import MatchedPairs, Measures, SceneMeasures
 from processor.stages.method import Region
 from processor.stages.seamlines.footprint import compute_footprint
 from processor.stages.statistics import compute_valid_moments, empty_moments, merge_moments
@@ -62,13 +63,15 @@ class PairPart:
     """What a chunk says of a pair: moments of both over their common pixels, and samples of them."""
 
     pair: tuple[int, int]
-    """Positions of both scenes in the plan, ascending."""
+    """Positions of both among the plan's sources, ascending: a scene's, and that of another or of a reference."""
     first: Moments
     """Moments of the first scene over the common pixels."""
     second: Moments
     """Moments of the second scene over the same pixels."""
     samples: OverlapSamples
     """Common pixels on the lattice of the report."""
+    blocks: MatchedBlocks | None
+    """Moments of their blocks; None where no method needs them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -123,6 +126,12 @@ def measure_chunk(plan: Plan, reader: RasterReader, chunk: Chunk) -> ChunkMeasur
         for i in chunk.scenes
         for j in chunk.scenes
         if i < j and i in windows and plan.scenes[i].grid.bounds.intersection(plan.scenes[j].grid.bounds) is not None
+    ]
+    pairs += [
+        _measure_pair(plan, reader, (i, len(plan.scenes) + j), windows, counted)
+        for i in windows
+        for j, reference in enumerate(plan.references)
+        if plan.scenes[i].grid.bounds.intersection(reference.scene.grid.bounds) is not None
     ]
     return ChunkMeasures(
         number=chunk.number,
@@ -193,8 +202,9 @@ def _measure_pair(
     if held is not None and needed.intersection(held) == needed:
         theirs = _cut(pixels[second], *needed.slices_in(held))
     else:
-        read = reader.read(plan.scenes[second], needed, level=plan.levels[second])
-        theirs = _restrict(plan, plan.methods.matching_global.region, second, needed, read)
+        read = reader.read(plan.find_source(second), needed, level=plan.find_level(second))
+        is_scene = second < len(plan.scenes)
+        theirs = _restrict(plan, plan.methods.matching_global.region, second, needed, read) if is_scene else read
     if needed.shape != shared.shape:
         theirs = _cut(theirs, *np.ix_(rows - rows[0], cols - cols[0]))
     ours = _cut(pixels[first], *shared.slices_in(windows[first]))
@@ -206,7 +216,21 @@ def _measure_pair(
         first=compute_valid_moments(ours.values, valid),
         second=compute_valid_moments(theirs.values, valid),
         samples=_sample(grid, other, shared, ours.values, theirs.values, valid, len(plan.pairs)),
+        blocks=_match_blocks(plan, pair, shared, (ours.values, theirs.values), valid),
     )
+
+
+def _match_blocks(
+    plan: Plan,
+    pair: tuple[int, int],
+    shared: Window,
+    values: tuple[NDArray[np.generic], NDArray[np.generic]],
+    valid: NDArray[np.bool_] | None,
+) -> MatchedBlocks | None:
+    if "matched_blocks" not in plan.needs:
+        return None
+    names = plan.find_source(pair[0]).name, plan.find_source(pair[1]).name
+    return compute_matched_blocks(names, values, valid, plan.measure_grid(pair[0]), shared, plan.grid, plan.block_edge(pair))
 
 
 def _nearest(
@@ -317,8 +341,25 @@ def merge_chunks(plan: Plan, results: Iterable[ChunkMeasures]) -> Measures:
         raise InputError(msg)
     return Measures(
         scenes=tuple(done[i] for i in range(len(plan.scenes))),
-        overlaps=tuple(_finish_pair(plan, pair, parts) for pair, parts in sorted(pairs.items())),
+        overlaps=tuple(_finish_pair(plan, pair, parts) for pair, parts in sorted(pairs.items()) if pair[1] < len(plan.scenes)),
+        matched=_join_pairs(plan, pairs) if "matched_blocks" in plan.needs else None,
         union=union,
+    )
+
+
+def _join_pairs(plan: Plan, pairs: Mapping[tuple[int, int], list[PairPart]]) -> MatchedPairs:
+    return MatchedPairs(
+        canvas=plan.grid,
+        bounds={source.name: source.grid.bounds for source in plan.sources},
+        references=tuple(reference.scene.name for reference in plan.references),
+        reference_weight=plan.config.reference.weight,
+        bands=plan.bands,
+        held=plan.methods.matching_global.hold(tuple(scene.name for scene in plan.scenes)),
+        groups={scene.name: plan.methods.matching_local.find_group(scene.provenance.properties) for scene in plan.scenes},
+        blocks=tuple(
+            merge_matched_blocks([part.blocks for part in parts if part.blocks is not None])
+            for _, parts in sorted(pairs.items())
+        ),
     )
 
 
@@ -384,6 +425,7 @@ def assume_measures(plan: Plan) -> Measures:
             for scene in plan.scenes
         ),
         overlaps=tuple(o for o in known if o.first in names and o.second in names),
+        matched=None,
         union=None,
     )
 

@@ -9,14 +9,27 @@ from typing import Final, Literal, get_args
 from processor.config import Config
 from processor.config.methods import Methods
 from processor.geotiff.open import level_grid
-from processor.model import BlockGrid, Bounds, Finding, Grid, Scene
+from processor.model import BlockGrid, Bounds, Finding, Grid, Scene, Window
 from processor.mosaic.chunks import Chunks
+from processor.stages.matching.matched_blocks import choose_edge
 from processor.stages.method import Need
 
 BLOCK_EDGE = 512  # pixels: blocks of the mosaic
+_MATCHED_BLOCK = 16  # pixels of the mosaic on the edge of a matched block, at least
+_MATCHED_PIXELS = 8  # measured pixels on the edge of a matched block, at least
 
 Phase = Literal["measure", "blocks", "solve", "render", "assemble"]
 PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A reference image on the mosaic's lattice; never painted."""
+
+    scene: Scene
+    """On a lattice of the mosaic's grid, with the bands of the scenes."""
+    edge: int
+    """Least edge of blocks in which it is compared with a scene, pixels of the mosaic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +42,8 @@ class Plan:
     """Of the stages, with what the user's own files say."""
     scenes: tuple[Scene, ...]
     """In name order."""
+    references: tuple[Reference, ...]
+    """What the scenes are matched to, in name order."""
     grid: Grid
     """Grid of the mosaic."""
     dtype: str
@@ -80,6 +95,31 @@ class Plan:
         }
         return tuple(phase for phase in PHASES if not absent.get(phase, False))
 
-    def measure_grid(self, scene: int) -> Grid:
-        """The grid on which a scene is measured."""
-        return level_grid(self.scenes[scene], self.levels[scene])
+    @property
+    def sources(self) -> tuple[Scene, ...]:
+        """What is measured: the scenes, then the references."""
+        return (*self.scenes, *(reference.scene for reference in self.references))
+
+    def find_source(self, source: int) -> Scene:
+        """One of them."""
+        return self.scenes[source] if source < len(self.scenes) else self.references[source - len(self.scenes)].scene
+
+    def find_level(self, source: int) -> int | None:
+        """The overview that is measured of a scene or reference; None: full resolution."""
+        return self.levels[source] if source < len(self.scenes) else None
+
+    def measure_grid(self, source: int) -> Grid:
+        """The grid on which a scene or a reference is measured."""
+        return level_grid(self.find_source(source), self.find_level(source))
+
+    def block_edge(self, pair: tuple[int, int]) -> int:
+        """Edge of the matched blocks of a pair of sources, pixels of the mosaic, doubled until their number is bounded."""
+        first, second = (self.find_source(source).grid.bounds for source in pair)
+        shared = first.intersection(second)
+        scenes = [scene for scene in pair if scene < len(self.scenes)]
+        size = _MATCHED_BLOCK if len(scenes) > 1 else self.references[pair[1] - len(self.scenes)].edge
+        coarsest = max(self.measure_grid(scene).pixel_width for scene in scenes) / self.grid.pixel_width
+        while size < _MATCHED_PIXELS * coarsest:
+            size *= 2
+        overlap = Window(row=0, col=0, height=0, width=0) if shared is None else self.grid.window_of_centres(shared)
+        return choose_edge(overlap, len(self.pairs), size=size)

@@ -20,12 +20,12 @@ from processor.geotiff.open import level_grid
 from processor.model import BlockGrid, Bounds, Finding, Grid, Scene
 from processor.mosaic.budget import count_window_bytes, fit_window_edge
 from processor.mosaic.chunks import CHUNK_EDGE, plan_chunks
-from processor.mosaic.plan import BLOCK_EDGE, Plan
+from processor.mosaic.plan import BLOCK_EDGE, Plan, Reference
 from processor.process.threads import resolve_threads
+from processor.scenes.references import REFERENCE_PREFIX, place_reference
 from processor.scenes.unify import name_crs
 from processor.scenes.user_files import UserFiles
 from processor.stages.align.align_rasters import compute_pixel_size, snap_grid
-from processor.stages.matching.options import GlobalRegressionOptions
 from processor.stages.merge.merge_rasters import choose_nodata
 
 _ESTIMATE_EDGE = 1000  # pixels on a scene's longer side that are enough for an estimate
@@ -35,7 +35,7 @@ _SMALL_CANVAS = 2**34  # pixels up to which a canvas may be as empty as it likes
 _MAX_EMPTINESS = 10_000  # times the pixels of all scenes together that a larger canvas may have
 
 
-def plan_run(scenes: Sequence[Scene], config: Config, files: UserFiles | None = None) -> Plan:
+def plan_run(scenes: Sequence[Scene], config: Config, files: UserFiles | None = None, references: Sequence[Scene] = ()) -> Plan:
     """Plan a run.
 
     Parameters
@@ -46,6 +46,8 @@ def plan_run(scenes: Sequence[Scene], config: Config, files: UserFiles | None = 
         The configuration.
     files
         What the user's own files say; default: nothing.
+    references
+        As :func:`processor.scenes.references.unify_references` gives them.
 
     Raises
     ------
@@ -62,17 +64,27 @@ def plan_run(scenes: Sequence[Scene], config: Config, files: UserFiles | None = 
             f"{clip.name}.vector_mask, or switch methods.clip_method off (null)"
         )
         raise ConfigError(msg)
+    if methods.matching_local.solves_gains and methods.matching_global.is_on:
+        msg = (
+            f"{methods.matching_local.name}.illumination solves for the gains of the scenes itself: set "
+            "methods.matching_global_method to null, or use --preset aerial"
+        )
+        raise ConfigError(msg)
     if not methods.names:
         msg = "methods: every stage is off, so there is nothing to do; switch at least one on"
         raise ConfigError(msg)
     ordered = tuple(sorted(scenes, key=lambda scene: scene.name))
     _check_alike(ordered)
     names = tuple(scene.name for scene in ordered)
+    needs = methods.list_needs(names)
+    if references and "matched_blocks" not in needs:
+        msg = "reference.images: the methods that are chosen match to no reference; choose --preset satellite or aerial"
+        raise ConfigError(msg)
     methods.matching_global.check(names)
     canvas = reduce(Bounds.union, (scene.grid.bounds for scene in ordered))
-    dtype = config.shared.output_dtype or str(np.result_type(*(scene.dtype for scene in ordered)))
+    dtype = config.shared.output_dtype or str(np.result_type(*(scene.dtype for scene in references or ordered)))
     blocks = methods.matching_local.plan_blocks(canvas, len(ordered))
-    levels = tuple(_choose_level(scene, blocks, config) for scene in ordered)
+    levels = tuple(_choose_level(scene, blocks, methods) for scene in ordered)
     pairs = _find_pairs(ordered)
     width, height = compute_pixel_size([scene.grid for scene in ordered], methods.resolution)
     grid = snap_grid(canvas, ordered[0].grid.crs, pixel_width=width, pixel_height=height, tap=methods.align.tap)
@@ -85,17 +97,41 @@ def plan_run(scenes: Sequence[Scene], config: Config, files: UserFiles | None = 
         config=config,
         methods=methods,
         scenes=ordered,
+        references=_place_references(references, ordered, grid, grids),
         grid=grid,
         dtype=dtype,
         nodata=choose_nodata(nodata, dtype),
         levels=levels,
-        needs=methods.list_needs(names),
+        needs=needs,
         blocks=blocks,
         pairs=pairs,
         chunks=plan_chunks(grids, canvas),
         window_edge=_window_edge(ordered, grid, dtype, methods, config),
         findings=_find_lonely(ordered, pairs),
     )
+
+
+def _place_references(
+    references: Sequence[Scene], scenes: Sequence[Scene], grid: Grid, measured: Sequence[Grid]
+) -> tuple[Reference, ...]:
+    """Put the references on the mosaic's lattice; those that lie beside all scenes are left out.
+
+    Raises
+    ------
+    InputError
+        None meets a scene.
+    """
+    coarsest = max(own.pixel_width for own in measured) / grid.pixel_width
+    placed = (place_reference(reference, grid, coarsest) for reference in references)
+    found = tuple(
+        Reference(scene=place[0], edge=place[1])
+        for place in placed
+        if place is not None and any(place[0].grid.bounds.intersection(scene.grid.bounds) is not None for scene in scenes)
+    )
+    if references and not found:
+        msg = f"reference {references[0].name.removeprefix(REFERENCE_PREFIX)} lies beside all scenes; give one of their ground"
+        raise InputError(msg)
+    return found
 
 
 def _check_alike(scenes: tuple[Scene, ...]) -> None:
@@ -135,9 +171,9 @@ def _check_size(scenes: tuple[Scene, ...], canvas: Bounds, grid: Grid, measured:
     raise InputError(msg)
 
 
-def _choose_level(scene: Scene, blocks: BlockGrid | None, config: Config) -> int | None:
+def _choose_level(scene: Scene, blocks: BlockGrid | None, methods: Methods) -> int | None:
     """The coarsest overview that still suffices, or None: full resolution."""
-    if not config.of(GlobalRegressionOptions).estimate_stats:
+    if not methods.matching_global.estimates:
         return None
     chosen = None
     for level in range(len(scene.source.overviews)):

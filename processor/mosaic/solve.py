@@ -41,7 +41,11 @@ class Solution:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What solving brought to light."""
-        return (*self.matching_global.findings, *(self.seamlines.findings if self.seamlines is not None else ()))
+        return (
+            *self.matching_global.findings,
+            *self.matching_local.findings,
+            *(self.seamlines.findings if self.seamlines is not None else ()),
+        )
 
 
 def find_block_grid(plan: Plan, measures: Measures) -> BlockGrid | None:

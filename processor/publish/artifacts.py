@@ -228,7 +228,7 @@ def _make_block_raster(raster: BlockRaster, plan: Plan, scratch: Path) -> Artifa
         dtype="float32",
         nodata=float("nan"),
         profile=CogProfile(tile_size=64),
-        descriptions=tuple(band.name for band in plan.scenes[0].bands),
+        descriptions=raster.bands or tuple(band.name for band in plan.scenes[0].bands),
     )
     written = write_cog_array(file, values, spec)
     return make_product(file, key=raster.key, path=raster.path, title=raster.title, written=written, raster=spec)

@@ -11,7 +11,7 @@ from shapely import union_all
 
 from processor.geotiff.cog.spec import CogSpec
 from processor.geotiff.reader import read_decimated
-from processor.model import Finding
+from processor.model import Finding, Scene
 from processor.mosaic.plan import Plan
 from processor.mosaic.rendered import Rendered
 from processor.mosaic.solve import Solution
@@ -62,6 +62,8 @@ class Prepared:
     """How storage is reached."""
     inputs: ResolvedInputs | None = None
     """What INPUT turned out to be; None where nobody needs to know."""
+    references: tuple[Scene, ...] = ()
+    """What the scenes are matched to, as opened."""
     registration: Registration = field(default_factory=Registration)
     """Where else the Item is made known."""
     inputs_table: bytes | None = None

@@ -22,6 +22,7 @@ from processor.model.names import SceneNames, match_scenes
 from processor.model.options import FileKind
 from processor.stages.matching.adjustments_file import KnownStatistics, parse_adjustments
 from processor.stages.matching.local_block_adjustment import agree
+from processor.stages.matching.surfaces_file import KnownSurfaces, parse_surfaces
 from processor.stages.method import BlockMaps, FileContents, Footprints, Region
 from processor.storage.store import Store
 from processor.storage.url import redact_url
@@ -202,10 +203,17 @@ def _read_map(url: str, name: str, context: _Context) -> BlockMap:
     )
 
 
+def _read_surfaces(url: str, parameter: str, context: _Context) -> KnownSurfaces:
+    del parameter
+    text = context.store.read_bytes(url, max_bytes=_MAX_BYTES).decode("utf-8", errors="replace")
+    return parse_surfaces(text, source=redact_url(url), bands=context.bands)
+
+
 _READERS: Final[Mapping[FileKind, Callable[[Any, str, _Context], object]]] = {
     "region": _read_region,
     "footprints": _read_footprints,
     "area": _read_area,
     "adjustments": _read_statistics,
+    "surfaces": _read_surfaces,
     "block maps": _read_maps,
 }

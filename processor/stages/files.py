@@ -35,3 +35,5 @@ class BlockRaster:
     """Title of the asset, for people."""
     blocks: BlockMap
     """Value of each pixel, NaN where a block is missing."""
+    bands: tuple[str, ...] = ()
+    """Names of the bands; empty: those of the scenes."""

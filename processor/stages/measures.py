@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shapely import MultiPolygon, Polygon
 
-from processor.model import Moments, Overlap
+from processor.model import Bounds, Grid, Moments, Overlap
 from processor.stages.block_sums import BlockSums
+from processor.stages.matching.block_weights import BlockTable, make_block_table
+from processor.stages.matching.matched_blocks import MatchedBlocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,6 +30,40 @@ class SceneMeasures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MatchedPairs:
+    """Moments of the blocks of all pairs of scenes, and of each scene with each reference."""
+
+    canvas: Grid
+    """Grid of the mosaic, on which the lattices of all pairs hang."""
+    bounds: Mapping[str, Bounds]
+    """Bounds of all scenes and references by name, CRS units."""
+    references: tuple[str, ...]
+    """Names of the references among them."""
+    reference_weight: float
+    """Factor on the weights of blocks against a reference."""
+    bands: int
+    """Bands of every scene."""
+    held: tuple[str, ...]
+    """Names of the scenes that keep their radiometry."""
+    groups: Mapping[str, str]
+    """What scenes that share their illumination have in common, by name."""
+    blocks: tuple[MatchedBlocks, ...]
+    """One a pair with common valid pixels."""
+
+    def make_table(self) -> BlockTable:
+        """All blocks in arrays."""
+        return make_block_table(
+            self.blocks,
+            self.bounds,
+            self.canvas,
+            bands=self.bands,
+            held=self.held,
+            references=self.references,
+            reference_trust=self.reference_weight,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measures:
     """The result of the first pass."""
 
@@ -34,7 +71,16 @@ class Measures:
     """In plan order."""
     overlaps: tuple[Overlap, ...]
     """Pairs with at least one common valid pixel, in name order."""
+    matched: MatchedPairs | None
+    """Moments of the blocks of pairs; None where no method needs them."""
     union: int | None
     """Pixels of the mosaic's grid that some scene has and may give (within the area of interest, where there is one), or None
     where that was not counted exactly (statistics from overviews, or scenes on other grids).
     """
+
+    def require_matched(self) -> MatchedPairs:
+        """The blocks of pairs, which a method that asked for them has."""
+        if self.matched is None:
+            msg = "matched blocks were not measured"
+            raise RuntimeError(msg)
+        return self.matched

@@ -15,8 +15,10 @@ from shapely import Geometry
 from processor.model import BlockGrid, BlockMap
 from processor.model.options import Paths, Section
 
-Need = Literal["moments", "blocks", "footprints"]
-"""What has to be measured: moments of scenes and overlaps, sums of blocks, outlines of the valid pixels."""
+Need = Literal["moments", "blocks", "footprints", "matched_blocks"]
+"""What has to be measured: moments of scenes and overlaps, sums of blocks of the scenes, outlines of the valid pixels, moments
+of the blocks of pairs.
+"""
 
 OptionsT = TypeVar("OptionsT", bound=Section)
 _Contents = TypeVar("_Contents")

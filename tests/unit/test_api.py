@@ -74,6 +74,7 @@ KNOWN: dict[str, Any] = {
     "merge_rasters_build_overviews": True,
 }
 #: What this project has beyond that.
+BEYOND = {"reference", "robust_regression", "surface_adjustment"}
 OWN = {
     "shared_memory": "auto",
     "inputs_asset": None,
@@ -92,8 +93,9 @@ OWN = {
     "output_public_url": None,
     "output_inputs_geoparquet": False,
     "output_catalog": False,
-    # How storage and clusters are reached is the program's own business; users of the function know none of it.
-    **{flat_name(p): p.field.default for p in iter_parameters() if p.section in {"io", "kubernetes"}},
+    "preset": None,
+    # How storage and clusters are reached is the program's own business, and so are methods that spectralmatch does not have.
+    **{flat_name(p): p.field.default for p in iter_parameters() if p.section in {"io", "kubernetes", *BEYOND}},
 }
 
 

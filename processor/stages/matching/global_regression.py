@@ -246,6 +246,11 @@ class GlobalRegression(GlobalMethod[GlobalRegressionOptions]):
         return self.options.build_overviews
 
     @property
+    def estimates(self) -> bool:
+        """As configured."""
+        return self.options.estimate_stats
+
+    @property
     def region(self) -> Region | None:
         """Of ``vector_mask``."""
         return self.files.get("vector_mask", Region)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from processor.model import Adjustment, BlockGrid, Bounds, Finding, Grid, Moment
 from processor.model.options import Section
 from processor.stages.block_sums import BlockSums
 from processor.stages.files import BlockRaster, TextFile
+from processor.stages.matching.options import GlobalRegressionOptions
 from processor.stages.measures import Measures
 from processor.stages.method import OptionsT, Region, StageMethod
 
@@ -38,6 +39,11 @@ class GlobalMethod(StageMethod[OptionsT], ABC):
         """Pixels that count for the statistics; None: all valid ones."""
         return None
 
+    @property
+    def estimates(self) -> bool:
+        """Whether overviews will do for what is measured."""
+        return True
+
     def check(self, scenes: Sequence[str]) -> None:
         """Refuse options that do not fit the scenes, before any pixel is read.
 
@@ -46,6 +52,11 @@ class GlobalMethod(StageMethod[OptionsT], ABC):
         ConfigError
             Naming the parameter.
         """
+
+    def hold(self, scenes: Sequence[str]) -> tuple[str, ...]:
+        """Names of the scenes that keep their radiometry."""
+        del scenes
+        return ()
 
     def recall(self) -> tuple[Mapping[str, Moments], Sequence[Overlap]]:
         """Statistics that are known without measuring: of scenes by name, and of pairs in name order."""
@@ -61,10 +72,15 @@ class GlobalMethod(StageMethod[OptionsT], ABC):
         yield from ()
 
 
-class NoGlobalMatching(GlobalMethod[Section]):
+class NoGlobalMatching(GlobalMethod[GlobalRegressionOptions]):
     """The stage is off: values stay as they are."""
 
     is_on: ClassVar[bool] = False
+
+    @property
+    def estimates(self) -> bool:
+        """As configured of the method that is chosen when nothing is said."""
+        return self.options.estimate_stats
 
     def solve(self, measures: Measures) -> GlobalSolution:
         """No adjustment."""
@@ -129,6 +145,11 @@ class LocalSolution(Protocol):
         """One a scene, in name order; empty where the stage is off."""
         ...
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What solving brought to light."""
+        ...
+
 
 class LocalMethod(StageMethod[OptionsT], ABC):
     """Finds a correction for each scene that varies within it."""
@@ -137,6 +158,16 @@ class LocalMethod(StageMethod[OptionsT], ABC):
     def region(self) -> Region | None:
         """Pixels that count for the sums of blocks; None: all valid ones."""
         return None
+
+    @property
+    def solves_gains(self) -> bool:
+        """Whether it solves for the gains of scenes too, so that no global method may go before."""
+        return False
+
+    def find_group(self, properties: Mapping[str, Any]) -> str:
+        """What scenes that share their illumination have in common, from an Item's properties."""
+        del properties
+        return ""
 
     def plan_blocks(self, canvas: Bounds, scenes: int) -> BlockGrid | None:
         """The blocks that are summed, over the scenes' common bounds; None where that hangs on the statistics."""
@@ -174,6 +205,7 @@ class _Uncorrected:
     """No correction."""
 
     corrections: tuple[SceneCorrection, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 class NoLocalMatching(LocalMethod[Section]):

@@ -49,6 +49,73 @@ class GlobalRegressionOptions(Section):
     build_overviews: bool = option(False, _STAGE_OVERVIEWS, example=True)
 
 
+class RobustRegressionOptions(Section):
+    """Stage 1: a gain and an offset for each scene and band, from blocks where the scenes agree: no clouds, no change."""
+
+    output_images: Paths | None = option(None, OUTPUT_IMAGES, example="global/$.tif", path=True)
+    vector_mask: VectorMask | None = option(
+        None, VECTOR_MASK.format("count for the statistics"), example="[exclude, clouds.gpkg, scene]", reads="region"
+    )
+    estimate_stats: bool = option(
+        True, "Take statistics and footprints from overviews where a source has any; exact where it has none.", example=False
+    )
+    offsets: bool = option(
+        True, "Solve for offsets beside gains; false for scenes whose light varies within them.", example=False
+    )
+    specify_model_images: tuple[Choice, tuple[Word, ...]] | None = option(
+        None,
+        "Scenes that keep their radiometry: (include or exclude, names); the others are fitted to them.",
+        example="[include, [scene_1]]",
+    )
+    save_adjustments: Place | None = option(
+        None, "Write statistics and adjustments to this JSON file too.", example="adjustments.json", path=True
+    )
+    build_overviews: bool = option(False, _STAGE_OVERVIEWS, example=True)
+
+
+class SurfaceAdjustmentOptions(Section):
+    """Stage 2: a smooth surface for each scene and band, all solved at once over all overlaps, as little as they need."""
+
+    output_images: Paths | None = option(None, OUTPUT_IMAGES, example="local/$.tif", path=True)
+    control_points: int = option(5, "Control points of a surface down and across, bilinear between.", example=9, ge=2, le=17)
+    correction: Literal["multiplicative", "additive"] = option(
+        "multiplicative", "multiplicative: for light, vignette and gain; additive: for haze.", example="additive"
+    )
+    smoothness: float = option(
+        0.03, "Weight against the bending of surfaces, relative to the blocks.", example=0.1, ge=0, allow_inf_nan=False
+    )
+    ridge: float = option(
+        0.05, "Weight against any correction at all, relative to the blocks.", example=0.001, gt=0, allow_inf_nan=False
+    )
+    illumination: Literal["shared"] | None = option(
+        None,
+        "shared: gains, and light that varies alike with the position in all scenes of a group, are solved for first; for "
+        "aerial and drone scenes, with methods.matching_global_method null.",
+        example="shared",
+    )
+    group_by: Word = option(
+        "platform",
+        "What scenes that share their illumination have in common: platform (with the instruments), all, or a property of the "
+        "Items.",
+        example="all",
+    )
+    kernel: int | None = option(
+        3,
+        "Blocks a side of the kernels in which gain and offset are fitted to references; null: they have surfaces alone.",
+        example=5,
+        ge=1,
+        le=65,
+    )
+    save_surfaces: Place | None = option(None, "Write the surfaces to this JSON file too.", example="surfaces.json", path=True)
+    load_surfaces: Place | None = option(
+        None,
+        "Take the surfaces of the scenes in this JSON file from it; the other scenes are fitted to them.",
+        example="surfaces.json",
+        reads="surfaces",
+    )
+    build_overviews: bool = option(False, _STAGE_OVERVIEWS, example=True)
+
+
 class LocalBlockAdjustmentOptions(Section):
     """Stage 2: each scene is drawn to the reference map of block means."""
 

@@ -22,6 +22,7 @@ from processor.model.z_order import iter_z_order
 from processor.mosaic.digest import compute_digest
 from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.planning import plan_run
+from processor.stages import STAGES
 
 
 def plan(scenes: list[Scene], **flags: Any) -> Plan:
@@ -314,8 +315,23 @@ def test_the_digest_follows_from_inputs_configuration_and_version() -> None:
 
 @pytest.mark.parametrize("parameter", list(iter_parameters()), ids=lambda parameter: parameter.path)
 def test_the_digest_follows_from_what_decides_the_result_and_from_nothing_else(parameter: Parameter) -> None:
-    changed = digest(ROW, **{parameter.path.replace(".", "__"): find_example(parameter)})
-    assert (changed != digest(ROW)) == parameter.is_decisive
+    chosen = {f"methods__{s.switch}": parameter.section for s in STAGES if parameter.section in s.methods}
+    changed = digest(ROW, **chosen, **{parameter.path.replace(".", "__"): find_example(parameter)})
+    sets_others = parameter.path == "methods.preset"
+    assert (changed != digest(ROW, **chosen)) == (parameter.is_decisive or sets_others)
+
+
+def test_options_of_a_method_that_is_not_chosen_decide_nothing() -> None:
+    assert digest(ROW, surface_adjustment__control_points=9) == digest(ROW)
+    off = {"methods__matching_global_method": None}
+    assert digest(ROW, **off, global_regression__estimate_stats=False) != digest(ROW, **off)
+
+
+def test_a_preset_decides_by_what_it_sets() -> None:
+    methods = {"matching_global_method": "robust_regression", "matching_local_method": "surface_adjustment"}
+    spelt = {f"methods__{switch}": name for switch, name in methods.items()}
+    assert digest(ROW, methods__preset="satellite") == digest(ROW, **spelt) != digest(ROW)
+    assert digest(ROW, methods__preset="spectralmatch") == digest(ROW)
 
 
 def test_the_order_of_the_input_counts_only_where_scenes_still_overlap() -> None:

@@ -1,0 +1,189 @@
+"""Reference images: rasters of known radiometry, mostly of another sensor and much coarser, to which scenes are matched.
+
+They are never painted. A reference is read on a lattice of the mosaic's grid, whose cells are as large as its own pixels. So it
+is compared with a scene as scenes are with one another, in blocks of a cell, or of as many as a block needs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from pyproj.exceptions import CRSError
+from rasterio.crs import CRS
+
+from processor.config.general import Reference
+from processor.errors import InputError
+from processor.geotiff.open import OpenedScene, open_scene
+from processor.model import Band, Grid, Part, Scene
+from processor.process.threads import map_ordered
+from processor.scenes.inputs import read_inputs
+from processor.stages.align.warp import compute_pixel_ratio, project_bounds
+from processor.storage.options import Access
+from processor.storage.store import Store
+
+REFERENCE_PREFIX: Final = "reference:"
+"""What names of references begin with, so that none is a scene's."""
+
+_LEAST_PIXELS: Final = 8  # measured pixels of a scene on the edge of a block
+_NEARLY: Final = 0.01  # of a pixel: a cell that is smaller than the reference's pixel by this is one
+
+
+def read_references(setting: Reference, scenes: Sequence[Scene], access: Access, *, threads: int) -> tuple[Scene, ...]:
+    """Open the references that the configuration names; errors and result: :func:`unify_references`.
+
+    Raises
+    ------
+    InputError
+        They cannot be read.
+    StorageError
+        Storage or the network failed.
+    """
+    if setting.images is None:
+        return ()
+    images = (setting.images,) if isinstance(setting.images, str) else setting.images
+    refs = read_inputs(images, stdin=None, inputs=setting, store=Store(access=access)).refs
+    opened = map_ordered(lambda ref: open_scene(ref, nodata=setting.nodata, access=access), refs, threads=threads)
+    return unify_references(list(opened), scenes, setting.bands)
+
+
+def unify_references(
+    opened: Sequence[OpenedScene], scenes: Sequence[Scene], names: Sequence[str] | None = None
+) -> tuple[Scene, ...]:
+    """Give references the bands of the scenes, in their order.
+
+    They are those of the names given (common names, names, or numbers from 1); without, bands are matched by common name where
+    all have one, else by name, else by position where there are equally many.
+
+    Returns
+    -------
+    In name order, on their own grids and in their own CRSs and units.
+
+    Raises
+    ------
+    InputError
+        Bands of the scenes are missing in a reference, or its files lie in different CRSs.
+    """
+    found = sorted((_unify(reference, scenes[0], names) for reference in opened), key=lambda reference: reference.name)
+    dtypes = {reference.dtype for reference in found}
+    scalings = {tuple(band.scaling for band in reference.bands) for reference in found}
+    if len(dtypes) > 1 or len(scalings) > 1:
+        msg = "the references are in different units: give such as have one dtype, raster:scale and raster:offset"
+        raise InputError(msg)
+    return tuple(found)
+
+
+def _unify(opened: OpenedScene, scene: Scene, names: Sequence[str] | None) -> Scene:
+    name = opened.scene.name.partition("/")[0]
+    finest = min(opened.rasters, key=lambda raster: raster.grid.pixel_width * raster.grid.pixel_height)
+    if any(CRS.from_wkt(raster.grid.crs) != CRS.from_wkt(finest.grid.crs) for raster in opened.rasters):
+        msg = f"reference {name}: its files are in different CRSs; give one of them"
+        raise InputError(msg)
+    known = [(raster, position) for raster in opened.rasters for position in range(len(raster.bands))]
+    bands = [raster.bands[band] for raster, band in known]
+    if names is not None:
+        bands = [replace(band, common_name=_call_band(number, band, names)) for number, band in enumerate(bands)]
+        wanted: Sequence[Band] = [Band(name=text, common_name=text) for text in names]
+    else:
+        wanted = scene.bands
+    if len(wanted) != len(scene.bands):
+        msg = f"reference.bands names {len(wanted)} bands, and the scenes have {len(scene.bands)}: name one for each"
+        raise InputError(msg)
+    chosen = [known[number] for number in _match_bands(bands, wanted, name, by_position=names is None)]
+    parts = tuple(
+        Part(
+            raster=replace(
+                raster,
+                name=f"{REFERENCE_PREFIX}{name}/{position}",
+                bands=(raster.bands[band],),
+                source=replace(raster.source, band_indexes=(raster.source.band_indexes[band],)),
+            ),
+            conversions=(),
+            resampling="bilinear",
+        )
+        for position, (raster, band) in enumerate(chosen)
+    )
+    return Scene(
+        name=f"{REFERENCE_PREFIX}{name}",
+        priority=opened.scene.priority,
+        grid=finest.grid,
+        bands=tuple(raster.bands[band] for raster, band in chosen),
+        dtype=str(np.result_type(*(raster.dtype for raster, _ in chosen))),
+        source=replace(opened.scene.source, overviews=(), overview_shapes=()),
+        provenance=opened.scene.provenance,
+        parts=parts,
+        mask=opened.mask,
+    )
+
+
+def _call_band(number: int, band: Band, names: Sequence[str]) -> str | None:
+    """The one of some names that means a band, or None."""
+    return next((text for text in names if text in {band.common_name, band.name, str(number + 1)}), None)
+
+
+def _match_bands(bands: Sequence[Band], wanted: Sequence[Band], name: str, *, by_position: bool) -> list[int]:
+    """Position of each wanted band among those of a reference."""
+    keys: tuple[Callable[[Band], str | None], ...] = (lambda band: band.common_name, lambda band: band.name)
+    for key in keys:
+        positions = {key(band): position for position, band in reversed(list(enumerate(bands)))}
+        if all(key(band) is not None and key(band) in positions for band in wanted):
+            return [positions[key(band)] for band in wanted]
+    if by_position and len(bands) == len(wanted):
+        return list(range(len(bands)))
+    msg = (
+        f"reference {name} has bands {', '.join(band.name for band in bands)}, and what is wanted are "
+        f"{', '.join(band.common_name or band.name for band in wanted)}: name its bands for those of the scenes with "
+        "--reference.bands"
+    )
+    raise InputError(msg)
+
+
+def place_reference(reference: Scene, grid: Grid, measured: float) -> tuple[Scene, int] | None:
+    """Put a reference on a lattice of the mosaic's grid.
+
+    Parameters
+    ----------
+    reference
+        On its own grid.
+    grid
+        Of the mosaic.
+    measured
+        Edge of the coarsest measured pixels of the scenes, in pixels of the mosaic.
+
+    Returns
+    -------
+    The reference on the lattice, and the least edge of blocks in pixels of the mosaic; None where it lies beside the mosaic.
+
+    Raises
+    ------
+    InputError
+        It cannot be projected to the mosaic's CRS.
+    """
+    same = CRS.from_wkt(reference.grid.crs) == CRS.from_wkt(grid.crs)
+    try:
+        bounds = reference.grid.bounds if same else project_bounds(reference.grid, grid.crs)
+        own = replace(reference.grid, crs=grid.crs) if same else reference.grid
+        finest = min(compute_pixel_ratio(own, grid))
+    except (ValueError, CRSError) as error:
+        msg = f"{reference.name}: {error}; give one that can be projected to the CRS of the scenes"
+        raise InputError(msg) from error
+    cell = max(1, math.ceil(1 / max(finest, 1e-9) - _NEARLY))
+    lattice = replace(
+        grid,
+        pixel_width=grid.pixel_width * cell,
+        pixel_height=grid.pixel_height * cell,
+        width=math.ceil(grid.width / cell),
+        height=math.ceil(grid.height / cell),
+    )
+    shared = bounds.intersection(lattice.bounds)
+    if shared is None:
+        return None
+    place = lattice.subgrid(lattice.window_touching(shared))
+    parts = tuple(
+        replace(part, raster=replace(part.raster, grid=replace(part.raster.grid, crs=grid.crs)) if same else part.raster)
+        for part in reference.parts
+    )
+    return replace(reference, grid=place, parts=parts), cell * math.ceil(_LEAST_PIXELS * measured / cell)

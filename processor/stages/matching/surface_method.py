@@ -1,0 +1,174 @@
+"""Stage 2, surface adjustment: the method, from what was measured to the correction of every scene."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from processor.model import Adjustment, BlockGrid, BlockMap, Finding
+from processor.model.options import Paths
+from processor.stages.block_sums import BlockSums
+from processor.stages.files import BlockRaster, TextFile
+from processor.stages.matching.agreement import draw_agreement, make_agreement_raster
+from processor.stages.matching.block_weights import BlockTable, adjust_table
+from processor.stages.matching.control_surface import ControlGrid, ControlSurface
+from processor.stages.matching.illumination import TERMS, IlluminationSolution, light_table, solve_illumination
+from processor.stages.matching.lit_surface import LitSurface
+from processor.stages.matching.method import LocalMethod, LocalSolution
+from processor.stages.matching.options import SurfaceAdjustmentOptions
+from processor.stages.matching.reference_fit import fit_in_kernels
+from processor.stages.matching.surface_adjustment import SurfaceSolution, correct_table, solve_surfaces
+from processor.stages.matching.surfaces_file import KnownSurfaces, render_surfaces
+from processor.stages.measures import MatchedPairs, Measures
+from processor.stages.method import Need, WantedCopy
+
+_DETERMINED: Final = 0.02  # below, a term of the pattern cannot be told from a trend of the gains
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SurfaceCorrections:
+    """What the surface adjustment decides."""
+
+    corrections: tuple[LitSurface, ...]
+    """One a scene, in name order."""
+    findings: tuple[Finding, ...] = ()
+    """How well the shared light is determined, where it is not."""
+    agreement: BlockMap | None = None
+    """How far the scenes agree, 0 to 1, one band, where no global method tells it."""
+
+
+class SurfaceAdjustment(LocalMethod[SurfaceAdjustmentOptions]):
+    """Solves for the surfaces of all scenes over all overlaps, and for the light that they share first."""
+
+    records: ClassVar[tuple[type, ...]] = (SurfaceCorrections, LitSurface, ControlSurface, ControlGrid)
+    pixel_bytes: ClassVar[int] = 0
+
+    @property
+    def output_images(self) -> Paths | None:
+        """As configured."""
+        return self.options.output_images
+
+    @property
+    def has_overviews(self) -> bool:
+        """As configured."""
+        return self.options.build_overviews
+
+    @property
+    def solves_gains(self) -> bool:
+        """With ``illumination``."""
+        return self.options.illumination is not None
+
+    @property
+    def _known(self) -> Mapping[str, LitSurface]:
+        known = self.files.get("load_surfaces", KnownSurfaces)
+        return {} if known is None else known.by_scene
+
+    def list_needs(self, scenes: Collection[str]) -> frozenset[Need]:
+        """Matched blocks, unless the surfaces of all scenes are known."""
+        return frozenset() if self._known.keys() >= set(scenes) else frozenset({"matched_blocks"})
+
+    def list_copies(self, scenes: Sequence[str]) -> Iterator[WantedCopy]:
+        """The surfaces."""
+        del scenes
+        if self.options.save_surfaces is not None:
+            yield WantedCopy(option="save_surfaces", key="surfaces", url=self.options.save_surfaces)
+
+    def find_group(self, properties: Mapping[str, Any]) -> str:
+        """By ``group_by``."""
+        wanted = self.options.group_by
+        if wanted == "all":
+            return ""
+        if wanted == "platform":
+            return str([properties.get("platform"), properties.get("instruments")])
+        return str(properties.get(wanted))
+
+    def solve(
+        self, measures: Measures, adjustments: Sequence[Adjustment], blocks: BlockGrid | None, sums: Sequence[BlockSums]
+    ) -> LocalSolution:
+        """:func:`solve_illumination` where it is asked for, then :func:`solve_surfaces`."""
+        del blocks, sums
+        names, known = [scene.name for scene in measures.scenes], self._known
+        if measures.matched is None:
+            return SurfaceCorrections(corrections=tuple(known[name] for name in names))
+        table = self._adjust(measures.matched, {adjustment.scene: adjustment for adjustment in adjustments})
+        light: IlluminationSolution | None = None
+        findings: tuple[Finding, ...] = ()
+        if self.options.illumination == "shared":
+            light = solve_illumination(table, [measures.matched.groups.get(name, "") for name in table.names])
+            table = light_table(table, light)
+            findings = tuple(self._judge(light))
+        solved = solve_surfaces(
+            table,
+            points=self.options.control_points,
+            correction=self.options.correction,
+            smoothness=self.options.smoothness,
+            ridge=self.options.ridge,
+        )
+        fits = self._fit(table, solved, measures.matched)
+        found = {
+            surface.scene: _join(surface, light, number, fits.get(surface.scene))
+            for number, surface in enumerate(solved.surfaces)
+            if surface.scene not in known
+        }
+        agreement = None if light is None else draw_agreement(table, solved.weights, measures.matched.canvas)
+        corrections = tuple(known[name] if name in known else found[name] for name in names)
+        return SurfaceCorrections(corrections=corrections, findings=findings, agreement=agreement)
+
+    def _fit(self, table: BlockTable, solved: SurfaceSolution, matched: MatchedPairs) -> dict[str, ControlSurface]:
+        """Fits to references in small kernels, of what the surfaces leave."""
+        if not matched.references or self.options.kernel is None:
+            return {}
+        references = set(matched.references)
+        against = np.array([name in references for name in table.names], dtype=np.bool_)
+        flattened = correct_table(table, solved.surfaces)
+        fits = fit_in_kernels(replace(flattened, held=against), solved.weights, matched.canvas, kernel=self.options.kernel)
+        return {fit.scene: fit for fit in fits if fit is not None and fit.scene not in matched.held}
+
+    def _adjust(self, matched: MatchedPairs, adjustments: Mapping[str, Adjustment]) -> BlockTable:
+        """The table of globally adjusted scenes, those with known surfaces corrected and held."""
+        table = matched.make_table()
+        known = [self._known[name].compose() if name in self._known else None for name in table.names]
+        scale, offset = np.ones((len(table.names), table.bands)), np.zeros((len(table.names), table.bands))
+        for number, name in enumerate(table.names):
+            if name in adjustments:
+                scale[number], offset[number] = adjustments[name].scale, adjustments[name].offset
+        held = table.held | np.array([surface is not None for surface in known], dtype=np.bool_)
+        return replace(correct_table(adjust_table(table, scale, offset), known), held=held)
+
+    def _judge(self, light: IlluminationSolution) -> Iterator[Finding]:
+        """Say where the pattern of a group cannot be told from a trend of the gains."""
+        for group, (order, determined) in enumerate(zip(light.order.tolist(), light.determined, strict=True)):
+            weak = [term for term, share in zip(TERMS, determined.tolist(), strict=True) if share < _DETERMINED]
+            if order and weak:
+                message = (
+                    f"the light that scenes share is badly determined in {', '.join(weak)} (group {group + 1}): it cannot be "
+                    "told from a trend of the gains; more overlap across that direction, or a reference, would decide"
+                )
+                yield Finding(severity="info", code="illumination-undetermined", message=message, stage=self.name)
+
+    def list_files(self, solution: LocalSolution) -> Iterator[TextFile | BlockRaster]:
+        """The surfaces."""
+        if isinstance(solution, SurfaceCorrections):
+            yield TextFile(
+                key="surfaces",
+                path="surfaces.json",
+                title="Surfaces of gain and offset of each scene, and the light that scenes share",
+                media_type="application/json",
+                text=render_surfaces(solution.corrections),
+            )
+            if solution.agreement is not None:
+                yield make_agreement_raster(solution.agreement)
+
+
+def _join(surface: ControlSurface, light: IlluminationSolution | None, position: int, fit: ControlSurface | None) -> LitSurface:
+    """A scene's surface, with its gain and pattern of the light, and its fit."""
+    if light is None:
+        return LitSurface(surface=surface, fit=fit).round()
+    scale = light.scale[position][:, None, None]
+    shape = (len(scale), surface.grid.rows, surface.grid.cols)
+    gain = np.broadcast_to(scale, shape) if surface.gain is None else scale * surface.gain
+    lit = replace(surface, gain=np.ascontiguousarray(gain))
+    return LitSurface(surface=lit, pattern=light.pattern[light.group[position]], fit=fit).round()

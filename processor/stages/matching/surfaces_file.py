@@ -1,0 +1,135 @@
+"""The file of surfaces: what the surface adjustment does to each scene, so that later scenes can be fitted to it.
+
+{"format": "mosaic-processor surfaces", "version": 1, "scenes": {scene: {"surface": SURFACE, "pattern": for each band the
+coefficients of v, u, v², u², uv, or null, "fit": SURFACE or null}}}, each SURFACE {"bounds": [left, bottom, right, top],
+"gain": bands of rows of control points from the top, or null, "offset": the same, or null}: a pixel x at p becomes
+gain(p) x + offset(p), bilinear between the points, in the fit what exp(pattern(p)) x became in the surface. Single precision.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processor.errors import InputError
+from processor.model import Bounds
+from processor.stages.matching.control_surface import ControlGrid, ControlSurface
+from processor.stages.matching.illumination import TERMS
+from processor.stages.matching.lit_surface import LitSurface
+
+_FORMAT: Final = "mosaic-processor surfaces"
+_VERSION: Final = 1
+_MOST_POINTS: Final = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KnownSurfaces:
+    """What a file of surfaces says."""
+
+    by_scene: Mapping[str, LitSurface] = field(default_factory=dict)
+    """Surface of each scene, by name."""
+
+
+def render_surfaces(surfaces: Sequence[LitSurface]) -> str:
+    """The file's text."""
+    scenes = {
+        lit.scene: {"surface": _render(lit.surface), "pattern": _list(lit.pattern), "fit": lit.fit and _render(lit.fit)}
+        for lit in surfaces
+    }
+    return json.dumps({"format": _FORMAT, "version": _VERSION, "scenes": scenes}, allow_nan=False) + "\n"
+
+
+def _render(surface: ControlSurface) -> dict[str, Any]:
+    return {"bounds": surface.grid.bounds.as_tuple(), "gain": _list(surface.gain), "offset": _list(surface.offset)}
+
+
+def _list(values: NDArray[np.float64] | None) -> Any:
+    """Nested lists of the shortest numbers that mean these in single precision."""
+    if values is None:
+        return None
+    return np.array([float(str(value)) for value in values.astype(np.float32).ravel()]).reshape(values.shape).tolist()
+
+
+def parse_surfaces(text: str, *, source: str, bands: int) -> KnownSurfaces:
+    """Parse a file of surfaces.
+
+    Parameters
+    ----------
+    source
+        Names the file in errors.
+    bands
+        How many bands the scenes have.
+
+    Raises
+    ------
+    InputError
+        Naming the scene and the key that is missing or wrong.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        msg = f"{source} is not JSON: {error}"
+        raise InputError(msg) from error
+    if not isinstance(document, dict) or (document.get("format"), document.get("version")) != (_FORMAT, _VERSION):
+        msg = f"{source} must be what save_surfaces writes: a mapping with format {_FORMAT!r} and version {_VERSION}"
+        raise InputError(msg)
+    scenes = document.get("scenes")
+    if not isinstance(scenes, dict):
+        msg = f"{source}: scenes must be a mapping of scenes to their surfaces"
+        raise InputError(msg)
+    return KnownSurfaces(by_scene={name: _parse_scene(name, entry, source, bands) for name, entry in scenes.items()})
+
+
+def _parse_scene(name: str, entry: Any, source: str, bands: int) -> LitSurface:
+    place = f"{source}, scene {name}"
+    if not isinstance(entry, dict):
+        msg = f"{place}: must be a mapping"
+        raise InputError(msg)
+    return LitSurface(
+        surface=_parse_surface(name, entry.get("surface"), f"{place}, surface", bands),
+        pattern=None if entry.get("pattern") is None else _parse_array(entry, "pattern", (bands, len(TERMS)), place),
+        fit=None if entry.get("fit") is None else _parse_surface(name, entry["fit"], f"{place}, fit", bands),
+    )
+
+
+def _parse_surface(name: str, entry: Any, place: str, bands: int) -> ControlSurface:
+    if not isinstance(entry, dict):
+        msg = f"{place}: must be a mapping"
+        raise InputError(msg)
+    left, bottom, right, top = _parse_array(entry, "bounds", (4,), place, single=False).tolist()
+    if not (left < right and bottom < top):
+        msg = f"{place}, bounds: left < right and bottom < top"
+        raise InputError(msg)
+    given = [key for key in ("gain", "offset") if entry.get(key) is not None]
+    if not given:
+        msg = f"{place}: gain or offset is needed"
+        raise InputError(msg)
+    values = {key: _parse_array(entry, key, (bands, None, None), place) for key in given}
+    shape = values[given[0]].shape
+    if any(one.shape != shape for one in values.values()) or not all(2 <= size <= _MOST_POINTS for size in shape[1:]):
+        msg = f"{place}: gain and offset must have one shape, of 2 to {_MOST_POINTS} points a side"
+        raise InputError(msg)
+    grid = ControlGrid(bounds=Bounds(left=left, bottom=bottom, right=right, top=top), rows=shape[1], cols=shape[2])
+    return ControlSurface(scene=name, grid=grid, gain=values.get("gain"), offset=values.get("offset"))
+
+
+def _parse_array(
+    entry: Mapping[str, Any], key: str, shape: tuple[int | None, ...], place: str, *, single: bool = True
+) -> NDArray[np.float64]:
+    """Finite numbers of a shape, in which None is any size; rounded to single precision, if that is said."""
+    try:
+        array = np.array(entry.get(key), dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    fits = len(array.shape) == len(shape) and all(want in {None, size} for want, size in zip(shape, array.shape, strict=True))
+    if not fits or not all(map(math.isfinite, array.ravel().tolist())):
+        wanted = " x ".join("any" if size is None else str(size) for size in shape)
+        msg = f"{place}, {key}: must be {wanted} finite numbers"
+        raise InputError(msg)
+    return array.astype(np.float32).astype(np.float64) if single else array
