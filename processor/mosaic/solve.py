@@ -27,6 +27,8 @@ class Solution:
     """Corrections by position."""
     seamlines: Seamlines | None
     """Cells and cuts, None where the stage is off."""
+    findings: tuple[Finding, ...]
+    """What solving brought to light."""
 
     @property
     def adjustments(self) -> tuple[Adjustment, ...]:
@@ -37,15 +39,6 @@ class Solution:
     def corrections(self) -> tuple[SceneCorrection, ...]:
         """Local corrections, one a scene in plan order; empty where the stage is off."""
         return tuple(self.matching_local.corrections)
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What solving brought to light."""
-        return (
-            *self.matching_global.findings,
-            *self.matching_local.findings,
-            *(self.seamlines.findings if self.seamlines is not None else ()),
-        )
 
 
 def find_block_grid(plan: Plan, measures: Measures) -> BlockGrid | None:
@@ -64,10 +57,17 @@ def solve(plan: Plan, measures: Measures, blocks: BlockGrid | None, sums: Sequen
     methods = plan.methods
     matching_global = methods.matching_global.solve(measures)
     adjustments = matching_global.adjustments or tuple(identity_adjustment(scene.name, plan.bands) for scene in plan.scenes)
+    matching_local = methods.matching_local.solve(measures, adjustments, blocks, sums)
+    seamlines = _solve_seamlines(plan, measures)
     return Solution(
         matching_global=matching_global,
-        matching_local=methods.matching_local.solve(measures, adjustments, blocks, sums),
-        seamlines=_solve_seamlines(plan, measures),
+        matching_local=matching_local,
+        seamlines=seamlines,
+        findings=(
+            *matching_global.findings,
+            *methods.matching_local.list_findings(matching_local),
+            *(seamlines.findings if seamlines is not None else ()),
+        ),
     )
 
 

@@ -45,7 +45,10 @@ def read_references(setting: Reference, scenes: Sequence[Scene], access: Access,
     if setting.images is None:
         return ()
     images = (setting.images,) if isinstance(setting.images, str) else setting.images
-    refs = read_inputs(images, stdin=None, inputs=setting, store=Store(access=access)).refs
+    try:
+        refs = read_inputs(images, stdin=None, inputs=setting, store=Store(access=access)).refs
+    except InputError as error:  # its options have the names of those of the inputs
+        raise InputError(str(error).replace("inputs.", "reference.")) from error
     opened = map_ordered(lambda ref: open_scene(ref, nodata=setting.nodata, access=access), refs, threads=threads)
     return unify_references(list(opened), scenes, setting.bands)
 

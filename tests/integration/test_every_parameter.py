@@ -85,10 +85,14 @@ NOTHING = facets()
 PLAIN = {"scene_1_1", "scene_1_2", "scene_2_1", "scene_2_2"}
 
 
+def dotted(base: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by ``section.name``, from names in which two underscores stand for the point."""
+    return {name.replace("__", "."): setting for name, setting in base.items()}
+
+
 def row(path: str, value: Any, *changes: str, scenes: str = "plain", check: Check | None = None, **base: Any) -> Row:
     """A row; in the names of ``base`` two underscores stand for the point."""
-    fixed = {name.replace("__", "."): setting for name, setting in base.items()}
-    return Row(path=path, value=value, scenes=scenes, base=fixed, changes=facets(*changes), check=check)
+    return Row(path=path, value=value, scenes=scenes, base=dotted(base), changes=facets(*changes), check=check)
 
 
 def list_extra(outcome: Outcome) -> set[str]:
@@ -216,6 +220,15 @@ def has_catalog(before: Outcome, after: Outcome) -> bool:
 
 AREA, CLOUDS, PRINTS, KEEP = "{scenes}/area.gpkg", "{scenes}/clouds.gpkg", "{scenes}/prints.gpkg", "{scenes}/keep.gpkg"
 MAPS = "{scenes}/maps"
+KNOWN = "{scenes}/known.tif"
+TRUE = {
+    "methods__matching_global_method": "robust_regression",
+    "methods__matching_local_method": "surface_adjustment",
+}
+SURFACES = {**TRUE, "methods__matching_global_method": None}
+ITEMS = {**TRUE, "reference__images": "{scenes}/items.json"}
+PAIR = {**ITEMS, "inputs__assets": ["red", "nir"]}
+MATCHED = ("pixels", "adjustments", "agreement", "surfaces")
 MEASURED = ("pixels", "statistics", "adjustments", "block maps")
 
 ROWS = (
@@ -237,6 +250,26 @@ ROWS = (
     row("inputs.allow_local_files", True),
     Row(path="inputs.max_scenes", value=3, refused="max_scenes"),
     row("inputs.max_scenes", 4),
+    # reference
+    row("reference.images", KNOWN, *MATCHED, **TRUE),
+    row("reference.asset", "other", *MATCHED, scenes="twofold", inputs__asset="image", reference__asset="image", **ITEMS),
+    row("reference.assets", ["nir", "red"], scenes="stacked", reference__assets=["red", "nir"], **PAIR),  # matched by name
+    Row(
+        path="reference.assets",
+        value=["red", "nir"],
+        scenes="stacked",
+        base=dotted(PAIR),
+        refused_before="has 3 raster assets.*--reference.assets",
+    ),
+    row("reference.bands", ["1", "1"], *MATCHED, reference__images=KNOWN, **TRUE),
+    row(
+        "reference.mask", {"asset": "qa", "invalid": [3]}, *MATCHED, scenes="stacked", reference__assets=["red", "nir"], **PAIR
+    ),
+    row("reference.sign", "planetary-computer", reference__images=KNOWN, **TRUE),
+    row("reference.allow_local_files", True, reference__images=KNOWN, **TRUE),
+    row("reference.max_scenes", 2, scenes="twofold", inputs__asset="image", reference__asset="image", **ITEMS),
+    row("reference.nodata", 777, *MATCHED, reference__images=KNOWN, **TRUE),
+    row("reference.weight", 0.1, *MATCHED, reference__images=KNOWN, **TRUE),
     # shared
     row("shared.temp_dir", "{folder}/scratch", "extra files", shared__delete_temp_dir=False),
     row("shared.temp_dir", "{folder}/scratch"),
@@ -262,6 +295,7 @@ ROWS = (
     row("methods.seamline_method", None, "cells", "cells' field", "files", methods__clip_method=None),
     Row(path="methods.seamline_method", value=None, refused="has nothing to cut by"),
     row("methods.clip_method", None, "pixels", "owners"),
+    row("methods.preset", "satellite", **TRUE),  # sets what is set
     row("methods.merge_method", None, "pixels", "owners", "mosaic overviews", "scene_index overviews", "files"),
     # global_regression
     row(
@@ -294,6 +328,78 @@ ROWS = (
         check=has_overviews("g/"),
     ),
     row("global_regression.build_overviews", True, scenes="strips"),
+    # robust_regression
+    row(
+        "robust_regression.output_images",
+        "{folder}/robust_regression",
+        "extra files",
+        check=has_stage("robust_regression"),
+        **TRUE,
+    ),
+    row("robust_regression.vector_mask", ["exclude", CLOUDS], *MATCHED, "statistics", **TRUE),
+    row("robust_regression.estimate_stats", False, *MATCHED, "statistics", "cells", "owners", scenes="strips", **TRUE),
+    row("robust_regression.estimate_stats", False, **TRUE),
+    row("robust_regression.offsets", False, *MATCHED, **TRUE),
+    row(
+        "robust_regression.specify_model_images",
+        ["include", ["scene_1_1"]],
+        *("pixels", "adjustments", "surfaces"),
+        **TRUE,
+    ),
+    row(
+        "robust_regression.save_adjustments",
+        "{folder}/a.json",
+        "extra files",
+        check=has_copies({"a.json": "adjustments.json"}),
+        **TRUE,
+    ),
+    row(
+        "robust_regression.build_overviews",
+        True,
+        "extra files",
+        scenes="strips",
+        check=has_overviews("g/"),
+        robust_regression__output_images="{folder}/g",
+        **TRUE,
+    ),
+    # surface_adjustment
+    row(
+        "surface_adjustment.output_images",
+        "{folder}/surface_adjustment",
+        "extra files",
+        check=has_stage("surface_adjustment"),
+        **TRUE,
+    ),
+    row("surface_adjustment.control_points", 9, "pixels", "surfaces", **TRUE),
+    row("surface_adjustment.correction", "additive", "pixels", "surfaces", **TRUE),
+    row("surface_adjustment.smoothness", 0.3, "pixels", "surfaces", **TRUE),
+    row("surface_adjustment.ridge", 0.5, "pixels", "surfaces", **TRUE),
+    row("surface_adjustment.illumination", "shared", "pixels", "surfaces", "files", "agreement", **SURFACES),
+    row(
+        "surface_adjustment.group_by",
+        "datetime",
+        *("pixels", "surfaces", "agreement"),
+        surface_adjustment__illumination="shared",
+        **SURFACES,
+    ),
+    row("surface_adjustment.kernel", None, "pixels", "surfaces", reference__images=KNOWN, **TRUE),
+    row(
+        "surface_adjustment.save_surfaces",
+        "{folder}/s.json",
+        "extra files",
+        check=has_copies({"s.json": "surfaces.json"}),
+        **TRUE,
+    ),
+    row("surface_adjustment.load_surfaces", "{scenes}/surfaces.json", "pixels", "surfaces", **TRUE),
+    row(
+        "surface_adjustment.build_overviews",
+        True,
+        "extra files",
+        scenes="strips",
+        check=has_overviews("l/"),
+        surface_adjustment__output_images="{folder}/l",
+        **TRUE,
+    ),
     # local_block_adjustment
     row(
         "local_block_adjustment.output_images",
@@ -403,6 +509,13 @@ def make_equipped(folder: Path) -> Path:
     adjustments = json.loads(known.files["adjustments.json"])
     adjustments["scene_1_1"]["whole_stats"]["band_0"]["mean"] *= 1.2
     (folder / "others.json").write_text(json.dumps(adjustments))
+    surface = {"bounds": [LEFT, TOP - 96, LEFT + 96, TOP], "gain": [[[1.1, 1.2], [1.0, 1.1]]] * 2, "offset": None}
+    scene = {"surface": surface, "pattern": None, "fit": None}
+    surfaces = {"format": "mosaic-processor surfaces", "version": 1, "scenes": {"scene_1_1": scene}}
+    (folder / "surfaces.json").write_text(json.dumps(surfaces))
+    coarse = gradient_truth(40, 40, 2, left=LEFT - 20, top=TOP + 20, pixel=10)
+    coarse[:, 20:24, 10:20] = 777
+    write_scene(folder / "known.tif", coarse, dtype="uint16", left=LEFT - 20, top=TOP + 20, pixel=10)
     raster = known.read("block_maps/reference.tif")
     place = Affine(*raster.transform)
     write_scene(folder / "maps" / "reference.tif", raster.values * 1.05, nodata=raster.nodata, transform=place)
@@ -487,6 +600,8 @@ FILES = {
     "adjustments": ["adjustments.json"],
     "statistics": ["adjustments.json"],
     "block maps": ["block_maps/"],
+    "agreement": ["agreement.tif"],
+    "surfaces": ["surfaces.json"],
 }
 
 

@@ -174,7 +174,7 @@ def test_the_configuration_knows_a_registered_method() -> None:
     page = render_parameters_page()
     assert "| `slope` | `0.25` | number | 1 / km | Gain per kilometre. |" in page
     assert "| `note`° |" in page
-    assert "`local_block_adjustment`, `tilt` or `null`" in page
+    assert "`local_block_adjustment`, `surface_adjustment`, `tilt` or `null`" in page
     assert "tilt_slope=0.5," in page
     assert "tilt_slope" in {flat_name(parameter) for parameter in iter_parameters()}
     assert "tilt:\n  output_images: null\n  slope: 0.5\nalign_rasters:" in render_yaml(config)

@@ -16,7 +16,7 @@ from commands import CREATED, call_command, make_items, read_files
 from effort import crossed, exhaustive
 from outcomes import leaving_out_drawings, make_plain
 
-from processor.cli import task as task_options
+from processor.cli import task
 from processor.config import Config, load_config
 from processor.errors import ConfigError, ExistsError, InputError, StorageError
 from processor.execution.phases import Run, run_shard
@@ -426,15 +426,14 @@ def test_the_commands_plan_and_task_and_their_exit_codes(bench: Bench, tmp_path:
         assert refused.code == code, refused.stderr
 
 
-def test_a_task_finds_its_index_where_kubernetes_puts_it() -> None:
-    options = argparse.Namespace(index=None, shards=3)
-
-    for text, index in (("2", 2), ("0", 0)):
-        assert task_options._find_index(options, {"JOB_COMPLETION_INDEX": text}) == index
-    assert task_options._find_index(options, {}) == 0
-    for text in ("3", "-1", "x"):
-        with pytest.raises(ConfigError, match="JOB_COMPLETION_INDEX"):
-            task_options._find_index(options, {"JOB_COMPLETION_INDEX": text})
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [("2", "--run nowhere"), ("", "--run nowhere"), *((text, "JOB_COMPLETION_INDEX") for text in ("3", "-1", "x"))],
+)
+def test_a_task_finds_its_index_where_kubernetes_puts_it(text: str, wrong: str) -> None:
+    options = argparse.Namespace(phase="render", run="nowhere", index=None, shards=3)
+    with pytest.raises(ConfigError, match=wrong):
+        task.execute(options, {"JOB_COMPLETION_INDEX": text})
 
 
 def test_every_stage_kept_by_tasks_is_as_in_one_go(tmp_path: Path) -> None:

@@ -178,6 +178,10 @@ def find_facets(outcome: Outcome) -> dict[str, object]:
     maps = sorted(path for path in outcome.files if path.startswith("block_maps/"))
     if maps:
         facets["block maps"] = {path: outcome.read(path).content for path in maps}
+    if "agreement.tif" in outcome.files:
+        facets["agreement"] = outcome.read("agreement.tif").content
+    if "surfaces.json" in outcome.files:
+        facets["surfaces"] = json.loads(outcome.files["surfaces.json"])
     if "seamlines.gpkg" in outcome.files:
         facets |= _find_cells(outcome.files["seamlines.gpkg"], outcome.folder)
         facets["seamlines file"] = outcome.files["seamlines.gpkg"]

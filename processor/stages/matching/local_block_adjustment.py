@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.errors import ConfigError
-from processor.model import Adjustment, BlockGrid, BlockMap, Bounds, Finding, Grid, Moments, Window
+from processor.model import Adjustment, BlockGrid, BlockMap, Bounds, Grid, Moments, Window
 from processor.model.options import Paths
 from processor.stages.block_sums import BlockSums
 from processor.stages.files import BlockRaster
@@ -392,8 +392,6 @@ class BlockAdjustment:
     """Block map that the scenes are drawn to."""
     corrections: tuple[LocalCorrection, ...]
     """One a scene, in name order."""
-    findings: tuple[Finding, ...] = ()
-    """None: the report judges the corrections."""
 
 
 class LocalBlockAdjustment(LocalMethod[LocalBlockAdjustmentOptions]):

@@ -145,11 +145,6 @@ class LocalSolution(Protocol):
         """One a scene, in name order; empty where the stage is off."""
         ...
 
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What solving brought to light."""
-        ...
-
 
 class LocalMethod(StageMethod[OptionsT], ABC):
     """Finds a correction for each scene that varies within it."""
@@ -194,6 +189,11 @@ class LocalMethod(StageMethod[OptionsT], ABC):
             The block grid and each scene's sums in it, if they were needed; else None and empty.
         """
 
+    def list_findings(self, solution: LocalSolution) -> Iterator[Finding]:
+        """What solving brought to light."""
+        del solution
+        yield from ()
+
     def list_files(self, solution: LocalSolution) -> Iterator[TextFile | BlockRaster]:
         """Files that document the solution."""
         del solution
@@ -205,7 +205,6 @@ class _Uncorrected:
     """No correction."""
 
     corrections: tuple[SceneCorrection, ...] = ()
-    findings: tuple[Finding, ...] = ()
 
 
 class NoLocalMatching(LocalMethod[Section]):

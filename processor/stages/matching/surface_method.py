@@ -149,6 +149,11 @@ class SurfaceAdjustment(LocalMethod[SurfaceAdjustmentOptions]):
                 )
                 yield Finding(severity="info", code="illumination-undetermined", message=message, stage=self.name)
 
+    def list_findings(self, solution: LocalSolution) -> Iterator[Finding]:
+        """How well the shared light is determined, where it is not."""
+        if isinstance(solution, SurfaceCorrections):
+            yield from solution.findings
+
     def list_files(self, solution: LocalSolution) -> Iterator[TextFile | BlockRaster]:
         """The surfaces."""
         if isinstance(solution, SurfaceCorrections):
