@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 Threads = Annotated[int, Field(ge=1, le=1024)] | Literal["cpu", "auto"] | None
-FileKind = Literal["region", "footprints", "area", "adjustments", "block maps", "surfaces"]
+FileKind = Literal["region", "footprints", "area", "adjustments", "block maps", "surfaces", "matched blocks"]
 """What a file that the user gives holds."""
 
 Resolution = Literal["highest", "average", "lowest"]

@@ -227,9 +227,10 @@ def _match_blocks(
     values: tuple[NDArray[np.generic], NDArray[np.generic]],
     valid: NDArray[np.bool_] | None,
 ) -> MatchedBlocks | None:
-    if "matched_blocks" not in plan.needs:
-        return None
+    known = plan.methods.matching_global.known_blocks
     names = plan.find_source(pair[0]).name, plan.find_source(pair[1]).name
+    if "matched_blocks" not in plan.needs or (known is not None and known.scenes >= set(names)):
+        return None
     return compute_matched_blocks(names, values, valid, plan.measure_grid(pair[0]), shared, plan.grid, plan.block_edge(pair))
 
 
@@ -342,12 +343,20 @@ def merge_chunks(plan: Plan, results: Iterable[ChunkMeasures]) -> Measures:
     return Measures(
         scenes=tuple(done[i] for i in range(len(plan.scenes))),
         overlaps=tuple(_finish_pair(plan, pair, parts) for pair, parts in sorted(pairs.items()) if pair[1] < len(plan.scenes)),
-        matched=_join_pairs(plan, pairs) if "matched_blocks" in plan.needs else None,
+        matched=_join_pairs(plan, pairs),
         union=union,
     )
 
 
-def _join_pairs(plan: Plan, pairs: Mapping[tuple[int, int], list[PairPart]]) -> MatchedPairs:
+def _join_pairs(plan: Plan, pairs: Mapping[tuple[int, int], list[PairPart]]) -> MatchedPairs | None:
+    """Blocks that are known, and those that were measured; None where no method needs them."""
+    known = plan.methods.matching_global.known_blocks
+    if known is None and "matched_blocks" not in plan.needs:
+        return None
+    measured = [[part.blocks for part in parts if part.blocks is not None] for _, parts in sorted(pairs.items())]
+    blocks = [merge_matched_blocks(parts) for parts in measured if parts]
+    if known is not None:
+        blocks += known.place(plan.grid, [source.name for source in plan.sources])
     return MatchedPairs(
         canvas=plan.grid,
         bounds={source.name: source.grid.bounds for source in plan.sources},
@@ -356,10 +365,7 @@ def _join_pairs(plan: Plan, pairs: Mapping[tuple[int, int], list[PairPart]]) -> 
         bands=plan.bands,
         held=plan.methods.matching_global.hold(tuple(scene.name for scene in plan.scenes)),
         groups={scene.name: plan.methods.matching_local.find_group(scene.provenance.properties) for scene in plan.scenes},
-        blocks=tuple(
-            merge_matched_blocks([part.blocks for part in parts if part.blocks is not None])
-            for _, parts in sorted(pairs.items())
-        ),
+        blocks=tuple(sorted(blocks, key=lambda pair: (pair.first, pair.second))),
     )
 
 
@@ -425,7 +431,7 @@ def assume_measures(plan: Plan) -> Measures:
             for scene in plan.scenes
         ),
         overlaps=tuple(o for o in known if o.first in names and o.second in names),
-        matched=None,
+        matched=_join_pairs(plan, {}),
         union=None,
     )
 

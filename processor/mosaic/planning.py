@@ -77,7 +77,10 @@ def plan_run(scenes: Sequence[Scene], config: Config, files: UserFiles | None = 
     _check_alike(ordered)
     names = tuple(scene.name for scene in ordered)
     needs = methods.list_needs(names)
-    if references and "matched_blocks" not in needs:
+    known = methods.matching_global.known_blocks
+    if known is not None and known.scenes >= {*names, *(reference.name for reference in references)}:
+        needs -= {"matched_blocks"}
+    elif references and "matched_blocks" not in needs:
         msg = "reference.images: the methods that are chosen match to no reference; choose --preset satellite or aerial"
         raise ConfigError(msg)
     methods.matching_global.check(names)

@@ -21,7 +21,7 @@ from processor.mosaic.rendered import Rendered, index_spec, mosaic_spec
 from processor.mosaic.solve import Solution
 from processor.mosaic.stage_outputs import stage_spec, write_stage_raster
 from processor.process.threads import resolve_threads
-from processor.stages.files import BlockRaster, TextFile
+from processor.stages.files import BlockRaster, DataFile, TextFile
 from processor.stages.measures import Measures
 from processor.storage.store import Written
 from processor.vectors import write_seamlines
@@ -176,14 +176,14 @@ def make_data_products(
     """Configuration, adjustments, block maps, seamlines and the table of the inputs: what the mosaic can be made again from."""
     text = render_lock(plan.config, digest)
     lock = TextFile(key="config", path=LOCK, title="Configuration as run", media_type="application/yaml", text=text)
-    yield _make_text_file(lock, scratch)
+    yield _make_data_file(lock, scratch)
     methods = plan.methods
     files = (
         *methods.matching_global.list_files(measures, solution.matching_global),
         *methods.matching_local.list_files(solution.matching_local),
     )
     for file in files:
-        yield _make_text_file(file, scratch) if isinstance(file, TextFile) else _make_block_raster(file, plan, scratch)
+        yield _make_block_raster(file, plan, scratch) if isinstance(file, BlockRaster) else _make_data_file(file, scratch)
     if solution.seamlines is not None:
         cells = scratch / "seamlines.gpkg"
         write_seamlines(cells, solution.seamlines.cells, crs=plan.grid.crs, field=methods.seamlines.scene_field)
@@ -201,11 +201,11 @@ def make_data_products(
         yield make_product(table, key="inputs", path=table.name, media_type=kind, title=title)
 
 
-def _make_text_file(text: TextFile, scratch: Path) -> ArtifactFile:
-    file = scratch / text.path
+def _make_data_file(content: TextFile | DataFile, scratch: Path) -> ArtifactFile:
+    file = scratch / content.path
     file.parent.mkdir(exist_ok=True)
-    file.write_text(text.text, encoding="utf-8")
-    return make_product(file, key=text.key, path=text.path, media_type=text.media_type, title=text.title)
+    file.write_bytes(content.data if isinstance(content, DataFile) else content.text.encode("utf-8"))
+    return make_product(file, key=content.key, path=content.path, media_type=content.media_type, title=content.title)
 
 
 def _make_block_raster(raster: BlockRaster, plan: Plan, scratch: Path) -> ArtifactFile:

@@ -21,6 +21,7 @@ from processor.model import BlockGrid, BlockMap, Bounds, Scene
 from processor.model.names import SceneNames, match_scenes
 from processor.model.options import FileKind
 from processor.stages.matching.adjustments_file import KnownStatistics, parse_adjustments
+from processor.stages.matching.blocks_file import KnownBlocks, parse_blocks
 from processor.stages.matching.local_block_adjustment import agree
 from processor.stages.matching.surfaces_file import KnownSurfaces, parse_surfaces
 from processor.stages.method import BlockMaps, FileContents, Footprints, Region
@@ -209,11 +210,22 @@ def _read_surfaces(url: str, parameter: str, context: _Context) -> KnownSurfaces
     return parse_surfaces(text, source=redact_url(url), bands=context.bands)
 
 
+def _read_blocks(url: str, parameter: str, context: _Context) -> KnownBlocks:
+    del parameter
+    source = redact_url(url)
+    known = parse_blocks(context.store.read_bytes(url, max_bytes=_MAX_BYTES), source=source, bands=context.bands)
+    if CRS.from_wkt(known.canvas.crs) != CRS.from_wkt(context.crs):
+        msg = f"{source} and the scenes have different coordinate reference systems; load blocks of these scenes"
+        raise InputError(msg)
+    return known
+
+
 _READERS: Final[Mapping[FileKind, Callable[[Any, str, _Context], object]]] = {
     "region": _read_region,
     "footprints": _read_footprints,
     "area": _read_area,
     "adjustments": _read_statistics,
     "surfaces": _read_surfaces,
+    "matched blocks": _read_blocks,
     "block maps": _read_maps,
 }

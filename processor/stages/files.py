@@ -23,6 +23,22 @@ class TextFile:
     """Content of the file."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFile:
+    """A file of bytes."""
+
+    key: str
+    """Of the asset."""
+    path: str
+    """Relative to the Item's folder."""
+    title: str
+    """Title of the asset, for people."""
+    media_type: str
+    """IANA media type."""
+    data: bytes
+    """Content of the file."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BlockRaster:
     """A raster with a pixel for each block of a canvas."""

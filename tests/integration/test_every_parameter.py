@@ -353,6 +353,8 @@ ROWS = (
         check=has_copies({"a.json": "adjustments.json"}),
         **TRUE,
     ),
+    row("robust_regression.load_adjustments", "{scenes}/others.json", "statistics", **TRUE),
+    row("robust_regression.load_blocks", "{scenes}/blocks.npz", *MATCHED, **TRUE),
     row(
         "robust_regression.build_overviews",
         True,
@@ -513,6 +515,9 @@ def make_equipped(folder: Path) -> Path:
     scene = {"surface": surface, "pattern": None, "fit": None}
     surfaces = {"format": "mosaic-processor surfaces", "version": 1, "scenes": {"scene_1_1": scene}}
     (folder / "surfaces.json").write_text(json.dumps(surfaces))
+    flags = {name.replace("__", "."): method for name, method in TRUE.items()}
+    masked = {**flags, "robust_regression.vector_mask": ["exclude", CLOUDS]}
+    (folder / "blocks.npz").write_bytes(run_quietly(items, folder / "blocks", masked).files["matched_blocks.npz"])
     coarse = gradient_truth(40, 40, 2, left=LEFT - 20, top=TOP + 20, pixel=10)
     coarse[:, 20:24, 10:20] = 777
     write_scene(folder / "known.tif", coarse, dtype="uint16", left=LEFT - 20, top=TOP + 20, pixel=10)
@@ -600,7 +605,7 @@ FILES = {
     "adjustments": ["adjustments.json"],
     "statistics": ["adjustments.json"],
     "block maps": ["block_maps/"],
-    "agreement": ["agreement.tif"],
+    "agreement": ["agreement.tif", "matched_blocks.npz"],
     "surfaces": ["surfaces.json"],
 }
 

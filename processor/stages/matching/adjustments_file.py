@@ -16,6 +16,7 @@ import numpy as np
 
 from processor.errors import InputError
 from processor.model import Adjustment, Moments, Overlap
+from processor.stages.measures import Measures
 
 
 def render_adjustments(adjustments: Sequence[Adjustment], whole: Mapping[str, Moments], overlaps: Sequence[Overlap]) -> str:
@@ -63,6 +64,12 @@ class KnownStatistics:
     """Moments of each scene, by name."""
     overlaps: tuple[Overlap, ...] = ()
     """Of each pair, in name order."""
+
+    def join(self, measures: Measures) -> tuple[dict[str, Moments], tuple[Overlap, ...]]:
+        """Statistics of all scenes: known ones, and measured ones of scenes and pairs that are not among these."""
+        new = tuple(o for o in measures.overlaps if not (o.first in self.whole and o.second in self.whole))
+        whole = {**{scene.name: scene.moments for scene in measures.scenes}, **self.whole}
+        return whole, tuple(sorted((*self.overlaps, *new), key=lambda o: (o.first, o.second)))
 
 
 def parse_adjustments(text: str, *, source: str, bands: int) -> KnownStatistics:

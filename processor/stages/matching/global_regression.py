@@ -309,10 +309,7 @@ class GlobalRegression(GlobalMethod[GlobalRegressionOptions]):
 
     def join_statistics(self, measures: Measures) -> tuple[dict[str, Moments], tuple[Overlap, ...]]:
         """Statistics of all scenes of the model: known ones, and measured ones of scenes and pairs that are not among these."""
-        known = self._known
-        new = tuple(o for o in measures.overlaps if not (o.first in known.whole and o.second in known.whole))
-        whole = {**{scene.name: scene.moments for scene in measures.scenes}, **known.whole}
-        return whole, tuple(sorted((*known.overlaps, *new), key=lambda o: (o.first, o.second)))
+        return self._known.join(measures)
 
     def _find_model(self, scenes: Sequence[str]) -> frozenset[str] | None:
         """Names of the scenes that pull on the model, also of those that are only in the statistics given, or None: all."""

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from processor.model import Adjustment, BlockGrid, Bounds, Finding, Grid, Moments, Overlap, Window
 from processor.model.options import Section
 from processor.stages.block_sums import BlockSums
-from processor.stages.files import BlockRaster, TextFile
+from processor.stages.files import BlockRaster, DataFile, TextFile
+from processor.stages.matching.blocks_file import KnownBlocks
 from processor.stages.matching.options import GlobalRegressionOptions
 from processor.stages.measures import Measures
 from processor.stages.method import OptionsT, Region, StageMethod
@@ -62,11 +63,16 @@ class GlobalMethod(StageMethod[OptionsT], ABC):
         """Statistics that are known without measuring: of scenes by name, and of pairs in name order."""
         return {}, ()
 
+    @property
+    def known_blocks(self) -> KnownBlocks | None:
+        """Matched blocks that are known without measuring, or None."""
+        return None
+
     @abstractmethod
     def solve(self, measures: Measures) -> GlobalSolution:
         """Decide the adjustments of all scenes."""
 
-    def list_files(self, measures: Measures, solution: GlobalSolution) -> Iterator[TextFile | BlockRaster]:
+    def list_files(self, measures: Measures, solution: GlobalSolution) -> Iterator[TextFile | DataFile | BlockRaster]:
         """Files that document the solution."""
         del measures, solution
         yield from ()

@@ -70,6 +70,18 @@ class RobustRegressionOptions(Section):
     save_adjustments: Place | None = option(
         None, "Write statistics and adjustments to this JSON file too.", example="adjustments.json", path=True
     )
+    load_adjustments: Place | None = option(
+        None,
+        "Take the statistics of the scenes in this JSON file from it; the model is solved again.",
+        example="adjustments.json",
+        reads="adjustments",
+    )
+    load_blocks: Place | None = option(
+        None,
+        "Take the matched blocks of the scenes in this file (matched_blocks.npz of a run) from it; the model is solved again.",
+        example="matched_blocks.npz",
+        reads="matched blocks",
+    )
     build_overviews: bool = option(False, _STAGE_OVERVIEWS, example=True)
 
 

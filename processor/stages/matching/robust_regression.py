@@ -8,18 +8,18 @@ iteratively re-weighted MAD transformation"), though by the residuals of blocks 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.model import Adjustment, BlockMap, Finding
+from processor.model import Adjustment, BlockMap, Finding, Moments, Overlap
 from processor.model.names import choose_scenes
 from processor.model.options import Paths
-from processor.stages.files import BlockRaster, TextFile
-from processor.stages.matching.adjustments_file import render_adjustments
+from processor.stages.files import BlockRaster, DataFile, TextFile
+from processor.stages.matching.adjustments_file import KnownStatistics, render_adjustments
 from processor.stages.matching.agreement import draw_agreement, make_agreement_raster
 from processor.stages.matching.block_weights import (
     BlockTable,
@@ -28,6 +28,7 @@ from processor.stages.matching.block_weights import (
     sum_pairs,
     update_weights,
 )
+from processor.stages.matching.blocks_file import KnownBlocks, render_blocks
 from processor.stages.matching.method import GlobalMethod, GlobalSolution
 from processor.stages.matching.options import RobustRegressionOptions
 from processor.stages.matching.pair_network import find_groups, solve_differences
@@ -225,10 +226,23 @@ class RobustRegression(GlobalMethod[RobustRegressionOptions]):
         """Of ``vector_mask``."""
         return self.files.get("vector_mask", Region)
 
+    @property
+    def _known(self) -> KnownStatistics:
+        return self.files.get("load_adjustments", KnownStatistics) or KnownStatistics()
+
+    @property
+    def known_blocks(self) -> KnownBlocks | None:
+        """Of ``load_blocks``."""
+        return self.files.get("load_blocks", KnownBlocks)
+
+    def recall(self) -> tuple[Mapping[str, Moments], Sequence[Overlap]]:
+        """Of ``load_adjustments``."""
+        return self._known.whole, self._known.overlaps
+
     def list_needs(self, scenes: Collection[str]) -> frozenset[Need]:
-        """Moments, for the report and the adjustments file, and matched blocks."""
-        del scenes
-        return frozenset({"moments", "matched_blocks"})
+        """Matched blocks, and moments for the adjustments file, unless those of all scenes are known."""
+        blocks: frozenset[Need] = frozenset({"matched_blocks"})
+        return blocks if self._known.whole.keys() >= set(scenes) else blocks | {"moments"}
 
     def list_copies(self, scenes: Sequence[str]) -> Iterator[WantedCopy]:
         """The adjustments."""
@@ -273,16 +287,29 @@ class RobustRegression(GlobalMethod[RobustRegressionOptions]):
         )
         yield Finding(severity="warning", code="groups-unconnected", message=message, stage=self.name)
 
-    def list_files(self, measures: Measures, solution: GlobalSolution) -> Iterator[TextFile | BlockRaster]:
+    def _join(self, measures: Measures) -> tuple[dict[str, Moments], tuple[Overlap, ...]]:
+        """Statistics of the run's scenes, known ones first."""
+        names = {scene.name for scene in measures.scenes}
+        whole, overlaps = self._known.join(measures)
+        mine = tuple(overlap for overlap in overlaps if {overlap.first, overlap.second} <= names)
+        return {name: moments for name, moments in whole.items() if name in names}, mine
+
+    def list_files(self, measures: Measures, solution: GlobalSolution) -> Iterator[TextFile | DataFile | BlockRaster]:
         """The adjustments, and the map of agreement."""
         yield TextFile(
             key="adjustments",
             path="adjustments.json",
             title="Scale and offset of each scene and band, and the statistics of scenes and overlaps",
             media_type="application/json",
-            text=render_adjustments(
-                solution.adjustments, {scene.name: scene.moments for scene in measures.scenes}, measures.overlaps
-            ),
+            text=render_adjustments(solution.adjustments, *self._join(measures)),
         )
+        if measures.matched is not None:
+            yield DataFile(
+                key="matched_blocks",
+                path="matched_blocks.npz",
+                title="Moments of the blocks of all overlaps, which the adjustments follow from",
+                media_type="application/zip",
+                data=render_blocks(measures.matched),
+            )
         if isinstance(solution, AgreedSolution) and solution.agreement is not None:
             yield make_agreement_raster(solution.agreement)
