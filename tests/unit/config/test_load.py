@@ -450,7 +450,7 @@ def test_every_parameter_that_takes_a_path_is_a_place() -> None:
     }  # URLs and names, not places
     text = {p.path: str(p.field.examples) for p in PARAMETERS if p.section not in {"inputs", "methods"}}
     text = {path: example for path, example in text.items() if path not in surroundings}
-    paths = {path for path, example in text.items() if any(word in example for word in ("/", ".tif", ".gpkg", ".json"))}
+    paths = {path for path, example in text.items() if any(word in example for word in ("/", ".tif", ".gpkg", ".json", ".npz"))}
     assert paths == {parameter.path for parameter in PARAMETERS if parameter.is_path}
 
 
