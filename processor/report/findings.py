@@ -25,6 +25,7 @@ from processor.report.figures import (
     compute_mean_scale,
     pool,
 )
+from processor.stages.matching.options import SurfaceAdjustmentOptions
 
 LOWEST_CONTRAST: Final = 0.9  # mean scale, or spread after the local stage against before it
 _FACTOR = 2.0  # a gain, or a local change of the level, by more than this factor either way is an outlier
@@ -32,6 +33,23 @@ _SHIFT = 2.0  # standard deviations that an adjustment may move a scene's mean
 _WORSE = 1.05  # a residual that grows by less is not worth a word
 _FALLBACK = 0.01  # share of the mosaic
 _SHOWN = 5  # scenes named per code; one finding speaks for the rest
+_ANCHORED: Final = "global_regression"
+_BLOCKS: Final = "local_block_adjustment"
+_SURFACES: Final = "surface_adjustment"
+_PRESETS: Final = "match with --preset satellite (--preset aerial where the light varies within all scenes alike)"
+_UNANCHORED: Final = (
+    f"{_PRESETS}, which keeps it, lower global_regression.custom_mean_factor (try 0.25) to keep more of it and leave more "
+    "to the local adjustment, or "
+)
+_FEWER_BLOCKS: Final = (
+    "; use fewer blocks (local_block_adjustment.number_of_blocks), so that they follow the light and not the ground, or "
+    f"{_PRESETS}"
+)
+_STIFFER: Final = "; raise surface_adjustment.ridge (try 0.2), so that surfaces correct less"
+_SHARED_LIGHT: Final = (
+    "; where the scenes were lit unevenly that light was part of it and is rightly gone; where they were not, match with "
+    "--preset satellite"
+)
 
 
 def compute_findings(
@@ -57,6 +75,11 @@ def compute_findings(
         *_judge_cells(run),
     )
     return tuple(sorted((*run.findings, *own), key=lambda finding: finding.severity != "warning"))
+
+
+def _has_reference(run: ReportInputs) -> bool:
+    """Whether the mosaic is in the units of a reference, whose levels and contrast say nothing of the scenes'."""
+    return run.config.reference.images is not None
 
 
 def _judge_coverage(run: ReportInputs) -> Iterator[Finding]:
@@ -86,31 +109,36 @@ def _judge_coverage(run: ReportInputs) -> Iterator[Finding]:
 
 
 def _judge_contrast(run: ReportInputs, summary: Mapping[State, ResidualSummary]) -> Iterator[Finding]:
+    if _has_reference(run):
+        return
     scale = compute_mean_scale(run)
+    method = run.config.find_method("matching_global_method")
     low = [f"{band.label} {value:.3f}" for band, value in zip(run.bands, scale, strict=True) if value < LOWEST_CONTRAST]
     if low:
         yield Finding(
             severity="warning",
             code="contrast-lowered",
-            stage="global_regression",
+            stage=method,
             message=(
                 f"the global solve lowers the contrast: mean scale {', '.join(low)} (1 keeps it, below {LOWEST_CONTRAST:g} is "
-                "reported); lower global_regression.custom_mean_factor (try 0.25) to keep more of it and leave more to the "
-                "local adjustment, or leave out scenes that differ most (haze, cloud, another season)"
+                f"reported); {_UNANCHORED if method == _ANCHORED else ''}leave out scenes that differ most (haze, cloud, "
+                "another season)"
             ),
         )
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = summary["local"].spread / summary["global"].spread
     flat = [f"{band.label} {value:.3f}" for band, value in zip(run.bands, ratio, strict=True) if value < LOWEST_CONTRAST]
     if flat and run.corrections:
+        lit = run.config.of(SurfaceAdjustmentOptions).illumination is not None
+        method = run.config.find_method("matching_local_method")
+        advice = {_BLOCKS: _FEWER_BLOCKS, _SURFACES: _SHARED_LIGHT if lit else _STIFFER}.get(str(method), "")
         yield Finding(
-            severity="warning",
+            severity="info" if advice == _SHARED_LIGHT else "warning",
             code="contrast-lowered",
-            stage="local_block_adjustment",
+            stage=method,
             message=(
                 f"the local adjustment lowers the standard deviation in the overlaps by a factor of {', '.join(flat)} (below "
-                f"{LOWEST_CONTRAST:g} is reported); use fewer blocks (local_block_adjustment.number_of_blocks), so that they "
-                "follow the light and not the ground"
+                f"{LOWEST_CONTRAST:g} is reported){advice}"
             ),
         )
 
@@ -142,7 +170,8 @@ def _judge_residuals(residuals: Sequence[OverlapResidual], summary: Mapping[Stat
 
 def _judge_adjustments(run: ReportInputs) -> Iterator[Finding]:
     negative, scales, shifts = [], [], []
-    outlier = partial(Finding, severity="warning", stage="global_regression")
+    moved = not _has_reference(run)
+    outlier = partial(Finding, severity="warning", stage=run.config.find_method("matching_global_method"))
     for adjustment in run.adjustments:
         scene, scale = adjustment.scene, adjustment.scale
         bad = scale <= 0
@@ -152,7 +181,7 @@ def _judge_adjustments(run: ReportInputs) -> Iterator[Finding]:
                 "out, or lower global_regression.custom_mean_factor"
             )
             negative.append(outlier(code="negative-scale", scene=scene, message=message))
-        far = ~bad & ((scale > _FACTOR) | (scale < 1 / _FACTOR))
+        far = moved & ~bad & ((scale > _FACTOR) | (scale < 1 / _FACTOR))
         if far.any():
             message = (
                 f"the scale is far from 1 ({_listing(scale, run.bands, far)}; {1 / _FACTOR:g} to {_FACTOR:g} is usual); check "
@@ -164,7 +193,7 @@ def _judge_adjustments(run: ReportInputs) -> Iterator[Finding]:
             continue
         with np.errstate(invalid="ignore", divide="ignore"):
             shift = (scale * moments.mean + adjustment.offset - moments.mean) / moments.std
-        shifted = np.abs(shift) > _SHIFT
+        shifted = moved & (np.abs(shift) > _SHIFT)
         if shifted.any():
             message = (
                 f"scale and offset move the scene's mean by more than {_SHIFT:g} of its standard deviations "
@@ -177,7 +206,12 @@ def _judge_adjustments(run: ReportInputs) -> Iterator[Finding]:
 
 
 def _judge_corrections(run: ReportInputs) -> Iterator[Finding]:
+    if _has_reference(run):
+        return
     adjusted = {adjustment.scene: adjustment for adjustment in run.adjustments}
+    method = run.config.find_method("matching_local_method")
+    fewer = " or fewer blocks (local_block_adjustment.number_of_blocks)" if method == _BLOCKS else ""
+    places = "blocks" if method == _BLOCKS else "control points"
     outliers = []
     for correction in run.corrections:
         moments = run.whole.get(correction.scene)
@@ -191,15 +225,15 @@ def _judge_corrections(run: ReportInputs) -> Iterator[Finding]:
             extreme = float(factor[far][np.argmax(np.abs(np.log(factor[far])))])
             message = (
                 f"the local adjustment changes the level by more than a factor of {_FACTOR:g} in {int(far.any(axis=0).sum())} "
-                f"blocks (the most: {extreme:.3g}); look there for cloud, snow or glint in one scene, and use a cleaner scene "
-                "or fewer blocks (local_block_adjustment.number_of_blocks)"
+                f"{places} (the most: {extreme:.3g}); look there for cloud, snow or glint in one scene, and use a cleaner "
+                f"scene{fewer}"
             )
             outliers.append(
                 Finding(
                     severity="warning",
                     code="local-outlier",
                     scene=correction.scene,
-                    stage="local_block_adjustment",
+                    stage=method,
                     message=message,
                 )
             )
@@ -209,11 +243,12 @@ def _judge_corrections(run: ReportInputs) -> Iterator[Finding]:
 def _judge_overlaps(run: ReportInputs, residuals: Sequence[OverlapResidual]) -> Iterator[Finding]:
     if len(run.scenes) < 2:
         return
+    stage = next(filter(None, map(run.config.find_method, ("matching_global_method", "matching_local_method"))), None)
     if not residuals:
         yield Finding(
             severity="warning",
             code="no-overlap",
-            stage="global_regression",
+            stage=stage,
             message=(
                 f"no two of the {len(run.scenes):,} scenes share a valid pixel, so nothing could be matched; check that "
                 "they cover the same area and that shared.custom_nodata_value is what the files mean by nodata"
@@ -227,7 +262,7 @@ def _judge_overlaps(run: ReportInputs, residuals: Sequence[OverlapResidual]) -> 
                 severity="info",
                 code="scene-isolated",
                 scene=scene.name,
-                stage="global_regression",
+                stage=stage,
                 message="the scene shares no valid pixel with another, so nothing ties its level to theirs; look at its edges",
             )
             for scene in run.scenes

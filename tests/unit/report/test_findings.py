@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import ArrayLike
 from reports import make_report_inputs
 
+from processor.cli.commands import build_parser
 from processor.config import iter_parameters
 from processor.model import Finding
 from processor.report import findings as module
@@ -52,6 +53,53 @@ def test_single_scene_has_none() -> None:
 def test_lower_contrast_is_reported_below_nine_tenths(scale: float, expected: list[tuple[str, str, str | None]]) -> None:
     found = [code for code in codes(make_report_inputs(50, 1, scale=scale)) if code[1] == "contrast-lowered"]
     assert found == expected
+
+
+def find_low(inputs: ReportInputs) -> list[Finding]:
+    return [finding for finding in find(inputs) if finding.code == "contrast-lowered"]
+
+
+def test_lower_contrast_is_answered_by_the_command_that_keeps_it() -> None:
+    (finding,) = find_low(make_report_inputs(50, 1, scale=0.8))
+    assert finding.stage == "global_regression"
+    for advice in ("--preset satellite", "--preset aerial", "custom_mean_factor"):
+        assert advice in finding.message
+    build_parser().parse_args(["run", "items.json", "--output", "mosaics", "--preset", "satellite"])
+
+
+def test_advice_is_that_of_the_method_that_ran() -> None:
+    (finding,) = find_low(make_report_inputs(50, 1, scale=0.8, flags={"methods.preset": "satellite"}))
+    assert finding.stage == "robust_regression"
+    assert "custom_mean_factor" not in finding.message
+    assert "--preset" not in finding.message
+
+
+@pytest.mark.parametrize(
+    ("flags", "severity", "advice"),
+    [
+        ({}, "warning", "number_of_blocks"),
+        ({"methods.preset": "satellite"}, "warning", "surface_adjustment.ridge"),
+        ({"methods.preset": "aerial"}, "info", "--preset satellite"),
+    ],
+)
+def test_contrast_lost_in_the_local_stage_is_answered_by_its_method(flags: dict[str, Any], severity: str, advice: str) -> None:
+    inputs = make_report_inputs(flags=flags)
+    flat = tuple(
+        dataclasses.replace(c, method="offset", parameter=np.full_like(c.parameter, 0.6), alpha=10.0)
+        for c in inputs.corrections
+    )
+    (finding,) = find_low(dataclasses.replace(inputs, corrections=flat))
+    assert (finding.severity, finding.stage) == (severity, inputs.config.find_method("matching_local_method"))
+    assert advice in finding.message
+
+
+def test_levels_and_contrast_of_a_reference_are_no_findings() -> None:
+    def judge(flags: dict[str, Any]) -> set[str]:
+        inputs = make_report_inputs(scale=0.3, flags={"methods.preset": "satellite", **flags})
+        return {finding.code for finding in find(change_parameter(inputs, 1, 3.0))}
+
+    assert {"contrast-lowered", "scale-outlier", "offset-outlier", "local-outlier"} <= judge({})
+    assert judge({"reference.images": "sentinel2.tif"}) <= {"overlaps-worse", "residual-raised"}
 
 
 def test_contrast_lost_in_the_local_stage_is_reported_as_that_stages() -> None:
