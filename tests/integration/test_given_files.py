@@ -521,10 +521,15 @@ def test_the_examples_of_the_page_run(paths: list[Path], tmp_path: Path, monkeyp
     (tmp_path / "examples.py").write_text("\n".join(examples), encoding="utf-8")
     found = runpy.run_path(str(tmp_path / "examples.py"))
     assert set(found["adjustments"]) == set(NAMES[:3])
-    assert {path.name for path in tmp_path.glob("*.tif")} == {"mosaic.tif", "larger.tif", "area.tif"}
+    made = {"mosaic.tif", "larger.tif", "lit.tif", "lit_larger.tif", "area.tif"}
+    assert {path.name for path in tmp_path.glob("*.tif")} == made
     old, new, cut = (read_raster(tmp_path / name) for name in ("mosaic.tif", "larger.tif", "area.tif"))
     assert 0 < np.count_nonzero(cut) < np.count_nonzero(new)
     height, width = old.shape[1:]
     both = (old != 0) & (new[:, :height, :width] != 0)
     changed = np.abs(new[:, :height, :width].astype(float) - old)[both]
     assert np.median(changed) < 25  # of about 1500
+    lit, larger = (read_raster(tmp_path / name) for name in ("lit.tif", "lit_larger.tif"))
+    same = (lit == larger[:, :height, :width])[:, both.any(axis=0)]
+    assert same.mean() > 0.5  # the rest is in the cell of the scene that came later
+    assert set(json.loads((tmp_path / "surfaces.json").read_text())["scenes"]) == set(NAMES[:3])

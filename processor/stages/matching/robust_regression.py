@@ -3,7 +3,8 @@
 Where the anchors of the global regression (Yu et al. 2017) draw all scenes towards the same flat one, here the mean gain of a
 group is 1 by definition, so that contrast is kept. What changed between the scenes is left out by robust weights, as invariant
 pixels are in IR-MAD (Canty & Nielsen 2008, "Automatic radiometric normalization of multitemporal satellite imagery with the
-iteratively re-weighted MAD transformation"), though by the residuals of blocks and not by canonical variates.
+iteratively re-weighted MAD transformation", doi 10.1016/j.rse.2007.07.013), though by the residuals of blocks and not by
+canonical variates.
 """
 
 from __future__ import annotations
