@@ -4,8 +4,8 @@ After homonim (Harris & Van Niekerk 2019, "Radiometric homogenisation of aerial 
 doi 10.1080/01431161.2018.1528404), which fits them in kernels of the reference's pixels, one scene at a time. Here kernels are
 weighted by how far each block is believed, gains are drawn to 1 where a kernel says little, and where clouds leave nothing a
 wider kernel decides. A block is believed where its surroundings look like the reference's, although they may be much brighter:
-what differs in light, in season or in the angle of view is what is to be fitted. Where they do not (clouds, water), its residual
-decides.
+what differs in light, in season or in the angle of view is what is to be fitted. Where they do not (clouds, water), its
+residual decides.
 """
 
 from __future__ import annotations
