@@ -30,6 +30,7 @@ from processor.stages.matching.matched_blocks import MatchedBlocks
 from processor.stages.matching.method import GlobalSolution
 from processor.stages.measures import MatchedPairs, Measures, SceneMeasures
 from processor.stages.method import StageMethod
+from processor.stages.seam_steps import SeamSteps
 from processor.stages.seamlines.records import Cutline, CutlineTrace, Seamlines
 
 _RECORDS: Final = (
@@ -59,6 +60,7 @@ _RECORDS: Final = (
     SceneMeasures,
     ScenePart,
     Seamlines,
+    SeamSteps,
     Solution,
     Solved,
     RenderStatistics,

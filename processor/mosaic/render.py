@@ -21,6 +21,7 @@ from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.scene_pipeline import make_pipelines
 from processor.mosaic.solve import Solution
 from processor.stages.measures import Measures
+from processor.stages.seam_steps import SeamSteps, sum_seam_steps
 from processor.stages.statistics import compute_valid_moments
 
 
@@ -30,6 +31,8 @@ class RenderStatistics:
 
     moments: tuple[tuple[tuple[int, int], Moments], ...]
     """Of the valid pixels of each block, with the block's (row, column)."""
+    steps: tuple[tuple[tuple[int, int], SeamSteps], ...]
+    """Steps across seams and beside them, of each block that has a seam, with the block's (row, column)."""
     scenes: NDArray[np.int64]
     """Scene indexes that occur, int64 (n,), ascending, 0 for nodata."""
     counts: NDArray[np.int64]
@@ -99,12 +102,15 @@ class Renderer:
         is_cut = self._cell_tree is not None and not plan.methods.clip.has_region
         filled = self._fill(values, index, window) if is_cut else 0
         # Block by block, so that merging does not depend on the windows.
-        moments = []
+        moments, steps = [], []
         for part in iter_z_order(window.height, window.width, BLOCK_EDGE):
             block = part.shifted(rows=window.row, cols=window.col)
             rows, cols = block.slices_in(window)
-            found = compute_valid_moments(values[:, rows, cols], index[rows, cols] > 0)
-            moments.append(((block.row // BLOCK_EDGE, block.col // BLOCK_EDGE), found))
+            place = block.row // BLOCK_EDGE, block.col // BLOCK_EDGE
+            moments.append((place, compute_valid_moments(values[:, rows, cols], index[rows, cols] > 0)))
+            summed = sum_seam_steps(values[:, rows, cols], index[rows, cols])
+            if summed is not None:
+                steps.append((place, summed))
         counts = np.bincount(index.ravel()).astype(np.int64)
         scenes = np.flatnonzero(counts).astype(np.int64)
         valid = index > 0
@@ -115,6 +121,7 @@ class Renderer:
             index=index,
             statistics=RenderStatistics(
                 moments=tuple(moments),
+                steps=tuple(steps),
                 scenes=scenes,
                 counts=counts[scenes],
                 filled=filled,

@@ -14,6 +14,7 @@ from processor.model import Grid, Moments
 from processor.mosaic.measure import mask_grid
 from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.render import RenderedWindow, RenderStatistics
+from processor.stages.seam_steps import SeamSteps, merge_seam_steps
 from processor.stages.statistics import merge_moments
 
 
@@ -27,6 +28,8 @@ class Rendered:
     """Blocks of the scene index, wherever they are."""
     statistics: Moments
     """Moments of the mosaic's valid pixels."""
+    steps: SeamSteps
+    """Steps across seams and beside them."""
     counts: NDArray[np.int64]
     """int64 (scenes + 1,), pixels by scene index; 0 is nodata."""
     filled: int
@@ -48,6 +51,8 @@ class RenderCounter:
 
     def __init__(self, plan: Plan) -> None:
         self._moments: dict[tuple[int, int], Moments] = {}
+        self._steps: dict[tuple[int, int], SeamSteps] = {}
+        self._bands = plan.bands
         self._counts = np.zeros(len(plan.scenes) + 1, np.int64)
         self._filled = 0
         self._grid = mask_grid(plan.grid)
@@ -58,6 +63,7 @@ class RenderCounter:
         """Count in a window or a part."""
         found = piece.statistics if isinstance(piece, RenderedWindow) else piece
         self._moments.update(found.moments)
+        self._steps.update(found.steps)
         self._counts[found.scenes] += found.counts
         self._filled += found.filled
         row, col = found.mask_row, found.mask_col
@@ -72,6 +78,7 @@ class RenderCounter:
         scenes = np.flatnonzero(self._counts).astype(np.int64)
         return RenderStatistics(
             moments=tuple((place, self._moments[place]) for place in sorted(self._moments)),
+            steps=tuple((place, self._steps[place]) for place in sorted(self._steps)),
             scenes=scenes,
             counts=self._counts[scenes],
             filled=self._filled,
@@ -98,6 +105,7 @@ class RenderCounter:
             mosaic=mosaic,
             index=index,
             statistics=merge_moments(self._moments[place] for place in sorted(self._moments)),
+            steps=merge_seam_steps((self._steps[place] for place in sorted(self._steps)), self._bands),
             counts=self._counts,
             filled=self._filled,
             mask=self._mask,

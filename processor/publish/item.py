@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 _PREVIEW_EDGE = 1200
-_SUMMARY = ("coverage", "residual_before", "residual_after", "contrast", "warnings")
+_SUMMARY = ("coverage", "residual_before", "residual_after", "contrast", "gradient_excess", "warnings")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +194,7 @@ def _collect_report_inputs(
             owned=dict(zip((scene.name for scene in plan.scenes), owned, strict=True)),
         ),
         statistics=rendered.statistics,
+        steps=rendered.steps,
         findings=findings,
         config=plan.config,
         artifacts=(),

@@ -33,6 +33,7 @@ FIGURES: Final = (
     "worst_residual_after",
     "worst_residual_after_percent",
     "contrast",
+    "gradient_excess",
     "scenes",
     "overlaps",
     "warnings",

@@ -15,12 +15,14 @@ residual_after_percent_of_spread        the same in percent of the standard devi
 bias_before, bias_after, …_percent      the same for the pairs' mean differences, which show as seams
 worst_residual_after, …_percent         RMS difference of the worst pair (``residuals.<state>.worst`` names it)
 contrast                                smallest mean scale of a band; below 0.9 is reported
+gradient_excess                         mean step between neighbours across seams / mean step 2 to 12 pixels beside them, mean
+                                        over the bands: 1 is invisible, above 1.1 is seen, below 0.9 is blurred
 overlaps, scenes, warnings, infos       how many there are
 ======================================  ==============================================================================
 
-The other sections: ``run``, ``bands``, ``grid``, ``coverage``, ``contrast``, ``residuals`` (by state: before, global, local;
-one element a band), ``mosaic`` (statistics, one element a band), ``scenes``, ``overlaps``, ``parameters`` (those that differ
-from their default and decide pixels) and ``findings``.
+The other sections: ``run``, ``bands``, ``grid``, ``coverage``, ``contrast``, ``seams`` (one element a band), ``residuals``
+(by state: before, global, local; one element a band), ``mosaic`` (statistics, one element a band), ``scenes``, ``overlaps``,
+``parameters`` (those that differ from their default and decide pixels) and ``findings``.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ from processor.report.figures import (
     ResidualSummary,
     State,
     compute_coverage,
+    compute_gradient_excess,
     compute_mean_scale,
     compute_residuals,
     pool,
@@ -99,6 +102,7 @@ def build_report(inputs: ReportInputs, residuals: Sequence[OverlapResidual] | No
             "grid_pixels": grid.width * grid.height,
         },
         "contrast": {"mean_scale": _numbers(scale), "overlap_spread_ratio": _numbers(spread_ratio)},
+        "seams": _seams(inputs),
         "residuals": {state: _state(states[state], position) for position, state in enumerate(STATES)},
         "mosaic": None
         if statistics is None
@@ -174,6 +178,7 @@ def _summary(
         "worst_residual_after": _number(pool(worst)),
         "worst_residual_after_percent": _number(after.percent_of_level(worst)),
         "contrast": _number(float(scale.min())) if scale.size else None,
+        "gradient_excess": _number(float(compute_gradient_excess(inputs).mean())) if inputs.bands else None,
         "scenes": len(inputs.scenes),
         "overlaps": len(residuals),
         "warnings": warnings,
@@ -194,6 +199,20 @@ def _state(summary: ResidualSummary, position: int) -> dict[str, Any]:
         "worst": None
         if worst is None
         else {"first": worst.first, "second": worst.second, "rms": _numbers(worst.states[position].rms)},
+    }
+
+
+def _seams(inputs: ReportInputs) -> dict[str, Any]:
+    steps = inputs.steps
+    pairs = (0, 0) if steps is None else (steps.across_count, steps.beside_count)
+    sums = (np.zeros(len(inputs.bands)),) * 2 if steps is None else (steps.across, steps.beside)
+    means = [_numbers(total / count) if count else [None] * len(inputs.bands) for total, count in zip(sums, pairs, strict=True)]
+    return {
+        "gradient_excess": _numbers(compute_gradient_excess(inputs)),
+        "step_across": means[0],
+        "step_beside": means[1],
+        "pairs_across": pairs[0],
+        "pairs_beside": pairs[1],
     }
 
 

@@ -29,6 +29,7 @@ from processor.model import (
 )
 from processor.stages.matching.global_regression import compute_contrast
 from processor.stages.matching.method import SceneCorrection
+from processor.stages.seam_steps import SeamSteps
 
 State = Literal["before", "global", "local"]
 STATES: Final[tuple[State, ...]] = ("before", "global", "local")
@@ -95,6 +96,8 @@ class ReportInputs:
     """Of the other stages."""
     config: Config
     """As run."""
+    steps: SeamSteps | None = None
+    """Steps of the mosaic across seams and beside them, or None where unknown."""
     artifacts: tuple[Artifact, ...] = ()
     """What is published beside the report."""
 
@@ -323,3 +326,8 @@ def compute_mean_scale(inputs: ReportInputs) -> F64:
 def compute_coverage(counts: PixelCounts) -> float:
     """Share of the pixels that some scene has which the mosaic has too; NaN where no scene has any."""
     return counts.mosaic / counts.union if counts.union else math.nan
+
+
+def compute_gradient_excess(inputs: ReportInputs) -> F64:
+    """Mean step across seams / mean step beside them, (bands,): 1 is invisible, more is seen, less is blurred; NaN: unknown."""
+    return np.full(len(inputs.bands), np.nan) if inputs.steps is None else inputs.steps.compute_excess()

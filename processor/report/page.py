@@ -67,6 +67,7 @@ def _load_template() -> Template:
         "change": text.format_change,
         "change_of_level": text.format_change_of_level,
         "few_bands": text.FEW_BANDS,
+        "gradient_words": text.describe_excess,
         "lowest_contrast": LOWEST_CONTRAST,
     }
     return environment.get_template("report.html.j2")

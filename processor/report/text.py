@@ -8,6 +8,8 @@ from typing import Any, Final
 
 _DASH: Final = "\u2013"
 FEW_BANDS: Final = 4  # as many figures as a cell shows
+SEEN: Final = 1.1  # gradient excess
+BLURRED: Final = 0.9
 _MINUS: Final = "\u2212"
 _LONGEST: Final = 160  # characters of a name or a value
 
@@ -69,6 +71,14 @@ def format_change_of_level(before: float | None, after: float | None, percent: f
     """Change of a difference, and what it is now in percent of the mean level."""
     now = "" if percent is None else f"now {format_figure(percent, 2)} % of the mean level"
     return "; ".join(part for part in (format_change(before, after), now) if part) or "unknown"
+
+
+def describe_excess(excess: float | None) -> str:
+    """What a gradient excess means for the eye."""
+    if excess is None:
+        return "no seam was measured"
+    seen = "seams are visible" if excess > SEEN else "seams are blurred" if excess < BLURRED else "seams are invisible"
+    return f"that of the ground beside; {seen}"
 
 
 def format_percent(share: float | None, digits: int) -> str:

@@ -310,6 +310,8 @@ def test_the_bytes_do_not_depend_on_windows_threads_memory_or_order(
     np.testing.assert_array_equal(mosaic.rendered.mask, wide_mosaic.rendered.mask)
     for part in ("count", "mean", "m2", "minimum", "maximum"):
         np.testing.assert_array_equal(getattr(mosaic.rendered.statistics, part), getattr(wide_mosaic.rendered.statistics, part))
+    for part in ("across_count", "across", "beside_count", "beside"):
+        np.testing.assert_array_equal(getattr(mosaic.rendered.steps, part), getattr(wide_mosaic.rendered.steps, part))
 
 
 def test_what_is_counted_is_what_is_in_the_mosaic(wide_mosaic: Mosaic) -> None:

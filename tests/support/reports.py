@@ -14,6 +14,7 @@ from processor.config import load_config
 from processor.model import Adjustment, Band, BlockGrid, Bounds, Cell, Finding, Grid, Overlap, OverlapSamples, Scene
 from processor.report.figures import PixelCounts, Preview, ReportInputs
 from processor.stages.matching.local_block_adjustment import LocalCorrection
+from processor.stages.seam_steps import SeamSteps
 
 SIZE = 20  # pixels of a scene's edge; neighbours share a third of it
 STEP = 14
@@ -119,6 +120,7 @@ def make_report_inputs(
         statistics=compute_moments(np.full((bands, 4), 500.0)),
         findings=findings,
         config=load_config(flags=flags or {}, environment={}),
+        steps=SeamSteps(across_count=4, across=np.full(bands, 5.0), beside_count=8, beside=np.full(bands, 8.0)),
     )
 
 

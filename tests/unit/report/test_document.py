@@ -56,6 +56,24 @@ def test_summary_of_a_perfect_match() -> None:
     assert (summary["scenes"], summary["overlaps"], summary["warnings"], summary["infos"]) == (4, 4, 0, 0)
 
 
+def test_seams_are_told_by_band_and_in_the_summary() -> None:
+    report = read(make_report_inputs(bands=2))
+    assert report["summary"]["gradient_excess"] == 1.25
+    assert report["seams"] == {
+        "gradient_excess": [1.25, 1.25],
+        "step_across": [1.25, 1.25],
+        "step_beside": [1, 1],
+        "pairs_across": 4,
+        "pairs_beside": 8,
+    }
+
+
+def test_without_a_seam_its_figures_are_unknown() -> None:
+    report = read(dataclasses.replace(make_report_inputs(bands=2), steps=None))
+    assert report["summary"]["gradient_excess"] is None
+    assert report["seams"]["step_across"] == [None, None]
+
+
 def test_residuals_name_the_worst_pair_of_each_state() -> None:
     report = read(make_report_inputs())
     for state in ("before", "global", "local"):

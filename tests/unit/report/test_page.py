@@ -15,7 +15,15 @@ from processor.report.document import build_report
 from processor.report.figures import ReportInputs
 from processor.report.page import render_page
 from processor.report.svg import Picture, assemble, draw_image, draw_text
-from processor.report.text import clip_text, coverage_text, format_change, format_figure, format_figures, format_size
+from processor.report.text import (
+    clip_text,
+    coverage_text,
+    describe_excess,
+    format_change,
+    format_figure,
+    format_figures,
+    format_size,
+)
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;"
 VOID = {"meta", "img", "br", "link"}
@@ -226,3 +234,20 @@ def test_changes_and_sizes_are_in_words() -> None:
     assert format_change(0, 12) == ""
     assert format_change(None, 12) == ""
     assert [format_size(size) for size in (999, 1000, 2_500_000, 10**16)] == ["999 B", "1.00 kB", "2.50 MB", "10,000 TB"]
+
+
+@pytest.mark.parametrize(
+    ("excess", "words"),
+    [
+        (None, "no seam was measured"),
+        (1.0, "that of the ground beside; seams are invisible"),
+        (1.48, "that of the ground beside; seams are visible"),
+        (0.8, "that of the ground beside; seams are blurred"),
+    ],
+)
+def test_what_the_step_at_seams_means(excess: float | None, words: str) -> None:
+    assert describe_excess(excess) == words
+
+
+def test_the_step_at_seams_is_a_tile() -> None:
+    assert "Step at seams\n1.25 \u00d7" in re.sub(r"\s*\n\s*", "\n", render(make_report_inputs()).text)
