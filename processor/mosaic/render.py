@@ -21,7 +21,8 @@ from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.scene_pipeline import make_pipelines
 from processor.mosaic.solve import Solution
 from processor.stages.measures import Measures
-from processor.stages.seam_steps import SeamSteps, sum_seam_steps
+from processor.stages.seam_blocks import count_seam_blocks, merge_seam_blocks
+from processor.stages.seam_steps import SeamSteps, find_seams, sum_seam_steps
 from processor.stages.statistics import compute_valid_moments
 
 
@@ -33,6 +34,8 @@ class RenderStatistics:
     """Of the valid pixels of each block, with the block's (row, column)."""
     steps: tuple[tuple[tuple[int, int], SeamSteps], ...]
     """Steps across seams and beside them, of each block that has a seam, with the block's (row, column)."""
+    seam_blocks: NDArray[np.int64]
+    """Matched blocks that seams pass through (:func:`processor.stages.seam_blocks.count_seam_blocks`), int64 (5, n)."""
     scenes: NDArray[np.int64]
     """Scene indexes that occur, int64 (n,), ascending, 0 for nodata."""
     counts: NDArray[np.int64]
@@ -89,6 +92,7 @@ class Renderer:
         self._footprints = [scene.footprint for scene in measures.scenes]
         # Footprints from full-resolution masks hold every valid pixel; from overviews they may not.
         self._trusted = all(level is None for level in plan.levels) and measures.union is not None
+        self._pairs = frozenset(plan.pairs if "matched_blocks" in plan.needs else ())
         self.index_dtype: type[np.unsignedinteger] = np.uint8 if len(plan.scenes) < 2**8 else np.uint16
 
     def render(self, window: Window) -> RenderedWindow:
@@ -102,15 +106,18 @@ class Renderer:
         is_cut = self._cell_tree is not None and not plan.methods.clip.has_region
         filled = self._fill(values, index, window) if is_cut else 0
         # Block by block, so that merging does not depend on the windows.
-        moments, steps = [], []
+        moments, steps, seam_blocks = [], [], []
         for part in iter_z_order(window.height, window.width, BLOCK_EDGE):
             block = part.shifted(rows=window.row, cols=window.col)
             rows, cols = block.slices_in(window)
             place = block.row // BLOCK_EDGE, block.col // BLOCK_EDGE
             moments.append((place, compute_valid_moments(values[:, rows, cols], index[rows, cols] > 0)))
-            summed = sum_seam_steps(values[:, rows, cols], index[rows, cols])
-            if summed is not None:
-                steps.append((place, summed))
+            scenes_here = np.ascontiguousarray(index[rows, cols])
+            seams = find_seams(scenes_here)
+            if seams is not None:
+                steps.append((place, sum_seam_steps(values[:, rows, cols], scenes_here, seams)))
+                if self._pairs:
+                    seam_blocks.append(count_seam_blocks(scenes_here, seams, (block.row, block.col), self._find_edge))
         counts = np.bincount(index.ravel()).astype(np.int64)
         scenes = np.flatnonzero(counts).astype(np.int64)
         valid = index > 0
@@ -122,6 +129,7 @@ class Renderer:
             statistics=RenderStatistics(
                 moments=tuple(moments),
                 steps=tuple(steps),
+                seam_blocks=merge_seam_blocks(seam_blocks),
                 scenes=scenes,
                 counts=counts[scenes],
                 filled=filled,
@@ -130,6 +138,11 @@ class Renderer:
                 mask_col=mask_col,
             ),
         )
+
+    def _find_edge(self, first: int, second: int) -> int | None:
+        """Edge of the matched blocks of two scenes, by their indexes; None where they have none."""
+        pair = first - 1, second - 1
+        return self._plan.block_edge(pair) if pair in self._pairs else None
 
     def _near(self, window: Window) -> list[int]:
         """Positions of the scenes whose bounds meet a window, in name order."""

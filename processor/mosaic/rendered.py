@@ -14,6 +14,7 @@ from processor.model import Grid, Moments
 from processor.mosaic.measure import mask_grid
 from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.render import RenderedWindow, RenderStatistics
+from processor.stages.seam_blocks import merge_seam_blocks
 from processor.stages.seam_steps import SeamSteps, merge_seam_steps
 from processor.stages.statistics import merge_moments
 
@@ -30,6 +31,8 @@ class Rendered:
     """Moments of the mosaic's valid pixels."""
     steps: SeamSteps
     """Steps across seams and beside them."""
+    seam_blocks: NDArray[np.int64]
+    """Matched blocks that seams pass through, int64 (5, n); none where no blocks were matched."""
     counts: NDArray[np.int64]
     """int64 (scenes + 1,), pixels by scene index; 0 is nodata."""
     filled: int
@@ -52,6 +55,7 @@ class RenderCounter:
     def __init__(self, plan: Plan) -> None:
         self._moments: dict[tuple[int, int], Moments] = {}
         self._steps: dict[tuple[int, int], SeamSteps] = {}
+        self._seam_blocks: list[NDArray[np.int64]] = []
         self._bands = plan.bands
         self._counts = np.zeros(len(plan.scenes) + 1, np.int64)
         self._filled = 0
@@ -64,6 +68,7 @@ class RenderCounter:
         found = piece.statistics if isinstance(piece, RenderedWindow) else piece
         self._moments.update(found.moments)
         self._steps.update(found.steps)
+        self._seam_blocks.append(found.seam_blocks)
         self._counts[found.scenes] += found.counts
         self._filled += found.filled
         row, col = found.mask_row, found.mask_col
@@ -79,6 +84,7 @@ class RenderCounter:
         return RenderStatistics(
             moments=tuple((place, self._moments[place]) for place in sorted(self._moments)),
             steps=tuple((place, self._steps[place]) for place in sorted(self._steps)),
+            seam_blocks=merge_seam_blocks(self._seam_blocks),
             scenes=scenes,
             counts=self._counts[scenes],
             filled=self._filled,
@@ -106,6 +112,7 @@ class RenderCounter:
             index=index,
             statistics=merge_moments(self._moments[place] for place in sorted(self._moments)),
             steps=merge_seam_steps((self._steps[place] for place in sorted(self._steps)), self._bands),
+            seam_blocks=merge_seam_blocks(self._seam_blocks),
             counts=self._counts,
             filled=self._filled,
             mask=self._mask,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from processor.model import Adjustment, BlockGrid, Finding
+from processor.model import Adjustment, BlockGrid, BlockMap, Finding
 from processor.mosaic.plan import Plan
 from processor.process.threads import resolve_threads
 from processor.stages.block_sums import BlockSums
@@ -39,6 +39,12 @@ class Solution:
     def corrections(self) -> tuple[SceneCorrection, ...]:
         """Local corrections, one a scene in plan order; empty where the stage is off."""
         return tuple(self.matching_local.corrections)
+
+    @property
+    def agreement(self) -> BlockMap | None:
+        """How far the scenes agree in the blocks of their overlaps, 0 to 1, one band; None where no method tells it."""
+        solutions = (self.matching_global, self.matching_local)
+        return next((found for one in solutions if (found := getattr(one, "agreement", None)) is not None), None)
 
 
 def find_block_grid(plan: Plan, measures: Measures) -> BlockGrid | None:

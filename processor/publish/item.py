@@ -29,6 +29,7 @@ from processor.publish.output_paths import Copy, make_copies, make_debug_copy
 from processor.publish.register import Registration
 from processor.report.figures import PixelCounts, Preview, ReportInputs
 from processor.scenes.inputs import ResolvedInputs
+from processor.stages.matching.match_figures import compute_match_figures
 from processor.stages.measures import Measures
 from processor.stages.seamlines.footprint import compute_footprint
 from processor.storage.options import Access
@@ -43,7 +44,17 @@ if TYPE_CHECKING:
 
 
 _PREVIEW_EDGE = 1200
-_SUMMARY = ("coverage", "residual_before", "residual_after", "contrast", "gradient_excess", "warnings")
+_SUMMARY = (
+    "coverage",
+    "residual_before",
+    "residual_after",
+    "contrast",
+    "gradient_excess",
+    "seam_difference",
+    "disagreement",
+    "illumination_trend",
+    "warnings",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +206,16 @@ def _collect_report_inputs(
         ),
         statistics=rendered.statistics,
         steps=rendered.steps,
+        match=None
+        if measures.matched is None
+        else compute_match_figures(
+            measures.matched,
+            rendered.seam_blocks,
+            [scene.name for scene in plan.scenes],
+            solution.adjustments,
+            solution.corrections,
+            solution.agreement,
+        ),
         findings=findings,
         config=plan.config,
         artifacts=(),

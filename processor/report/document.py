@@ -17,12 +17,20 @@ worst_residual_after, …_percent         RMS difference of the worst pair (``re
 contrast                                smallest mean scale of a band; below 0.9 is reported
 gradient_excess                         mean step between neighbours across seams / mean step 2 to 12 pixels beside them, mean
                                         over the bands: 1 is invisible, above 1.1 is seen, below 0.9 is blurred
+seam_difference, seam_difference_high   RMS difference of the matched scenes in the blocks that seams pass through, units of the
+                                        mosaic, quadratic mean over the bands: its mean along the seams, its 95th percentile
+seam_difference_percent_of_spread, …    the same in percent of the mosaic's standard deviation
+disagreement                            share of the blocks of overlaps in which the scenes disagree: clouds and change
+illumination_trend                      how much of what is left between scenes is light within them, alike in all: R² of the
+                                        blocks' differences against that pattern, 0 to 1, mean over the bands
 overlaps, scenes, warnings, infos       how many there are
+                                        The figures from seam_difference to illumination_trend are known where a method
+                                        matched blocks (robust_regression, surface_adjustment), else null.
 ======================================  ==============================================================================
 
-The other sections: ``run``, ``bands``, ``grid``, ``coverage``, ``contrast``, ``seams`` (one element a band), ``residuals``
-(by state: before, global, local; one element a band), ``mosaic`` (statistics, one element a band), ``scenes``, ``overlaps``,
-``parameters`` (those that differ from their default and decide pixels) and ``findings``.
+The other sections: ``run``, ``bands``, ``grid``, ``coverage``, ``contrast``, ``seams`` (one element a band), ``match`` (what
+matched blocks say), ``residuals`` (by state: before, global, local; one element a band), ``mosaic`` (statistics, one element a
+band), ``scenes``, ``overlaps``, ``parameters`` (those that differ from their default and decide pixels) and ``findings``.
 """
 
 from __future__ import annotations
@@ -50,6 +58,7 @@ from processor.report.figures import (
     compute_gradient_excess,
     compute_mean_scale,
     compute_residuals,
+    get_seam_difference,
     pool,
     summarise_residuals,
 )
@@ -103,6 +112,7 @@ def build_report(inputs: ReportInputs, residuals: Sequence[OverlapResidual] | No
         },
         "contrast": {"mean_scale": _numbers(scale), "overlap_spread_ratio": _numbers(spread_ratio)},
         "seams": _seams(inputs),
+        "match": _match(inputs),
         "residuals": {state: _state(states[state], position) for position, state in enumerate(STATES)},
         "mosaic": None
         if statistics is None
@@ -160,7 +170,7 @@ def _summary(
     scale: NDArray[np.float64],
     findings: Sequence[Finding],
 ) -> dict[str, Any]:
-    before, after = states["before"], states["local"]
+    before, after, seam = states["before"], states["local"], get_seam_difference(inputs)
     worst = np.full(len(inputs.bands), np.nan) if after.worst is None else after.worst.after_local.rms
     warnings = sum(finding.severity == "warning" for finding in findings)
     return {
@@ -179,6 +189,12 @@ def _summary(
         "worst_residual_after_percent": _number(after.percent_of_level(worst)),
         "contrast": _number(float(scale.min())) if scale.size else None,
         "gradient_excess": _number(float(compute_gradient_excess(inputs).mean())) if inputs.bands else None,
+        "seam_difference": _number(pool(seam.mean)),
+        "seam_difference_high": _number(pool(seam.high)),
+        "seam_difference_percent_of_spread": _number(seam.percent_of_spread(seam.mean)),
+        "seam_difference_high_percent_of_spread": _number(seam.percent_of_spread(seam.high)),
+        "disagreement": None if inputs.match is None else _number(inputs.match.disagreement),
+        "illumination_trend": None if inputs.match is None else _number(inputs.match.trend),
         "scenes": len(inputs.scenes),
         "overlaps": len(residuals),
         "warnings": warnings,
@@ -203,7 +219,7 @@ def _state(summary: ResidualSummary, position: int) -> dict[str, Any]:
 
 
 def _seams(inputs: ReportInputs) -> dict[str, Any]:
-    steps = inputs.steps
+    steps, difference = inputs.steps, get_seam_difference(inputs)
     pairs = (0, 0) if steps is None else (steps.across_count, steps.beside_count)
     sums = (np.zeros(len(inputs.bands)),) * 2 if steps is None else (steps.across, steps.beside)
     means = [_numbers(total / count) if count else [None] * len(inputs.bands) for total, count in zip(sums, pairs, strict=True)]
@@ -213,6 +229,20 @@ def _seams(inputs: ReportInputs) -> dict[str, Any]:
         "step_beside": means[1],
         "pairs_across": pairs[0],
         "pairs_beside": pairs[1],
+        "difference": _numbers(difference.mean),
+        "difference_high": _numbers(difference.high),
+        "difference_blocks": 0 if inputs.match is None else inputs.match.seam_blocks,
+    }
+
+
+def _match(inputs: ReportInputs) -> dict[str, Any] | None:
+    if inputs.match is None:
+        return None
+    return {
+        "disagreement": _number(inputs.match.disagreement),
+        "illumination_trend": _number(inputs.match.trend),
+        "illumination_trend_after_global": _number(inputs.match.trend_global),
+        "illumination_size_after_global": _number(inputs.match.trend_size),
     }
 
 

@@ -28,6 +28,7 @@ from processor.model import (
     Scene,
 )
 from processor.stages.matching.global_regression import compute_contrast
+from processor.stages.matching.match_figures import MatchFigures
 from processor.stages.matching.method import SceneCorrection
 from processor.stages.seam_steps import SeamSteps
 
@@ -98,6 +99,8 @@ class ReportInputs:
     """As run."""
     steps: SeamSteps | None = None
     """Steps of the mosaic across seams and beside them, or None where unknown."""
+    match: MatchFigures | None = None
+    """What matched blocks say of the matching, or None where no method needed them."""
     artifacts: tuple[Artifact, ...] = ()
     """What is published beside the report."""
 
@@ -331,3 +334,30 @@ def compute_coverage(counts: PixelCounts) -> float:
 def compute_gradient_excess(inputs: ReportInputs) -> F64:
     """Mean step across seams / mean step beside them, (bands,): 1 is invisible, more is seen, less is blurred; NaN: unknown."""
     return np.full(len(inputs.bands), np.nan) if inputs.steps is None else inputs.steps.compute_excess()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SeamDifference:
+    """How far matched scenes are apart along the seams; float64 (bands,), NaN where unknown."""
+
+    mean: F64
+    """Mean over the blocks that seams pass through of their RMS difference, units of the mosaic."""
+    high: F64
+    """Its 95th percentile."""
+    spread: F64
+    """Standard deviation of the mosaic."""
+
+    def percent_of_spread(self, values: F64) -> float:
+        """Quadratic mean over the bands of ``values`` (bands,) in percent of the spread; NaN where that has no meaning."""
+        return _percent(values, self.spread)
+
+
+def get_seam_difference(inputs: ReportInputs) -> SeamDifference:
+    """Of a run; unknown where no blocks were matched, or no seam passes through one."""
+    unknown = np.full(len(inputs.bands), np.nan)
+    match, statistics = inputs.match, inputs.statistics
+    return SeamDifference(
+        mean=unknown if match is None else match.seam_mean,
+        high=unknown if match is None else match.seam_high,
+        spread=unknown if statistics is None else statistics.std,
+    )

@@ -1,8 +1,8 @@
 """Rules that turn figures into findings: what a user should know before using the mosaic, and what to do about it.
 
-Codes are stable: ``contrast-lowered``, ``coverage-gap``, ``fallback-used``, ``local-outlier``, ``negative-scale``,
-``no-overlap``, ``offset-outlier``, ``overlaps-worse``, ``residual-raised``, ``scale-outlier``, ``scene-isolated``,
-``scene-unused``.
+Codes are stable: ``contrast-lowered``, ``coverage-gap``, ``fallback-used``, ``illumination-trend``, ``local-outlier``,
+``negative-scale``, ``no-overlap``, ``offset-outlier``, ``overlaps-worse``, ``residual-raised``, ``scale-outlier``,
+``scene-isolated``, ``scene-unused``.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ _FACTOR = 2.0  # a gain, or a local change of the level, by more than this facto
 _SHIFT = 2.0  # standard deviations that an adjustment may move a scene's mean
 _WORSE = 1.05  # a residual that grows by less is not worth a word
 _FALLBACK = 0.01  # share of the mosaic
+_TREND = 0.3  # share of what the gains leave that is light within the scenes
+_TREND_SIZE = 0.03  # of the level: light that varies by less is not worth a word
 _SHOWN = 5  # scenes named per code; one finding speaks for the rest
 _ANCHORED: Final = "global_regression"
 _BLOCKS: Final = "local_block_adjustment"
@@ -69,6 +71,7 @@ def compute_findings(
         *_judge_coverage(run),
         *_judge_contrast(run, summary),
         *_judge_residuals(residuals, summary),
+        *_judge_light(run),
         *_judge_adjustments(run),
         *_judge_corrections(run),
         *_judge_overlaps(run, residuals),
@@ -164,6 +167,23 @@ def _judge_residuals(residuals: Sequence[OverlapResidual], summary: Mapping[Stat
             message=(
                 f"{len(worse):,} of {len(residuals):,} overlaps differ more after matching than before: {named}{more}; a "
                 "compromise between many pairs does this to a few, cloud or changed ground in an overlap to those near it"
+            ),
+        )
+
+
+def _judge_light(run: ReportInputs) -> Iterator[Finding]:
+    """Whether light within the scenes is left to gains that cannot follow it; a method that solves for it has no such gains."""
+    if run.match is None or not run.adjustments:
+        return
+    if run.match.trend_global > _TREND and run.match.trend_size > _TREND_SIZE:
+        yield Finding(
+            severity="info",
+            code="illumination-trend",
+            stage="robust_regression",
+            message=(
+                f"{run.match.trend_global:.0%} of what the gains leave between scenes is light within them, alike in all "
+                f"(about {run.match.trend_size:.0%} of the level), which gains and offsets cannot follow; if these are aerial "
+                "or drone scenes, or wide swaths, run it again with --preset aerial"
             ),
         )
 

@@ -40,7 +40,34 @@ class SeamSteps:
         return np.where(self.beside > 0, excess, np.nan)
 
 
-def sum_seam_steps(values: NDArray[np.generic], index: NDArray[np.unsignedinteger]) -> SeamSteps | None:
+def find_seams(index: NDArray[np.unsignedinteger]) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
+    """Where pixels of two scenes are neighbours.
+
+    Parameters
+    ----------
+    index
+        (height, width): the scene of each pixel, 0 where there is none.
+
+    Returns
+    -------
+    Flat positions, ascending, of the upper one of neighbours in a column, and of the left one of neighbours in a row, intp (n,)
+    each; None where there is neither.
+    """
+    if not index.size or index.min() == index.max():
+        return None
+    flat, width = index.reshape(-1), index.shape[1]
+    found = []
+    for stride in (width, 1):
+        at = np.flatnonzero(flat[:-stride] != flat[stride:])
+        found.append(at[(flat[at] > 0) & (flat[at + stride] > 0)])
+    down, across = found
+    across = across[across % width < width - 1]
+    return (down, across) if down.size or across.size else None
+
+
+def sum_seam_steps(
+    values: NDArray[np.generic], index: NDArray[np.unsignedinteger], seams: tuple[NDArray[np.intp], NDArray[np.intp]]
+) -> SeamSteps:
     """Sum the steps of a block of the mosaic; pairs that leave it do not count.
 
     Where a block is so speckled that more than 8,192 pairs in rows or in columns come from two scenes, evenly spread ones do.
@@ -51,25 +78,15 @@ def sum_seam_steps(values: NDArray[np.generic], index: NDArray[np.unsignedintege
         (bands, height, width), any real dtype; pixels without a scene may hold anything.
     index
         (height, width): the scene of each pixel, 0 where there is none.
+    seams
+        From :func:`find_seams`.
 
     Returns
     -------
-    The sums, exact for integers of up to 32 bits, else as float64 rounds them; None where the block has no seam.
+    The sums, exact for integers of up to 32 bits, else as float64 rounds them.
     """
-    if not index.size or index.min() == index.max():
-        return None
-    index = np.ascontiguousarray(index)
-    flat, width = index.reshape(-1), index.shape[1]
-    found = []
-    for axis, stride in ((1, 1), (0, width)):
-        at = np.flatnonzero(flat[:-stride] != flat[stride:])
-        is_pair = (flat[at] > 0) & (flat[at + stride] > 0)
-        if axis == 1:
-            is_pair &= at % width < width - 1
-        at = at[is_pair]
-        if at.size:
-            found.append(_sum_along(values, index, at[:: -(-at.size // _MOST)], axis))
-    return merge_seam_steps(found, len(values)) if found else None
+    found = [_sum_along(values, index, at[:: -(-at.size // _MOST)], axis) for axis, at in enumerate(seams) if at.size]
+    return merge_seam_steps(found, len(values))
 
 
 def _sum_along(values: NDArray[np.generic], index: NDArray[np.unsignedinteger], at: NDArray[np.intp], axis: int) -> SeamSteps:

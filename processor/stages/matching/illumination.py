@@ -293,3 +293,39 @@ def _compute_determination(
         own = np.diag(pattern)
         result = np.divide(own - explained, own, out=result, where=own > 0).clip(0.0, 1.0)
     return np.asarray(result.reshape(len(order), 5))
+
+
+def compute_trend(table: BlockTable) -> tuple[float, float]:
+    """How much of what is left between the scenes is light within them: a pattern that all of them share.
+
+    Fits ln m_i + phi(u_i) . theta = ln m_j + phi(u_j) . theta to the blocks that agree, with weights as matching has them.
+
+    Parameters
+    ----------
+    table
+        Of scenes as they are to be judged; levels of every band positive: darker blocks are left out.
+
+    Returns
+    -------
+    R² of the pattern, 0 to 1, and the root of its mean square over the blocks, as a share of the level; mean over the bands.
+    NaN with fewer than twenty blocks, or where nothing is left.
+    """
+    usable, difference = _compute_differences(table)
+    weighting = prepare_weighting(table)
+    weight = update_weights(weighting, difference, np.full(table.bands, _FLOOR)) * usable * table.count
+    used = int(np.count_nonzero(weight))
+    if used < _BLOCKS:
+        return float("nan"), float("nan")
+    group = np.zeros(len(table.names), np.intp)
+    terms = _compute_terms(table, group, np.full(1, 2, np.intp))
+    weight /= weight.sum()
+    weighted = scipy.sparse.csr_array(scipy.sparse.diags_array(weight) @ terms)
+    normal = (terms.T @ weighted).toarray() + _RIDGE_PATTERN * np.eye(len(TERMS))
+    right = weighted.T @ difference.T
+    fitted = np.linalg.solve(normal, right)
+    total = (weight * difference * difference).sum(axis=1)
+    explained = (fitted * right).sum(axis=0)  # of least squares, but for the ridge
+    if not (total > _FLOOR * _FLOOR).all():
+        return float("nan"), float("nan")
+    left = (1.0 - (explained / total).clip(0.0, 1.0)) * (used - 1) / (used - 1 - len(TERMS))  # adjusted for the number of terms
+    return float((1.0 - left).clip(0.0, 1.0).mean()), float(np.sqrt(explained.clip(0.0)).mean())

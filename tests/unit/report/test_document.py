@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from typing import Any
 
@@ -14,6 +15,7 @@ from processor.publish.thresholds import FIGURES
 from processor.report import document
 from processor.report.document import SCHEMA_VERSION, build_report, encode_report
 from processor.report.figures import ReportInputs
+from processor.stages.matching.match_figures import MatchFigures
 from processor.stages.statistics import empty_moments
 
 
@@ -65,6 +67,37 @@ def test_seams_are_told_by_band_and_in_the_summary() -> None:
         "step_beside": [1, 1],
         "pairs_across": 4,
         "pairs_beside": 8,
+        "difference": [None, None],
+        "difference_high": [None, None],
+        "difference_blocks": 0,
+    }
+
+
+def test_what_matched_blocks_say_is_in_the_summary() -> None:
+    match = MatchFigures(
+        seam_blocks=7,
+        seam_mean=np.array([3.0, 4.0]),
+        seam_high=np.array([6.0, 8.0]),
+        disagreement=0.125,
+        trend=0.25,
+        trend_global=0.5,
+        trend_size=math.nan,
+    )
+    inputs = make_report_inputs(bands=2)
+    assert inputs.statistics is not None
+    statistics = dataclasses.replace(inputs.statistics, count=4, m2=np.array([400.0, 400.0]))
+    report = read(dataclasses.replace(inputs, match=match, statistics=statistics))
+    summary = report["summary"]
+    assert (summary["seam_difference"], summary["seam_difference_high"]) == pytest.approx((12.5**0.5, 50**0.5))
+    assert summary["seam_difference_percent_of_spread"] == pytest.approx(100 * 12.5**0.5 / 10)
+    assert summary["seam_difference_high_percent_of_spread"] == pytest.approx(100 * 50**0.5 / 10)
+    assert (summary["disagreement"], summary["illumination_trend"]) == (0.125, 0.25)
+    assert (report["seams"]["difference"], report["seams"]["difference_blocks"]) == ([3, 4], 7)
+    assert report["match"] == {
+        "disagreement": 0.125,
+        "illumination_trend": 0.25,
+        "illumination_trend_after_global": 0.5,
+        "illumination_size_after_global": None,
     }
 
 

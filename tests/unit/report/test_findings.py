@@ -16,6 +16,7 @@ from processor.model import Finding
 from processor.report import findings as module
 from processor.report.figures import ReportInputs, compute_residuals, summarise_residuals
 from processor.report.findings import compute_findings
+from processor.stages.matching.match_figures import MatchFigures
 
 
 def find(inputs: ReportInputs) -> tuple[Finding, ...]:
@@ -224,3 +225,30 @@ def test_every_parameter_that_a_message_names_exists() -> None:
 def test_every_code_is_in_the_list_of_the_module() -> None:
     used = set(re.findall(r'code="([\w-]+)"', Path(module.__file__).read_text(encoding="utf-8")))
     assert used == set(re.findall(r"``([\w-]+)``", module.__doc__ or ""))
+
+
+LIT = MatchFigures(
+    seam_blocks=1,
+    seam_mean=np.ones(3),
+    seam_high=np.ones(3),
+    disagreement=0.1,
+    trend=0.05,
+    trend_global=0.6,
+    trend_size=0.1,
+)
+
+
+def test_light_that_gains_cannot_follow_recommends_the_preset_that_does() -> None:
+    inputs = dataclasses.replace(make_report_inputs(), match=LIT)
+    (finding,) = (finding for finding in find(inputs) if finding.code == "illumination-trend")
+    assert "60% of what the gains leave" in finding.message
+    assert "--preset aerial" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "matched"),
+    [({"trend_global": 0.2}, True), ({"trend_size": 0.01}, True), ({"trend_global": np.nan}, True), ({}, False)],
+)
+def test_light_that_is_small_or_not_left_to_gains_is_not_worth_a_word(changes: dict[str, float], matched: bool) -> None:
+    inputs = dataclasses.replace(make_report_inputs(matched=matched), match=dataclasses.replace(LIT, **changes))
+    assert "illumination-trend" not in {finding.code for finding in find(inputs)}
