@@ -20,6 +20,7 @@ _SHORT: Final = {
     "shared.memory": ("--memory",),
     "methods.preset": ("--preset",),
     "reference.images": ("--reference",),
+    "check.images": ("--check",),
 }  # often typed by hand
 _MAX_CONFIG_BYTES: Final = 2**20
 _BOOLEANS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null"})

@@ -72,6 +72,19 @@ class Reference(Inputs):
     )
 
 
+class Check(Inputs):
+    """Images that the finished mosaic is judged by, of known radiometry and never fitted; read as the inputs are."""
+
+    images: Paths | None = option(
+        None,
+        "ItemCollection, catalogue, folder, pattern or rasters, in any CRS, of another sensor than the references: the report "
+        "says how much of them the mosaic explains. Bands are matched by common name, or as bands says.",
+        example="landsat8.tif",
+        path=True,
+    )
+    nodata: float | None = option(None, "Value of invalid pixels, where the files do not say it.", example=0)
+
+
 class Shared(Section):
     """What concerns every stage."""
 

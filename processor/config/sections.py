@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
-from processor.config.general import Inputs, Kubernetes, Output, Reference, Shared
+from processor.config.general import Check, Inputs, Kubernetes, Output, Reference, Shared
 from processor.config.presets import PRESETS
 from processor.model.options import FileKind, Section, option
 from processor.stages import STAGES
@@ -31,6 +31,7 @@ class Config(BaseModel):
     if TYPE_CHECKING:
         inputs: Inputs
         reference: Reference
+        check: Check
         shared: Shared
         methods: Section
         output: Output
@@ -70,6 +71,7 @@ def list_sections() -> dict[str, type[Section]]:
     return {
         "inputs": Inputs,
         "reference": Reference,
+        "check": Check,
         "shared": Shared,
         "methods": _make_switches(tuple((stage.switch, tuple(stage.methods)) for stage in STAGES)),
         **methods,

@@ -16,6 +16,7 @@ from processor.errors import MosaicError, StorageError
 from processor.execution.passes import measure, render, solve
 from processor.execution.task_store import TaskStore
 from processor.execution.workbench import Workbench, open_workbench
+from processor.mosaic.fidelity import judge_fidelity
 from processor.mosaic.plan import Phase
 from processor.process.logs import log_event
 from processor.process.progress import Tracker
@@ -25,6 +26,7 @@ from processor.publish.destination import Destination
 from processor.publish.item import Mosaic, Prepared
 from processor.publish.output_paths import find_kept_stages
 from processor.publish.register import register
+from processor.stages.check_cells import CheckFidelity
 from processor.storage.url import redact_url
 
 _LOGGER = logging.getLogger(__name__)
@@ -112,8 +114,14 @@ def _assemble(run: Run, bench: Workbench) -> Published:
             for kept in find_kept_stages(plan.config, plan.scenes):
                 made = make_stage_products(plan, solution, reader, kept.stage, bench.scratch, kept.urls)
                 rasters += bench.tracker.track(made, name="write", total=len(plan.scenes), amount=lambda _: 1.0, unit="scenes")
+        fidelity: tuple[CheckFidelity, ...] = ()
+        if plan.checks and rendered is not None:
+            with bench.reading("check") as reader:
+                fidelity = judge_fidelity(plan, rendered, reader)
         bench.close()
-        mosaic = Mosaic(measures=measures, solution=solution, rendered=rendered, stage_rasters=tuple(rasters))
+        mosaic = Mosaic(
+            fidelity=fidelity, measures=measures, solution=solution, rendered=rendered, stage_rasters=tuple(rasters)
+        )
         published = assemble(run.destination, run.prepared, mosaic, bench.scratch, store)
     except MosaicError:
         item = run.destination.find_item()

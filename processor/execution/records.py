@@ -26,6 +26,7 @@ from processor.mosaic.render import RenderStatistics
 from processor.mosaic.solve import Solution
 from processor.stages import STAGES
 from processor.stages.block_sums import BlockSums
+from processor.stages.check_cells import CellSums
 from processor.stages.matching.matched_blocks import MatchedBlocks
 from processor.stages.matching.method import GlobalSolution
 from processor.stages.measures import MatchedPairs, Measures, SceneMeasures
@@ -41,6 +42,7 @@ _RECORDS: Final = (
     BlockSums,
     Bounds,
     Cell,
+    CellSums,
     ChunkMeasures,
     Cutline,
     CutlineTrace,

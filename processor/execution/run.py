@@ -36,6 +36,7 @@ from processor.publish.output_paths import find_kept_stages
 from processor.publish.register import check_belonging, plan_registration, register
 from processor.publish.thresholds import Threshold
 from processor.report.traffic import TRAFFIC_NAME
+from processor.scenes.checks import read_checks
 from processor.scenes.inputs import read_inputs
 from processor.scenes.references import read_references
 from processor.scenes.unify import unify_scenes
@@ -173,12 +174,13 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
     scenes = unified.scenes
     files = read_user_files(scenes, config, Store(access=access))
     references = read_references(config.reference, scenes, access, threads=threads)
-    plan = plan_run(scenes, config, files, references)
+    checks = read_checks(config.check, scenes, access, threads=threads)
+    plan = plan_run(scenes, config, files, references, checks)
     find_kept_stages(config, plan.scenes)  # a setting that does not fit is refused before a pixel is read
     if not is_crs_kept(scenes[0].grid.crs):
         msg = f"scene {scenes[0].name}: GeoTIFF cannot hold its coordinate reference system; warp the scenes to one that it can"
         raise InputError(msg)
-    digest = compute_digest(scenes, config, read_version(), files.fingerprints, references)
+    digest = compute_digest(scenes, config, read_version(), files.fingerprints, references, checks)
     described = (finding for scene in opened for finding in scene.findings)
     findings = (*resolved.findings, *described, *unified.findings, *plan.findings)
     for finding in findings:
@@ -208,6 +210,7 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         access=access,
         inputs=resolved,
         references=references,
+        checks=checks,
         registration=registration,
         inputs_table=table,
     )

@@ -90,6 +90,8 @@ class RunManifest(BaseModel):
     """As opened and brought on common terms, in input order, without signatures in their hrefs."""
     references: tuple[Scene, ...] = ()
     """What the scenes are matched to, as opened, without signatures in their hrefs."""
+    checks: tuple[Scene, ...] = ()
+    """What the mosaic is judged by, as opened, without signatures in their hrefs."""
     findings: tuple[Finding, ...] = ()
     """Of opening and planning."""
     registration: Registration = Registration()
@@ -161,7 +163,7 @@ def open_run(url: str, machine: Config) -> Run:
     config = load_config(document=merged, environment={})
     store = Store(access=resolve_access(config.io))
     files = read_user_files(manifest.scenes, config, store)
-    digest = compute_digest(manifest.scenes, config, read_version(), files.fingerprints, manifest.references)
+    digest = compute_digest(manifest.scenes, config, read_version(), files.fingerprints, manifest.references, manifest.checks)
     if digest != manifest.digest:
         msg = (
             f"{redact_url(place.url)}: what it says is not what was planned; a file that the configuration names was replaced "
@@ -174,7 +176,7 @@ def open_run(url: str, machine: Config) -> Run:
         if hashlib.sha256(table).hexdigest() != manifest.inputs_table:
             msg = f"{redact_url(join_url(place.folder, _TABLE))} is not the table of this run's inputs: plan again"
             raise InputError(msg)
-    sign, sign_known = make_signer(config.inputs.sign), make_signer(config.reference.sign)
+    sign, sign_known, sign_check = (make_signer(section.sign) for section in (config.inputs, config.reference, config.check))
     prepared = Prepared(
         inputs_table=table,
         plan=plan_run(
@@ -182,8 +184,10 @@ def open_run(url: str, machine: Config) -> Run:
             config,
             files,
             tuple(_map_hrefs(reference, sign_known) for reference in manifest.references),
+            tuple(_map_hrefs(check, sign_check) for check in manifest.checks),
         ),
         references=manifest.references,
+        checks=manifest.checks,
         digest=digest,
         item_id=manifest.item_id,
         findings=manifest.findings,
@@ -280,6 +284,7 @@ def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: 
     config, table = prepared.plan.config, prepared.inputs_table
     drop = partial(_drop_signature, is_signing=config.inputs.sign is not None)
     drop_known = partial(_drop_signature, is_signing=config.reference.sign is not None)
+    drop_check = partial(_drop_signature, is_signing=config.check.sign is not None)
     scenes = sorted(prepared.plan.scenes, key=lambda scene: scene.priority)
     document = RunManifest(
         version=read_version(),
@@ -290,6 +295,7 @@ def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: 
         config=decisive_settings(config),
         scenes=tuple(_map_hrefs(scene, drop) for scene in scenes),
         references=tuple(_map_hrefs(reference, drop_known) for reference in prepared.references),
+        checks=tuple(_map_hrefs(check, drop_check) for check in prepared.checks),
         findings=prepared.findings,
         registration=replace(prepared.registration, api=None, token=None),
         inputs_table=None if table is None else hashlib.sha256(table).hexdigest(),

@@ -19,6 +19,7 @@ def compute_digest(
     version: str,
     fingerprints: Mapping[str, str] | None = None,
     references: Sequence[Scene] = (),
+    checks: Sequence[Scene] = (),
 ) -> str:
     """SHA-256 of what decides the result: inputs, configuration and version, not threads, memory or folders.
 
@@ -28,6 +29,8 @@ def compute_digest(
         Digests of the user's own files, by URL.
     references
         As :func:`processor.scenes.references.unify_references` gives them.
+    checks
+        As :func:`processor.scenes.checks.read_checks` gives them.
     """
     settings, methods = decisive_settings(config), choose_methods(config)
     # The order of the input matters where scenes still overlap as they are merged, and where files are named for them in it.
@@ -38,7 +41,7 @@ def compute_digest(
     )
     ordered = sorted(scenes, key=lambda scene: scene.name)
     inputs = [[scene.name, *_identify(scene), scene.priority if matters else 0] for scene in ordered]
-    known = [[reference.name, *_identify(reference)] for reference in references]
+    known = [[image.name, *_identify(image)] for image in (*references, *checks)]
     text = json.dumps([version, settings, inputs, known, dict(fingerprints or {})], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -33,6 +33,27 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """An image that the mosaic is judged by; never fitted."""
+
+    scene: Scene
+    """On a lattice of the mosaic's grid, with the bands of the scenes."""
+    edge: int
+    """Edge of the lattice's cells, pixels of the mosaic."""
+    joined: int
+    """How many of those a side are compared as one cell, so that the mosaic has not too many."""
+
+    @property
+    def cell(self) -> int:
+        """Edge of what is compared, pixels of the mosaic."""
+        return self.edge * self.joined
+
+    def find_shape(self, grid: Grid) -> tuple[int, int]:
+        """Rows and columns of the cells that cover the mosaic's grid."""
+        return -(-grid.height // self.cell), -(-grid.width // self.cell)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything that is decided before a pixel is read."""
 
@@ -44,6 +65,8 @@ class Plan:
     """In name order."""
     references: tuple[Reference, ...]
     """What the scenes are matched to, in name order."""
+    checks: tuple[Check, ...]
+    """What the mosaic is judged by, in name order."""
     grid: Grid
     """Grid of the mosaic."""
     dtype: str

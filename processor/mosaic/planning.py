@@ -20,8 +20,9 @@ from processor.geotiff.open import level_grid
 from processor.model import BlockGrid, Bounds, Finding, Grid, Scene
 from processor.mosaic.budget import count_window_bytes, fit_window_edge
 from processor.mosaic.chunks import CHUNK_EDGE, plan_chunks
-from processor.mosaic.plan import BLOCK_EDGE, Plan, Reference
+from processor.mosaic.plan import BLOCK_EDGE, Check, Plan, Reference
 from processor.process.threads import resolve_threads
+from processor.scenes.checks import CHECK_PREFIX, place_check
 from processor.scenes.references import REFERENCE_PREFIX, place_reference
 from processor.scenes.unify import name_crs
 from processor.scenes.user_files import UserFiles
@@ -35,7 +36,13 @@ _SMALL_CANVAS = 2**34  # pixels up to which a canvas may be as empty as it likes
 _MAX_EMPTINESS = 10_000  # times the pixels of all scenes together that a larger canvas may have
 
 
-def plan_run(scenes: Sequence[Scene], config: Config, files: UserFiles | None = None, references: Sequence[Scene] = ()) -> Plan:
+def plan_run(
+    scenes: Sequence[Scene],
+    config: Config,
+    files: UserFiles | None = None,
+    references: Sequence[Scene] = (),
+    checks: Sequence[Scene] = (),
+) -> Plan:
     """Plan a run.
 
     Parameters
@@ -48,6 +55,8 @@ def plan_run(scenes: Sequence[Scene], config: Config, files: UserFiles | None = 
         What the user's own files say; default: nothing.
     references
         As :func:`processor.scenes.references.unify_references` gives them.
+    checks
+        As :func:`processor.scenes.checks.read_checks` gives them.
 
     Raises
     ------
@@ -83,6 +92,9 @@ def plan_run(scenes: Sequence[Scene], config: Config, files: UserFiles | None = 
     elif references and "matched_blocks" not in needs:
         msg = "reference.images: the methods that are chosen match to no reference; choose --preset satellite or aerial"
         raise ConfigError(msg)
+    if checks and not methods.merge.is_on:
+        msg = "check.images: there is no mosaic to judge; switch methods.merge_method on, or leave the check out"
+        raise ConfigError(msg)
     methods.matching_global.check(names)
     canvas = reduce(Bounds.union, (scene.grid.bounds for scene in ordered))
     dtype = config.shared.output_dtype or str(np.result_type(*(scene.dtype for scene in references or ordered)))
@@ -101,6 +113,7 @@ def plan_run(scenes: Sequence[Scene], config: Config, files: UserFiles | None = 
         methods=methods,
         scenes=ordered,
         references=_place_references(references, ordered, grid, grids),
+        checks=_place_checks(checks, grid),
         grid=grid,
         dtype=dtype,
         nodata=choose_nodata(nodata, dtype),
@@ -133,6 +146,22 @@ def _place_references(
     )
     if references and not found:
         msg = f"reference {references[0].name.removeprefix(REFERENCE_PREFIX)} lies beside all scenes; give one of their ground"
+        raise InputError(msg)
+    return found
+
+
+def _place_checks(checks: Sequence[Scene], grid: Grid) -> tuple[Check, ...]:
+    """Put the checks on the mosaic's lattice; those that lie beside it are left out.
+
+    Raises
+    ------
+    InputError
+        None meets the mosaic.
+    """
+    placed = (place_check(check, grid) for check in checks)
+    found = tuple(Check(scene=place[0], edge=place[1], joined=place[2]) for place in placed if place is not None)
+    if checks and not found:
+        msg = f"check {checks[0].name.removeprefix(CHECK_PREFIX)} lies beside the mosaic; give one of its ground"
         raise InputError(msg)
     return found
 

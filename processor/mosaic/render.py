@@ -20,6 +20,7 @@ from processor.mosaic.measure import mask_factor, reduce_mask
 from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.scene_pipeline import make_pipelines
 from processor.mosaic.solve import Solution
+from processor.stages.check_cells import CellSums, sum_cells
 from processor.stages.measures import Measures
 from processor.stages.seam_blocks import count_seam_blocks, merge_seam_blocks
 from processor.stages.seam_steps import SeamSteps, find_seams, sum_seam_steps
@@ -36,6 +37,8 @@ class RenderStatistics:
     """Steps across seams and beside them, of each block that has a seam, with the block's (row, column)."""
     seam_blocks: NDArray[np.int64]
     """Matched blocks that seams pass through (:func:`processor.stages.seam_blocks.count_seam_blocks`), int64 (5, n)."""
+    cells: tuple[tuple[tuple[int, int], int, CellSums], ...]
+    """Sums over cells of checks in each block, with the block's (row, column) and the check's position in the plan."""
     scenes: NDArray[np.int64]
     """Scene indexes that occur, int64 (n,), ascending, 0 for nodata."""
     counts: NDArray[np.int64]
@@ -93,6 +96,7 @@ class Renderer:
         # Footprints from full-resolution masks hold every valid pixel; from overviews they may not.
         self._trusted = all(level is None for level in plan.levels) and measures.union is not None
         self._pairs = frozenset(plan.pairs if "matched_blocks" in plan.needs else ())
+        self._checked = [plan.grid.window_touching(check.scene.grid.bounds) for check in plan.checks]
         self.index_dtype: type[np.unsignedinteger] = np.uint8 if len(plan.scenes) < 2**8 else np.uint16
 
     def render(self, window: Window) -> RenderedWindow:
@@ -106,7 +110,7 @@ class Renderer:
         is_cut = self._cell_tree is not None and not plan.methods.clip.has_region
         filled = self._fill(values, index, window) if is_cut else 0
         # Block by block, so that merging does not depend on the windows.
-        moments, steps, seam_blocks = [], [], []
+        moments, steps, seam_blocks, cells = [], [], [], []
         for part in iter_z_order(window.height, window.width, BLOCK_EDGE):
             block = part.shifted(rows=window.row, cols=window.col)
             rows, cols = block.slices_in(window)
@@ -118,10 +122,14 @@ class Renderer:
                 steps.append((place, sum_seam_steps(values[:, rows, cols], scenes_here, seams)))
                 if self._pairs:
                     seam_blocks.append(count_seam_blocks(scenes_here, seams, (block.row, block.col), self._find_edge))
+            for number, check in enumerate(plan.checks):
+                if block.intersection(self._checked[number]) is not None:
+                    summed = sum_cells(values[:, rows, cols], index[rows, cols] > 0, (block.row, block.col), check.cell)
+                    cells.append((place, number, summed))
         counts = np.bincount(index.ravel()).astype(np.int64)
         scenes = np.flatnonzero(counts).astype(np.int64)
         valid = index > 0
-        cells, mask_row, mask_col = reduce_mask(None if valid.all() else valid, window, mask_factor(plan.grid))
+        mask, mask_row, mask_col = reduce_mask(None if valid.all() else valid, window, mask_factor(plan.grid))
         return RenderedWindow(
             window=window,
             values=values,
@@ -133,7 +141,8 @@ class Renderer:
                 scenes=scenes,
                 counts=counts[scenes],
                 filled=filled,
-                mask=cells,
+                cells=tuple(cells),
+                mask=mask,
                 mask_row=mask_row,
                 mask_col=mask_col,
             ),

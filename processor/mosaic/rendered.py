@@ -14,6 +14,7 @@ from processor.model import Grid, Moments
 from processor.mosaic.measure import mask_grid
 from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.render import RenderedWindow, RenderStatistics
+from processor.stages.check_cells import CellSums, merge_cell_sums
 from processor.stages.seam_blocks import merge_seam_blocks
 from processor.stages.seam_steps import SeamSteps, merge_seam_steps
 from processor.stages.statistics import merge_moments
@@ -33,6 +34,8 @@ class Rendered:
     """Steps across seams and beside them."""
     seam_blocks: NDArray[np.int64]
     """Matched blocks that seams pass through, int64 (5, n); none where no blocks were matched."""
+    cells: tuple[CellSums, ...]
+    """Sums over the cells of each check of the plan."""
     counts: NDArray[np.int64]
     """int64 (scenes + 1,), pixels by scene index; 0 is nodata."""
     filled: int
@@ -56,6 +59,8 @@ class RenderCounter:
         self._moments: dict[tuple[int, int], Moments] = {}
         self._steps: dict[tuple[int, int], SeamSteps] = {}
         self._seam_blocks: list[NDArray[np.int64]] = []
+        self._cells: dict[tuple[tuple[int, int], int], CellSums] = {}
+        self._shapes = [check.find_shape(plan.grid) for check in plan.checks]
         self._bands = plan.bands
         self._counts = np.zeros(len(plan.scenes) + 1, np.int64)
         self._filled = 0
@@ -69,6 +74,7 @@ class RenderCounter:
         self._moments.update(found.moments)
         self._steps.update(found.steps)
         self._seam_blocks.append(found.seam_blocks)
+        self._cells.update({(place, check): sums for place, check, sums in found.cells})
         self._counts[found.scenes] += found.counts
         self._filled += found.filled
         row, col = found.mask_row, found.mask_col
@@ -85,6 +91,7 @@ class RenderCounter:
             moments=tuple((place, self._moments[place]) for place in sorted(self._moments)),
             steps=tuple((place, self._steps[place]) for place in sorted(self._steps)),
             seam_blocks=merge_seam_blocks(self._seam_blocks),
+            cells=tuple((*key, self._cells[key]) for key in sorted(self._cells)),
             scenes=scenes,
             counts=self._counts[scenes],
             filled=self._filled,
@@ -113,6 +120,10 @@ class RenderCounter:
             statistics=merge_moments(self._moments[place] for place in sorted(self._moments)),
             steps=merge_seam_steps((self._steps[place] for place in sorted(self._steps)), self._bands),
             seam_blocks=merge_seam_blocks(self._seam_blocks),
+            cells=tuple(
+                merge_cell_sums((self._cells[key] for key in sorted(self._cells) if key[1] == number), self._bands, shape)
+                for number, shape in enumerate(self._shapes)
+            ),
             counts=self._counts,
             filled=self._filled,
             mask=self._mask,

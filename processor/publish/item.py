@@ -29,6 +29,7 @@ from processor.publish.output_paths import Copy, make_copies, make_debug_copy
 from processor.publish.register import Registration
 from processor.report.figures import PixelCounts, Preview, ReportInputs
 from processor.scenes.inputs import ResolvedInputs
+from processor.stages.check_cells import CheckFidelity
 from processor.stages.matching.match_figures import compute_match_figures
 from processor.stages.measures import Measures
 from processor.stages.seamlines.footprint import compute_footprint
@@ -53,6 +54,7 @@ _SUMMARY = (
     "seam_difference",
     "disagreement",
     "illumination_trend",
+    "fidelity",
     "warnings",
 )
 
@@ -75,6 +77,8 @@ class Prepared:
     """What INPUT turned out to be; None where nobody needs to know."""
     references: tuple[Scene, ...] = ()
     """What the scenes are matched to, as opened."""
+    checks: tuple[Scene, ...] = ()
+    """What the mosaic is judged by, as opened."""
     registration: Registration = field(default_factory=Registration)
     """Where else the Item is made known."""
     inputs_table: bytes | None = None
@@ -91,6 +95,8 @@ class Mosaic:
     """What was done to the pixels."""
     rendered: Rendered | None
     """Blocks of the mosaic, and what was counted; None with merging off."""
+    fidelity: tuple[CheckFidelity, ...]
+    """How well the mosaic agrees with each check."""
     stage_rasters: tuple[ArtifactFile, ...]
     """Rasters of single scenes that were asked for."""
 
@@ -206,6 +212,7 @@ def _collect_report_inputs(
         ),
         statistics=rendered.statistics,
         steps=rendered.steps,
+        fidelity=mosaic.fidelity,
         match=None
         if measures.matched is None
         else compute_match_figures(

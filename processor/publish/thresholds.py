@@ -40,6 +40,7 @@ FIGURES: Final = (
     "seam_difference_high_percent_of_spread",
     "disagreement",
     "illumination_trend",
+    "fidelity",
     "scenes",
     "overlaps",
     "warnings",

@@ -23,14 +23,17 @@ seam_difference_percent_of_spread, …    the same in percent of the mosaic's st
 disagreement                            share of the blocks of overlaps in which the scenes disagree: clouds and change
 illumination_trend                      how much of what is left between scenes is light within them, alike in all: R² of the
                                         blocks' differences against that pattern, 0 to 1, mean over the bands
+fidelity                                how much of the check rasters, which nothing was fitted to, the mosaic explains: R² over
+                                        their cells after one line a band, mean over bands and checks; null without --check
 overlaps, scenes, warnings, infos       how many there are
                                         The figures from seam_difference to illumination_trend are known where a method
                                         matched blocks (robust_regression, surface_adjustment), else null.
 ======================================  ==============================================================================
 
 The other sections: ``run``, ``bands``, ``grid``, ``coverage``, ``contrast``, ``seams`` (one element a band), ``match`` (what
-matched blocks say), ``residuals`` (by state: before, global, local; one element a band), ``mosaic`` (statistics, one element a
-band), ``scenes``, ``overlaps``, ``parameters`` (those that differ from their default and decide pixels) and ``findings``.
+matched blocks say), ``fidelity`` (R² to each check, one element a band), ``residuals`` (by state: before, global, local; one
+element a band), ``mosaic`` (statistics, one element a band), ``scenes``, ``overlaps``, ``parameters`` (those that differ from
+their default and decide pixels) and ``findings``.
 """
 
 from __future__ import annotations
@@ -55,6 +58,7 @@ from processor.report.figures import (
     ResidualSummary,
     State,
     compute_coverage,
+    compute_fidelity_mean,
     compute_gradient_excess,
     compute_mean_scale,
     compute_residuals,
@@ -113,6 +117,10 @@ def build_report(inputs: ReportInputs, residuals: Sequence[OverlapResidual] | No
         "contrast": {"mean_scale": _numbers(scale), "overlap_spread_ratio": _numbers(spread_ratio)},
         "seams": _seams(inputs),
         "match": _match(inputs),
+        "fidelity": [
+            {"check": check.name, "cell_pixels": check.cell, "cells": check.cells, "r2": _numbers(check.explained)}
+            for check in inputs.fidelity
+        ],
         "residuals": {state: _state(states[state], position) for position, state in enumerate(STATES)},
         "mosaic": None
         if statistics is None
@@ -195,6 +203,7 @@ def _summary(
         "seam_difference_high_percent_of_spread": _number(seam.percent_of_spread(seam.high)),
         "disagreement": None if inputs.match is None else _number(inputs.match.disagreement),
         "illumination_trend": None if inputs.match is None else _number(inputs.match.trend),
+        "fidelity": _number(compute_fidelity_mean(inputs)),
         "scenes": len(inputs.scenes),
         "overlaps": len(residuals),
         "warnings": warnings,

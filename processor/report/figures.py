@@ -27,6 +27,7 @@ from processor.model import (
     Overlap,
     Scene,
 )
+from processor.stages.check_cells import CheckFidelity
 from processor.stages.matching.global_regression import compute_contrast
 from processor.stages.matching.match_figures import MatchFigures
 from processor.stages.matching.method import SceneCorrection
@@ -99,6 +100,8 @@ class ReportInputs:
     """As run."""
     steps: SeamSteps | None = None
     """Steps of the mosaic across seams and beside them, or None where unknown."""
+    fidelity: tuple[CheckFidelity, ...] = ()
+    """How well the mosaic agrees with each check; empty where there is none."""
     match: MatchFigures | None = None
     """What matched blocks say of the matching, or None where no method needed them."""
     artifacts: tuple[Artifact, ...] = ()
@@ -361,3 +364,10 @@ def get_seam_difference(inputs: ReportInputs) -> SeamDifference:
         high=unknown if match is None else match.seam_high,
         spread=unknown if statistics is None else statistics.std,
     )
+
+
+def compute_fidelity_mean(inputs: ReportInputs) -> float:
+    """R² of the mosaic against the checks, mean over bands, then over checks by their cells; NaN where a check says nothing."""
+    known = [(check.cells, float(check.explained.mean())) for check in inputs.fidelity if check.cells]
+    total = sum(cells for cells, _ in known)
+    return sum(cells * share for cells, share in known) / total if total else math.nan

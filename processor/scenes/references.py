@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from pyproj.exceptions import CRSError
 from rasterio.crs import CRS
 
-from processor.config.general import Reference
+from processor.config.general import Check, Reference
 from processor.errors import InputError
 from processor.geotiff.open import OpenedScene, open_scene
 from processor.model import Band, Grid, Part, Scene
@@ -33,7 +33,14 @@ _NEARLY: Final = 0.01  # of a pixel: a cell that is smaller than the reference's
 
 
 def read_references(setting: Reference, scenes: Sequence[Scene], access: Access, *, threads: int) -> tuple[Scene, ...]:
-    """Open the references that the configuration names; errors and result: :func:`unify_references`.
+    """Open the references that the configuration names; errors and result: :func:`open_known` and :func:`unify_references`."""
+    return unify_references(open_known(setting, access, section="reference", threads=threads), scenes, setting.bands)
+
+
+def open_known(
+    setting: Reference | Check, access: Access, *, section: Literal["reference", "check"], threads: int
+) -> list[OpenedScene]:
+    """Open the images that a section of the configuration names.
 
     Raises
     ------
@@ -43,14 +50,13 @@ def read_references(setting: Reference, scenes: Sequence[Scene], access: Access,
         Storage or the network failed.
     """
     if setting.images is None:
-        return ()
+        return []
     images = (setting.images,) if isinstance(setting.images, str) else setting.images
     try:
         refs = read_inputs(images, stdin=None, inputs=setting, store=Store(access=access)).refs
     except InputError as error:  # its options have the names of those of the inputs
-        raise InputError(str(error).replace("inputs.", "reference.")) from error
-    opened = map_ordered(lambda ref: open_scene(ref, nodata=setting.nodata, access=access), refs, threads=threads)
-    return unify_references(list(opened), scenes, setting.bands)
+        raise InputError(str(error).replace("inputs.", f"{section}.")) from error
+    return list(map_ordered(lambda ref: open_scene(ref, nodata=setting.nodata, access=access), refs, threads=threads))
 
 
 def unify_references(
@@ -70,7 +76,8 @@ def unify_references(
     InputError
         Bands of the scenes are missing in a reference, or its files lie in different CRSs.
     """
-    found = sorted((_unify(reference, scenes[0], names) for reference in opened), key=lambda reference: reference.name)
+    unified = (unify_known(reference, scenes[0], names, section="reference") for reference in opened)
+    found = sorted(unified, key=lambda reference: reference.name)
     dtypes = {reference.dtype for reference in found}
     scalings = {tuple(band.scaling for band in reference.bands) for reference in found}
     if len(dtypes) > 1 or len(scalings) > 1:
@@ -79,11 +86,14 @@ def unify_references(
     return tuple(found)
 
 
-def _unify(opened: OpenedScene, scene: Scene, names: Sequence[str] | None) -> Scene:
+def unify_known(
+    opened: OpenedScene, scene: Scene, names: Sequence[str] | None, *, section: Literal["reference", "check"]
+) -> Scene:
+    """Give one image the bands of a scene; its name begins with the section. As :func:`unify_references`."""
     name = opened.scene.name.partition("/")[0]
     finest = min(opened.rasters, key=lambda raster: raster.grid.pixel_width * raster.grid.pixel_height)
     if any(CRS.from_wkt(raster.grid.crs) != CRS.from_wkt(finest.grid.crs) for raster in opened.rasters):
-        msg = f"reference {name}: its files are in different CRSs; give one of them"
+        msg = f"{section} {name}: its files are in different CRSs; give one of them"
         raise InputError(msg)
     known = [(raster, position) for raster in opened.rasters for position in range(len(raster.bands))]
     bands = [raster.bands[band] for raster, band in known]
@@ -93,14 +103,14 @@ def _unify(opened: OpenedScene, scene: Scene, names: Sequence[str] | None) -> Sc
     else:
         wanted = scene.bands
     if len(wanted) != len(scene.bands):
-        msg = f"reference.bands names {len(wanted)} bands, and the scenes have {len(scene.bands)}: name one for each"
+        msg = f"{section}.bands names {len(wanted)} bands, and the scenes have {len(scene.bands)}: name one for each"
         raise InputError(msg)
-    chosen = [known[number] for number in _match_bands(bands, wanted, name, by_position=names is None)]
+    chosen = [known[number] for number in _match_bands(bands, wanted, f"{section} {name}", by_position=names is None)]
     parts = tuple(
         Part(
             raster=replace(
                 raster,
-                name=f"{REFERENCE_PREFIX}{name}/{position}",
+                name=f"{section}:{name}/{position}",
                 bands=(raster.bands[band],),
                 source=replace(raster.source, band_indexes=(raster.source.band_indexes[band],)),
             ),
@@ -110,7 +120,7 @@ def _unify(opened: OpenedScene, scene: Scene, names: Sequence[str] | None) -> Sc
         for position, (raster, band) in enumerate(chosen)
     )
     return Scene(
-        name=f"{REFERENCE_PREFIX}{name}",
+        name=f"{section}:{name}",
         priority=opened.scene.priority,
         grid=finest.grid,
         bands=tuple(raster.bands[band] for raster, band in chosen),
@@ -128,7 +138,7 @@ def _call_band(number: int, band: Band, names: Sequence[str]) -> str | None:
 
 
 def _match_bands(bands: Sequence[Band], wanted: Sequence[Band], name: str, *, by_position: bool) -> list[int]:
-    """Position of each wanted band among those of a reference."""
+    """Position of each wanted band among those of an image; the name begins with its section."""
     keys: tuple[Callable[[Band], str | None], ...] = (lambda band: band.common_name, lambda band: band.name)
     for key in keys:
         positions = {key(band): position for position, band in reversed(list(enumerate(bands)))}
@@ -137,9 +147,9 @@ def _match_bands(bands: Sequence[Band], wanted: Sequence[Band], name: str, *, by
     if by_position and len(bands) == len(wanted):
         return list(range(len(bands)))
     msg = (
-        f"reference {name} has bands {', '.join(band.name for band in bands)}, and what is wanted are "
+        f"{name} has bands {', '.join(band.name for band in bands)}, and what is wanted are "
         f"{', '.join(band.common_name or band.name for band in wanted)}: name its bands for those of the scenes with "
-        "--reference.bands"
+        f"--{name.partition(' ')[0]}.bands"
     )
     raise InputError(msg)
 

@@ -160,6 +160,16 @@ def is_snapped_no_more(before: Outcome, after: Outcome) -> bool:
     return (old[2], old[5]) == (LEFT, TOP) and (new[2], new[5]) == (LEFT + 0.5, TOP - 0.25)
 
 
+def is_judged(before: Outcome, after: Outcome) -> bool:
+    """Whether the mosaic was judged by a check after and not before."""
+    return "mosaic:fidelity" not in before.item["properties"] and 0 < after.item["properties"]["mosaic:fidelity"] <= 1
+
+
+def is_judged_anew(before: Outcome, after: Outcome) -> bool:
+    """Whether a check says something else after."""
+    return len({outcome.item["properties"]["mosaic:fidelity"] for outcome in (before, after)} | {None}) == 3
+
+
 def is_inside_area(_: Outcome, after: Outcome) -> bool:
     """Whether the mosaic ends where the area of interest does."""
     raster = after.read("mosaic.tif")
@@ -270,6 +280,38 @@ ROWS = (
     row("reference.max_scenes", 2, scenes="twofold", inputs__asset="image", reference__asset="image", **ITEMS),
     row("reference.nodata", 777, *MATCHED, reference__images=KNOWN, **TRUE),
     row("reference.weight", 0.1, *MATCHED, reference__images=KNOWN, **TRUE),
+    # check: what it changes stands in the report and the Item
+    row("check.images", KNOWN, check=is_judged),
+    row(
+        "check.asset",
+        "other",
+        scenes="twofold",
+        inputs__asset="image",
+        check__asset="image",
+        check__images="{scenes}/items.json",
+    ),
+    row(
+        "check.assets",
+        ["nir", "red"],
+        scenes="stacked",
+        check__assets=["red", "nir"],
+        check__images="{scenes}/items.json",
+        inputs__assets=["red", "nir"],
+    ),
+    row("check.bands", ["1", "1"], check=is_judged_anew, check__images=KNOWN),
+    row(
+        "check.mask",
+        {"asset": "qa", "invalid": [3]},
+        scenes="stacked",
+        check=is_judged_anew,
+        check__assets=["red", "nir"],
+        check__images="{scenes}/items.json",
+        inputs__assets=["red", "nir"],
+    ),
+    row("check.sign", "planetary-computer", check__images=KNOWN),
+    row("check.allow_local_files", True, check__images=KNOWN),
+    row("check.max_scenes", 4, check__images="{scenes}/items.json"),
+    row("check.nodata", 777, check=is_judged_anew, check__images=KNOWN),
     # shared
     row("shared.temp_dir", "{folder}/scratch", "extra files", shared__delete_temp_dir=False),
     row("shared.temp_dir", "{folder}/scratch"),

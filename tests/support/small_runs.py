@@ -109,12 +109,16 @@ def _load(flags: str) -> Config:
 
 
 def make_plan(
-    paths: Sequence[Path], flags: Mapping[str, Any] | None = None, references: Sequence[Scene] = (), **more: Any
+    paths: Sequence[Path],
+    flags: Mapping[str, Any] | None = None,
+    references: Sequence[Scene] = (),
+    checks: Sequence[Scene] = (),
+    **more: Any,
 ) -> Plan:
     """Plan a run of plain files with exact statistics; flags by ``section.name``, or as keywords by ``section__name``."""
     config = _load(json.dumps({**EXACT, **(flags or {}), **{key.replace("__", "."): value for key, value in more.items()}}))
     scenes = open_scenes(paths, nodata=config.shared.custom_nodata_value)
-    return plan_run(scenes, config, read_user_files(scenes, config, Store()), references)
+    return plan_run(scenes, config, read_user_files(scenes, config, Store()), references, checks)
 
 
 def make(paths: Sequence[Path], flags: Mapping[str, Any] | None = None) -> Made:

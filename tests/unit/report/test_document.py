@@ -15,6 +15,7 @@ from processor.publish.thresholds import FIGURES
 from processor.report import document
 from processor.report.document import SCHEMA_VERSION, build_report, encode_report
 from processor.report.figures import ReportInputs
+from processor.stages.check_cells import CheckFidelity
 from processor.stages.matching.match_figures import MatchFigures
 from processor.stages.statistics import empty_moments
 
@@ -99,6 +100,17 @@ def test_what_matched_blocks_say_is_in_the_summary() -> None:
         "illumination_trend_after_global": 0.5,
         "illumination_size_after_global": None,
     }
+
+
+def test_fidelity_is_the_mean_over_bands_and_then_over_cells() -> None:
+    checks = tuple(
+        CheckFidelity(name=name, cell=6, cells=cells, explained=np.array(explained))
+        for name, cells, explained in (("a", 30, [0.5, 0.7]), ("b", 10, [0.9, 1.0]), ("c", 0, [np.nan, np.nan]))
+    )
+    report = read(dataclasses.replace(make_report_inputs(bands=2), fidelity=checks))
+    assert report["summary"]["fidelity"] == pytest.approx((30 * 0.6 + 10 * 0.95) / 40)
+    assert report["fidelity"][2] == {"check": "c", "cell_pixels": 6, "cells": 0, "r2": [None, None]}
+    assert read(make_report_inputs())["summary"]["fidelity"] is None
 
 
 def test_without_a_seam_its_figures_are_unknown() -> None:
