@@ -71,6 +71,14 @@ class RenderedWindow:
         return replace(self, values=np.empty((0, 0, 0), self.values.dtype), index=np.empty((0, 0), self.index.dtype))
 
 
+def _find_known_edges(plan: Plan) -> dict[tuple[int, int], int]:
+    """Edges of the matched blocks of pairs of scenes, by their positions, that are known without measuring."""
+    known = plan.methods.matching_global.known_blocks
+    positions = {scene.name: position for position, scene in enumerate(plan.scenes)}
+    pairs = () if known is None else (one for one in known.blocks if {one.first, one.second} <= positions.keys())
+    return {(positions[one.first], positions[one.second]): one.edge for one in pairs}
+
+
 class Renderer:
     """Renders windows of the mosaic, from any thread.
 
@@ -96,6 +104,7 @@ class Renderer:
         # Footprints from full-resolution masks hold every valid pixel; from overviews they may not.
         self._trusted = all(level is None for level in plan.levels) and measures.union is not None
         self._pairs = frozenset(plan.pairs if "matched_blocks" in plan.needs else ())
+        self._known_edges = _find_known_edges(plan)
         self._checked = [plan.grid.window_touching(check.scene.grid.bounds) for check in plan.checks]
         self.index_dtype: type[np.unsignedinteger] = np.uint8 if len(plan.scenes) < 2**8 else np.uint16
 
@@ -120,7 +129,7 @@ class Renderer:
             seams = find_seams(scenes_here)
             if seams is not None:
                 steps.append((place, sum_seam_steps(values[:, rows, cols], scenes_here, seams)))
-                if self._pairs:
+                if self._pairs or self._known_edges:
                     seam_blocks.append(count_seam_blocks(scenes_here, seams, (block.row, block.col), self._find_edge))
             for number, check in enumerate(plan.checks):
                 if block.intersection(self._checked[number]) is not None:
@@ -151,6 +160,8 @@ class Renderer:
     def _find_edge(self, first: int, second: int) -> int | None:
         """Edge of the matched blocks of two scenes, by their indexes; None where they have none."""
         pair = first - 1, second - 1
+        if pair in self._known_edges:
+            return self._known_edges[pair]
         return self._plan.block_edge(pair) if pair in self._pairs else None
 
     def _near(self, window: Window) -> list[int]:

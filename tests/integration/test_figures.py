@@ -57,6 +57,16 @@ def test_figures_are_those_of_the_mosaic_and_the_same_by_tasks(items: Path, tmp_
     assert b"Fidelity" in made["report.html"]
 
 
+def test_figures_of_blocks_that_are_known_are_those_of_measured_ones(items: Path, tmp_path: Path) -> None:
+    flags = ("--preset", "satellite", "--robust_regression.estimate_stats", "false")
+    first = run(items, tmp_path / "first", *flags)
+    blocks = str(tmp_path / "first" / "out" / "m" / "matched_blocks.npz")
+    again = run(items, tmp_path / "again", *flags, "--robust_regression.load_blocks", blocks)
+    before, after = (json.loads(made["report.json"]) for made in (first, again))
+    assert before["seams"]["difference_blocks"] > 60
+    assert (after["seams"], after["match"]) == (before["seams"], before["match"])
+
+
 def check_fidelity(report: dict[str, Any], mosaic: Path, other: Path) -> None:
     """Compare the report's R² with that of the published pixels, over whole cells."""
     with rasterio.open(mosaic) as raster:

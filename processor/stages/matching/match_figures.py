@@ -106,7 +106,8 @@ def _compute_seam_differences(
             continue
         keys = part.row.astype(np.int64) * _COLUMNS + part.col
         wanted = seam_blocks[2, start:end] * _COLUMNS + seam_blocks[3, start:end]
-        place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
+        order = np.argsort(keys, kind="stable")  # blocks that were moved to this canvas may have changed places
+        place = order[np.searchsorted(keys, wanted, sorter=order).clip(max=len(keys) - 1)]
         found = keys[place] == wanted
         differences.append(_compute_difference(matched, part, place[found], adjusted, corrected))
         lengths.append(seam_blocks[4, start:end][found].astype(np.float64))
