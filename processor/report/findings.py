@@ -242,7 +242,9 @@ def _judge_corrections(run: ReportInputs) -> Iterator[Finding]:
         factor = correction.compute_factors(level)
         far = (factor > _FACTOR) | (factor < 1 / _FACTOR)  # NaN, a missing block, is neither
         if far.any():
-            extreme = float(factor[far][np.argmax(np.abs(np.log(factor[far])))])
+            beyond = factor[far]
+            change = np.abs(np.log(beyond, out=np.full_like(beyond, np.inf), where=beyond > 0))
+            extreme = float(beyond[np.argmax(change)])
             message = (
                 f"the local adjustment changes the level by more than a factor of {_FACTOR:g} in {int(far.any(axis=0).sum())} "
                 f"{places} (the most: {extreme:.3g}); look there for cloud, snow or glint in one scene, and use a cleaner "

@@ -16,6 +16,7 @@ from processor.model import Finding
 from processor.report import findings as module
 from processor.report.figures import ReportInputs, compute_residuals, summarise_residuals
 from processor.report.findings import compute_findings
+from processor.stages.matching.control_surface import ControlGrid, ControlSurface
 from processor.stages.matching.match_figures import MatchFigures
 
 
@@ -168,6 +169,18 @@ def test_local_change_of_the_level_beyond_a_factor_of_two_is_an_outlier(
 ) -> None:
     found = codes(change_parameter(make_report_inputs(), 3, value, **fields))
     assert (("warning", "local-outlier", "scene_0003") in found) == outlier
+
+
+def test_a_correction_that_makes_a_level_negative_is_the_worst_outlier() -> None:
+    inputs = make_report_inputs()
+    level = inputs.whole["scene_0003"].mean * inputs.adjustments[3].scale + inputs.adjustments[3].offset
+    gain = np.ones((len(level), 2, 2))
+    gain[0, 0] = 5.0, -0.25
+    grid = ControlGrid(bounds=inputs.scenes[3].grid.bounds, rows=2, cols=2)
+    corrections = list(inputs.corrections)
+    corrections[3] = ControlSurface(scene="scene_0003", grid=grid, gain=gain, offset=None)
+    (finding,) = (f for f in find(dataclasses.replace(inputs, corrections=tuple(corrections))) if f.code == "local-outlier")
+    assert "in 2 blocks (the most: -0.25)" in finding.message
 
 
 def test_matching_that_makes_things_worse_is_reported() -> None:
