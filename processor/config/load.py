@@ -116,7 +116,7 @@ def apply_options(config: Config, options: Mapping[str, Any], *, is_remote: bool
         for section in list_sections()
         if section in config.model_fields_set
     }
-    places = {parameter.path for parameter in iter_parameters() if parameter.is_path} | {"inputs.allow_local_files"}
+    places = {parameter.path for parameter in iter_parameters() if parameter.is_path or parameter.name == "allow_local_files"}
     given: dict[str, Any] = {}
     paths = {flat_name(parameter): parameter.path for parameter in iter_parameters()}
     for name, value in options.items():

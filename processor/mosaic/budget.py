@@ -20,9 +20,11 @@ from processor.geotiff.open import unit_shape
 from processor.model import Grid, Scene
 from processor.mosaic.chunks import CHUNK_EDGE
 from processor.mosaic.measure import SAMPLES_A_PAIR, mask_grid
-from processor.mosaic.plan import BLOCK_EDGE, Plan
+from processor.mosaic.plan import BLOCK_EDGE, MATCHED_BLOCK, Plan
 from processor.process.threads import resolve_threads
 from processor.stages.align.align_rasters import compute_shift
+from processor.stages.matching.matched_blocks import most_blocks
+from processor.stages.matching.reference_blocks import STRIP
 
 FIXED: Final = 180 * 10**6 + GDAL_CACHE
 """Bytes before the first window is read: interpreter, libraries, GDAL's cache. Measured on Python 3.11 to 3.13."""
@@ -41,6 +43,7 @@ _CHUNK_MEMORY: Final = 130  # bytes: of a chunk, while a plan is made
 _UPLOAD_PARTS: Final = 9000  # of a large object; two and what the client copies of them are in memory
 _SCENE_MEMORY: Final = 30_000  # bytes: an Item, as Python holds it
 _MASKS_AT_ONCE: Final = 64  # scenes that are being measured at one time, at most: chunks follow a Z-order curve
+_PLACE_MEMORY: Final = 90  # bytes of a pixel that is looked up in a reference
 _ALL_SAMPLES: Final = 150 * 10**6  # bytes: of all of them together
 
 
@@ -184,7 +187,15 @@ def _estimate_measure_task(plan: Plan) -> int:
     together, single = plan.chunks.count_pixels()
     pixel = plan.bands * _source_size(plan)
     largest = int((together * (pixel + 1) + single * (pixel + 8)).max())
-    return largest + _estimate_large_blocks(plan)
+    return largest + _estimate_large_blocks(plan) + _estimate_matching(plan)
+
+
+def _estimate_matching(plan: Plan) -> int:
+    """Bytes of a measuring task for matched blocks: sums of a pair's columns, and places in a reference."""
+    if "matched_blocks" not in plan.needs:
+        return 0
+    columns = 5 * plan.bands * 8 * (CHUNK_EDGE // MATCHED_BLOCK) * CHUNK_EDGE
+    return max(columns, _PLACE_MEMORY * STRIP if plan.references else 0)
 
 
 def _estimate_render_task(plan: Plan) -> int:
@@ -212,7 +223,10 @@ def _estimate_scenes(plan: Plan) -> int:
     masks = sorted(_count_cells(mask_grid(plan.measure_grid(scene))) for scene in range(len(plan.scenes)))
     held = sum(masks[-_MASKS_AT_ONCE:]) // 8 + 2 * masks[-1]  # packed; the one that is being traced is not
     samples = len(plan.pairs) * SAMPLES_A_PAIR * (16 + 8 * plan.bands)
-    return len(plan.scenes) * _SCENE_MEMORY + held + min(samples, _ALL_SAMPLES)
+    matched = 0
+    if "matched_blocks" in plan.needs:  # as measured, and as the table of all
+        matched = 2 * plan.count_compared() * most_blocks(plan.count_compared()) * 8 * 5 * (1 + plan.bands)
+    return len(plan.scenes) * _SCENE_MEMORY + held + min(samples, _ALL_SAMPLES) + matched
 
 
 def _count_cells(grid: Grid) -> int:

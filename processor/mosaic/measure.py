@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -23,9 +23,11 @@ from processor.mosaic.chunks import Chunk
 from processor.mosaic.contribution import compute_area_mask, compute_scene_mask
 from processor.mosaic.plan import Plan
 from processor.stages.align.align_rasters import compute_shift
+from processor.stages.align.warp import choose_lattice, compute_places
 from processor.stages.block_sums import BlockSums, compute_block_sums, merge_block_sums
 from processor.stages.clip.mask_rasters import compute_region_mask
 from processor.stages.matching.matched_blocks import MatchedBlocks, compute_matched_blocks, merge_matched_blocks
+from processor.stages.matching.reference_blocks import STRIP, ReferencePixels, compute_reference_blocks
 from processor.stages.measures import MatchedPairs, Measures, SceneMeasures
 from processor.stages.method import Region
 from processor.stages.seamlines.footprint import compute_footprint
@@ -63,13 +65,13 @@ class PairPart:
     """What a chunk says of a pair: moments of both over their common pixels, and samples of them."""
 
     pair: tuple[int, int]
-    """Positions of both among the plan's sources, ascending: a scene's, and that of another or of a reference."""
+    """Positions of both among scenes and then references, ascending: a scene's, and that of another or of a reference."""
     first: Moments
-    """Moments of the first scene over the common pixels."""
+    """Moments of the first scene over the common pixels; empty against a reference, of which blocks alone are summed."""
     second: Moments
-    """Moments of the second scene over the same pixels."""
+    """Moments of the second scene over the same pixels; ditto."""
     samples: OverlapSamples
-    """Common pixels on the lattice of the report."""
+    """Common pixels on the lattice of the report; ditto."""
     blocks: MatchedBlocks | None
     """Moments of their blocks; None where no method needs them."""
 
@@ -128,10 +130,10 @@ def measure_chunk(plan: Plan, reader: RasterReader, chunk: Chunk) -> ChunkMeasur
         if i < j and i in windows and plan.scenes[i].grid.bounds.intersection(plan.scenes[j].grid.bounds) is not None
     ]
     pairs += [
-        _measure_pair(plan, reader, (i, len(plan.scenes) + j), windows, counted)
-        for i in windows
+        _measure_reference(plan, reader, (i, j), windows[i], counted[i])
         for j, reference in enumerate(plan.references)
-        if plan.scenes[i].grid.bounds.intersection(reference.scene.grid.bounds) is not None
+        if "matched_blocks" in plan.needs and reference.bounds.intersection(chunk.bounds) is not None
+        for i in windows
     ]
     return ChunkMeasures(
         number=chunk.number,
@@ -202,9 +204,8 @@ def _measure_pair(
     if held is not None and needed.intersection(held) == needed:
         theirs = _cut(pixels[second], *needed.slices_in(held))
     else:
-        read = reader.read(plan.find_source(second), needed, level=plan.find_level(second))
-        is_scene = second < len(plan.scenes)
-        theirs = _restrict(plan, plan.methods.matching_global.region, second, needed, read) if is_scene else read
+        read = reader.read(plan.scenes[second], needed, level=plan.levels[second])
+        theirs = _restrict(plan, plan.methods.matching_global.region, second, needed, read)
     if needed.shape != shared.shape:
         theirs = _cut(theirs, *np.ix_(rows - rows[0], cols - cols[0]))
     ours = _cut(pixels[first], *shared.slices_in(windows[first]))
@@ -228,10 +229,60 @@ def _match_blocks(
     valid: NDArray[np.bool_] | None,
 ) -> MatchedBlocks | None:
     known = plan.methods.matching_global.known_blocks
-    names = plan.find_source(pair[0]).name, plan.find_source(pair[1]).name
+    names = plan.find_name(pair[0]), plan.find_name(pair[1])
     if "matched_blocks" not in plan.needs or (known is not None and known.scenes >= set(names)):
         return None
     return compute_matched_blocks(names, values, valid, plan.measure_grid(pair[0]), shared, plan.grid, plan.block_edge(pair))
+
+
+def _measure_reference(
+    plan: Plan, reader: RasterReader, pair: tuple[int, int], window: Window, pixels: Pixels
+) -> PairPart | None:
+    """A scene and a reference, by their numbers, over the scene's window; None where they share nothing."""
+    number, reference = pair[0], plan.references[pair[1]]
+    names, saved = (plan.scenes[number].name, reference.scene.name), plan.methods.matching_global.known_blocks
+    if saved is not None and saved.scenes >= set(names):
+        return None
+    known, grid, size = reference.scene, plan.measure_grid(number), plan.reference_blocks(number, reference)
+    shared = grid.window_touching(reference.bounds).intersection(window)
+    if shared is None:
+        return None
+    step = choose_lattice(known.grid, grid)
+    rows = max(1, STRIP // shared.width)
+    parts = []
+    for row in range(shared.row, shared.row_end, rows):
+        strip = replace(shared, row=row, height=min(rows, shared.row_end - row))
+        down, across = compute_places(known.grid, grid, strip, step)
+        near = (down >= 0) & (down < known.grid.height) & (across >= 0) & (across < known.grid.width)
+        if not near.any():
+            continue
+        places = tuple(np.where(near, place, -1.0).astype(np.intp) for place in (down, across))
+        (top, bottom), (left, right) = ((int(place[near].min()), int(place[near].max()) + 1) for place in places)
+        needed = Window(row=top, col=left, height=bottom - top, width=right - left)
+        read = reader.read(known, needed)
+        ours = _cut(pixels, *strip.slices_in(window))
+        parts.append(
+            compute_reference_blocks(
+                names,
+                ours.values,
+                ours.valid,
+                (places[0], places[1]),
+                ReferencePixels(values=read.values, valid=read.valid, window=needed),
+                size,
+                (grid, strip, plan.grid),
+            )
+        )
+    parts = [part for part in parts if len(part.count)]
+    if not parts:
+        return None
+    nothing = np.empty((plan.bands, 0), np.float32)
+    return PairPart(
+        pair=(number, len(plan.scenes) + pair[1]),
+        first=empty_moments(plan.bands),
+        second=empty_moments(plan.bands),
+        samples=OverlapSamples(x=np.empty(0), y=np.empty(0), first=nothing, second=nothing),
+        blocks=merge_matched_blocks(parts),
+    )
 
 
 def _nearest(
@@ -353,13 +404,15 @@ def _join_pairs(plan: Plan, pairs: Mapping[tuple[int, int], list[PairPart]]) -> 
     known = plan.methods.matching_global.known_blocks
     if known is None and "matched_blocks" not in plan.needs:
         return None
+    bounds = {scene.name: scene.grid.bounds for scene in plan.scenes}
+    bounds |= {reference.scene.name: reference.bounds for reference in plan.references}
     measured = [[part.blocks for part in parts if part.blocks is not None] for _, parts in sorted(pairs.items())]
     blocks = [merge_matched_blocks(parts) for parts in measured if parts]
     if known is not None:
-        blocks += known.place(plan.grid, [source.name for source in plan.sources])
+        blocks += known.place(plan.grid, list(bounds))
     return MatchedPairs(
         canvas=plan.grid,
-        bounds={source.name: source.grid.bounds for source in plan.sources},
+        bounds=bounds,
         references=tuple(reference.scene.name for reference in plan.references),
         reference_weight=plan.config.reference.weight,
         bands=plan.bands,

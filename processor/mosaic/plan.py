@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import reduce
 from typing import Final, Literal, get_args
@@ -11,12 +12,16 @@ from processor.config.methods import Methods
 from processor.geotiff.open import level_grid
 from processor.model import BlockGrid, Bounds, Finding, Grid, Scene, Window
 from processor.mosaic.chunks import Chunks
-from processor.stages.matching.matched_blocks import choose_edge
+from processor.stages.matching.matched_blocks import choose_edge, most_blocks
+from processor.stages.matching.reference_blocks import BlockSize
 from processor.stages.method import Need
 
 BLOCK_EDGE = 512  # pixels: blocks of the mosaic
-_MATCHED_BLOCK = 16  # pixels of the mosaic on the edge of a matched block, at least
+MATCHED_BLOCK: Final = 16
+"""Pixels of the mosaic on the edge of a matched block of two scenes, at least."""
+
 _MATCHED_PIXELS = 8  # measured pixels on the edge of a matched block, at least
+_NEARLY = 0.01  # of a pixel: what is too small by this is large enough
 
 Phase = Literal["measure", "blocks", "solve", "render", "assemble"]
 PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
@@ -24,12 +29,16 @@ PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A reference image on the mosaic's lattice; never painted."""
+    """A reference image where the scenes are; never painted."""
 
     scene: Scene
-    """On a lattice of the mosaic's grid, with the bands of the scenes."""
-    edge: int
-    """Least edge of blocks in which it is compared with a scene, pixels of the mosaic."""
+    """On its own grid and in its own CRS, with the bands of the scenes; of pixels that are no finer than the measured ones."""
+    bounds: Bounds
+    """What it covers of the mosaic, at least, in the mosaic's CRS."""
+    pixel: tuple[float, float]
+    """Height and width of its pixels, pixels of the mosaic."""
+    scenes: int
+    """Number of scenes whose bounds it meets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,31 +127,41 @@ class Plan:
         }
         return tuple(phase for phase in PHASES if not absent.get(phase, False))
 
-    @property
-    def sources(self) -> tuple[Scene, ...]:
-        """What is measured: the scenes, then the references."""
-        return (*self.scenes, *(reference.scene for reference in self.references))
+    def find_name(self, source: int) -> str:
+        """Name of a scene or, counted on from the scenes, of a reference."""
+        return self.scenes[source].name if source < len(self.scenes) else self.references[source - len(self.scenes)].scene.name
 
-    def find_source(self, source: int) -> Scene:
-        """One of them."""
-        return self.scenes[source] if source < len(self.scenes) else self.references[source - len(self.scenes)].scene
+    def measure_grid(self, scene: int) -> Grid:
+        """The grid on which a scene is measured."""
+        return level_grid(self.scenes[scene], self.levels[scene])
 
-    def find_level(self, source: int) -> int | None:
-        """The overview that is measured of a scene or reference; None: full resolution."""
-        return self.levels[source] if source < len(self.scenes) else None
-
-    def measure_grid(self, source: int) -> Grid:
-        """The grid on which a scene or a reference is measured."""
-        return level_grid(self.find_source(source), self.find_level(source))
+    def count_compared(self) -> int:
+        """Pairs of scenes, and of scenes with references."""
+        return len(self.pairs) + sum(reference.scenes for reference in self.references)
 
     def block_edge(self, pair: tuple[int, int]) -> int:
-        """Edge of the matched blocks of a pair of sources, pixels of the mosaic, doubled until their number is bounded."""
-        first, second = (self.find_source(source).grid.bounds for source in pair)
+        """Edge of the matched blocks of a pair of scenes, pixels of the mosaic, doubled until their number is bounded."""
+        first, second = (self.scenes[scene].grid.bounds for scene in pair)
         shared = first.intersection(second)
-        scenes = [scene for scene in pair if scene < len(self.scenes)]
-        size = _MATCHED_BLOCK if len(scenes) > 1 else self.references[pair[1] - len(self.scenes)].edge
-        coarsest = max(self.measure_grid(scene).pixel_width for scene in scenes) / self.grid.pixel_width
+        size = MATCHED_BLOCK
+        coarsest = max(self.measure_grid(scene).pixel_width for scene in pair) / self.grid.pixel_width
         while size < _MATCHED_PIXELS * coarsest:
             size *= 2
         overlap = Window(row=0, col=0, height=0, width=0) if shared is None else self.grid.window_of_centres(shared)
-        return choose_edge(overlap, len(self.pairs), size=size)
+        return choose_edge(overlap, self.count_compared(), size=size)
+
+    def reference_blocks(self, scene: int, reference: Reference) -> BlockSize:
+        """Blocks of a scene against a reference: of as few of its pixels as hold 8 x 8 of the scene's, and are bounded."""
+        own, (height, width) = self.measure_grid(scene), reference.pixel
+        shared = self.scenes[scene].grid.bounds.intersection(reference.bounds)
+        down, across = own.pixel_height / self.grid.pixel_height, own.pixel_width / self.grid.pixel_width
+        pixels = max(1, math.ceil(_MATCHED_PIXELS * max(down / height, across / width) - _NEARLY))
+        if shared is not None:
+            rows, cols = shared.height / self.grid.pixel_height / height, shared.width / self.grid.pixel_width / width
+            while (rows / pixels + 1) * (cols / pixels + 1) > most_blocks(self.count_compared()):
+                pixels *= 2
+        return BlockSize(
+            pixels=pixels,
+            edge=pixels * math.sqrt(height * width),
+            whole=pixels * pixels * height * width / (down * across),
+        )

@@ -27,11 +27,13 @@ from processor.scenes.references import REFERENCE_PREFIX, place_reference
 from processor.scenes.unify import name_crs
 from processor.scenes.user_files import UserFiles
 from processor.stages.align.align_rasters import compute_pixel_size, snap_grid
+from processor.stages.matching.pair_network import find_groups
 from processor.stages.merge.merge_rasters import choose_nodata
 
 _ESTIMATE_EDGE = 1000  # pixels on a scene's longer side that are enough for an estimate
 _ESTIMATE_BLOCK = 8  # pixels on a block's edge that are enough for its mean
 _MAX_PIXELS = 2**42  # of a mosaic, and of the canvas at the finest resolution; tasks are listed in memory
+_NAMED = 5  # scenes that a finding names
 _SMALL_CANVAS = 2**34  # pixels up to which a canvas may be as empty as it likes
 _MAX_EMPTINESS = 10_000  # times the pixels of all scenes together that a larger canvas may have
 
@@ -96,6 +98,12 @@ def plan_run(
         msg = "check.images: there is no mosaic to judge; switch methods.merge_method on, or leave the check out"
         raise ConfigError(msg)
     methods.matching_global.check(names)
+    if references and methods.matching_global.hold(names):
+        msg = (
+            f"{methods.matching_global.name}.specify_model_images and reference.images both say what keeps its radiometry, in "
+            "units that may differ: give one of them"
+        )
+        raise ConfigError(msg)
     canvas = reduce(Bounds.union, (scene.grid.bounds for scene in ordered))
     dtype = config.shared.output_dtype or str(np.result_type(*(scene.dtype for scene in references or ordered)))
     blocks = methods.matching_local.plan_blocks(canvas, len(ordered))
@@ -108,11 +116,12 @@ def plan_run(
         nodata = next((scene.source.nodata for scene in ordered if scene.source.nodata is not None), None)
     grids = [level_grid(scene, level) for scene, level in zip(ordered, levels, strict=True)]
     _check_size(ordered, canvas, grid, grids)
+    placed = _place_references(references, ordered, grid, grids)
     return Plan(
         config=config,
         methods=methods,
         scenes=ordered,
-        references=_place_references(references, ordered, grid, grids),
+        references=placed,
         checks=_place_checks(checks, grid),
         grid=grid,
         dtype=dtype,
@@ -123,14 +132,14 @@ def plan_run(
         pairs=pairs,
         chunks=plan_chunks(grids, canvas),
         window_edge=_window_edge(ordered, grid, dtype, methods, config),
-        findings=_find_lonely(ordered, pairs),
+        findings=_find_out_of_reach(ordered, placed, pairs) if placed else _find_lonely(ordered, pairs),
     )
 
 
 def _place_references(
     references: Sequence[Scene], scenes: Sequence[Scene], grid: Grid, measured: Sequence[Grid]
 ) -> tuple[Reference, ...]:
-    """Put the references on the mosaic's lattice; those that lie beside all scenes are left out.
+    """Find the references' parts that meet the mosaic; those that lie beside all scenes are left out.
 
     Raises
     ------
@@ -138,16 +147,17 @@ def _place_references(
         None meets a scene.
     """
     coarsest = max(own.pixel_width for own in measured) / grid.pixel_width
-    placed = (place_reference(reference, grid, coarsest) for reference in references)
-    found = tuple(
-        Reference(scene=place[0], edge=place[1])
-        for place in placed
-        if place is not None and any(place[0].grid.bounds.intersection(scene.grid.bounds) is not None for scene in scenes)
-    )
+    tree = STRtree([box(*scene.grid.bounds.as_tuple()) for scene in scenes])
+    found = []
+    for reference in references:
+        place = place_reference(reference, grid, coarsest)
+        met = 0 if place is None else len(tree.query(box(*place.bounds.as_tuple())))
+        if place is not None and met:
+            found.append(Reference(scene=place.scene, bounds=place.bounds, pixel=place.pixel, scenes=met))
     if references and not found:
         msg = f"reference {references[0].name.removeprefix(REFERENCE_PREFIX)} lies beside all scenes; give one of their ground"
         raise InputError(msg)
-    return found
+    return tuple(found)
 
 
 def _place_checks(checks: Sequence[Scene], grid: Grid) -> tuple[Check, ...]:
@@ -228,6 +238,25 @@ def _find_pairs(scenes: tuple[Scene, ...]) -> tuple[tuple[int, int], ...]:
         if i < j and scenes[i].grid.bounds.intersection(scenes[j].grid.bounds) is not None
     }
     return tuple(sorted(found))
+
+
+def _find_out_of_reach(
+    scenes: tuple[Scene, ...], references: tuple[Reference, ...], pairs: tuple[tuple[int, int], ...]
+) -> tuple[Finding, ...]:
+    """Name the scenes that hang on no reference, not by others either: the mosaic has its units, and they keep their own."""
+    first, second = np.array([*pairs, (0, 0)], dtype=np.intp).T
+    groups = find_groups(first, second, np.ones(len(first)), len(scenes))
+    tree = STRtree([box(*scene.grid.bounds.as_tuple()) for scene in scenes])
+    met = [position for reference in references for position in tree.query(box(*reference.bounds.as_tuple())).tolist()]
+    out = [scene.name for scene, found in zip(scenes, np.isin(groups, groups[met]).tolist(), strict=True) if not found]
+    if not out:
+        return ()
+    more = f" and {len(out) - _NAMED} more" if len(out) > _NAMED else ""
+    message = (
+        f"{len(out)} of {len(scenes)} scenes overlap neither a reference nor scenes that do, so they keep units of their own: "
+        f"{', '.join(out[:_NAMED])}{more}; give references of their ground too, or leave them out"
+    )
+    return (Finding(severity="warning", code="reference-out-of-reach", message=message),)
 
 
 def _find_lonely(scenes: tuple[Scene, ...], pairs: tuple[tuple[int, int], ...]) -> tuple[Finding, ...]:

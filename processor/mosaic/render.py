@@ -76,7 +76,7 @@ def _find_known_edges(plan: Plan) -> dict[tuple[int, int], int]:
     known = plan.methods.matching_global.known_blocks
     positions = {scene.name: position for position, scene in enumerate(plan.scenes)}
     pairs = () if known is None else (one for one in known.blocks if {one.first, one.second} <= positions.keys())
-    return {(positions[one.first], positions[one.second]): one.edge for one in pairs}
+    return {(positions[one.first], positions[one.second]): round(one.edge) for one in pairs}
 
 
 class Renderer:

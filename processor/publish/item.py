@@ -163,6 +163,7 @@ def _describe(
     item = create_item(
         item_id=prepared.item_id,
         scenes=plan.scenes,
+        references=tuple(reference.scene for reference in plan.references),
         grid=plan.grid,
         artifacts=tuple(file.artifact for file in artifacts),
         rasters={
@@ -240,7 +241,11 @@ def _draw(inputs: ReportInputs, headers: tuple[Path, Path]) -> Drawings:
 
 def _describe_bands(plan: Plan, raster: CogSpec) -> tuple[MosaicBand, ...]:
     """Bands of a raster; those that are bands of the scenes have their common names."""
-    known = {band.name: band for band in merge_bands(plan.scenes)}
+    bands = merge_bands(plan.scenes)
+    if plan.references:  # whose units the mosaic has
+        units = merge_bands([reference.scene for reference in plan.references])
+        bands = tuple(replace(band, scaling=unit.scaling) for band, unit in zip(bands, units, strict=True))
+    known = {band.name: band for band in bands}
     statistics, pixels = raster.statistics, raster.grid.width * raster.grid.height
     return tuple(
         MosaicBand(

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
+from pyproj.exceptions import CRSError
+from rasterio.crs import CRS
+
 from processor.config.general import Check
+from processor.errors import InputError
 from processor.model import Grid, Scene
-from processor.scenes.references import open_known, place_reference, unify_known
+from processor.scenes.references import open_known, unify_known
+from processor.stages.align.warp import compute_pixel_ratio, project_bounds
 from processor.storage.options import Access
 
 CHECK_PREFIX: Final = "check:"
 """What names of checks begin with, so that none is a scene's."""
 
 _MOST_CELLS: Final = 500_000
+_NEARLY: Final = 0.01  # of a pixel: a cell that is smaller than the check's pixel by this is one
 
 
 def read_checks(setting: Check, scenes: Sequence[Scene], access: Access, *, threads: int) -> tuple[Scene, ...]:
@@ -45,11 +52,40 @@ def place_check(check: Scene, grid: Grid) -> tuple[Scene, int, int] | None:
     InputError
         It cannot be projected to the mosaic's CRS.
     """
-    placed = place_reference(check, grid, 1.0)
+    placed = _place_on_lattice(check, grid)
     if placed is None:
         return None
-    edge = round(placed[0].grid.pixel_width / grid.pixel_width)
+    edge = round(placed.grid.pixel_width / grid.pixel_width)
     joined = 1
     while math.ceil(grid.width / (edge * joined)) * math.ceil(grid.height / (edge * joined)) > _MOST_CELLS:
         joined += 1
-    return placed[0], edge, joined
+    return placed, edge, joined
+
+
+def _place_on_lattice(check: Scene, grid: Grid) -> Scene | None:
+    """A check on a lattice of the mosaic's grid whose cells are as large as its own pixels."""
+    same = CRS.from_wkt(check.grid.crs) == CRS.from_wkt(grid.crs)
+    try:
+        bounds = check.grid.bounds if same else project_bounds(check.grid, grid.crs)
+        own = replace(check.grid, crs=grid.crs) if same else check.grid
+        finest = min(compute_pixel_ratio(own, grid))
+    except (ValueError, CRSError) as error:
+        msg = f"{check.name}: {error}; give one that can be projected to the CRS of the scenes"
+        raise InputError(msg) from error
+    cell = max(1, math.ceil(1 / max(finest, 1e-9) - _NEARLY))
+    lattice = replace(
+        grid,
+        pixel_width=grid.pixel_width * cell,
+        pixel_height=grid.pixel_height * cell,
+        width=math.ceil(grid.width / cell),
+        height=math.ceil(grid.height / cell),
+    )
+    shared = bounds.intersection(lattice.bounds)
+    if shared is None:
+        return None
+    place = lattice.subgrid(lattice.window_touching(shared))
+    parts = tuple(
+        replace(part, raster=replace(part.raster, grid=replace(part.raster.grid, crs=grid.crs)) if same else part.raster)
+        for part in check.parts
+    )
+    return replace(check, grid=place, parts=parts)

@@ -1,14 +1,14 @@
 """Reference images: rasters of known radiometry, mostly of another sensor and much coarser, to which scenes are matched.
 
-They are never painted. A reference is read on a lattice of the mosaic's grid, whose cells are as large as its own pixels. So it
-is compared with a scene as scenes are with one another, in blocks of a cell, or of as many as a block needs.
+They are never painted. A reference stays on its own grid and in its own CRS, and is compared with a scene in blocks of its own
+pixels, of one or of as many as a block needs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from rasterio.crs import CRS
 from processor.config.general import Check, Reference
 from processor.errors import InputError
 from processor.geotiff.open import OpenedScene, open_scene
-from processor.model import Band, Grid, Part, Scene
+from processor.model import Band, Bounds, Grid, Part, Scene, Window
 from processor.process.threads import map_ordered
 from processor.scenes.inputs import read_inputs
 from processor.stages.align.warp import compute_pixel_ratio, project_bounds
@@ -28,8 +28,9 @@ from processor.storage.store import Store
 REFERENCE_PREFIX: Final = "reference:"
 """What names of references begin with, so that none is a scene's."""
 
-_LEAST_PIXELS: Final = 8  # measured pixels of a scene on the edge of a block
-_NEARLY: Final = 0.01  # of a pixel: a cell that is smaller than the reference's pixel by this is one
+_NEARLY: Final = 0.01  # of a pixel: one that is finer by this is not too fine
+_AROUND: Final = 2  # pixels around the mosaic
+_WHOLE_TURN: Final = 360.0  # degrees
 
 
 def read_references(setting: Reference, scenes: Sequence[Scene], access: Access, *, threads: int) -> tuple[Scene, ...]:
@@ -154,8 +155,20 @@ def _match_bands(bands: Sequence[Band], wanted: Sequence[Band], name: str, *, by
     raise InputError(msg)
 
 
-def place_reference(reference: Scene, grid: Grid, measured: float) -> tuple[Scene, int] | None:
-    """Put a reference on a lattice of the mosaic's grid.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Where a reference lies on a mosaic."""
+
+    scene: Scene
+    """The part of it that meets the mosaic, on its own grid, or on one of its pixels joined where they are too fine."""
+    bounds: Bounds
+    """What it covers, at least, in the mosaic's CRS."""
+    pixel: tuple[float, float]
+    """Height and width of a pixel in the middle of the mosaic, pixels of the mosaic."""
+
+
+def place_reference(reference: Scene, grid: Grid, measured: float) -> Placed | None:
+    """Find the part of a reference that meets a mosaic.
 
     Parameters
     ----------
@@ -164,39 +177,63 @@ def place_reference(reference: Scene, grid: Grid, measured: float) -> tuple[Scen
     grid
         Of the mosaic.
     measured
-        Edge of the coarsest measured pixels of the scenes, in pixels of the mosaic.
+        Edge of the coarsest measured pixels of the scenes, in pixels of the mosaic: the reference's are no finer.
 
     Returns
     -------
-    The reference on the lattice, and the least edge of blocks in pixels of the mosaic; None where it lies beside the mosaic.
+    None where it lies beside the mosaic.
 
     Raises
     ------
     InputError
-        It cannot be projected to the mosaic's CRS.
+        The mosaic has no place in its CRS.
     """
     same = CRS.from_wkt(reference.grid.crs) == CRS.from_wkt(grid.crs)
+    own = replace(reference.grid, crs=grid.crs) if same else reference.grid
     try:
-        bounds = reference.grid.bounds if same else project_bounds(reference.grid, grid.crs)
-        own = replace(reference.grid, crs=grid.crs) if same else reference.grid
-        finest = min(compute_pixel_ratio(own, grid))
+        outline = grid.bounds if same else project_bounds(grid, own.crs)
+        down, across = grid.pixel_height / own.pixel_height, grid.pixel_width / own.pixel_width
+        if not same:
+            down, across = compute_pixel_ratio(own, grid)
     except (ValueError, CRSError) as error:
-        msg = f"{reference.name}: {error}; give one that can be projected to the CRS of the scenes"
+        msg = f"{reference.name}: {error}; give one whose CRS reaches to the scenes"
         raise InputError(msg) from error
-    cell = max(1, math.ceil(1 / max(finest, 1e-9) - _NEARLY))
-    lattice = replace(
-        grid,
-        pixel_width=grid.pixel_width * cell,
-        pixel_height=grid.pixel_height * cell,
-        width=math.ceil(grid.width / cell),
-        height=math.ceil(grid.height / cell),
-    )
-    shared = bounds.intersection(lattice.bounds)
-    if shared is None:
+    window = _find_window(own, outline)
+    if window is None:
         return None
-    place = lattice.subgrid(lattice.window_touching(shared))
+    joined = max(1, math.ceil(measured * max(down, across) - _NEARLY))
+    place = _join_pixels(own.subgrid(window), joined)
     parts = tuple(
         replace(part, raster=replace(part.raster, grid=replace(part.raster.grid, crs=grid.crs)) if same else part.raster)
         for part in reference.parts
     )
-    return replace(reference, grid=place, parts=parts), cell * math.ceil(_LEAST_PIXELS * measured / cell)
+    try:
+        bounds = (place.bounds if same else project_bounds(place, grid.crs)).intersection(grid.bounds)
+    except ValueError:  # beyond the mosaic it may reach to where that CRS has no place
+        bounds = grid.bounds
+    if bounds is None:
+        return None
+    return Placed(scene=replace(reference, grid=place, parts=parts), bounds=bounds, pixel=(joined / down, joined / across))
+
+
+def _find_window(own: Grid, outline: Bounds) -> Window | None:
+    """Pixels of a reference in an outline of its CRS and some around; of degrees, a whole turn does not matter."""
+    turns = (-_WHOLE_TURN, 0.0, _WHOLE_TURN) if CRS.from_wkt(own.crs).is_geographic else (0.0,)
+    shifted = (replace(outline, left=outline.left + turn, right=outline.right + turn) for turn in turns)
+    windows = [own.window_touching(shared) for one in shifted if (shared := one.intersection(own.bounds)) is not None]
+    if not windows:
+        return None
+    row, col = max(0, min(w.row for w in windows) - _AROUND), max(0, min(w.col for w in windows) - _AROUND)
+    end = min(own.height, max(w.row_end for w in windows) + _AROUND), min(own.width, max(w.col_end for w in windows) + _AROUND)
+    return Window(row=row, col=col, height=end[0] - row, width=end[1] - col)
+
+
+def _join_pixels(grid: Grid, number: int) -> Grid:
+    """A grid of pixels that are some of another's, a square of so many each; the last may reach beyond it."""
+    return replace(
+        grid,
+        pixel_width=grid.pixel_width * number,
+        pixel_height=grid.pixel_height * number,
+        width=math.ceil(grid.width / number),
+        height=math.ceil(grid.height / number),
+    )

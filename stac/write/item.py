@@ -23,7 +23,7 @@ from stac.write.sensors import merge_properties
 
 _SOFTWARE: Final = "mosaic-processor"
 _PREFIX: Final = "mosaic:"
-_NAMED: Final = 3  # platforms in a sentence
+_NAMED: Final = 3  # platforms, or references, in a sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,7 @@ def create_item(
     *,
     item_id: str,
     scenes: Sequence[Scene],
+    references: Sequence[Scene] = (),
     grid: Grid,
     artifacts: Sequence[Artifact],
     rasters: Mapping[str, RasterMetadata],
@@ -101,6 +102,8 @@ def create_item(
         Id of the Item.
     scenes
         All inputs; each becomes a ``derived_from`` link (an Item) or a ``via`` link (a plain raster).
+    references
+        What the scenes were matched to; each becomes a ``via`` link.
     grid
         Pixels of the mosaic.
     artifacts
@@ -148,13 +151,15 @@ def create_item(
             **{key: value for key, value in time.items() if key != "datetime"},
             **_describe_sensors(scenes, grid, summary.owned),
             **describe_grid(grid, with_crs=True),
-            **_describe_processing(scenes, processing.stages, processing.version),
+            **_describe_processing(scenes, references, processing.stages, processing.version),
             f"{_PREFIX}digest": processing.digest,
             f"{_PREFIX}scene_count": len(scenes),
             **{f"{_PREFIX}{key}": value for key, value in summary.properties.items() if value is not None},
         },
     )
     _add_links(item, scenes, base, parent, relative=hrefs == "relative")
+    for reference in references:
+        item.add_link(_link_source(reference, "via"))
     files = Places(base=base, absolute=hrefs == "absolute", public_folder=places.public_folder)
     _add_assets(item, artifacts, rasters, grid, files)
     document = item.to_dict(transform_hrefs=False) | {"stac_version": STAC_VERSION}
@@ -182,19 +187,18 @@ def _add_links(item: pystac.Item, scenes: Iterable[Scene], base: str | None, par
         for link in _list_parents(parent, base, relative=relative):
             item.add_link(link)
     for scene in scenes:
-        origin = scene.provenance.self_href
-        if origin is not None:
-            document, mark, item_id = origin.partition("#")  # an Item without a link is known by its document and id
-            link = pystac.Link(
-                "derived_from",
-                f"{publish_href(document)}{mark}{item_id}",
-                media_type=pystac.MediaType.GEOJSON,
-                title=scene.name,
-            )
-        else:
-            kind = pystac.MediaType.JPEG2000 if scene.source.href.lower().endswith(".jp2") else pystac.MediaType.GEOTIFF
-            link = pystac.Link("via", publish_href(scene.source.href), media_type=kind, title=scene.name)
-        item.add_link(link)
+        item.add_link(_link_source(scene, "derived_from"))
+
+
+def _link_source(scene: Scene, relation: str) -> pystac.Link:
+    """The link to a scene's Item in a relation, or a ``via`` link to its raster."""
+    origin = scene.provenance.self_href
+    if origin is None:
+        kind = pystac.MediaType.JPEG2000 if scene.source.href.lower().endswith(".jp2") else pystac.MediaType.GEOTIFF
+        return pystac.Link("via", publish_href(scene.source.href), media_type=kind, title=scene.name)
+    document, mark, item_id = origin.partition("#")  # an Item without a link is known by its document and id
+    href = f"{publish_href(document)}{mark}{item_id}"
+    return pystac.Link(relation, href, media_type=pystac.MediaType.GEOJSON, title=scene.name)
 
 
 def _list_parents(parent: Parent, base: str | None, *, relative: bool) -> list[pystac.Link]:
@@ -260,12 +264,14 @@ def _has_platform(scene: Scene) -> bool:
     return isinstance(platform, str) and bool(platform)
 
 
-def _describe_processing(scenes: Sequence[Scene], stages: Sequence[str], version: str) -> dict[str, Any]:
+def _describe_processing(
+    scenes: Sequence[Scene], references: Sequence[Scene], stages: Sequence[str], version: str
+) -> dict[str, Any]:
     """Fields of the processing extension; the parameters of the stages are in the configuration, an asset."""
     fields: dict[str, Any] = {
         "processing:version": version,
         "processing:software": {_SOFTWARE: version},
-        "processing:lineage": _describe_lineage(scenes, stages),
+        "processing:lineage": _describe_lineage(scenes, references, stages),
     }
     if stages:
         expression = "scenes"
@@ -275,14 +281,17 @@ def _describe_processing(scenes: Sequence[Scene], stages: Sequence[str], version
     return fields
 
 
-def _describe_lineage(scenes: Sequence[Scene], stages: Sequence[str]) -> str:
+def _describe_lineage(scenes: Sequence[Scene], references: Sequence[Scene], stages: Sequence[str]) -> str:
     how = f", made by {', '.join(stages)}" if stages else ""
     unknown = sum(1 for scene in scenes if not (scene.provenance.start or scene.provenance.end))
     if unknown == len(scenes):
         time = "; no acquisition time is known, so that datetime is the time of processing"
     else:
         time = f"; the acquisition time of {_count(unknown, 'scene')} is unknown" if unknown else ""
-    return f"Mosaic of {_count(len(scenes), 'scene')}{how}{time}."
+    names = [reference.name.removeprefix("reference:") for reference in references]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    matched = f", matched to {', '.join(names[:_NAMED])}{more}" if names else ""
+    return f"Mosaic of {_count(len(scenes), 'scene')}{how}{matched}{time}."
 
 
 def _count(number: int, noun: str) -> str:

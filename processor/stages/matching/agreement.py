@@ -20,7 +20,8 @@ def draw_agreement(table: BlockTable, weights: NDArray[np.float64], canvas: Grid
     """Weights of blocks on the canvas, one band, 0 to 1; NaN where no scenes overlap. None without any block.
 
     A cell has the mean over all pairs, weighted by pixels, of what the residuals of a block say: its weight without the
-    part that its texture has in it. Cells are as large as the largest blocks, so that each block lies in one.
+    part that its texture has in it. A block counts in the cell that holds the mean position of its pixels; cells are as large
+    as the largest blocks, so that each block of the canvas's lattices lies in one.
 
     Parameters
     ----------
@@ -31,14 +32,13 @@ def draw_agreement(table: BlockTable, weights: NDArray[np.float64], canvas: Grid
     """
     if not len(weights):
         return None
-    edge = int(table.edge.max())
+    edge = math.ceil(table.edge.max())
     while math.ceil(canvas.height / edge) * math.ceil(canvas.width / edge) > _MOST_CELLS:
         edge *= 2
     rows, cols = math.ceil(canvas.height / edge), math.ceil(canvas.width / edge)
-    edges = table.spread(table.edge)
-    row = (table.row * edges // edge).clip(0, rows - 1)
-    col = (table.col * edges // edge).clip(0, cols - 1)
-    cell = row * cols + col
+    row = np.floor((canvas.top - table.y) / (edge * canvas.pixel_height)).clip(0, rows - 1)
+    col = np.floor((table.x - canvas.left) / (edge * canvas.pixel_width)).clip(0, cols - 1)
+    cell = row.astype(np.intp) * cols + col.astype(np.intp)
     agreement = weights / table.rho.clip(_LEAST_TRUST, 1.0) * table.count
     total = np.bincount(cell, agreement, minlength=rows * cols)
     count = np.bincount(cell, table.count, minlength=rows * cols)

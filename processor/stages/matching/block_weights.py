@@ -48,8 +48,8 @@ class BlockTable:
     """First block of each pair, and n at the end, intp (pairs + 1,)."""
     trust: NDArray[np.float64]
     """Factor on the weights of a pair's blocks, float64 (pairs,): 1, or less for a reference."""
-    edge: NDArray[np.int32]
-    """Edge of each pair's blocks, int32 (pairs,), canvas pixels."""
+    edge: NDArray[np.float64]
+    """Edge of each pair's blocks, float64 (pairs,), canvas pixels."""
     row: NDArray[np.int32]
     """Rows of the blocks in their pair's lattice, int32 (n,)."""
     col: NDArray[np.int32]
@@ -144,7 +144,7 @@ def make_block_table(
         second=np.array([rows[k][2] for k in used], dtype=np.intp),
         starts=np.cumsum([0, *(len(kept[k]) for k in used)], dtype=np.intp),
         trust=np.array([reference_trust if rows[k][3] else 1.0 for k in used]),
-        edge=np.array([rows[k][0].edge for k in used], dtype=np.int32),
+        edge=np.array([rows[k][0].edge for k in used], dtype=np.float64),
         row=join([part.row for part, *_ in rows], (), np.int32),
         col=join([part.col for part, *_ in rows], (), np.int32),
         x=canvas.left + join([part.x for part, *_ in rows], (), np.float64) / count * canvas.pixel_width,
@@ -230,6 +230,27 @@ def adjust_table(table: BlockTable, scale: NDArray[np.float64], offset: NDArray[
     mean = np.stack([table.spread(scale[s].T) * table.mean[k] + table.spread(offset[s].T) for k, s in enumerate(sides)])
     variance = np.stack([table.spread(scale[s].T ** 2) * table.variance[k] for k, s in enumerate(sides)])
     return replace(table, mean=mean, variance=variance)
+
+
+def compute_level_factors(table: BlockTable) -> NDArray[np.float64]:
+    """Factor between the levels of what is held and of all other scenes, float64 (bands,): 1 where nothing tells it.
+
+    It is the median over the half of the blocks between both with the highest correlation. Gains and surfaces are drawn to 1,
+    so scenes have to be in the units of what is held before they are solved for.
+    """
+    factors = np.ones(table.bands)
+    sides = table.spread(table.held[table.first]), table.spread(table.held[table.second])
+    between = np.flatnonzero(sides[0] != sides[1])
+    if not len(between):
+        return factors
+    between = between[table.rho[between] >= np.median(table.rho[between])]
+    pairs = table.mean[:, :, between]
+    known, free = np.where(sides[0][between], pairs, pairs[::-1])
+    for band in range(table.bands):
+        usable = (known[band] > 0) & (free[band] > 0)
+        if usable.any():
+            factors[band] = np.exp(np.median(np.log(known[band][usable] / free[band][usable])))
+    return factors
 
 
 def sum_pairs(table: BlockTable, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -34,7 +34,7 @@ _SHAPES: Final[Mapping[str, tuple[str, int]]] = {
     "canvas": ("f", 1),
     "scenes": ("U", 1),
     "pairs": ("iu", 2),
-    "edge": ("iu", 1),
+    "edge": ("iuf", 1),
     "whole": ("f", 1),
     "starts": ("iu", 1),
     "row": ("iu", 1),
@@ -78,16 +78,15 @@ class KnownBlocks:
 
 
 def _move(blocks: MatchedBlocks, right: float, down: float) -> MatchedBlocks:
-    """The same blocks, counted from another corner; each in the cell that holds its middle."""
+    """The same blocks, counted from another corner, by whole cells; where they are is what their positions say."""
     if right == 0 and down == 0:
         return blocks
-    x, y = blocks.x + right * blocks.count, blocks.y + down * blocks.count
     return replace(
         blocks,
-        x=x,
-        y=y,
-        row=np.floor(y / blocks.count / blocks.edge).astype(np.int32),
-        col=np.floor(x / blocks.count / blocks.edge).astype(np.int32),
+        x=blocks.x + right * blocks.count,
+        y=blocks.y + down * blocks.count,
+        row=blocks.row + np.int32(round(down / blocks.edge)),
+        col=blocks.col + np.int32(round(right / blocks.edge)),
     )
 
 
@@ -105,7 +104,7 @@ def render_blocks(matched: MatchedPairs) -> bytes:
         "canvas": np.array([canvas.left, canvas.top, canvas.pixel_width, canvas.pixel_height]),
         "scenes": np.array(names),
         "pairs": np.array([(number[part.first], number[part.second]) for part in parts], np.int64).reshape(-1, 2),
-        "edge": np.array([part.edge for part in parts], np.int64),
+        "edge": np.array([part.edge for part in parts], np.float64),
         "whole": np.array([part.whole for part in parts], np.float64),
         "starts": np.cumsum([0, *(len(part.row) for part in parts)], dtype=np.int64),
         "row": join([part.row for part in parts], np.empty(0, np.int32)),
@@ -153,7 +152,7 @@ def parse_blocks(data: bytes, *, source: str, bands: int) -> KnownBlocks:
         and (arrays["edge"] > 0).all()
         and min(width, height) > 0
         and len(set(names)) == len(names)
-        and all(np.isfinite(arrays[key]).all() for key in ("canvas", "whole", "x", "y", "sums"))
+        and all(np.isfinite(arrays[key]).all() for key in ("canvas", "edge", "whole", "x", "y", "sums"))
     )
     if not fits:
         msg = (
@@ -167,7 +166,7 @@ def parse_blocks(data: bytes, *, source: str, bands: int) -> KnownBlocks:
             MatchedBlocks(
                 first=names[first],
                 second=names[second],
-                edge=int(edge),
+                edge=float(edge),
                 whole=float(whole),
                 row=arrays["row"][start:end].astype(np.int32),
                 col=arrays["col"][start:end].astype(np.int32),

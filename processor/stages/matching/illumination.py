@@ -32,6 +32,7 @@ _POINTS: Final = (
     33  # control points a side: between them, bilinear interpolation misses 3e-4 of a factor that varies by a third
 )
 _DARK: Final = 0.02  # of the median level: blocks darker than that say nothing of a factor
+_COLUMNS: Final = 100  # of terms, made dense at a time
 _FLOOR: Final = 1e-6  # of a level: residuals below are rounding
 
 
@@ -84,7 +85,8 @@ def solve_illumination(
         msg = f"illumination needs one group for each of {len(table.names)} scenes, got {len(keys)}"
         raise ValueError(msg)
     ordered = list(dict.fromkeys(keys))
-    group = np.array([ordered.index(key) for key in keys], dtype=np.intp)
+    number_of = {key: number for number, key in enumerate(ordered)}
+    group = np.array([number_of[key] for key in keys], dtype=np.intp)
     weighting = prepare_weighting(table)
     usable, difference = _compute_differences(table)
     weights = start_weights(weighting) * usable
@@ -205,14 +207,14 @@ def _compute_terms(table: BlockTable, group: NDArray[np.intp], order: NDArray[np
 
 def _compute_normal(
     table: BlockTable, terms: scipy.sparse.csr_array, weight: NDArray[np.float64]
-) -> tuple[scipy.sparse.csr_array, scipy.sparse.csr_array, NDArray[np.float64]]:
-    """Blocks of the normal equations, without ridges: gains (scenes, scenes), gains by terms, and terms, dense."""
+) -> tuple[scipy.sparse.csr_array, scipy.sparse.csr_array, scipy.sparse.csr_array]:
+    """Blocks of the normal equations, without ridges, sparse: gains (scenes, scenes), gains by terms, and terms."""
     incidence = _compute_incidence(table)
     by_pair = _pair_sums(table)
     weighted = scipy.sparse.csr_array(scipy.sparse.diags_array(weight) @ terms)
     gains = scipy.sparse.csr_array(incidence.T @ scipy.sparse.diags_array(sum_pairs(table, weight)) @ incidence)
     mixed = scipy.sparse.csr_array(incidence.T @ (by_pair @ weighted))
-    return gains, mixed, np.asarray((terms.T @ weighted).toarray())
+    return gains, mixed, scipy.sparse.csr_array(terms.T @ weighted)
 
 
 def _compute_incidence(table: BlockTable) -> scipy.sparse.csr_array:
@@ -242,9 +244,7 @@ def _solve(
     scenes, total = len(table.names), float(weight.sum())
     gain_ridge = scipy.sparse.diags_array(np.full(scenes, ridge * total / scenes))
     pattern_ridge = scipy.sparse.diags_array(np.full(pattern.shape[0], _RIDGE_PATTERN * total))
-    normal = scipy.sparse.block_array(
-        [[gains + gain_ridge, mixed], [mixed.T, scipy.sparse.csr_array(pattern) + pattern_ridge]], format="csc"
-    )
+    normal = scipy.sparse.block_array([[gains + gain_ridge, mixed], [mixed.T, pattern + pattern_ridge]], format="csc")
     weighted = difference * weight
     right = np.concatenate([_compute_incidence(table).T @ sum_pairs(table, weighted).T, terms.T @ weighted.T])
     factor = scipy.sparse.linalg.splu(
@@ -289,8 +289,14 @@ def _compute_determination(
         total = float(weight.sum())
         ridge = scipy.sparse.diags_array(np.full(len(table.names), 1e-9 * total / len(table.names)))
         factor = scipy.sparse.linalg.splu(scipy.sparse.csc_array(gains + ridge))
-        explained = np.einsum("sk,sk->k", mixed.toarray(), factor.solve(mixed.toarray()))
-        own = np.diag(pattern)
+        explained = np.concatenate(
+            [
+                np.einsum("sk,sk->k", some, factor.solve(some))
+                for start in range(0, len(result), _COLUMNS)
+                for some in [mixed[:, start : start + _COLUMNS].toarray()]
+            ]
+        )
+        own = pattern.diagonal()
         result = np.divide(own - explained, own, out=result, where=own > 0).clip(0.0, 1.0)
     return np.asarray(result.reshape(len(order), 5))
 

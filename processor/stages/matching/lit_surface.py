@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +30,8 @@ class LitSurface:
         return self.surface.scene
 
     def compose(self) -> ControlSurface:
-        """All in one surface."""
-        parts = [self.surface]
-        if self.pattern is not None:
-            parts.insert(0, make_pattern_surface(self.scene, self.surface.grid.bounds, self.pattern))
-        if self.fit is not None:
-            parts.append(self.fit)
-        return reduce(compose_surfaces, parts)
+        """All in one surface; those of the scenes used last are kept, because windows come one after another."""
+        return _compose(self)
 
     def round(self) -> LitSurface:
         """The same in single precision, as the file of surfaces has it."""
@@ -57,6 +52,16 @@ class LitSurface:
     def compute_factors(self, level: NDArray[np.float64]) -> NDArray[np.float64]:
         """See :meth:`processor.stages.matching.method.SceneCorrection.compute_factors`."""
         return self.compose().compute_factors(level)
+
+
+@lru_cache(maxsize=64)
+def _compose(lit: LitSurface) -> ControlSurface:
+    parts = [lit.surface]
+    if lit.pattern is not None:
+        parts.insert(0, make_pattern_surface(lit.scene, lit.surface.grid.bounds, lit.pattern))
+    if lit.fit is not None:
+        parts.append(lit.fit)
+    return reduce(compose_surfaces, parts)
 
 
 def _round(values: NDArray[np.float64]) -> NDArray[np.float64]:

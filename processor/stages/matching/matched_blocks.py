@@ -34,14 +34,14 @@ class MatchedBlocks:
     """Name of the scene that comes first in name order, or of the part of it; a below."""
     second: str
     """Name of the other scene; b below."""
-    edge: int
-    """Edge of a block, pixels of the canvas."""
+    edge: float
+    """Edge of a block, pixels of the canvas; a fraction against a reference."""
     whole: float
     """Measured pixels in a whole block; a fraction where they are not the canvas's own."""
     row: NDArray[np.int32]
-    """Rows of the blocks in the lattice, int32 (n,); row 0 begins at the canvas's top edge."""
+    """Rows of the blocks in the lattice, int32 (n,); row 0 begins at the top edge of the canvas or the reference."""
     col: NDArray[np.int32]
-    """Columns of the blocks in the lattice, int32 (n,); column 0 begins at the canvas's left edge."""
+    """Columns of the blocks in the lattice, int32 (n,); column 0 begins at the left edge of the canvas or the reference."""
     count: NDArray[np.int64]
     """Common valid pixels, int64 (n,); positive."""
     x: NDArray[np.float64]
@@ -67,11 +67,15 @@ def choose_edge(overlap: Window, pairs: int, *, size: int = 16) -> int:
     size
         Smallest edge, canvas pixels; positive.
     """
-    limit = max(4, min(_BLOCKS_A_PAIR, _BLOCKS_A_RUN // max(pairs, 1)))
     edge = size
-    while not overlap.is_empty and _count_cells(overlap, edge) > limit:
+    while not overlap.is_empty and _count_cells(overlap, edge) > most_blocks(pairs):
         edge *= 2
     return edge
+
+
+def most_blocks(pairs: int) -> int:
+    """Blocks of a pair, at most, in a run with so many pairs; at least four."""
+    return max(4, min(_BLOCKS_A_PAIR, _BLOCKS_A_RUN // max(pairs, 1)))
 
 
 def _count_cells(window: Window, edge: int) -> int:
@@ -106,12 +110,7 @@ def compute_matched_blocks(
     edge
         Of a block, canvas pixels.
     """
-    across = _quantise(
-        (grid.left - canvas.left + (window.col + np.arange(window.width) + 0.5) * grid.pixel_width) / canvas.pixel_width
-    )
-    down = _quantise(
-        (canvas.top - grid.top + (window.row + np.arange(window.height) + 0.5) * grid.pixel_height) / canvas.pixel_height
-    )
+    across, down = list_positions(grid, window, canvas)
     rows, cols = np.floor(down / edge).astype(np.int32), np.floor(across / edge).astype(np.int32)
     row_starts, col_starts = _find_runs(rows), _find_runs(cols)
     count, x, y = _sum_positions(valid, across, down, row_starts, col_starts)
@@ -129,6 +128,16 @@ def compute_matched_blocks(
         y=y[row, col],
         sums=sums[:, :, row, col],
     )
+
+
+def list_positions(grid: Grid, window: Window, canvas: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distances of pixel centres from the canvas's left edge (width,) and from its top edge (height,), canvas pixels.
+
+    They are multiples of 1/1024, so that their sums are exact in any order.
+    """
+    across = grid.left - canvas.left + (window.col + np.arange(window.width) + 0.5) * grid.pixel_width
+    down = canvas.top - grid.top + (window.row + np.arange(window.height) + 0.5) * grid.pixel_height
+    return _quantise(across / canvas.pixel_width), _quantise(down / canvas.pixel_height)
 
 
 def _quantise(position: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -192,7 +201,7 @@ def _widen(values: NDArray[np.generic], valid: NDArray[np.bool_] | None) -> NDAr
 
 
 def merge_matched_blocks(parts: Sequence[MatchedBlocks]) -> MatchedBlocks:
-    """Sum the parts of one pair, which must have the same edge, in the order given.
+    """Sum the parts of one pair, which must have the same edge, in the order given; a block may be in one part repeatedly.
 
     Raises
     ------
@@ -207,8 +216,6 @@ def merge_matched_blocks(parts: Sequence[MatchedBlocks]) -> MatchedBlocks:
         msg = f"only blocks of one pair, edge and grid can be merged, got {kinds}"
         raise ValueError(msg)
     first = parts[0]
-    if len(parts) == 1:
-        return first
     return _sum_cells(
         first,
         edge=first.edge,
@@ -238,7 +245,7 @@ def coarsen(blocks: MatchedBlocks) -> MatchedBlocks:
 def _sum_cells(
     blocks: MatchedBlocks,
     *,
-    edge: int,
+    edge: float,
     whole: float,
     row: NDArray[np.int32],
     col: NDArray[np.int32],

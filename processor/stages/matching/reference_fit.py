@@ -25,6 +25,7 @@ _LIKE: Final = 0.7  # ditto, above which a block is believed up to a residual th
 _LARGE: Final = 6.0  # robust standard deviations of a scene's residuals, from which a block may be a cloud
 _CLOUD: Final = 12.0  # ditto, from which it is
 _MAD: Final = 1.4826  # standard deviations of a normal distribution in its median absolute deviation
+_WHOLE: Final = 0.99  # of the pixels of the fullest block
 _ENOUGH: Final = 0.25  # of a kernel's weight if all its blocks were believed
 
 
@@ -60,12 +61,12 @@ def fit_in_kernels(
 class _Lattice:
     """Weighted sums of a scene's blocks against references, on the part of the lattice that they lie in."""
 
-    edge: int
+    edge: float
     """Canvas pixels."""
-    row: int
-    """Of the first row."""
-    col: int
-    """Of the first column."""
+    top: float
+    """Of the first row, canvas pixels from the canvas's top edge."""
+    left: float
+    """Of the first column, canvas pixels from the canvas's left edge."""
     weight: NDArray[np.float64]
     """(rows, cols)."""
     sums: NDArray[np.float64]
@@ -74,7 +75,7 @@ class _Lattice:
     """Weighted means of m and r, (2, bands)."""
 
 
-def _gather(table: BlockTable, weights: NDArray[np.float64], scene: int) -> _Lattice | None:
+def _gather(table: BlockTable, weights: NDArray[np.float64], canvas: Grid, scene: int) -> _Lattice | None:
     pairs = [
         (pair, side)
         for side, (own, other) in enumerate(((table.first, table.second), (table.second, table.first)))
@@ -82,35 +83,48 @@ def _gather(table: BlockTable, weights: NDArray[np.float64], scene: int) -> _Lat
     ]
     if not pairs:
         return None
-    edge = int(max(table.edge[pair] for pair, _ in pairs))
-    rows, cols, w, levels = [], [], [], []
+    edge = float(max(table.edge[pair] for pair, _ in pairs))
+    down, across, counts, w, levels = [], [], [], [], []
     for pair, side in sorted(pairs):
         blocks = slice(int(table.starts[pair]), int(table.starts[pair + 1]))
-        ratio = int(table.edge[pair])
-        rows.append(table.row[blocks].astype(np.int64) * ratio // edge)
-        cols.append(table.col[blocks].astype(np.int64) * ratio // edge)
+        down.append((canvas.top - table.y[blocks]) / canvas.pixel_height)
+        across.append((table.x[blocks] - canvas.left) / canvas.pixel_width)
+        counts.append(table.count[blocks])
         w.append(np.maximum(weights[blocks], _compare(table, blocks)) * table.count[blocks])
         levels.append(table.mean[[side, 1 - side], :, blocks])
-    row, col, weight, level = np.concatenate(rows), np.concatenate(cols), np.concatenate(w), np.concatenate(levels, axis=2)
+    whole, weight, level = np.concatenate(counts), np.concatenate(w), np.concatenate(levels, axis=2)
     if not weight.any():
         return None
     centre = np.average(level, axis=2, weights=weight)
     m, r = level - centre[:, :, None]
-    top, left = int(row.min()), int(col.min())
-    shape = (max(2, int(row.max()) - top + 1), max(2, int(col.max()) - left + 1))
-    index = (row - top) * shape[1] + (col - left)
+    (row, top), (col, left) = (_place_blocks(np.concatenate(axis), whole, edge) for axis in (down, across))
+    shape = (max(2, int(row.max()) + 1), max(2, int(col.max()) + 1))
+    index = row * shape[1] + col
 
     def add(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(np.bincount(index, weight * values, minlength=shape[0] * shape[1]).reshape(shape), dtype=np.float64)
 
     return _Lattice(
         edge=edge,
-        row=top,
-        col=left,
+        top=top,
+        left=left,
         weight=add(np.ones(len(row))),
         sums=np.stack([np.stack([add(one) for one in kind]) for kind in (m, r, m * m, m * r)]),
         centre=centre,
     )
+
+
+def _place_blocks(position: NDArray[np.float64], count: NDArray[np.float64], edge: float) -> tuple[NDArray[np.intp], float]:
+    """Cell of each block along an axis, from 0, and where cell 0 begins: cells of which whole blocks lie in the middle.
+
+    The lattice is a reference's own, and hangs on nothing else; where it is turned, a cell may hold two blocks or none.
+    """
+    whole = count >= _WHOLE * count.max()
+    turn = np.exp(2j * np.pi * position[whole] / edge).mean()
+    start = (np.angle(turn) / (2 * np.pi) - 0.5) * edge
+    cell = np.floor((position - start) / edge).astype(np.intp)
+    first = int(cell.min())
+    return cell - first, float(start + first * edge)
 
 
 def _compare(table: BlockTable, blocks: slice) -> NDArray[np.float64]:
@@ -125,7 +139,7 @@ def _compare(table: BlockTable, blocks: slice) -> NDArray[np.float64]:
 def _fit_scene(
     table: BlockTable, weights: NDArray[np.float64], canvas: Grid, scene: int, kernel: int, prior: float
 ) -> ControlSurface | None:
-    lattice = _gather(table, weights, scene)
+    lattice = _gather(table, weights, canvas, scene)
     if lattice is None:
         return None
     weight, sums = lattice.weight, lattice.sums
@@ -170,6 +184,7 @@ def _place_points(lattice: _Lattice, canvas: Grid) -> ControlGrid:
     """Control points in the centres of the blocks."""
     rows, cols = lattice.weight.shape
     width, height = lattice.edge * canvas.pixel_width, lattice.edge * canvas.pixel_height
-    left, top = canvas.left + (lattice.col + 0.5) * width, canvas.top - (lattice.row + 0.5) * height
+    left = canvas.left + lattice.left * canvas.pixel_width + width / 2
+    top = canvas.top - lattice.top * canvas.pixel_height - height / 2
     bounds = Bounds(left=left, top=top, right=left + (cols - 1) * width, bottom=top - (rows - 1) * height)
     return ControlGrid(bounds=bounds, rows=rows, cols=cols)

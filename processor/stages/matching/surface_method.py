@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from processor.model import Adjustment, BlockGrid, BlockMap, Finding
 from processor.model.options import Paths
 from processor.stages.block_sums import BlockSums
 from processor.stages.files import BlockRaster, TextFile
 from processor.stages.matching.agreement import draw_agreement, make_agreement_raster
-from processor.stages.matching.block_weights import BlockTable, adjust_table
+from processor.stages.matching.block_weights import BlockTable, adjust_table, compute_level_factors
 from processor.stages.matching.control_surface import ControlGrid, ControlSurface
 from processor.stages.matching.illumination import TERMS, IlluminationSolution, light_table, solve_illumination
 from processor.stages.matching.lit_surface import LitSurface
@@ -94,11 +95,15 @@ class SurfaceAdjustment(LocalMethod[SurfaceAdjustmentOptions]):
         if measures.matched is None:
             return SurfaceCorrections(corrections=tuple(known[name] for name in names))
         table = self._adjust(measures.matched, {adjustment.scene: adjustment for adjustment in adjustments})
+        scale = np.ones((len(table.names), table.bands))
+        scale[~table.held] = compute_level_factors(table)  # what is held may be in other units
+        table = adjust_table(table, scale, np.zeros_like(scale))
         light: IlluminationSolution | None = None
         findings: tuple[Finding, ...] = ()
         if self.options.illumination == "shared":
             light = solve_illumination(table, [measures.matched.groups.get(name, "") for name in table.names])
             table = light_table(table, light)
+            scale = scale * light.scale
             findings = tuple(self._judge(light))
         solved = solve_surfaces(
             table,
@@ -109,7 +114,7 @@ class SurfaceAdjustment(LocalMethod[SurfaceAdjustmentOptions]):
         )
         fits = self._fit(table, solved, measures.matched)
         found = {
-            surface.scene: _join(surface, light, number, fits.get(surface.scene))
+            surface.scene: _join(surface, scale[number], None if light is None else light.pattern[light.group[number]], fits)
             for number, surface in enumerate(solved.surfaces)
             if surface.scene not in known
         }
@@ -168,12 +173,16 @@ class SurfaceAdjustment(LocalMethod[SurfaceAdjustmentOptions]):
                 yield make_agreement_raster(solution.agreement)
 
 
-def _join(surface: ControlSurface, light: IlluminationSolution | None, position: int, fit: ControlSurface | None) -> LitSurface:
-    """A scene's surface, with its gain and pattern of the light, and its fit."""
-    if light is None:
-        return LitSurface(surface=surface, fit=fit).round()
-    scale = light.scale[position][:, None, None]
-    shape = (len(scale), surface.grid.rows, surface.grid.cols)
-    gain = np.broadcast_to(scale, shape) if surface.gain is None else scale * surface.gain
-    lit = replace(surface, gain=np.ascontiguousarray(gain))
-    return LitSurface(surface=lit, pattern=light.pattern[light.group[position]], fit=fit).round()
+def _join(
+    surface: ControlSurface,
+    scale: NDArray[np.float64],
+    pattern: NDArray[np.float64] | None,
+    fits: Mapping[str, ControlSurface],
+) -> LitSurface:
+    """A scene's surface, with its gain (bands,) before it, the pattern of the light (bands, 5), and its fit if it has one."""
+    if (scale != 1.0).any():
+        factor = scale[:, None, None]
+        shape = (len(scale), surface.grid.rows, surface.grid.cols)
+        gain = np.broadcast_to(factor, shape) if surface.gain is None else factor * surface.gain
+        surface = replace(surface, gain=np.ascontiguousarray(gain))
+    return LitSurface(surface=surface, pattern=pattern, fit=fits.get(surface.scene)).round()

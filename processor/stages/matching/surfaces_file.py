@@ -9,7 +9,6 @@ gain(p) x + offset(p), bilinear between the points, in the fit what exp(pattern(
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -26,6 +25,8 @@ from processor.stages.matching.lit_surface import LitSurface
 _FORMAT: Final = "mosaic-processor surfaces"
 _VERSION: Final = 1
 _MOST_POINTS: Final = 8192
+_LARGEST: Final = float(np.finfo(np.float32).max)
+_LARGEST_PLACE: Final = 1e15  # CRS units: differences of such are numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -125,10 +126,10 @@ def _parse_array(
     """Finite numbers of a shape, in which None is any size; rounded to single precision, if that is said."""
     try:
         array = np.array(entry.get(key), dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.empty(0)
     fits = len(array.shape) == len(shape) and all(want in {None, size} for want, size in zip(shape, array.shape, strict=True))
-    if not fits or not all(map(math.isfinite, array.ravel().tolist())):
+    if not fits or not (np.abs(array) <= (_LARGEST if single else _LARGEST_PLACE)).all():  # False where it is NaN
         wanted = " x ".join("any" if size is None else str(size) for size in shape)
         msg = f"{place}, {key}: must be {wanted} finite numbers"
         raise InputError(msg)

@@ -435,6 +435,8 @@ def test_a_document_from_a_url_may_not_name_places(path: str, value: Any) -> Non
         apply_options(load(), {path: value}, is_remote=True)
     assert apply_options(load(), {path: None}, is_remote=True) == load()
     assert apply_options(load(), {path: value}, is_remote=False) == load({path: value})
+    with pytest.raises(ConfigError, match=r"reference\.allow_local_files"):
+        apply_options(load({}), {"reference.allow_local_files": True}, is_remote=True)
     trusting = load({"inputs.allow_local_files": True})
     assert apply_options(trusting, {path: value}, is_remote=True) == load({path: value, "inputs.allow_local_files": True})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matched_scenes import Scenes, cut_scenes
@@ -55,6 +57,21 @@ def test_scenes_agree_once_they_are_lit_alike() -> None:
         factor = compute_pattern(solution.pattern[0], scenes.bounds[name], *position)
         np.testing.assert_allclose(surface.apply_at(np.ones((3, 1)), *position), factor, rtol=5e-4)
         assert solution.scale[k].shape == (3,)
+
+
+def test_groups_of_one_scene_take_memory_for_what_is_linked_only() -> None:
+    scenes = lit_scenes(GAINS)
+    table = scenes.table(edge=8)
+    alone = solve_illumination(table, ["a", "b", "c", "d"])
+    many = replace(
+        table,
+        names=(*table.names, *(f"x{number}" for number in range(20_000))),
+        bounds=np.concatenate([table.bounds, np.repeat(table.bounds[:1], 20_000, axis=0)]),
+        held=np.concatenate([table.held, np.zeros(20_000, np.bool_)]),
+    )
+    solution = solve_illumination(many, many.names)
+    assert solution.pattern.shape == (20_004, 3, 5)
+    assert np.abs(alone.pattern).max() > 0
 
 
 def test_clouds_are_left_out() -> None:
