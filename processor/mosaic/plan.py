@@ -158,7 +158,7 @@ class Plan:
         pixels = max(1, math.ceil(_MATCHED_PIXELS * max(down / height, across / width) - _NEARLY))
         if shared is not None:
             rows, cols = shared.height / self.grid.pixel_height / height, shared.width / self.grid.pixel_width / width
-            while (rows / pixels + 1) * (cols / pixels + 1) > most_blocks(self.count_compared()):
+            while (rows / pixels + 1) * (cols / pixels + 1) > most_blocks(self.count_compared(), is_reference=True):
                 pixels *= 2
         return BlockSize(
             pixels=pixels,

@@ -18,6 +18,7 @@ from processor.model import Grid, Window
 from processor.stages.statistics import zero_invalid
 
 _BLOCKS_A_PAIR: Final = 4096
+_BLOCKS_AGAINST_REFERENCE: Final = 65_536  # small kernels live on many
 _BLOCKS_A_RUN: Final = 4_000_000
 _STEP: Final = 1 / 1024  # canvas pixels: positions are multiples of it, so that their sums are exact in any order
 _STRIP: Final = 65_536  # values of a scene widened at a time: both scenes' stay in the second-level cache
@@ -73,9 +74,10 @@ def choose_edge(overlap: Window, pairs: int, *, size: int = 16) -> int:
     return edge
 
 
-def most_blocks(pairs: int) -> int:
-    """Blocks of a pair, at most, in a run with so many pairs; at least four."""
-    return max(4, min(_BLOCKS_A_PAIR, _BLOCKS_A_RUN // max(pairs, 1)))
+def most_blocks(pairs: int, *, is_reference: bool = False) -> int:
+    """Blocks of a pair, or of a scene against a reference, at most, in a run with so many pairs; at least four."""
+    most = _BLOCKS_AGAINST_REFERENCE if is_reference else _BLOCKS_A_PAIR
+    return max(4, min(most, _BLOCKS_A_RUN // max(pairs, 1)))
 
 
 def _count_cells(window: Window, edge: int) -> int:

@@ -96,8 +96,12 @@ class SurfaceAdjustmentOptions(Section):
     smoothness: float = option(
         0.03, "Weight against the bending of surfaces, relative to the blocks.", example=0.1, ge=0, allow_inf_nan=False
     )
-    ridge: float = option(
-        0.05, "Weight against any correction at all, relative to the blocks.", example=0.001, gt=0, allow_inf_nan=False
+    ridge: float | None = option(
+        None,
+        "Weight against any correction at all, relative to the blocks; null: 0.05, or 0.001 where references hold the levels.",
+        example=0.01,
+        gt=0,
+        allow_inf_nan=False,
     )
     illumination: Literal["shared"] | None = option(
         None,
@@ -115,7 +119,7 @@ class SurfaceAdjustmentOptions(Section):
         3,
         "Blocks a side of the kernels in which gain and offset are fitted to references; null: they have surfaces alone.",
         example=5,
-        ge=1,
+        ge=3,
         le=65,
     )
     save_surfaces: Place | None = option(None, "Write the surfaces to this JSON file too.", example="surfaces.json", path=True)
@@ -126,6 +130,14 @@ class SurfaceAdjustmentOptions(Section):
         reads="surfaces",
     )
     build_overviews: bool = option(False, _STAGE_OVERVIEWS, example=True)
+
+    @field_validator("kernel")
+    @classmethod
+    def _check_kernel(cls, value: int | None) -> int | None:
+        if value is not None and value % 2 == 0:
+            msg = "an odd number, so that a kernel has a block in its middle"
+            raise ValueError(msg)
+        return value
 
 
 class LocalBlockAdjustmentOptions(Section):

@@ -26,6 +26,8 @@ from processor.stages.matching.surfaces_file import KnownSurfaces, render_surfac
 from processor.stages.measures import MatchedPairs, Measures
 from processor.stages.method import Need, WantedCopy
 
+_RIDGE: Final = 0.05  # where only differences are known, surfaces drift without it
+_RIDGE_BY_REFERENCE: Final = 0.001
 _DETERMINED: Final = 0.02  # below, a term of the pattern cannot be told from a trend of the gains
 
 
@@ -110,7 +112,7 @@ class SurfaceAdjustment(LocalMethod[SurfaceAdjustmentOptions]):
             points=self.options.control_points,
             correction=self.options.correction,
             smoothness=self.options.smoothness,
-            ridge=self.options.ridge,
+            ridge=self._choose_ridge(measures.matched),
         )
         fits = self._fit(table, solved, measures.matched)
         found = {
@@ -121,6 +123,11 @@ class SurfaceAdjustment(LocalMethod[SurfaceAdjustmentOptions]):
         agreement = None if light is None else draw_agreement(table, solved.weights, measures.matched.canvas)
         corrections = tuple(known[name] if name in known else found[name] for name in names)
         return SurfaceCorrections(corrections=corrections, findings=findings, agreement=agreement)
+
+    def _choose_ridge(self, matched: MatchedPairs) -> float:
+        if self.options.ridge is not None:
+            return self.options.ridge
+        return _RIDGE_BY_REFERENCE if matched.references else _RIDGE
 
     def _fit(self, table: BlockTable, solved: SurfaceSolution, matched: MatchedPairs) -> dict[str, ControlSurface]:
         """Fits to references in small kernels, of what the surfaces leave."""

@@ -460,3 +460,10 @@ def test_every_parameter_that_takes_a_path_is_a_place() -> None:
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"no such parameter|mapping of parameters"):
         apply_options(load(), options, is_remote=False)
+
+
+def test_kernels_have_a_block_in_their_middle() -> None:
+    assert load({"surface_adjustment.kernel": 5}).section("surface_adjustment").kernel == 5  # type: ignore[attr-defined]
+    for kernel in (4, 1):
+        with pytest.raises(ConfigError, match=r"surface_adjustment.kernel"):
+            load({"surface_adjustment.kernel": kernel})
