@@ -12,13 +12,14 @@ from typing import IO, Any, Final
 from urllib.parse import unquote
 
 from processor.config import Inputs
+from processor.config.general import Check, Reference
 from processor.errors import InputError
 from processor.model import Finding, RasterRef, SceneRef
 from processor.storage.store import Store
 from processor.storage.url import join_url, parse_url, redact_url, storage_errors
 from stac.api.request import SearchRequest
 from stac.api.session import Patience
-from stac.documents import check_names, find_page
+from stac.documents import check_names, find_page, safe_name
 from stac.hrefs import holds_credentials, href_name, href_suffix, show_href
 from stac.read.choice import MaskSelection, Selection
 from stac.read.items import parse_item_collection
@@ -249,6 +250,8 @@ def _describe_rasters(hrefs: Sequence[str], inputs: Inputs, description: str) ->
         msg = f"{description} has {len(hrefs)} scenes, more than --inputs.max_scenes {inputs.max_scenes}: raise the limit"
         raise InputError(msg)
     names = [href_name(href).rpartition(".")[0] for href in hrefs]
+    if isinstance(inputs, Reference | Check):  # no file is named after them
+        names = [safe_name(name) for name in names]
     check_names(names, what="file", origins=[show_href(href) for href in hrefs])
     refs = tuple(
         SceneRef(name=name, priority=priority, rasters=(RasterRef(href=href),))

@@ -193,3 +193,8 @@ def measure_references(scenes: list[Path], reference: Path) -> tuple[MatchedBloc
     plan = make_plan(scenes, {"methods.matching_global_method": "robust_regression"}, references=references)
     with open_bench(plan, cache_bytes=1_000_000) as bench, bench.reading("test") as reader:
         return merge_chunks(plan, [measure_chunk(plan, reader, chunk) for chunk in plan.chunks]).require_matched().blocks
+
+
+def test_a_reference_may_be_called_reference(tmp_path: Path, scenes: list[Scene]) -> None:
+    path = write_scene(tmp_path / "reference.tif", gradient_truth(8, 8, 3), pixel=10)
+    assert read(path, scenes)[0].name == "reference:reference_scene"
