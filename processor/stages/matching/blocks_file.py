@@ -115,7 +115,7 @@ def render_blocks(matched: MatchedPairs) -> bytes:
         "sums": join([part.sums for part in parts], np.empty((5, matched.bands, 0))),
     }
     stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=False, **arrays)
+    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     return stream.getvalue()
 
 

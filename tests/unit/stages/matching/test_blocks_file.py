@@ -117,6 +117,7 @@ def make_bomb() -> bytes:
         (change(scenes=np.array(["a", "a", "c"])), "do not fit"),
         (make_bomb(), r"no file of matched blocks|more than a file"),
     ],
+    ids=range(14),
 )
 def test_what_is_no_such_file_is_refused(data: bytes, words: str) -> None:
     with pytest.raises(InputError, match=words):
