@@ -192,6 +192,7 @@ def _read_arrays(data: bytes, source: str) -> dict[str, NDArray[Any]]:
             raise InputError(msg)
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             arrays = {name: np.asarray(stored[name]) for name in _SHAPES}
+    # NotImplementedError: what zipfile raises for a compression or an encryption that it does not know
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         msg = f"{source} is no file of matched blocks: {error}"
         raise InputError(msg) from error
