@@ -409,7 +409,7 @@ def _join_pairs(plan: Plan, pairs: Mapping[tuple[int, int], list[PairPart]]) -> 
     measured = [[part.blocks for part in parts if part.blocks is not None] for _, parts in sorted(pairs.items())]
     blocks = [merge_matched_blocks(parts) for parts in measured if parts]
     if known is not None:
-        blocks += known.place(plan.grid, list(bounds))
+        blocks += known.place(plan.grid, bounds)
     return MatchedPairs(
         canvas=plan.grid,
         bounds=bounds,

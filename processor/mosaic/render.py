@@ -72,11 +72,11 @@ class RenderedWindow:
 
 
 def _find_known_edges(plan: Plan) -> dict[tuple[int, int], int]:
-    """Edges of the matched blocks of pairs of scenes, by their positions, that are known without measuring."""
+    """Edges of the matched blocks of pairs of scenes, by their positions, known without measuring; at least a pixel."""
     known = plan.methods.matching_global.known_blocks
     positions = {scene.name: position for position, scene in enumerate(plan.scenes)}
     pairs = () if known is None else (one for one in known.blocks if {one.first, one.second} <= positions.keys())
-    return {(positions[one.first], positions[one.second]): round(one.edge) for one in pairs}
+    return {(positions[one.first], positions[one.second]): max(1, round(one.edge)) for one in pairs}
 
 
 class Renderer:

@@ -7,16 +7,18 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from processor.errors import InputError
 from processor.model import Adjustment, Moments, Overlap
+from processor.stages.matching.file_checks import parse_json, require_mapping, require_member, require_number
 from processor.stages.measures import Measures
+
+_LARGEST_COUNT: Final = 2**53  # pixels: whole numbers are exact up to there
 
 
 def render_adjustments(adjustments: Sequence[Adjustment], whole: Mapping[str, Moments], overlaps: Sequence[Overlap]) -> str:
@@ -87,11 +89,7 @@ def parse_adjustments(text: str, *, source: str, bands: int) -> KnownStatistics:
     InputError
         Naming the scene and the key that is missing or wrong.
     """
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        msg = f"{source} is not JSON: {error}"
-        raise InputError(msg) from error
+    document = parse_json(text, source)
     if not isinstance(document, dict) or not document:
         msg = f"{source} must be a mapping of scenes to their adjustments and statistics, as save_adjustments writes it"
         raise InputError(msg)
@@ -99,8 +97,8 @@ def parse_adjustments(text: str, *, source: str, bands: int) -> KnownStatistics:
     halves: dict[tuple[str, str], Moments] = {}
     for scene, entry in document.items():
         place = f"{source}, scene {scene}"
-        whole[scene] = _parse_stats(_member(entry, "whole_stats", place), f"{place}, whole_stats", bands)
-        for other, stats in _mapping(_member(entry, "overlap_stats", place), f"{place}, overlap_stats").items():
+        whole[scene] = _parse_stats(require_member(entry, "whole_stats", place), f"{place}, whole_stats", bands)
+        for other, stats in require_mapping(require_member(entry, "overlap_stats", place), f"{place}, overlap_stats").items():
             if other in document:
                 halves[scene, other] = _parse_stats(stats, f"{place}, overlap_stats, {other}", bands)
     overlaps = []
@@ -114,35 +112,20 @@ def parse_adjustments(text: str, *, source: str, bands: int) -> KnownStatistics:
     return KnownStatistics(whole=whole, overlaps=tuple(overlaps))
 
 
-def _mapping(value: object, place: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        msg = f"{place}: must be a mapping, got {type(value).__name__}"
-        raise InputError(msg)
-    return value
-
-
-def _member(value: object, key: str, place: str) -> Any:
-    mapping = _mapping(value, place)
-    if key not in mapping:
-        msg = f"{place}: key {key!r} is missing"
-        raise InputError(msg)
-    return mapping[key]
-
-
 def _parse_stats(stats: object, place: str, bands: int) -> Moments:
     keys = [f"band_{band}" for band in range(bands)]
-    extra = sorted(set(_mapping(stats, place)) - set(keys))
+    extra = sorted(set(require_mapping(stats, place)) - set(keys))
     if extra:
         msg = f"{place}: {', '.join(extra)} is more than the {bands} bands of the scenes"
         raise InputError(msg)
-    rows = [_mapping(_member(stats, key, place), f"{place}, {key}") for key in keys]
+    rows = [require_mapping(require_member(stats, key, place), f"{place}, {key}") for key in keys]
     numbers = {
-        name: [_number(row, name, f"{place}, {key}") for key, row in zip(keys, rows, strict=True)]
+        name: [require_number(row, name, f"{place}, {key}") for key, row in zip(keys, rows, strict=True)]
         for name in ("mean", "std", "size")
     }
     count = numbers["size"][0]
-    if count < 0 or any(size != count for size in numbers["size"]) or count != int(count):
-        msg = f"{place}: size must be one whole number for all bands, got {numbers['size']}"
+    if not 0 <= count <= _LARGEST_COUNT or any(size != count for size in numbers["size"]) or count != int(count):
+        msg = f"{place}: size must be one whole number of pixels for all bands, got {numbers['size']}"
         raise InputError(msg)
     if min(numbers["std"]) < 0:
         msg = f"{place}: std must not be negative, got {numbers['std']}"
@@ -155,11 +138,3 @@ def _parse_stats(stats: object, place: str, bands: int) -> Moments:
         minimum=unknown,
         maximum=unknown,
     )
-
-
-def _number(row: Mapping[str, Any], name: str, place: str) -> float:
-    value = _member(row, name, place)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        msg = f"{place}, {name}: must be a finite number, got {value!r}"
-        raise InputError(msg)
-    return float(value)

@@ -6,7 +6,7 @@ vignette and haze do not. From there Tukey's biweight decides, in a fixed number
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -24,6 +24,7 @@ _PRIOR: Final = 4.0  # blocks: a pair of few blocks takes its scale partly from 
 _UNUSUAL: Final = 3.0  # times the typical scale of residuals: from there on a pair as a whole is believed less
 _LEAST_BELIEF: Final = 1e-3
 _CONSTANT: Final = 1e-12  # of the mean square: a variance below is rounding
+_COLUMNS: Final = 1 << 32  # of any lattice: row and column in one number
 _NEIGHBOURS: Final = 2  # blocks to either side that tell how well a scene's block follows the reference
 
 
@@ -176,10 +177,11 @@ def _compute_block_moments(part: MatchedBlocks, coarse: bool) -> _BlockMoments:
         mean, square = scaled[:2], scaled[2:4]
         variance = square - mean * mean
         covariance = scaled[4] - mean[0] * mean[1]
+        around = _correlate_neighbours(part.row, part.col, mean) if coarse else None
     finite = np.isfinite(scaled).all(axis=(0, 1)) & np.isfinite(variance).all(axis=(0, 1)) & np.isfinite(covariance).all(axis=0)
     variance = np.where(variance > _CONSTANT * square, variance, 0.0)
-    if coarse:
-        rho = _correlate_neighbours(part.row, part.col, mean)
+    if around is not None:
+        rho = around
         variance = np.zeros_like(variance)
     else:
         rho = _correlate(covariance, variance[0], variance[1])
@@ -189,7 +191,8 @@ def _compute_block_moments(part: MatchedBlocks, coarse: bool) -> _BlockMoments:
 def _correlate(covariance: NDArray[np.float64], one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean over bands, the first axis, of the correlation; 0 in a band without variance."""
     root = np.sqrt(one) * np.sqrt(other)
-    rho = np.divide(covariance, root, out=np.zeros_like(covariance), where=root > 0)
+    with np.errstate(over="ignore"):  # of sums that no pixels have
+        rho = np.divide(covariance, root, out=np.zeros_like(covariance), where=root > 0)
     return np.asarray(rho.clip(-1.0, 1.0).mean(axis=0))
 
 
@@ -197,23 +200,34 @@ def _correlate_neighbours(row: NDArray[np.int32], col: NDArray[np.int32], mean: 
     """Correlation of the means of the 5 x 5 blocks around each block, mean over bands, (n,); 0 with fewer than five."""
     if not len(row):
         return np.zeros(0)
-    pad, bands = _NEIGHBOURS, mean.shape[1]
-    i, j = row - row.min() + pad, col - col.min() + pad
-    shape = (int(i.max()) + pad + 1, int(j.max()) + pad + 1)
-    centred = mean - mean.mean(axis=2, keepdims=True)
-    a, b = centred
-    layers = np.zeros((5 * bands + 1, *shape))
-    layers[:, i, j] = np.concatenate([np.ones((1, len(row))), a, b, a * a, b * b, a * b])
-    sums = np.zeros((5 * bands + 1, len(row)))
-    for down in range(-pad, pad + 1):
-        for across in range(-pad, pad + 1):
-            sums += layers[:, i + down, j + across]
+    bands = mean.shape[1]
+    a, b = mean - mean.mean(axis=2, keepdims=True)
+    layers = np.concatenate([np.ones((1, len(row))), a, b, a * a, b * b, a * b])
+    sums = np.zeros_like(layers)
+    for block, other in _iter_neighbours(row, col):
+        sums[:, block] += layers[:, other]
     count = sums[0]
     means = (sums[1:] / count).reshape(5, bands, -1)
     covariance = means[4] - means[0] * means[1]
     spread = [np.maximum(means[2 + k] - means[k] ** 2, 0.0) for k in range(2)]
     spread = [np.where(one > _CONSTANT * means[2 + k], one, 0.0) for k, one in enumerate(spread)]
     return np.where(count >= 5, _correlate(covariance, *spread), 0.0)
+
+
+def _iter_neighbours(row: NDArray[np.int32], col: NDArray[np.int32]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """For each place in the 5 x 5 blocks around a block, the blocks that have one there, and which; row by row.
+
+    It takes no more memory for blocks that lie far apart.
+    """
+    key = row.astype(np.int64) * _COLUMNS + col
+    order = np.argsort(key, kind="stable")
+    ordered = key[order]
+    for down in range(-_NEIGHBOURS, _NEIGHBOURS + 1):
+        for across in range(-_NEIGHBOURS, _NEIGHBOURS + 1):
+            wanted = key + (down * _COLUMNS + across)
+            place = np.searchsorted(ordered, wanted).clip(max=len(ordered) - 1)
+            block = np.flatnonzero(ordered[place] == wanted)
+            yield block, order[place[block]]
 
 
 def adjust_table(table: BlockTable, scale: NDArray[np.float64], offset: NDArray[np.float64]) -> BlockTable:

@@ -13,7 +13,7 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -21,12 +21,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.errors import InputError
-from processor.model import Grid
+from processor.model import Bounds, Grid
+from processor.stages.matching.file_checks import LARGEST, LARGEST_PLACE
 from processor.stages.matching.matched_blocks import MatchedBlocks
 from processor.stages.measures import MatchedPairs
 
 _VERSION: Final = 1
 _MOST_BYTES: Final = 4 << 30  # of all arrays, unpacked
+_MOST_MEMBERS: Final = 64  # signatures of members, some of which pixels may look like
+_MOST_SCENES: Final = 1_000_000
+_MOST_PAIRS: Final = 1_000_000
+_MOST_LETTERS: Final = 1 << 20  # of the CRS, and of a name
+_FARTHEST: Final = 1 << 30  # blocks from the corner of a lattice, and of one lattice from another: int32 holds both
+_EDGES: Final = (2.0**-10, 2.0**30)  # of a block, canvas pixels
+_MOST_PIXELS: Final = 2.0**40  # in a block
+_MOST_TIMES: Final = 100  # the pixels of a whole block, in one: a reference's pixels are not of one size everywhere
+_LARGEST_POSITION: Final = 2.0**42  # canvas pixels: no mosaic is larger
 _SAME: Final = 1e-9  # of a pixel's size
 _SHAPES: Final[Mapping[str, tuple[str, int]]] = {
     "version": ("iu", 0),
@@ -57,13 +67,20 @@ class KnownBlocks:
     blocks: tuple[MatchedBlocks, ...]
     """One a pair with common valid pixels."""
 
-    def place(self, canvas: Grid, scenes: Collection[str]) -> tuple[MatchedBlocks, ...]:
+    def place(self, canvas: Grid, scenes: Mapping[str, Bounds]) -> tuple[MatchedBlocks, ...]:
         """The blocks of pairs of some scenes, on the lattices of another mosaic's grid.
+
+        Parameters
+        ----------
+        canvas
+            Grid of that mosaic.
+        scenes
+            Bounds of its scenes and references by name, CRS units.
 
         Raises
         ------
         InputError
-            Its pixels have another size.
+            Its pixels have another size, or blocks lie beside the scenes that they are said to be of.
         """
         sizes = (canvas.pixel_width, self.canvas.pixel_width), (canvas.pixel_height, self.canvas.pixel_height)
         if any(abs(new / old - 1) > _SAME for new, old in sizes):
@@ -74,7 +91,33 @@ class KnownBlocks:
             raise InputError(msg)
         right = (self.canvas.left - canvas.left) / canvas.pixel_width
         down = (canvas.top - self.canvas.top) / canvas.pixel_height
-        return tuple(_move(pair, right, down) for pair in self.blocks if {pair.first, pair.second} <= set(scenes))
+        chosen = [pair for pair in self.blocks if {pair.first, pair.second} <= scenes.keys()]
+        if any(max(abs(right), abs(down)) > _FARTHEST * pair.edge for pair in chosen):
+            msg = "robust_regression.load_blocks: its blocks are of a mosaic far from this one; load blocks of these scenes"
+            raise InputError(msg)
+        moved = tuple(_move(pair, right, down) for pair in chosen)
+        for pair in moved:
+            for name in (pair.first, pair.second):
+                _check_inside(pair, canvas, name, scenes[name])
+        return moved
+
+
+def _check_inside(pair: MatchedBlocks, canvas: Grid, name: str, bounds: Bounds) -> None:
+    """Refuse blocks that lie beside a scene of theirs, by more than the edge of one."""
+    x, y = canvas.left + pair.x / pair.count * canvas.pixel_width, canvas.top - pair.y / pair.count * canvas.pixel_height
+    beyond_x, beyond_y = pair.edge * canvas.pixel_width, pair.edge * canvas.pixel_height
+    inside = (
+        bounds.left - beyond_x <= x.min()
+        and x.max() <= bounds.right + beyond_x
+        and bounds.bottom - beyond_y <= y.min()
+        and y.max() <= bounds.top + beyond_y
+    )
+    if not inside:
+        msg = (
+            f"robust_regression.load_blocks: blocks of {pair.first} and {pair.second} lie beside {name}, which is at "
+            f"{bounds.as_tuple()}; load blocks of these scenes, or leave the file out"
+        )
+        raise InputError(msg)
 
 
 def _move(blocks: MatchedBlocks, right: float, down: float) -> MatchedBlocks:
@@ -135,30 +178,12 @@ def parse_blocks(data: bytes, *, source: str, bands: int) -> KnownBlocks:
         It is no such file, or of another version or number of bands.
     """
     arrays = _read_arrays(data, source)
+    wrong = next((words for words, fits in _list_rules(arrays, bands) if not fits), None)
+    if wrong is not None:
+        msg = f"{source}: {wrong}; give what another run published"
+        raise InputError(msg)
     left, top, width, height = arrays["canvas"].tolist()
     names, pairs, starts = arrays["scenes"].tolist(), arrays["pairs"], arrays["starts"]
-    count = len(arrays["row"])
-    fits = (
-        pairs.shape == (len(starts) - 1, 2)
-        and all(len(arrays[key]) == len(pairs) for key in ("edge", "whole"))
-        and all(len(arrays[key]) == count for key in ("col", "count", "x", "y"))
-        and arrays["sums"].shape == (5, bands, count)
-        and (pairs >= 0).all()
-        and (pairs < len(names)).all()
-        and starts[0] == 0
-        and starts[-1] == count
-        and (np.diff(starts) >= 0).all()
-        and (arrays["count"] > 0).all()
-        and (arrays["edge"] > 0).all()
-        and min(width, height) > 0
-        and len(set(names)) == len(names)
-        and all(np.isfinite(arrays[key]).all() for key in ("canvas", "edge", "whole", "x", "y", "sums"))
-    )
-    if not fits:
-        msg = (
-            f"{source}: its arrays do not fit one another, or are of other than {bands} bands; give what another run published"
-        )
-        raise InputError(msg)
     return KnownBlocks(
         canvas=Grid(crs=str(arrays["crs"]), left=left, top=top, pixel_width=width, pixel_height=height, width=1, height=1),
         scenes=frozenset(names),
@@ -182,16 +207,52 @@ def parse_blocks(data: bytes, *, source: str, bands: int) -> KnownBlocks:
     )
 
 
+def _list_rules(arrays: Mapping[str, NDArray[Any]], bands: int) -> Iterator[tuple[str, bool]]:
+    """What has to be so of arrays of the right kinds, one after another, with the words for where it is not."""
+    pairs, starts, count, whole = arrays["pairs"], arrays["starts"], arrays["count"], arrays["whole"]
+    blocks, scenes, sums = len(arrays["row"]), arrays["scenes"], arrays["sums"]
+    fits = pairs.shape == (len(starts) - 1, 2) and sums.shape == (5, bands, blocks)
+    fits = fits and all(len(arrays[key]) == len(pairs) for key in ("edge", "whole"))
+    fits = fits and all(len(arrays[key]) == blocks for key in ("col", "count", "x", "y"))
+    yield f"its arrays do not fit one another, or are of other than {bands} bands", fits
+    longest = max(arrays["crs"].itemsize, scenes.itemsize)
+    fits = len(scenes) <= _MOST_SCENES and len(pairs) <= _MOST_PAIRS and longest <= 4 * _MOST_LETTERS
+    yield f"it has more than {_MOST_SCENES:,} scenes, {_MOST_PAIRS:,} pairs or {_MOST_LETTERS:,} letters a name", fits
+    yield "names of scenes are repeated", len(np.unique(scenes)) == len(scenes)
+    fits = starts[0] == 0 and starts[-1] == blocks and _all(starts[1:] > starts[:-1])
+    yield "starts does not give each pair its blocks", fits
+    ordered = np.sort(pairs, axis=1)
+    fits = _all((pairs >= 0) & (pairs < len(scenes))) and _all(ordered[:, 0] != ordered[:, 1])
+    yield "pairs are not of two scenes each, one a pair", fits and len(np.unique(ordered, axis=0)) == len(pairs)
+    names = ("canvas", "edge", "whole", "x", "y", "sums")
+    yield "numbers are not finite", all(_all(np.isfinite(arrays[key])) for key in names)
+    edge, place, size = arrays["edge"], arrays["canvas"][:2], arrays["canvas"][2:]
+    fits = _all(np.abs(place) <= LARGEST_PLACE) and _all((size > 0) & (size <= LARGEST_PLACE))
+    fits = fits and _all((edge >= _EDGES[0]) & (edge <= _EDGES[1])) and _all((whole > 0) & (whole <= _MOST_PIXELS))
+    fits = fits and _all((count > 0) & (count <= _MOST_TIMES * np.repeat(whole, np.diff(starts))))
+    yield "canvas, edge, whole or count is out of reach", fits
+    fits = all(_all(np.abs(arrays[key].astype(np.float64)) <= _FARTHEST) for key in ("row", "col"))
+    yield "blocks lie out of reach", fits and all(_all(np.abs(arrays[key]) <= _LARGEST_POSITION * count) for key in "xy")
+    fits = _all(np.abs(sums[:2]) <= LARGEST * count) and _all(np.abs(sums[2:]) <= LARGEST**2 * count)
+    yield f"sums are of pixels beyond {LARGEST:.4g}", fits
+
+
+def _all(values: NDArray[np.bool_]) -> bool:
+    return bool(values.all())
+
+
 def _read_arrays(data: bytes, source: str) -> dict[str, NDArray[Any]]:
     """The arrays, each of the kind and dimensions that it has to have."""
     try:
+        if data.count(b"PK\x01\x02") > _MOST_MEMBERS:  # before they are listed, which takes more memory than the file
+            msg = f"{source} holds more arrays than a file of matched blocks can"
+            raise InputError(msg)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             size = sum(member.file_size for member in archive.infolist())
-        if size > _MOST_BYTES or len(archive.infolist()) > len(_SHAPES):
-            msg = f"{source} holds {size} bytes in {len(archive.infolist())} arrays, more than a file of matched blocks can"
-            raise InputError(msg)
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            arrays = {name: np.asarray(stored[name]) for name in _SHAPES}
+            if size > _MOST_BYTES or len(archive.infolist()) > len(_SHAPES):
+                msg = f"{source} holds {size} bytes in {len(archive.infolist())} arrays, more than a file of matched blocks can"
+                raise InputError(msg)
+            arrays = {name: _read_array(archive, f"{name}.npy") for name in _SHAPES}
     # NotImplementedError: what zipfile raises for a compression or an encryption that it does not know
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         msg = f"{source} is no file of matched blocks: {error}"
@@ -206,3 +267,25 @@ def _read_arrays(data: bytes, source: str) -> dict[str, NDArray[Any]]:
         msg = f"{source}: {', '.join(wrong) or 'canvas or starts'} is not what a file of matched blocks has"
         raise InputError(msg)
     return arrays
+
+
+def _read_array(archive: zipfile.ZipFile, member: str) -> NDArray[Any]:
+    """One array, once its header says no more than the archive has for it: numpy makes room for it before it reads.
+
+    Raises
+    ------
+    ValueError
+        It is none, or holds less than it says.
+    """
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+        if read is None:
+            msg = f"{member} is of version {version}"
+            raise ValueError(msg)
+        shape, _, dtype = read(stream)
+    if math.prod(shape) * dtype.itemsize > archive.getinfo(member).file_size:
+        msg = f"{member} holds less than the {shape} values of {dtype} that it says"
+        raise ValueError(msg)
+    with archive.open(member) as stream:
+        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))

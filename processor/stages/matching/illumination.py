@@ -2,8 +2,8 @@
 
 Scenes of one camera on one flight, or of one wide swath, are lit alike: hotspot, vignette and the angle of the sun make the
 same pattern in each. Where scenes overlap, the same ground lies at different places of the pattern, which is how it is found.
-Solving for light and gains over a whole block of images is the idea of radiometric aerial triangulation (Chandelier & Martinoty
-2009, "A radiometric aerial triangulation for the equalization of digital aerial images and orthoimages").
+Solving for the radiometry of a whole block of images at once, from what they show of the same ground, is the idea of
+radiometric block adjustment (Prós et al. 2013, "Radiometric block adjustment and digital radiometric model generation").
 """
 
 from __future__ import annotations

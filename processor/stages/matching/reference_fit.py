@@ -26,6 +26,7 @@ _LARGE: Final = 6.0  # robust standard deviations of a scene's residuals, from w
 _CLOUD: Final = 12.0  # ditto, from which it is
 _MAD: Final = 1.4826  # standard deviations of a normal distribution in its median absolute deviation
 _WHOLE: Final = 0.99  # of the pixels of the fullest block
+_MOST_CELLS: Final = 1_000_000  # of a scene's lattice: 16 references as fine as they are compared
 _ENOUGH: Final = 0.25  # of a kernel's weight if all its blocks were believed
 
 
@@ -84,11 +85,11 @@ def _gather(table: BlockTable, weights: NDArray[np.float64], canvas: Grid, scene
     if not pairs:
         return None
     edge = float(max(table.edge[pair] for pair, _ in pairs))
-    down, across, counts, w, levels = [], [], [], [], []
+    down_parts, across_parts, counts, w, levels = [], [], [], [], []
     for pair, side in sorted(pairs):
         blocks = slice(int(table.starts[pair]), int(table.starts[pair + 1]))
-        down.append((canvas.top - table.y[blocks]) / canvas.pixel_height)
-        across.append((table.x[blocks] - canvas.left) / canvas.pixel_width)
+        down_parts.append((canvas.top - table.y[blocks]) / canvas.pixel_height)
+        across_parts.append((table.x[blocks] - canvas.left) / canvas.pixel_width)
         counts.append(table.count[blocks])
         w.append(np.maximum(weights[blocks], _compare(table, blocks)) * table.count[blocks])
         levels.append(table.mean[[side, 1 - side], :, blocks])
@@ -97,7 +98,10 @@ def _gather(table: BlockTable, weights: NDArray[np.float64], canvas: Grid, scene
         return None
     centre = np.average(level, axis=2, weights=weight)
     m, r = level - centre[:, :, None]
-    (row, top), (col, left) = (_place_blocks(np.concatenate(axis), whole, edge) for axis in (down, across))
+    down, across = np.concatenate(down_parts), np.concatenate(across_parts)
+    while (np.ptp(down) / edge + 2) * (np.ptp(across) / edge + 2) > _MOST_CELLS:  # small references far apart
+        edge *= 2
+    (row, top), (col, left) = (_place_blocks(axis, whole, edge) for axis in (down, across))
     shape = (max(2, int(row.max()) + 1), max(2, int(col.max()) + 1))
     index = row * shape[1] + col
 

@@ -186,7 +186,8 @@ def _compute_residuals(table: BlockTable, scale: NDArray[np.float64], offset: ND
         levels -= table.spread(scale[table.second, band]) * table.mean[1, band]
         levels += table.spread(offset[table.first, band] - offset[table.second, band])
         one, other = table.variance[:, band]
-        ratio = np.divide(one, other, out=np.ones_like(one), where=(one > 0) & (other > 0))
+        with np.errstate(over="ignore"):  # to infinity, which is believed as little as any outlier
+            ratio = np.divide(one, other, out=np.ones_like(one), where=(one > 0) & (other > 0))
         np.log(ratio, out=spreads)
         spreads *= 0.5
         spreads += table.spread(np.log(scale[table.first, band] / scale[table.second, band]))

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from processor.errors import InputError
 from processor.model import Bounds
 from processor.stages.matching.control_surface import ControlGrid, ControlSurface
+from processor.stages.matching.file_checks import LARGEST_PLACE, parse_json, require_mapping, require_numbers
 from processor.stages.matching.illumination import TERMS
 from processor.stages.matching.lit_surface import LitSurface
 
 _FORMAT: Final = "mosaic-processor surfaces"
 _VERSION: Final = 1
 _MOST_POINTS: Final = 8192
-_LARGEST: Final = float(np.finfo(np.float32).max)
-_LARGEST_PLACE: Final = 1e15  # CRS units: differences of such are numbers
+_LARGEST_PATTERN: Final = 10.0  # of a coefficient: five of them are a factor that single precision still holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,46 +72,38 @@ def parse_surfaces(text: str, *, source: str, bands: int) -> KnownSurfaces:
     InputError
         Naming the scene and the key that is missing or wrong.
     """
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        msg = f"{source} is not JSON: {error}"
-        raise InputError(msg) from error
+    document = parse_json(text, source)
     if not isinstance(document, dict) or (document.get("format"), document.get("version")) != (_FORMAT, _VERSION):
         msg = f"{source} must be what save_surfaces writes: a mapping with format {_FORMAT!r} and version {_VERSION}"
         raise InputError(msg)
-    scenes = document.get("scenes")
-    if not isinstance(scenes, dict):
-        msg = f"{source}: scenes must be a mapping of scenes to their surfaces"
-        raise InputError(msg)
+    scenes = require_mapping(document.get("scenes"), f"{source}, scenes")
     return KnownSurfaces(by_scene={name: _parse_scene(name, entry, source, bands) for name, entry in scenes.items()})
 
 
 def _parse_scene(name: str, entry: Any, source: str, bands: int) -> LitSurface:
     place = f"{source}, scene {name}"
-    if not isinstance(entry, dict):
-        msg = f"{place}: must be a mapping"
-        raise InputError(msg)
+    known = require_mapping(entry, place)
+    pattern: NDArray[np.float64] | None = None
+    if known.get("pattern") is not None:
+        pattern = _round(require_numbers(known, "pattern", (bands, len(TERMS)), place, largest=_LARGEST_PATTERN))
     return LitSurface(
-        surface=_parse_surface(name, entry.get("surface"), f"{place}, surface", bands),
-        pattern=None if entry.get("pattern") is None else _parse_array(entry, "pattern", (bands, len(TERMS)), place),
-        fit=None if entry.get("fit") is None else _parse_surface(name, entry["fit"], f"{place}, fit", bands),
+        surface=_parse_surface(name, known.get("surface"), f"{place}, surface", bands),
+        pattern=pattern,
+        fit=None if known.get("fit") is None else _parse_surface(name, known["fit"], f"{place}, fit", bands),
     )
 
 
 def _parse_surface(name: str, entry: Any, place: str, bands: int) -> ControlSurface:
-    if not isinstance(entry, dict):
-        msg = f"{place}: must be a mapping"
-        raise InputError(msg)
-    left, bottom, right, top = _parse_array(entry, "bounds", (4,), place, single=False).tolist()
+    known = require_mapping(entry, place)
+    left, bottom, right, top = require_numbers(known, "bounds", (4,), place, largest=LARGEST_PLACE).tolist()
     if not (left < right and bottom < top):
         msg = f"{place}, bounds: left < right and bottom < top"
         raise InputError(msg)
-    given = [key for key in ("gain", "offset") if entry.get(key) is not None]
+    given = [key for key in ("gain", "offset") if known.get(key) is not None]
     if not given:
         msg = f"{place}: gain or offset is needed"
         raise InputError(msg)
-    values = {key: _parse_array(entry, key, (bands, None, None), place) for key in given}
+    values = {key: _round(require_numbers(known, key, (bands, None, None), place)) for key in given}
     shape = values[given[0]].shape
     if any(one.shape != shape for one in values.values()) or not all(2 <= size <= _MOST_POINTS for size in shape[1:]):
         msg = f"{place}: gain and offset must have one shape, of 2 to {_MOST_POINTS} points a side"
@@ -120,17 +112,5 @@ def _parse_surface(name: str, entry: Any, place: str, bands: int) -> ControlSurf
     return ControlSurface(scene=name, grid=grid, gain=values.get("gain"), offset=values.get("offset"))
 
 
-def _parse_array(
-    entry: Mapping[str, Any], key: str, shape: tuple[int | None, ...], place: str, *, single: bool = True
-) -> NDArray[np.float64]:
-    """Finite numbers of a shape, in which None is any size; rounded to single precision, if that is said."""
-    try:
-        array = np.array(entry.get(key), dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        array = np.empty(0)
-    fits = len(array.shape) == len(shape) and all(want in {None, size} for want, size in zip(shape, array.shape, strict=True))
-    if not fits or not (np.abs(array) <= (_LARGEST if single else _LARGEST_PLACE)).all():  # False where it is NaN
-        wanted = " x ".join("any" if size is None else str(size) for size in shape)
-        msg = f"{place}, {key}: must be {wanted} finite numbers"
-        raise InputError(msg)
-    return array.astype(np.float32).astype(np.float64) if single else array
+def _round(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values.astype(np.float32).astype(np.float64)

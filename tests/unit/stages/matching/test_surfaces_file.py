@@ -37,11 +37,21 @@ def test_what_is_written_is_read() -> None:
         {"bounds": [-1e308, 0, 1e308, 1]},
         {"bounds": [1, 0, 0, 1]},
         {"bounds": {}},
+        {"bounds": [0, 0, 1e300, 1]},
     ],
 )
 def test_numbers_that_are_none_and_other_shapes_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="f, scene a"):
         parse_surfaces(write(**changes), source="f", bands=1)
+
+
+@pytest.mark.parametrize(
+    "entry", [1, {}, {"surface": 1}, {"surface": SURFACE, "fit": 1}, {"surface": SURFACE, "pattern": [[99] * 5]}]
+)
+def test_scenes_that_are_none_are_refused(entry: Any) -> None:
+    text = json.dumps({"format": "mosaic-processor surfaces", "version": 1, "scenes": {"a": entry}})
+    with pytest.raises(InputError, match="f, scene a"):
+        parse_surfaces(text, source="f", bands=1)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "1", '{"format": "x"}', '{"scenes": 1}'])
