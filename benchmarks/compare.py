@@ -1,10 +1,10 @@
 """Compare the processor with others on the same scenes: wall and CPU time, peak memory, bytes moved, size of the result.
 
 The floor is what GDAL's COG driver needs for the plain mosaic of the same scenes with the same codec, level, predictor and
-threads (``floor.py``). ``rio-merge`` is rasterio's own plain mosaic, which has no overviews; ``otb`` is Orfeo ToolBox's Mosaic
-with one gain a scene and band, without overviews too. All run as processes of their own, in turn (processor, floor, processor,
-floor, …), pinned to the same processors, with the scenes in the page cache. Run as ``python benchmarks/compare.py``; see
-``--help`` and README.md.
+threads (``floor.py``). ``rio-merge`` is rasterio's own plain mosaic, which has no overviews; ``otb`` is Orfeo ToolBox's
+Mosaic with one gain a scene and band, without overviews too; ``satellite`` and ``aerial`` are the processor with that preset.
+All run as processes of their own, in turn (processor, floor, processor, floor, …), pinned to the same processors, with the
+scenes in the page cache. Run as ``python benchmarks/compare.py``; see ``--help`` and README.md.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ from measuring import (
 
 MEASURES = ("wall_s", "cpu_s", "peak_mb", "read_mb", "written_mb", "output_mb")
 PLAIN = {"layout": "2x3", "size": "4096", "bands": 4, "dtype": "uint16", "overlap": 0.25}
-CONTESTANTS = ("ours", "floor", "rio-merge", "otb")
+PRESETS = ("satellite", "aerial")
+CONTESTANTS = ("ours", *PRESETS, "floor", "rio-merge", "otb")
 _OTB_TYPES = {"uint8": "uint8", "uint16": "uint16", "int16": "int16", "float32": "float"}
 
 
@@ -90,7 +91,7 @@ def compare(case: Case, work: Path) -> dict[str, Any]:
         for turn in range(case.repeat):
             for name, (command, output) in commands.items():
                 remove_output(output)
-                bare = environment if name == "ours" else {**environment, "GDAL_CACHEMAX": case.cachemax}
+                bare = environment if name in {"ours", *PRESETS} else {**environment, "GDAL_CACHEMAX": case.cachemax}
                 runs[name].append(run_measured(command, output, bare))
                 print(f"{turn + 1}/{case.repeat} {name}: {runs[name][-1].wall_s:.1f} s", file=sys.stderr)
         for _, output in commands.values():
@@ -152,6 +153,7 @@ def make_commands(case: Case, items: Path, work: Path) -> dict[str, tuple[list[s
     mosaic += ["-out", f"{otb}?{extended}", _OTB_TYPES.get(str(case.scenes.get("dtype")), "uint16")]
     commands = {
         "ours": (processor, ours),
+        **{name: ([*processor, "--preset", name], ours) for name in PRESETS},
         "floor": (bare, floor),
         "rio-merge": (rio, merged),
         "otb": (["env", *mosaic], otb),
