@@ -22,6 +22,7 @@ import numpy as np
 from processor.config import flat_name, iter_parameters, load_config
 from processor.errors import ConfigError, PermanentError
 from processor.execution.run import Request, execute, prepare
+from processor.model.names import safe_name
 from processor.mosaic.budget import find_cache_bytes
 from processor.mosaic.plan import Plan
 from processor.mosaic.stage_outputs import find_last_stage
@@ -29,7 +30,6 @@ from processor.process.progress import LogProgress, Silent
 from processor.process.threads import resolve_threads
 from processor.publish.output_paths import find_kept_stages
 from stac.api.request import SearchRequest
-from stac.documents import safe_name
 
 _LONGEST_ID: Final = 200  # characters
 

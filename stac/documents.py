@@ -15,8 +15,6 @@ from processor.model import Finding
 ITEM_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"
 """Pattern of the ids of Items and Collections that are published: they name files and folders."""
 
-_SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
-_RESERVED_NAMES: Final = frozenset({"reference"})  # the reference block map is stored beside the maps of the scenes
 _MAX_TEXT: Final = 200
 _LISTED: Final = 20  # words in one message
 
@@ -72,63 +70,6 @@ def is_item_id(text: str) -> bool:
     return re.fullmatch(ITEM_ID, text) is not None
 
 
-def is_safe_name(name: str) -> bool:
-    """Whether a name is a safe file name on any storage: letters, digits, ``.``, ``_``, ``-``, and no ``.`` first."""
-    return _SAFE_NAME.fullmatch(name) is not None and name.lower() not in _RESERVED_NAMES
-
-
-def safe_name(name: str) -> str:
-    """A safe name close to the given one, to propose in messages.
-
-    Examples
-    --------
-    >>> safe_name("46/1220/2021-10-10")
-    '46_1220_2021-10-10'
-    """
-    if is_safe_name(name):
-        return name
-    near = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".")[: _MAX_TEXT - len("_scene")]
-    return near if is_safe_name(near) else f"{near}_scene"
-
-
-def check_names(names: Sequence[str], *, what: str, origins: Sequence[str] | None = None) -> None:
-    """Check that names are safe file names and unique, also on storage that ignores case.
-
-    Parameters
-    ----------
-    names
-        One a scene.
-    what
-        "Item" or "file", for messages.
-    origins
-        Href of each, where messages should show it instead of the name.
-
-    Raises
-    ------
-    InputError
-        Naming the scenes and what to do.
-    """
-    shown = origins if origins is not None else [repr(clean_text(name)) for name in names]
-    unsafe = [position for position, name in enumerate(names) if not is_safe_name(name)]
-    if unsafe:
-        name = names[unsafe[0]]
-        others = f" ({len(unsafe) - 1} more like it)" if len(unsafe) > 1 else ""
-        msg = (
-            f"{what} {shown[unsafe[0]]}{others} has a name that is no safe file name: allowed are A-Z a-z 0-9 . _ - "
-            f"up to {_MAX_TEXT} characters, not starting with '.', and not 'reference'; "
-            f"rename it, for example {safe_name(name)!r}"
-        )
-        raise InputError(msg)
-    first: dict[str, int] = {}
-    for position, name in enumerate(names):
-        earlier = first.setdefault(name.lower(), position)
-        if earlier != position:
-            alike = "the same name" if names[earlier] == name else "names that differ only in case"
-            where = f"{shown[earlier]} and {shown[position]} (number {earlier + 1} and {position + 1})"
-            msg = f"{what}s {where} have {alike}: rename one"
-            raise InputError(msg)
-
-
 def parse_features(document: object) -> list[Any]:
     """Features of an ItemCollection; a single Item counts as a collection of one.
 
@@ -177,20 +118,18 @@ def json_type(value: object) -> str:
     return kinds.get(type(value), "number")
 
 
-def parse_names(features: Sequence[object]) -> tuple[str, ...]:
-    """Ids of the Items, after checking that they are STAC Items of version 1 with safe and unique ids.
+def parse_ids(features: Sequence[object]) -> tuple[str, ...]:
+    """Ids of the Items, any text, after checking that they are STAC Items of version 1.
 
     Raises
     ------
     InputError
         Naming the feature and what to do.
     """
-    names = tuple(_parse_name(feature, position) for position, feature in enumerate(features))
-    check_names(names, what="Item")
-    return names
+    return tuple(_parse_id(feature, position) for position, feature in enumerate(features))
 
 
-def _parse_name(feature: object, position: int) -> str:
+def _parse_id(feature: object, position: int) -> str:
     """Id of a feature, after checking that it is a STAC Item."""
     if not isinstance(feature, Mapping):
         msg = f"feature number {position + 1} of the ItemCollection is a JSON {json_type(feature)}, not a STAC Item"

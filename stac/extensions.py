@@ -21,32 +21,6 @@ EXTENSIONS: Final[Mapping[str, str]] = {
 }
 """Schema URIs by name."""
 
-COMMON_NAMES: Final = frozenset(
-    {
-        "pan",
-        "coastal",
-        "blue",
-        "green",
-        "green05",
-        "yellow",
-        "red",
-        "rededge",
-        "rededge071",
-        "rededge075",
-        "rededge078",
-        "nir",
-        "nir08",
-        "nir09",
-        "cirrus",
-        "swir16",
-        "swir22",
-        "lwir",
-        "lwir11",
-        "lwir12",
-    }
-)
-"""Common names of bands in eo v2.0.0, whose schema refuses others."""
-
 _PREFIXES: Final[Mapping[str, str]] = {
     "projection": "proj:",
     "raster": "raster:",

@@ -64,7 +64,8 @@ class ItemFields:
 def parse_bands(asset: AssetFields, *, names_only: bool = False) -> tuple[Band, ...]:
     """Bands of an asset, from ``bands`` (STAC 1.1) or ``eo:bands`` and ``raster:bands`` (1.0), or all three.
 
-    An asset of one band may have the fields of a band itself, without a list.
+    An asset of one band may have the fields of a band itself, without a list; a band without a name is called like the asset
+    where it is the only one, else ``band_1`` …
 
     Parameters
     ----------
@@ -83,8 +84,10 @@ def parse_bands(asset: AssetFields, *, names_only: bool = False) -> tuple[Band, 
     InputError
         Naming Item, asset and key.
     """
+    entries = merge_entries(asset)
+    alone = clean_text(asset.key) if len(entries) == 1 else None
     return tuple(
-        _parse_band(position, entry, asset, names_only=names_only) for position, entry in enumerate(merge_entries(asset))
+        _parse_band(alone or f"band_{i}", entry, asset, names_only=names_only) for i, entry in enumerate(entries, start=1)
     )
 
 
@@ -127,14 +130,15 @@ def _says_of_one_band(fields: Mapping[str, Any]) -> bool:
     return any(fields.get(key) is not None for key in ("eo:common_name", "raster:scale", "raster:offset"))
 
 
-def _parse_band(position: int, entry: Mapping[str, Any], asset: AssetFields, *, names_only: bool) -> Band:
+def _parse_band(unnamed: str, entry: Mapping[str, Any], asset: AssetFields, *, names_only: bool) -> Band:
     common_name = clean_text(entry.get("eo:common_name", entry.get("common_name")))
-    name = clean_text(entry.get("name")) or f"band_{position + 1}"
+    name = clean_text(entry.get("name")) or unnamed
     return Band(
         name=name,
         common_name=common_name or None,
         description=clean_text(entry.get("description")) or None,
         scaling=None if names_only else _parse_scaling(entry, name, asset),
+        unit=clean_text(entry.get("unit")) or None,
     )
 
 

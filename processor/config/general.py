@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from processor.model.options import Dtype, Paths, Place, Section, Threads, Word, Words, option
 
+_MaskValues = Annotated[tuple[Annotated[int, Field(ge=0, le=65535)], ...], Field(max_length=65536)]
+"""Values of a mask's pixels."""
+
 
 class MaskSetting(BaseModel):
     """The asset of each Item that says which pixels are invalid."""
@@ -15,13 +18,18 @@ class MaskSetting(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     asset: Word
-    invalid: Annotated[tuple[Annotated[int, Field(ge=0, le=65535)], ...], Field(max_length=65536)] = ()
+    band: Annotated[int, Field(ge=1, le=65535)] | Word | None = None
+    invalid: _MaskValues = ()
+    valid: _MaskValues = ()
     bits: Annotated[tuple[Annotated[int, Field(ge=0, le=15)], ...], Field(max_length=16)] = ()
 
     @model_validator(mode="after")
     def _check_marks(self) -> MaskSetting:
-        if not self.invalid and not self.bits:
-            msg = "a mask needs invalid (values) or bits that mark invalid pixels"
+        if not self.invalid and not self.bits and not self.valid:
+            msg = "a mask needs invalid (values) or bits that mark invalid pixels, or valid (values)"
+            raise ValueError(msg)
+        if self.invalid and self.valid:
+            msg = "a mask has invalid values or valid ones, not both"
             raise ValueError(msg)
         return self
 
@@ -30,21 +38,26 @@ class Inputs(Section):
     """Which pixels of the Items are read."""
 
     asset: Word | None = option(
-        None, "Key of the STAC asset to read; needed where an Item has several raster assets.", example="visual"
+        None,
+        "STAC asset to read where an Item has several: its key, role:data, title:…, type:image/tiff or a pattern such as "
+        "*_GEC; of files with one band each, the band as their names call it.",
+        example="visual",
     )
     assets: Words | None = option(
         None,
-        "Keys of STAC assets whose bands are stacked in this order, where an Item has one asset a band.",
+        "STAC assets, or files with one band each, whose bands are stacked in this order; named as asset says.",
         example="red,green,blue,nir",
     )
     bands: Words | None = option(
         None,
-        "Bands to read, in this order, by name or common name; looked for in all assets, or those chosen.",
+        "Bands to read, in this order, by name, common name or colour; looked for in all assets, or those chosen, and in files "
+        "without Items, where a number counts from 1.",
         example="nir,red,green",
     )
     mask: MaskSetting | None = option(
         None,
-        "Asset whose values, or bits of which any is set, mark invalid pixels: {asset, invalid, bits}.",
+        "Asset, or file beside a scene's with this word in its name, and its band where it has several, whose values or bits "
+        "mark invalid pixels: {asset, band, invalid | valid | bits}.",
         example="{asset: SCL, invalid: [0, 1, 3, 8, 9, 10]}",
     )
     sign: Literal["planetary-computer"] | None = option(

@@ -22,7 +22,7 @@ from processor.errors import ConfigError, InputError, MosaicError
 from processor.execution.phases import Run
 from processor.execution.task_store import ObjectStore
 from processor.execution.tasks import CHUNKS_PER_TASK, TILE_BLOCKS, Cut
-from processor.model import Finding, Mask, Part, Scene
+from processor.model import Finding, Scene
 from processor.mosaic.digest import compute_digest
 from processor.mosaic.planning import plan_run
 from processor.publish.artifacts import render_lock
@@ -130,13 +130,10 @@ def _drop_signature(href: str, *, is_signing: bool) -> str:
 
 def _map_hrefs(scene: Scene, change: Callable[[str], str]) -> Scene:
     """The same scene with all hrefs of files changed."""
-    parts = tuple(
-        Part(raster=_map_hrefs(part.raster, change), conversions=part.conversions, resampling=part.resampling)
-        for part in scene.parts
-    )
+    parts = tuple(replace(part, raster=_map_hrefs(part.raster, change)) for part in scene.parts)
     mask = scene.mask
     if mask is not None:
-        mask = Mask(raster=_map_hrefs(mask.raster, change), invalid=mask.invalid, bits=mask.bits)
+        mask = replace(mask, raster=_map_hrefs(mask.raster, change))
     return replace(scene, source=replace(scene.source, href=change(scene.source.href)), parts=parts, mask=mask)
 
 

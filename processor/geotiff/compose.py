@@ -85,6 +85,8 @@ def compose_window(scene: Scene, grid: Grid, window: Window, read: Read) -> Pixe
     if scene.mask is not None and valid.any():  # where the mask has no pixel, nothing is said
         sampled = _sample(scene.mask.raster, grid, window, "nearest", read)
         marked = np.isin(sampled.values[0], scene.mask.invalid)
+        if scene.mask.valid:
+            marked |= ~np.isin(sampled.values[0], scene.mask.valid)
         if scene.mask.bits:
             marked |= (sampled.values[0].astype(np.int64) & sum(1 << bit for bit in scene.mask.bits)) != 0
         valid &= ~(marked & sampled.inside)

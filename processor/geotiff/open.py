@@ -19,7 +19,8 @@ from processor.errors import InputError, MosaicError
 from processor.geotiff.cog.spec import DTYPES
 from processor.geotiff.disagreement import compare_declared
 from processor.geotiff.gdal import GdalReader, find_mask, is_remote, local_name
-from processor.model import Band, Finding, Grid, Mask, MaskRef, RasterRef, Scene, SceneRef, Source
+from processor.model import Band, Finding, Grid, Mask, MaskRef, RasterRef, Scaling, Scene, SceneRef, Source
+from processor.model.bands import find_label
 from processor.model.dtypes import is_representable
 from processor.storage.options import Access
 from processor.storage.reading import ObjectInfo
@@ -30,6 +31,8 @@ _UNEVEN = 2.0  # pixels of an overview by which its two factors may differ
 _MAX_ASPECT = 1000.0  # of a pixel
 _PIECES, _PIECE = 16, 64 * 2**10  # of a file's fingerprint: how many, and their bytes
 _COMPOSED_EDGE: Final = 512  # pixels of a composed scene that are made at once
+_COLOURS: Final = frozenset({"red", "green", "blue"})
+_LONGEST_UNIT: Final = 200  # characters
 _UNIT_ROWS: Final = 256  # strips are read this many rows at a time, at least
 _MAX_UNIT_BYTES: Final = 256 * 2**20
 
@@ -113,14 +116,20 @@ class _Opener:
         Raises
         ------
         InputError
-            If its values are no integers.
+            If its values are no integers, or it has several bands of which none is chosen.
         """
         scene = self.open(ref, mask.raster, _name_part(ref, mask.raster, 0), is_mask=True)
         if np.dtype(scene.dtype).kind not in "ui":
             msg = f"scene {ref.name}: the mask {scene.source.asset} is {scene.dtype}; a mask has integers (inputs.mask)"
             raise InputError(msg)
-        first = replace(scene, bands=scene.bands[:1], source=replace(scene.source, band_indexes=scene.source.band_indexes[:1]))
-        return Mask(raster=first, invalid=mask.invalid, bits=mask.bits)
+        if len(scene.bands) > 1:
+            known = ", ".join(band.name for band in scene.bands)
+            msg = (
+                f"scene {ref.name}: the mask {scene.source.asset} has {len(scene.bands)} bands, {known}: choose one with "
+                f"--inputs.mask '{{asset: {mask.raster.asset}, band: {scene.bands[0].name}, …}}'"
+            )
+            raise InputError(msg)
+        return Mask(raster=scene, invalid=mask.invalid, valid=mask.valid, bits=mask.bits)
 
     def _describe(self, raster: RasterRef, name: str) -> ObjectInfo:
         """Size and version of the file, of which storage says clearly what is wrong, where GDAL does not."""
@@ -221,10 +230,7 @@ def _choose_indexes(
         return data
     found: list[int] = []
     for name in wanted:
-        if isinstance(name, int):
-            candidates = [name] if name in dataset.indexes else []
-        else:
-            candidates = [i for i, band in zip(data, bands, strict=True) if name in (band.name, band.common_name)]
+        candidates = _find_band(name, data, bands) if isinstance(name, str) else [i for i in dataset.indexes if i == name]
         if len(candidates) != 1:
             known = ", ".join(dict.fromkeys(word for band in bands for word in (band.name, band.common_name) if word))
             what = f"no band {name!r}" if not candidates else f"{len(candidates)} bands {name!r}"
@@ -232,6 +238,13 @@ def _choose_indexes(
             raise InputError(msg)
         found += candidates
     return tuple(found)
+
+
+def _find_band(name: str, data: tuple[int, ...], bands: Sequence[Band]) -> list[int]:
+    """1-based indexes of the bands that a name means: exactly, else as a colour, else as a number from 1."""
+    found = [i for i, band in zip(data, bands, strict=True) if name in (band.name, band.common_name)]
+    found = found or [i for i, band in zip(data, bands, strict=True) if name.casefold() == find_label(band)]
+    return found or [i for i in data if name == str(i)]
 
 
 def _fingerprint(file: Path) -> str:
@@ -323,13 +336,62 @@ def _read_nodata(
 
 
 def _name_bands(dataset: DatasetReader, data: tuple[int, ...], raster: RasterRef) -> tuple[Band, ...]:
-    """The data bands, by the Item where it names each of them, else by the file's descriptions."""
+    """The data bands, by the Item where it names each of them, else by the file's descriptions; a lone one by its asset."""
     if len(raster.bands) == dataset.count:
-        return tuple(raster.bands[i - 1] for i in data)
-    if len(raster.bands) == len(data):
-        return raster.bands
-    described = [dataset.descriptions[i - 1] for i in data]
-    return tuple(Band(name=text or f"band_{i}", description=text) for i, text in enumerate(described, start=1))
+        named = tuple(raster.bands[i - 1] for i in data)
+    elif len(raster.bands) == len(data):
+        named = raster.bands
+    else:
+        described = [dataset.descriptions[i - 1] for i in data]
+        unnamed = [f"band_{i}" for i in range(1, len(data) + 1)]
+        if len(data) == 1 and raster.asset is not None and "." not in raster.asset:  # with a point it is a file's name
+            unnamed = [" ".join(raster.asset.split())]
+        named = tuple(Band(name=text or name, description=text) for text, name in zip(described, unnamed, strict=True))
+    return tuple(_describe_band(dataset, i, band) for i, band in zip(data, named, strict=True))
+
+
+def _describe_band(dataset: DatasetReader, index: int, band: Band) -> Band:
+    """A band with what its file says of it besides, where the Item does not say it."""
+    colour = dataset.colorinterp[index - 1].name
+    scaling = Scaling(scale=float(dataset.scales[index - 1]), offset=float(dataset.offsets[index - 1]))
+    is_sane = math.isfinite(scaling.scale) and math.isfinite(scaling.offset) and scaling.scale != 0
+    unit = " ".join((dataset.units[index - 1] or "").split())[:_LONGEST_UNIT]
+    return replace(
+        band,
+        colour=colour if colour in _COLOURS else None,
+        scaling=scaling if band.scaling is None and is_sane and scaling != Scaling() else band.scaling,
+        unit=band.unit or unit or None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """Where a raster lies, and how many bands of data it has."""
+
+    grid: Grid
+    """Its pixels."""
+    bands: int
+    """Number of its bands without alpha bands."""
+
+
+def read_outline(href: str, name: str, access: Access) -> Outline:
+    """Read where a raster lies, from its header; errors as of :func:`open_scene`.
+
+    Parameters
+    ----------
+    href
+        Absolute path or URL.
+    name
+        What messages call it.
+    """
+    gdal = GdalReader(access)
+    with gdal.env(href):
+        dataset = gdal.open(href, name)
+        try:
+            bands = sum(role != ColorInterp.alpha for role in dataset.colorinterp)
+            return Outline(grid=read_grid(dataset, name), bands=bands)
+        finally:
+            gdal.close(dataset)
 
 
 def level_grid(scene: Scene, level: int | None) -> Grid:

@@ -27,10 +27,14 @@ class Band:
     """As the Item or the file names it, else ``band_1`` … (1-based)."""
     common_name: str | None = None
     """STAC ``eo:common_name`` (red, nir, …) or None."""
+    colour: str | None = None
+    """Colour interpretation of the file, such as "red", or None where it says none."""
     description: str | None = None
     """Free text or None."""
     scaling: Scaling | None = None
-    """None where the Item says nothing of it."""
+    """None where neither the Item nor the file says anything of it."""
+    unit: str | None = None
+    """Unit of the physical values as the Item or the file writes it, or None."""
 
     @property
     def label(self) -> str:
@@ -86,6 +90,8 @@ class Provenance:
     """End of the acquisition, RFC 3339 in UTC, or None where unknown."""
     properties: Mapping[str, Any] = field(default_factory=dict)
     """The Item's properties, as given (JSON values)."""
+    title: str | None = None
+    """Id of the Item, or name of the file without its suffix, where the scene's name is another one; else None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +135,13 @@ class MaskRef:
     """A raster that says which pixels of a scene are invalid."""
 
     raster: RasterRef
-    """Its first band, or the one wanted, is read."""
+    """Its one band, or the one wanted, is read."""
     invalid: tuple[int, ...]
     """Values that mark invalid pixels."""
     bits: tuple[int, ...]
     """Numbers of bits (0 is the lowest) of which any that is set marks an invalid pixel."""
+    valid: tuple[int, ...] = ()
+    """Values that mark valid pixels, all others being invalid; empty: nothing is said by them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +149,7 @@ class SceneRef:
     """A scene that the input names and nobody has opened yet."""
 
     name: str
-    """Item id, or file name without extension; unique in a run."""
+    """Item id, or file name without extension, made a safe file name; unique in a run."""
     priority: int
     """Position in the input, from 0."""
     rasters: tuple[RasterRef, ...]
@@ -157,7 +165,7 @@ class Scene:
     """One input scene, opened and described, as the engine sees it."""
 
     name: str
-    """Item id, or file name without extension; unique in a run."""
+    """Item id, or file name without extension, made a safe file name; unique in a run."""
     priority: int
     """Position in the input; where scenes still overlap after clipping, the higher one wins."""
     grid: Grid
@@ -174,6 +182,11 @@ class Scene:
     """The rasters it is composed of, in band order; empty where it is what ``source`` stores."""
     mask: Mask | None = None
     """What marks further pixels as invalid, or None."""
+
+    @property
+    def title(self) -> str:
+        """Id of its Item, or what its file is called: for people, and for who looks for it elsewhere."""
+        return self.provenance.title or self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,3 +213,5 @@ class Mask:
     """Values of the mask that mark a pixel as invalid."""
     bits: tuple[int, ...]
     """Bits of the mask (0 is the lowest); a pixel is invalid where any of them is set."""
+    valid: tuple[int, ...] = ()
+    """Values of the mask that mark a pixel as valid, all others being invalid; empty: nothing is said by them."""

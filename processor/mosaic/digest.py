@@ -58,6 +58,6 @@ def _identify(scene: Scene) -> list[Any]:
     mask = scene.mask
     return [
         parts,
-        None if mask is None else [*_identify(mask.raster), mask.invalid, mask.bits],
+        None if mask is None else [*_identify(mask.raster), mask.invalid, mask.bits, *([mask.valid] if mask.valid else [])],
         [*map(float, scene.grid.transform)],
     ]

@@ -168,5 +168,5 @@ def index_spec(plan: Plan) -> CogSpec:
         ),
         overviews=plan.methods.merge.has_overviews,
         descriptions=("scene_index",),
-        tags={f"SCENE_{number}": scene.name for number, scene in enumerate(plan.scenes, start=1)},
+        tags={f"SCENE_{number}": scene.title for number, scene in enumerate(plan.scenes, start=1)},
     )

@@ -144,7 +144,7 @@ def make_stage_products(
             file,
             key=f"{method}_{scene.name}",
             path=f"{method}/{file.name}" if urls is None else urls[scene.name],
-            title=f"{scene.name} after {method}",
+            title=f"{scene.title} after {method}",
             roles=roles,
             written=written,
             raster=stage_spec(plan, position, stage),

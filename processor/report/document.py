@@ -266,6 +266,7 @@ def _scenes(inputs: ReportInputs) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": scene.name,
+                **({} if scene.title == scene.name else {"id": scene.title}),
                 "measured_pixels": None if moments is None else moments.count,  # fewer than its own where from overviews
                 "mean": [None] * bands if moments is None else _numbers(moments.mean),
                 "std": [None] * bands if moments is None else _numbers(moments.std),

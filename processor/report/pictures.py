@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from processor.model import Band
+from processor.model.bands import find_colour, find_natural
 from processor.report.figures import Preview
 
 
@@ -30,11 +31,8 @@ def stretch(preview: Preview, bands: Sequence[Band]) -> Image.Image:
     and blue, which keeps their hue; each for itself where they are not, because their levels are not comparable.
     """
     count = preview.values.shape[0]
-    common = [band.common_name for band in bands[:count]]
-    natural = {"red", "green", "blue"} <= {*common}
-    chosen = (0, 1, 2) if count >= 3 else (0, 0, 0)
-    if natural:
-        chosen = (common.index("red"), common.index("green"), common.index("blue"))
+    natural = find_natural([band.common_name or find_colour(band.name) for band in bands[:count]])
+    chosen = natural or ((0, 1, 2) if count >= 3 else (0, 0, 0))
     shown = preview.valid.copy()
     for band in {*chosen}:
         shown &= np.isfinite(preview.values[band])

@@ -14,12 +14,15 @@ from urllib.parse import unquote
 from processor.config import Inputs
 from processor.config.general import Check, Reference
 from processor.errors import InputError
-from processor.model import Finding, RasterRef, SceneRef
+from processor.geotiff.open import read_outline
+from processor.model import Finding, Provenance, SceneRef
+from processor.model.names import name_scenes
+from processor.scenes.band_files import group_files
 from processor.storage.store import Store
 from processor.storage.url import join_url, parse_url, redact_url, storage_errors
 from stac.api.request import SearchRequest
 from stac.api.session import Patience
-from stac.documents import check_names, find_page, safe_name
+from stac.documents import clean_text, find_page
 from stac.hrefs import holds_credentials, href_name, href_suffix, show_href
 from stac.read.choice import MaskSelection, Selection
 from stac.read.items import parse_item_collection
@@ -29,6 +32,7 @@ from stac.write.catalog import CATALOG
 MAX_DOCUMENT_BYTES: Final = 512 << 20
 """Largest ItemCollection that is read."""
 
+_MOST_FILES: Final = 50  # a scene, of one band each
 Refine = Callable[[object, bool], Inputs]
 
 _GEOTIFF: Final = frozenset({".tif", ".tiff"})
@@ -107,7 +111,7 @@ def read_inputs(
         return _walk(above, f"Catalogs of {len(arguments)} folders", inputs, store, base=f"{Path.cwd()}/")
     if len(arguments) > 1:
         hrefs = [_check_raster(argument, _locate(argument)) for argument in arguments]
-        return _describe_rasters(hrefs, inputs, f"{len(hrefs)} rasters")
+        return _describe_rasters(hrefs, inputs, f"{len(hrefs)} rasters", store)
     argument = arguments[0]
     if argument == "-":
         if stdin is None:
@@ -169,7 +173,7 @@ def _read_local(path: str, inputs: Inputs, store: Store, refine: Refine | None) 
         return _read_folder(path, files, inputs, store, refine, has_folders=len(files) < len(entries))
     if Path(path).is_file():
         if href_suffix(path) in _RASTER:
-            return _describe_rasters([path], inputs, path)
+            return _describe_rasters([path], inputs, path, store)
         return _read_document(path, inputs, store, refine)
     if glob.has_magic(path):
         try:
@@ -177,7 +181,7 @@ def _read_local(path: str, inputs: Inputs, store: Store, refine: Refine | None) 
         except ValueError as error:  # such as "a**b"
             msg = f"the pattern {path} cannot be used ({error}): correct it"
             raise InputError(msg) from error
-        return _choose_matches(path, matches, inputs)
+        return _choose_matches(path, matches, inputs, store)
     msg = f"no such file or folder: {path}; {_HELP}"
     raise InputError(msg)
 
@@ -185,9 +189,9 @@ def _read_local(path: str, inputs: Inputs, store: Store, refine: Refine | None) 
 def _read_remote(url: str, inputs: Inputs, store: Store, refine: Refine | None) -> ResolvedInputs:
     can_list = parse_url(url).backend.is_writable
     if can_list and glob.has_magic(url):
-        return _choose_matches(url, store.glob(url), inputs)
+        return _choose_matches(url, store.glob(url), inputs, store)
     if href_suffix(url) in _RASTER:
-        return _describe_rasters([url], inputs, redact_url(url))
+        return _describe_rasters([url], inputs, redact_url(url), store)
     if can_list and href_suffix(url) not in _DOCUMENT and (url.endswith("/") or not store.exists(url)):
         return _read_folder(url, store.list_objects(url), inputs, store, refine, has_folders=True)
     return _read_document(url, inputs, store, refine)
@@ -227,37 +231,58 @@ def _read_folder(
         hint = hint or (f": if they are in its folders, use the pattern '{shown}/**/*.tif'" if has_folders else f": {_HELP}")
         msg = f"the folder {shown} holds no .tif or .tiff file{hint}"
         raise InputError(msg)
-    return _describe_rasters(sorted(rasters), inputs, f"folder {shown}")
+    return _describe_rasters(sorted(rasters), inputs, f"folder {shown}", store)
 
 
-def _choose_matches(pattern: str, matches: list[str], inputs: Inputs) -> ResolvedInputs:
+def _choose_matches(pattern: str, matches: list[str], inputs: Inputs, store: Store) -> ResolvedInputs:
     """The GeoTIFFs that a pattern matches, in name order."""
     rasters = [match for match in matches if _is_geotiff(match)]
     if not rasters:
         found = f"matches {len(matches)} files, none of them a .tif or .tiff" if matches else "matches no file"
         msg = f"the pattern {redact_url(pattern)} {found}: {_HELP}"
         raise InputError(msg)
-    return _describe_rasters(sorted(rasters), inputs, f"pattern {redact_url(pattern)}")
+    return _describe_rasters(sorted(rasters), inputs, f"pattern {redact_url(pattern)}", store)
 
 
 def _is_geotiff(href: str) -> bool:
     return href_suffix(href) in _GEOTIFF and not href_name(href).startswith(".")
 
 
-def _describe_rasters(hrefs: Sequence[str], inputs: Inputs, description: str) -> ResolvedInputs:
+def _describe_rasters(hrefs: Sequence[str], inputs: Inputs, description: str, store: Store) -> ResolvedInputs:
     """Scenes named after their files."""
-    if len(hrefs) > inputs.max_scenes:
-        msg = f"{description} has {len(hrefs)} scenes, more than --inputs.max_scenes {inputs.max_scenes}: raise the limit"
-        raise InputError(msg)
-    names = [href_name(href).rpartition(".")[0] for href in hrefs]
-    if isinstance(inputs, Reference | Check):  # no file is named after them
-        names = [safe_name(name) for name in names]
-    check_names(names, what="file", origins=[show_href(href) for href in hrefs])
-    refs = tuple(
-        SceneRef(name=name, priority=priority, rasters=(RasterRef(href=href),))
-        for priority, (name, href) in enumerate(zip(names, hrefs, strict=True))
+    if len(hrefs) > inputs.max_scenes * _MOST_FILES:
+        _refuse_many(len(hrefs), "files", inputs, description)
+    is_known = isinstance(inputs, Reference | Check)  # their bands say which bands of the scenes they are
+    scenes, findings = group_files(
+        hrefs,
+        inputs,
+        lambda href: read_outline(href, show_href(href), store.access),
+        has_bands=not is_known,
     )
-    return ResolvedInputs(refs=refs, document=None, description=description)
+    if len(scenes) > inputs.max_scenes:
+        _refuse_many(len(scenes), "scenes", inputs, description)
+    names = name_scenes(
+        [scene.name for scene in scenes],
+        [scene.folder.rpartition("/")[2] or None for scene in scenes],
+        what="file",
+        origins=[show_href(scene.rasters[0].href) for scene in scenes],
+    )
+    refs = tuple(
+        SceneRef(
+            name=name,
+            priority=priority,
+            rasters=scene.rasters,
+            mask=scene.mask,
+            provenance=Provenance(title=None if name == scene.name else clean_text(scene.name)),
+        )
+        for priority, (name, scene) in enumerate(zip(names, scenes, strict=True))
+    )
+    return ResolvedInputs(refs=refs, document=None, description=description, findings=findings)
+
+
+def _refuse_many(count: int, what: str, inputs: Inputs, description: str) -> None:
+    msg = f"{description} has {count} {what}, more than --inputs.max_scenes {inputs.max_scenes} allows: raise the limit"
+    raise InputError(msg)
 
 
 def _parse_document(
@@ -328,7 +353,9 @@ def select_assets(inputs: Inputs) -> Selection:
         asset=inputs.asset,
         assets=inputs.assets,
         bands=inputs.bands,
-        mask=None if mask is None else MaskSelection(asset=mask.asset, invalid=mask.invalid, bits=mask.bits),
+        mask=None
+        if mask is None
+        else MaskSelection(asset=mask.asset, band=mask.band, invalid=mask.invalid, valid=mask.valid, bits=mask.bits),
         sign=inputs.sign,
         allow_local_files=inputs.allow_local_files,
         max_scenes=inputs.max_scenes,

@@ -19,6 +19,7 @@ from processor.config.general import Check, Reference
 from processor.errors import InputError
 from processor.geotiff.open import OpenedScene, open_scene
 from processor.model import Band, Bounds, Grid, Part, Scene, Window
+from processor.model.bands import find_label
 from processor.process.threads import map_ordered
 from processor.scenes.inputs import read_inputs
 from processor.stages.align.warp import compute_pixel_ratio, project_bounds
@@ -66,7 +67,7 @@ def unify_references(
     """Give references the bands of the scenes, in their order.
 
     They are those of the names given (common names, names, or numbers from 1); without, bands are matched by common name where
-    all have one, else by name, else by position where there are equally many.
+    all have one, else by name, else by the colours that names and files say, else by position where there are equally many.
 
     Returns
     -------
@@ -140,7 +141,7 @@ def _call_band(number: int, band: Band, names: Sequence[str]) -> str | None:
 
 def _match_bands(bands: Sequence[Band], wanted: Sequence[Band], name: str, *, by_position: bool) -> list[int]:
     """Position of each wanted band among those of an image; the name begins with its section."""
-    keys: tuple[Callable[[Band], str | None], ...] = (lambda band: band.common_name, lambda band: band.name)
+    keys: tuple[Callable[[Band], str | None], ...] = (lambda band: band.common_name, lambda band: band.name, find_label)
     for key in keys:
         positions = {key(band): position for position, band in reversed(list(enumerate(bands)))}
         if all(key(band) is not None and key(band) in positions for band in wanted):

@@ -23,6 +23,7 @@ from processor.config.methods import choose_methods
 from processor.errors import ConfigError, InputError
 from processor.geotiff.open import OpenedScene
 from processor.model import Band, Bounds, Finding, Grid, Part, Scaling, Scene, Source
+from processor.scenes.bands import list_bands, match_bands
 from processor.stages.align.align_rasters import compute_pixel_size, snap_grid
 from processor.stages.align.options import AlignRastersOptions
 from processor.stages.align.warp import compute_pixel_ratio, project_bounds
@@ -45,7 +46,7 @@ def unify_scenes(opened: Sequence[OpenedScene], config: Config) -> UnifiedScenes
 
     - CRS: ``align_rasters.crs``, else the CRS of most scenes; in a tie, that of the first scene by name. A scene in another CRS
       is warped onto the grid of the mosaic while it is read.
-    - Bands: stacked in the configured order, on the grid of the scene's finest file.
+    - Bands: stacked in the configured order, on the grid of the scene's finest file, and matched by name (:func:`match_bands`).
     - Units: where ``raster:scale`` and ``raster:offset`` differ between scenes, values are converted to the scaling of most
       scenes. Where no scene declares a scaling, values are taken to be comparable.
     - Longitudes: where scenes lie on both sides of the antimeridian, those west of it are shifted by 360°.
@@ -53,11 +54,12 @@ def unify_scenes(opened: Sequence[OpenedScene], config: Config) -> UnifiedScenes
     Raises
     ------
     InputError
-        If a scene cannot be projected to the CRS, or the files of one scene differ in CRS.
+        If a scene cannot be projected to the CRS, the files of one scene differ in CRS, or bands would be mixed.
     ConfigError
         If ``align_rasters.crs`` is no CRS.
     """
-    opened = _unwrap(opened)
+    matched = match_bands(_unwrap(opened), is_chosen=config.inputs.bands is not None or config.inputs.assets is not None)
+    opened = matched.opened
     methods = choose_methods(config)
     crs = _choose_crs(opened, config.of(AlignRastersOptions).crs)
     units = _choose_units(opened)
@@ -76,22 +78,18 @@ def unify_scenes(opened: Sequence[OpenedScene], config: Config) -> UnifiedScenes
         if not isinstance(base, Grid):
             message = f"scene {_name(scene)} is warped from {name_crs(scene.scene.grid.crs)} to {name_crs(crs)}"
             findings.append(Finding(severity="info", code="warped", message=message, scene=_name(scene)))
-        conversions = [units.convert(band, position) for position, band in enumerate(_list_bands(scene))]
+        conversions = [units.convert(band, position) for position, band in enumerate(list_bands(scene))]
         if any(conversion is not None for conversion in conversions):
             message = (
                 f"scene {_name(scene)}: its values are converted to the raster:scale and raster:offset that most scenes have"
             )
             findings.append(Finding(severity="info", code="rescaled", message=message, scene=_name(scene)))
         scenes.append(_compose(scene, own, units, conversions, methods.align.resampling))
-    return UnifiedScenes(scenes=tuple(scenes), findings=(*findings, *units.findings))
+    return UnifiedScenes(scenes=tuple(scenes), findings=(*matched.findings, *findings, *units.findings))
 
 
 def _name(scene: OpenedScene) -> str:
     return scene.scene.name.partition("/")[0]
-
-
-def _list_bands(scene: OpenedScene) -> list[Band]:
-    return [band for raster in scene.rasters for band in raster.bands]
 
 
 # Where scenes lie
@@ -238,12 +236,12 @@ class _Units:
 def _choose_units(opened: Sequence[OpenedScene]) -> _Units:
     """Scaling of each band that most scenes have; in a tie, that of the first scene by name."""
     ordered = sorted(opened, key=_name)
-    count = min(len(_list_bands(scene)) for scene in ordered)
+    count = min(len(list_bands(scene)) for scene in ordered)
     scalings: list[Scaling | None] = []
     dtypes: list[str | None] = []
     silent: list[str] = []
     for position in range(count):
-        known = [(band.scaling, scene) for scene in ordered for band in _list_bands(scene)[position : position + 1]]
+        known = [(band.scaling, scene) for scene in ordered for band in list_bands(scene)[position : position + 1]]
         declared = Counter(scaling for scaling, _ in known if scaling is not None)
         if not declared:
             scalings.append(None)
@@ -286,7 +284,7 @@ def _compose(
     first = scene.scene
     bands = tuple(
         replace(band, scaling=units.scalings[position] if position < len(units.scalings) else band.scaling)
-        for position, band in enumerate(_list_bands(scene))
+        for position, band in enumerate(list_bands(scene))
     )
     if len(scene.rasters) == 1 and scene.mask is None and not any(conversions) and _is_same(first.grid.crs, grid.crs):
         return replace(first, bands=bands, grid=grid)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Final, Literal
 
@@ -20,6 +21,9 @@ _JPEG2000_TYPES: Final = frozenset({"image/jp2", "image/jpx", "image/jpeg2000"})
 _GEOTIFF_SUFFIXES: Final = frozenset({".tif", ".tiff"})
 _JPEG2000_SUFFIXES: Final = frozenset({".jp2", ".j2k", ".jpx"})
 _SIDE_ROLES: Final = frozenset({"thumbnail", "metadata", "data-mask"})
+_SELECTORS: Final = ("role", "title", "type")
+_COLOURS: Final = ("red", "green", "blue")
+_NAMED: Final = 4  # bands in a proposal
 _PICTURE_ROLES: Final = frozenset({"visual", "overview"})
 
 
@@ -28,11 +32,15 @@ class MaskSelection:
     """The asset of each Item that marks invalid pixels."""
 
     asset: str
-    """Its key."""
+    """Its key, or what finds it as :func:`choose_rasters` says."""
     invalid: tuple[int, ...]
     """Values of invalid pixels."""
     bits: tuple[int, ...]
     """Bits of which any marks an invalid pixel, 0 the lowest."""
+    valid: tuple[int, ...] = ()
+    """Values of valid pixels, all others being invalid; empty: nothing is said by them."""
+    band: int | str | None = None
+    """Name or 1-based number of its band; None: it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +54,9 @@ class Selection:
     """
 
     asset: str | None
-    """Key of the one asset that is read, with all its bands."""
+    """Key of the one asset that is read, with all its bands, or what finds it."""
     assets: tuple[str, ...] | None
-    """Keys of the assets that are stacked in this order."""
+    """Keys of the assets that are stacked in this order, or what finds them."""
     bands: tuple[str, ...] | None
     """Names or common names of the bands that are read in this order, wherever they are."""
     mask: MaskSelection | None
@@ -103,7 +111,8 @@ class _Match:
 def choose_rasters(item: ItemFields, selection: Selection) -> tuple[Choice, ...]:
     """Choose the assets and bands of an Item that make up its scene.
 
-    - ``asset``: this asset with all its bands; ``assets``: these assets, stacked in this order.
+    - ``asset``: this asset with all its bands; ``assets``: these assets, stacked in this order. Where no key is so, a word may
+      be ``role:data``, ``title:…``, ``type:image/tiff`` or a pattern such as ``*_GEC``: keys may hold the Item's id.
     - ``bands``: these bands in this order, by name or common name, from whichever asset has them. Consecutive bands of one
       asset are read together. An asset that lists no bands counts as one band named after its key.
     - Neither: the only raster asset; data before pictures, never a thumbnail.
@@ -115,7 +124,7 @@ def choose_rasters(item: ItemFields, selection: Selection) -> tuple[Choice, ...]
     """
     named = selection.assets if selection.assets is not None else None if selection.asset is None else (selection.asset,)
     option = "--inputs.assets" if selection.assets is not None else "--inputs.asset"
-    assets = None if named is None else [_find_asset(item, key, option) for key in named]
+    assets = None if named is None else _find_assets(item, named, option)
     if selection.bands is not None:
         return _choose_bands(
             item, selection.bands, _list_rasters(item) if assets is None else assets, is_named=assets is not None
@@ -125,20 +134,58 @@ def choose_rasters(item: ItemFields, selection: Selection) -> tuple[Choice, ...]
     return tuple(_read_whole(asset) for asset in assets)
 
 
-def choose_mask(item: ItemFields, key: str) -> Choice:
-    """The asset that marks invalid pixels.
+def choose_mask(item: ItemFields, mask: MaskSelection) -> Choice:
+    """The asset that marks invalid pixels, and its band where one is named.
 
     Raises
     ------
     InputError
-        If the Item has no such asset, or it is no GeoTIFF.
+        If the Item has no such asset, or several, or it is no GeoTIFF.
     """
-    return _read_whole(_find_asset(item, key, "--inputs.mask"))
+    chosen = _read_whole(_find_one(item, mask.asset, "--inputs.mask"))
+    return chosen if mask.band is None else replace(chosen, wanted=(mask.band,))
 
 
 def _read_whole(asset: AssetFields) -> Choice:
     _refuse_jpeg2000(asset)
     return Choice(asset=asset, bands=parse_bands(asset))
+
+
+def _find_assets(item: ItemFields, words: Sequence[str], option: str) -> list[AssetFields]:
+    """The assets that words mean, each once."""
+    if option == "--inputs.asset":
+        return [_find_one(item, words[0], option)]
+    found = [asset for word in words for asset in _match_assets(item, word) or [_find_asset(item, word, option)]]
+    return list({asset.key: asset for asset in found}.values())
+
+
+def _find_one(item: ItemFields, word: str, option: str) -> AssetFields:
+    matching = _match_assets(item, word)
+    if len(matching) > 1:
+        keys = list_words(asset.key for asset in matching)
+        msg = f"Item {item.name!r} has {len(matching)} assets that {word!r} means ({option}), {keys}: give the key of one"
+        raise InputError(msg)
+    return matching[0] if matching else _find_asset(item, word, option)
+
+
+def _match_assets(item: ItemFields, word: str) -> list[AssetFields]:
+    """The rasters that a word means which is no key of the Item: by role, title, media type, or pattern of the key."""
+    kind, _, text = word.partition(":")
+    if word in item.assets or not (kind in _SELECTORS or any(mark in word for mark in "*?[")):
+        return []
+    assets = (asset for asset in map(item.find, item.assets) if asset is not None)
+    rasters = [asset for asset in assets if _is_geotiff(asset) or _is_jpeg2000(asset)]
+    if kind not in _SELECTORS:
+        return [asset for asset in rasters if fnmatchcase(asset.key, word)]
+    return [asset for asset in rasters if any(fnmatchcase(own.casefold(), text.casefold()) for own in _describe(asset, kind))]
+
+
+def _describe(asset: AssetFields, kind: str) -> frozenset[str]:
+    """Roles, title or media type of an asset; the last with its parameters and without."""
+    if kind == "role":
+        return _roles(asset)
+    value = asset.fields.get(kind)
+    return frozenset({value, value.partition(";")[0].strip()}) if isinstance(value, str) else frozenset()
 
 
 def _find_asset(item: ItemFields, key: str, option: str) -> AssetFields:
@@ -177,11 +224,25 @@ def _choose_only(item: ItemFields) -> AssetFields:
         msg = f"Item {item.name!r} has no raster asset among {what}: name one with --inputs.asset KEY"
         raise InputError(msg)
     keys = list_words(asset.key for asset in candidates)
+    bands = _propose_bands(candidates)
+    by_band = f"choose bands with --inputs.bands {bands}, " if bands else ""
     msg = (
-        f"Item {item.name!r} has {len(candidates)} raster assets, {keys}: choose one with --inputs.asset KEY, "
-        "or stack several with --inputs.assets KEY,KEY"
+        f"Item {item.name!r} has {len(candidates)} raster assets, {keys}: {by_band}{'or ' if bands else 'choose '}one with "
+        "--inputs.asset KEY, or stack several with --inputs.assets KEY,KEY"
     )
     raise InputError(msg)
+
+
+def _propose_bands(assets: Sequence[AssetFields]) -> str:
+    """Bands that can be asked for: red, green and blue where there are such; "" where assets of several bands name none."""
+    listed = [(parse_bands(asset, names_only=True) or (Band(name=clean_text(asset.key)),)) for asset in assets]
+    bands = [band for found in listed for band in found]
+    colours = {band.common_name for band in bands} | {band.name for band in bands}
+    if {*_COLOURS} <= colours:
+        return ",".join(_COLOURS)
+    names = [band.name for band in bands if all(letter.isalnum() or letter in "_-" for letter in band.name)]
+    is_stack = len(bands) == len(assets) == len(set(names))
+    return ",".join(names[:_NAMED]) if is_stack else ""
 
 
 def _choose_bands(item: ItemFields, wanted: Sequence[str], assets: list[AssetFields], *, is_named: bool) -> tuple[Choice, ...]:

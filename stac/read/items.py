@@ -1,13 +1,14 @@
 """Parse an ItemCollection into scene references, once; the rest of the program sees no STAC.
 
-STAC 1.0 and 1.1 are read. Documents may come from strangers, so ids, hrefs, sizes and types are all checked here.
+STAC 1.0 and 1.1 are read. Documents may come from strangers, so hrefs, sizes and types are all checked here. An id may be any
+text: scenes get safe names, and the id is kept beside.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any, Final
 from urllib.parse import quote
@@ -16,7 +17,8 @@ from pystac.utils import datetime_to_str, str_to_datetime
 
 from processor.errors import InputError
 from processor.model import MaskRef, Provenance, RasterRef, SceneRef
-from stac.documents import clean_text, json_type, parse_features, parse_names
+from processor.model.names import name_scenes
+from stac.documents import clean_text, json_type, parse_features, parse_ids
 from stac.fields import AssetFields, ItemFields
 from stac.hrefs import resolve_href
 from stac.read.choice import Choice, Selection, choose_mask, choose_rasters
@@ -81,7 +83,9 @@ def parse_item_collection(
         most = selection.max_scenes
         msg = f"the ItemCollection has {len(features)} Items, more than --inputs.max_scenes {most}: raise the limit"
         raise InputError(msg)
-    names = parse_names(features)
+    ids = parse_ids(features)
+    collections = [_find_collection(feature) for feature in features]
+    names = name_scenes(ids, collections, what="Item", origins=[repr(clean_text(item_id)) for item_id in ids])
     sign = make_signer(selection.sign)
     own = bases if bases is not None else [None] * len(features)
     origins = [
@@ -100,24 +104,30 @@ def parse_item_collection(
     )
 
 
+def _find_collection(feature: Mapping[str, Any]) -> str | None:
+    collection = feature.get("collection")
+    return collection if isinstance(collection, str) else None
+
+
 def _parse_item(feature: Mapping[str, Any], *, name: str, priority: int, origin: _Origin, selection: Selection) -> SceneRef:
-    properties = feature.get("properties")
+    properties, item_id = feature.get("properties"), clean_text(feature["id"])
     properties = {} if properties is None else properties
     if not isinstance(properties, Mapping):
-        msg = f"Item {name!r}: its properties are a JSON {json_type(properties)}, not an object; correct the Item"
+        msg = f"Item {item_id!r}: its properties are a JSON {json_type(properties)}, not an object; correct the Item"
         raise InputError(msg)
-    collection = feature.get("collection")
-    collection = collection if isinstance(collection, str) else None
-    item = ItemFields(name=name, assets=feature["assets"], properties=properties, collection=collection)
+    item = ItemFields(name=item_id, assets=feature["assets"], properties=properties, collection=_find_collection(feature))
     mask = selection.mask
+    provenance = _parse_provenance(item, feature["id"], feature.get("links"), origin)
     return SceneRef(
         name=name,
         priority=priority,
         rasters=tuple(_parse_raster(choice, origin) for choice in choose_rasters(item, selection)),
         mask=None
         if mask is None
-        else MaskRef(raster=_parse_raster(choose_mask(item, mask.asset), origin), invalid=mask.invalid, bits=mask.bits),
-        provenance=_parse_provenance(item, feature.get("links"), origin),
+        else MaskRef(
+            raster=_parse_raster(choose_mask(item, mask), origin), invalid=mask.invalid, valid=mask.valid, bits=mask.bits
+        ),
+        provenance=provenance if feature["id"] == name else replace(provenance, title=item_id),
     )
 
 
@@ -156,7 +166,7 @@ def _resolve_asset(asset: AssetFields, origin: _Origin) -> tuple[str, Mapping[st
     raise InputError(msg) from problem
 
 
-def _parse_provenance(item: ItemFields, links: object, origin: _Origin) -> Provenance:
+def _parse_provenance(item: ItemFields, item_id: str, links: object, origin: _Origin) -> Provenance:
     """Provenance of an Item; without a self link it is identified by its document, and by its id where that holds several."""
     name, properties = item.name, item.properties
     moment = properties.get("datetime")
@@ -165,7 +175,7 @@ def _parse_provenance(item: ItemFields, links: object, origin: _Origin) -> Prove
     if start and end and str_to_datetime(start) > str_to_datetime(end):
         msg = f"Item {name!r} starts at {start} and ends before that, at {end}: correct the Item"
         raise InputError(msg)
-    known = origin.own or (None if origin.base.endswith("/") else f"{origin.base}#{quote(name)}")
+    known = origin.own or (None if origin.base.endswith("/") else f"{origin.base}#{quote(item_id, errors='replace')}")
     return Provenance(
         self_href=_find_self(links, origin.resolve) or known,
         collection=item.collection,

@@ -11,8 +11,8 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from processor.model import Artifact, Grid, Scaling
+from processor.model.bands import COMMON_NAMES
 from processor.storage.backends import find_backend
-from stac.extensions import COMMON_NAMES
 from stac.hrefs import is_absolute, publish_href
 from stac.links import absolute_href
 from stac.write.footprint import compute_pixel_metres

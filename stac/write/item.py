@@ -195,10 +195,10 @@ def _link_source(scene: Scene, relation: str) -> pystac.Link:
     origin = scene.provenance.self_href
     if origin is None:
         kind = pystac.MediaType.JPEG2000 if scene.source.href.lower().endswith(".jp2") else pystac.MediaType.GEOTIFF
-        return pystac.Link("via", publish_href(scene.source.href), media_type=kind, title=scene.name)
+        return pystac.Link("via", publish_href(scene.source.href), media_type=kind, title=scene.title)
     document, mark, item_id = origin.partition("#")  # an Item without a link is known by its document and id
     href = f"{publish_href(document)}{mark}{item_id}"
-    return pystac.Link(relation, href, media_type=pystac.MediaType.GEOJSON, title=scene.name)
+    return pystac.Link(relation, href, media_type=pystac.MediaType.GEOJSON, title=scene.title)
 
 
 def _list_parents(parent: Parent, base: str | None, *, relative: bool) -> list[pystac.Link]:

@@ -254,6 +254,15 @@ ROWS = (
     row("inputs.assets", ["nir", "red"], *MEASURED, scenes="stacked", check=is_turned, inputs__assets=["red", "nir"]),
     row("inputs.bands", ["nir"], *MEASURED, scenes="stacked", inputs__bands=["red"]),
     row("inputs.mask", {"asset": "qa", "invalid": [3]}, *MEASURED, "owners", "cells", scenes="stacked", inputs__assets=["red"]),
+    row(
+        "inputs.mask",
+        {"asset": "qa", "valid": [0, 1, 2]},
+        *MEASURED,
+        "owners",
+        "cells",
+        scenes="stacked",
+        inputs__assets=["red"],
+    ),
     row("inputs.mask", {"asset": "qa", "bits": [2]}, scenes="stacked", inputs__assets=["red"]),  # a bit that no pixel has
     row("inputs.sign", "planetary-computer"),  # what it signs: unit/stac/test_sign.py
     Row(path="inputs.allow_local_files", value=True, scenes="remote", refused_before="allow_local_files"),

@@ -10,6 +10,7 @@ import pytest
 
 from processor.config import Inputs
 from processor.errors import InputError
+from processor.model.names import safe_name
 from processor.scenes.inputs import ResolvedInputs, read_inputs
 
 NGI = Path(__file__).parents[2].parent / "shared" / "data" / "ngi" / "items.json"
@@ -112,10 +113,12 @@ def test_mixed_arguments_are_refused(folder: Path) -> None:
             read(raster, other)
 
 
-def test_equal_file_names_are_refused_with_both_paths(folder: Path) -> None:
+def test_files_of_one_name_are_called_after_their_folders_too(folder: Path) -> None:
     (folder / "sub" / "b.tif").write_bytes(b"II*\0")
-    with pytest.raises(InputError, match=re.escape(f"files {folder / 'b.tif'} and {folder / 'sub' / 'b.tif'}")):
-        read(folder / "b.tif", folder / "sub" / "b.tif")
+    resolved = read(folder / "b.tif", folder / "sub" / "b.tif")
+    assert [ref.name for ref in resolved.refs] == [f"{safe_name(folder.name)}_b", "sub_b"]
+    with pytest.raises(InputError, match=re.escape(f"files {folder / 'b.tif'} and {folder / 'b.tif'}")):
+        read(folder / "b.tif", folder / "b.tif")
 
 
 @pytest.mark.skipif(not NGI.is_file(), reason="the shared scenes are not here")

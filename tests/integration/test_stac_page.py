@@ -91,7 +91,7 @@ def test_every_command_on_this_machine_does_its_work(finished: dict[str, Finishe
     assert len(finished) >= 8
     assert {line: (each.code, each.stderr) for line, each in finished.items() if each.code != 0} == {}
     items = {path.parent.name for path in (folder / "mosaics").glob("*/*.json") if path.stem == path.parent.name}
-    assert items == {"june", "picture", "stacked", "absolute", "payload"}
+    assert items == {"june", "picture", "stacked", "turned", "absolute", "payload"}
     collection = json.loads((folder / "shelf" / "collection.json").read_text())
     assert [link["href"] for link in collection["links"] if link["rel"] == "item"] == ["./june/june.json", "./july/july.json"]
     assert (folder / "mosaics" / "absolute" / "inputs.parquet").is_file()

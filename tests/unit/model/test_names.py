@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.errors import ConfigError, InputError
-from processor.model.names import SceneNames, choose_scenes, match_scenes
+from processor.model.names import SceneNames, choose_scenes, is_safe_name, match_scenes, name_scenes, safe_name
 
 TEXTS = st.text(alphabet="ab1_- é", max_size=12)
 Setting = tuple[Literal["include", "exclude"], list[str]]
@@ -123,3 +123,87 @@ def test_a_name_of_no_scene_is_refused_with_those_that_there_are(choice: Literal
 def test_a_choice_that_leaves_no_scene_is_refused(setting: Setting) -> None:
     with pytest.raises(ConfigError, match=r"^p = .* leaves no scene; the scenes are a, b$"):
         choose_scenes(setting, ["a", "b"], parameter="p")
+
+
+@pytest.mark.parametrize(
+    "name", ["S2A_32TNS_20200101_0_L2A", "LC08_L2SP_1", "ca_m_3712213_ne_10_060_20200524", "a.b-c_d", "-a", "x" * 200]
+)
+def test_usual_names_are_safe(name: str) -> None:
+    assert is_safe_name(name)
+    assert safe_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        ".hidden",
+        "a/b",
+        "a b",
+        "a:b",
+        "a\\b",
+        "a\nb",
+        "a\n",
+        "ä",
+        "x" * 201,
+        "%2e",
+        "a*",
+        "reference",
+        "Reference",
+    ],
+)
+def test_unsafe_names_get_a_safe_proposal(name: str) -> None:
+    assert not is_safe_name(name)
+    assert is_safe_name(safe_name(name))
+
+
+@given(st.text(max_size=300))
+def test_proposed_name_is_always_safe(name: str) -> None:
+    assert is_safe_name(safe_name(name))
+
+
+@pytest.mark.parametrize(
+    ("ids", "qualifiers", "expected"),
+    [
+        (["a", "b"], [None, "c"], ["a", "b"]),
+        (["17/031331303211/10300100DB064000"], [None], ["17_031331303211_10300100DB064000"]),
+        (["Übersicht Süd"], [None], ["Ubersicht_Sud"]),
+        (["a", "a"], ["x", "y"], ["x_a", "y_a"]),
+        (["a", "a"], [None, "y"], ["a", "y_a"]),
+        (["reference"], [None], ["reference_scene"]),
+        (["../../etc/x"], [None], ["_.._etc_x"]),
+    ],
+)
+def test_any_id_gives_a_name(ids: list[str], qualifiers: list[str | None], expected: list[str]) -> None:
+    assert name_scenes(ids, qualifiers) == tuple(expected)
+
+
+@pytest.mark.parametrize("ids", [["a b", "a/b", "a_b"], ["A", "a"], ["東京", "大阪"], ["x" * 300, "x" * 299]])
+def test_names_that_come_out_alike_are_told_apart_in_any_order(ids: list[str]) -> None:
+    names = dict(zip(ids, name_scenes(ids, [None] * len(ids)), strict=True))
+    assert len({name.lower() for name in names.values()}) == len(ids)
+    turned = ids[::-1]
+    assert dict(zip(turned, name_scenes(turned, [None] * len(ids)), strict=True)) == names
+    assert names.get("a_b", "a_b") == "a_b", "the one that needs no change keeps its name"
+
+
+@given(st.lists(st.text(max_size=250), max_size=6, unique=True))
+def test_names_are_always_safe_and_differ(ids: list[str]) -> None:
+    names = name_scenes(ids, [None] * len(ids))
+    assert all(map(is_safe_name, names))
+    assert len({name.lower() for name in names}) == len(ids)
+
+
+def test_one_id_of_one_collection_is_refused() -> None:
+    with pytest.raises(InputError, match=r"Items 'a' and 'a' \(number 1 and 3\) have the same name: rename one"):
+        name_scenes(["a", "b", "a"], ["c", "c", "c"], what="Item")
+
+
+def test_scenes_are_found_by_the_ids_that_their_names_are_made_of() -> None:
+    scenes = ["Sudhang_1", "17_0313_1030"]
+    assert SceneNames(scenes).find("Südhang 1") == "Sudhang_1"
+    assert SceneNames(scenes).find_all("17/0313/1030, Südhang 1") == ("17_0313_1030", "Sudhang_1")
+    chosen = choose_scenes(("include", ["Südhang 1.tif", "17/0313/1030"]), scenes, parameter="x")
+    assert chosen == frozenset(scenes)

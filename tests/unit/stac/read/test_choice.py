@@ -10,7 +10,7 @@ from processor.config import Inputs
 from processor.errors import ConfigError, InputError
 from processor.scenes.inputs import select_assets
 from stac.fields import ItemFields
-from stac.read.choice import Choice, choose_mask, choose_rasters
+from stac.read.choice import Choice, MaskSelection, choose_mask, choose_rasters
 
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
@@ -103,12 +103,67 @@ def test_what_contradicts_itself_is_refused(inputs: dict[str, str], said: str) -
 
 def test_a_mask_is_an_asset_of_the_item() -> None:
     item = ItemFields(name="a", assets=SENTINEL, properties={}, collection=None)
-    found = choose_mask(item, "SCL")
+    found = choose_mask(item, MaskSelection(asset="SCL", invalid=(3,), bits=()))
     assert isinstance(found, Choice)
-    assert found.asset.key == "SCL"
-    for key in ("scl", "thumbnail"):
+    assert (found.asset.key, found.wanted) == ("SCL", ())
+    for key in ("scl", "thumbnail", "B0*"):
         with pytest.raises(InputError):
-            choose_mask(item, key)
+            choose_mask(item, MaskSelection(asset=key, invalid=(3,), bits=()))
+
+
+def test_a_band_of_the_mask_can_be_named() -> None:
+    item = ItemFields(name="a", assets={"udm2": raster(("clear", None), ("snow", None))}, properties={}, collection=None)
+    assert choose_mask(item, MaskSelection(asset="udm2", invalid=(), bits=(), valid=(1,), band="clear")).wanted == ("clear",)
+
+
+UMBRA = {
+    "2023-11-01_UMBRA-05_CSI.tif": raster(roles=["data"], title="CSI", type=COG),
+    "2023-11-01_UMBRA-05_GEC.tif": raster(roles=["data", "amplitude"], title="Geocoded Ellipsoid COG", type=COG),
+    "2023-11-01_UMBRA-05_SICD.nitf": {"href": "x.nitf", "type": "application/vnd.nitf", "title": "SICD"},
+    "role:odd": raster(),
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "key"),
+    [
+        ("*_GEC.tif", "2023-11-01_UMBRA-05_GEC.tif"),
+        ("role:amplitude", "2023-11-01_UMBRA-05_GEC.tif"),
+        ("title:csi", "2023-11-01_UMBRA-05_CSI.tif"),
+        ("title:geocoded*", "2023-11-01_UMBRA-05_GEC.tif"),
+        ("role:odd", "role:odd"),
+    ],
+)
+def test_an_asset_is_found_by_pattern_role_and_title(word: str, key: str) -> None:
+    assert choose(UMBRA, asset=word) == [(key, ())]
+    assert choose(UMBRA, assets=[word]) == [(key, ())]
+
+
+def test_a_word_that_means_several_assets_stacks_them_or_is_refused() -> None:
+    assert choose(SENTINEL, assets="B0*") == [(f"B0{number}", ()) for number in (2, 3, 4, 8)]
+    assert choose({"a": raster(), "b": raster(type="image/jp2")}, asset="type:image/tiff") == [("a", ())]
+    with pytest.raises(InputError, match=r"has 2 assets that 'role:data' means \(--inputs.asset\), 'a', 'b': give the key"):
+        choose({"a": raster(), "b": raster()}, asset="role:data")
+    with pytest.raises(InputError, match=r"has no asset 'role:none' \(--inputs.asset\)"):
+        choose(SENTINEL, asset="role:none")
+
+
+@pytest.mark.parametrize(
+    ("assets", "proposal"),
+    [
+        (
+            {key: SENTINEL[key] for key in ("B02", "B03", "B04", "B08")},
+            "choose bands with --inputs.bands red,green,blue, or one",
+        ),
+        ({"vv": raster(), "vh": raster()}, "choose bands with --inputs.bands vv,vh, or one"),
+        ({"a.tif": raster(), "b.tif": raster()}, "'a.tif', 'b.tif': choose one with --inputs.asset KEY"),
+        ({"x": raster(("a", None), ("b", None)), "y": raster(("a", None))}, "'x', 'y': choose one with --inputs.asset KEY"),
+    ],
+)
+def test_an_item_of_several_assets_is_told_the_option_that_works(assets: dict[str, Any], proposal: str) -> None:
+    with pytest.raises(InputError) as caught:
+        choose(assets)
+    assert proposal in str(caught.value)
 
 
 @pytest.mark.parametrize("assets", [{"x": None}, {"x": "href"}, {"x": {"href": 3, "type": [], "roles": "data"}}], ids=str)
