@@ -69,6 +69,18 @@ class Inputs(Section):
     max_scenes: int = option(20_000, "Refuse an ItemCollection with more scenes than this.", example=500, decisive=False, ge=1)
 
 
+class SceneInputs(Inputs):
+    """The scenes of the mosaic, of which more has to be said than of images that are only compared with."""
+
+    validity: Literal["any", "all", "band"] | None = option(
+        None,
+        "Where a pixel is invalid: any: where any band holds nodata; all: where all bands do, so that nodata in one is a value "
+        "of the mosaic; band: in those bands alone. Statistics take pixels that all bands have. null: any where bands are "
+        "from several files, all where they are in one.",
+        example="any",
+    )
+
+
 class Reference(Inputs):
     """Images of known radiometry, which hold the levels of all scenes and are never painted; read as the inputs are."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
-from processor.config.general import Check, Inputs, Kubernetes, Output, Reference, Shared
+from processor.config.general import Check, Kubernetes, Output, Reference, SceneInputs, Shared
 from processor.config.presets import PRESETS
 from processor.model.options import FileKind, Section, option
 from processor.stages import STAGES
@@ -29,7 +29,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     if TYPE_CHECKING:
-        inputs: Inputs
+        inputs: SceneInputs
         reference: Reference
         check: Check
         shared: Shared
@@ -69,7 +69,7 @@ def list_sections() -> dict[str, type[Section]]:
     """Models of all sections by name, in order, as the registries are now."""
     methods = {name: method.options for stage in STAGES for name, method in stage.methods.items()}
     return {
-        "inputs": Inputs,
+        "inputs": SceneInputs,
         "reference": Reference,
         "check": Check,
         "shared": Shared,

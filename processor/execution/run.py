@@ -166,8 +166,10 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         thresholds=request.thresholds,
     )
     threads = resolve_threads(config.shared.image_threads, auto=8)
-    nodata = config.shared.custom_nodata_value
-    opening = map_ordered(lambda ref: open_scene(ref, nodata=nodata, access=access), resolved.refs, threads=threads)
+    nodata, rule = config.shared.custom_nodata_value, config.inputs.validity
+    opening = map_ordered(
+        lambda ref: open_scene(ref, nodata=nodata, validity=rule, access=access), resolved.refs, threads=threads
+    )
     watch = Silent() if tracker is None else tracker
     opened = list(watch.track(opening, name="open", total=len(resolved.refs), amount=lambda _: 1.0, unit="scenes"))
     unified = unify_scenes(opened, config)

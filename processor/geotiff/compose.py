@@ -6,15 +6,22 @@ Every file is read near the resolution that is asked for, from its own overviews
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from processor.geotiff.open import level_grid
-from processor.model import Grid, Scaling, Scene, Window
-from processor.stages.align.align_rasters import Resampling, compute_shift, compute_source_window, resample_window
+from processor.model import BandRule, Grid, Scaling, Scene, Window
+from processor.stages.align.align_rasters import (
+    Resampling,
+    compute_shift,
+    compute_source_window,
+    resample_bands,
+    resample_window,
+)
 from processor.stages.align.warp import choose_lattice, compute_pixel_ratio, compute_places, resample_places, shrink
 
 _NEAR = 1.001  # how much finer than asked for an overview has to be at most to serve
@@ -29,6 +36,49 @@ class Pixels:
     """(bands, height, width), the source's dtype; invalid pixels may hold anything. Read-only."""
     valid: NDArray[np.bool_] | None
     """bool (height, width), True where valid; None: everywhere."""
+    bands: NDArray[np.bool_] | None = None
+    """bool (bands, height, width), True where the band has a value; None: where the pixel is valid, as mostly. By the rule
+    "any" a band may have a value where the pixel is invalid.
+    """
+
+    @property
+    def complete(self) -> NDArray[np.bool_] | None:
+        """Valid pixels in which every band has a value, which are those that are measured, bool (height, width); None: all."""
+        return self.valid if self.bands is None else np.asarray(self.bands.all(axis=0))
+
+    def count_partial(self) -> int:
+        """Pixels in which some bands have a value and others do not."""
+        if self.bands is None:
+            return 0
+        return int(np.count_nonzero(self.bands.any(axis=0))) - int(np.count_nonzero(self.bands.all(axis=0)))
+
+
+def combine_bands(
+    found: Sequence[NDArray[np.bool_]], allowed: NDArray[np.bool_] | None, rule: BandRule
+) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
+    """The valid mask of bands whose validity may differ, and :attr:`Pixels.bands`.
+
+    Parameters
+    ----------
+    found
+        For each band bool (height, width), True where it has a value; at least one.
+    allowed
+        (height, width), False where no band has one; None: nowhere.
+    rule
+        Where the pixel is invalid.
+    """
+    short = [band for band in found if not band.all()]
+    if not short:
+        return allowed, None
+    every = short[0] if len(short) == 1 else np.logical_and.reduce(short)
+    some = None if len(short) < len(found) else short[0] if len(short) == 1 else np.logical_or.reduce(short)
+    if some is not None and np.array_equal(some, every):
+        return every if allowed is None else allowed & every, None
+    bands = np.stack(found)
+    if allowed is not None:
+        bands &= allowed
+        every, some = every & allowed, allowed if some is None else some & allowed
+    return every if rule == "any" else some, bands
 
 
 Read = Callable[[Scene, Window, int | None], Pixels]
@@ -42,6 +92,8 @@ class _Sampled:
     """(bands, height, width), the source's dtype or the one it was resampled in; invalid pixels may hold anything."""
     valid: NDArray[np.bool_]
     """bool (height, width), True where valid."""
+    bands: NDArray[np.bool_] | None
+    """bool (bands, height, width), as of :class:`Pixels`."""
     inside: NDArray[np.bool_]
     """bool (height, width), True where the raster has a pixel at all, valid or not."""
 
@@ -49,8 +101,7 @@ class _Sampled:
 def compose_window(scene: Scene, grid: Grid, window: Window, read: Read) -> Pixels:
     """Compose a window of a scene, on its grid or that of one of its levels.
 
-    A pixel is valid where any of the files whose nodata value alone marks invalid pixels has a value (one band at nodata is a
-    value), where all other files have one, where no file ends short of it, and where the mask allows it.
+    No pixel is valid where a file ends short of it, or where the mask does not allow it; elsewhere the scene's rule decides.
 
     Parameters
     ----------
@@ -62,35 +113,29 @@ def compose_window(scene: Scene, grid: Grid, window: Window, read: Read) -> Pixe
         Reads a window of one file at one of its levels.
     """
     values = np.empty((len(scene.bands), *window.shape), scene.dtype)
-    some = np.zeros(window.shape, np.bool_)
-    every = np.ones(window.shape, np.bool_)
-    has_some = False
-    band = 0
+    allowed = np.ones(window.shape, np.bool_)
+    found: list[NDArray[np.bool_]] = []
     for part in scene.parts:
         sampled = _sample(part.raster, grid, window, part.resampling, read)
-        if part.raster.source.validity == "nodata" and np.dtype(part.raster.dtype).kind != "f":
-            has_some = True
-            some |= sampled.valid
-            every &= sampled.inside
-        else:
-            every &= sampled.valid
+        allowed &= sampled.inside
         for position in range(len(part.raster.bands)):
+            valid = sampled.valid if sampled.bands is None else sampled.bands[position]
             conversion = part.conversions[position] if part.conversions else None
-            _convert(sampled.values[position], conversion, values[band])
-            if part.raster.source.nodata is not None and not sampled.valid.all():
+            _convert(sampled.values[position], conversion, values[len(found)])
+            if part.raster.source.nodata is not None and not valid.all():
                 nodata = np.array(part.raster.source.nodata).astype(scene.dtype)
-                values[band][~sampled.valid] = nodata
-            band += 1
-    valid = every & some if has_some else every
-    if scene.mask is not None and valid.any():  # where the mask has no pixel, nothing is said
+                values[len(found)][~valid] = nodata
+            found.append(valid)
+    if scene.mask is not None and allowed.any():  # where the mask has no pixel, nothing is said
         sampled = _sample(scene.mask.raster, grid, window, "nearest", read)
         marked = np.isin(sampled.values[0], scene.mask.invalid)
         if scene.mask.valid:
             marked |= ~np.isin(sampled.values[0], scene.mask.valid)
         if scene.mask.bits:
             marked |= (sampled.values[0].astype(np.int64) & sum(1 << bit for bit in scene.mask.bits)) != 0
-        valid &= ~(marked & sampled.inside)
-    return Pixels(values=values, valid=None if valid.all() else valid)
+        allowed &= ~(marked & sampled.inside)
+    valid, bands = combine_bands(found, allowed, scene.band_rule)
+    return Pixels(values=values, valid=None if valid is None or valid.all() else valid, bands=bands)
 
 
 def _convert(values: NDArray[np.generic], conversion: Scaling | None, out: NDArray[np.generic]) -> None:
@@ -131,9 +176,19 @@ def _sample(raster: Scene, grid: Grid, window: Window, resampling: Resampling, r
         return _nothing(raster, window)
     pixels = read(raster, source, level)
     valid = _full(pixels)
-    values, result_valid = resample_window(_widen(pixels.values), valid, own, source, grid, window, resampling)
+    values, result_valid, bands = resample_bands(
+        partial(resample_window, scene=own, source=source, target=grid, window=window, method=resampling),
+        _widen(pixels.values),
+        valid,
+        _own_bands(raster, pixels.bands),
+    )
     _, inside = resample_window(_widen(pixels.values[:1]), np.ones_like(valid), own, source, grid, window, "nearest")
-    return _Sampled(values=values, valid=result_valid, inside=inside)
+    return _Sampled(values=values, valid=result_valid, bands=bands, inside=inside)
+
+
+def _own_bands(raster: Scene, bands: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """The bands' masks where they matter; by the rule "any" the mask of the pixels says it all."""
+    return None if raster.band_rule == "any" else bands
 
 
 def _move(raster: Scene, own: Grid, level: int | None, wanted: Window, read: Read) -> _Sampled:
@@ -143,13 +198,19 @@ def _move(raster: Scene, own: Grid, level: int | None, wanted: Window, read: Rea
         return _nothing(raster, wanted)
     pixels = read(raster, source, level)
     if source == wanted:
-        return _Sampled(values=pixels.values, valid=_full(pixels), inside=np.ones(wanted.shape, np.bool_))
+        bands = _own_bands(raster, pixels.bands)
+        return _Sampled(values=pixels.values, valid=_full(pixels), bands=bands, inside=np.ones(wanted.shape, np.bool_))
     result = _nothing(raster, wanted)
     rows, cols = source.slices_in(wanted)
     result.values[:, rows, cols] = pixels.values
     result.valid[rows, cols] = _full(pixels)
     result.inside[rows, cols] = True
-    return result
+    bands = _own_bands(raster, pixels.bands)
+    if bands is None:
+        return result
+    around = np.zeros(result.values.shape, np.bool_)
+    around[:, rows, cols] = bands
+    return replace(result, bands=around)
 
 
 def _warp(raster: Scene, grid: Grid, window: Window, resampling: Resampling, read: Read) -> _Sampled:
@@ -166,11 +227,15 @@ def _warp(raster: Scene, grid: Grid, window: Window, resampling: Resampling, rea
     if source is None or source.intersection(own.window) is None:
         return _nothing(raster, window)
     moved = _move(raster, own, level, source, read)
-    small, small_valid = shrink(_widen(moved.values), moved.valid, factor)
     places = (rows - source.row) / factor[0], (cols - source.col) / factor[1]
-    values, result_valid = resample_places(small, small_valid, *places, resampling)
+
+    def resample(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+        return resample_places(*shrink(values, valid, factor), *places, resampling)
+
+    values, result_valid, bands = resample_bands(resample, _widen(moved.values), moved.valid, moved.bands)
     inside = (rows >= 0) & (rows < own.height) & (cols >= 0) & (cols < own.width)
-    return _Sampled(values=values, valid=result_valid & inside, inside=inside)
+    bands = None if bands is None else bands & inside
+    return _Sampled(values=values, valid=result_valid & inside, bands=bands, inside=inside)
 
 
 def _find_source(rows: NDArray[np.float64], cols: NDArray[np.float64], factor: tuple[int, int], own: Grid) -> Window | None:
@@ -191,6 +256,7 @@ def _nothing(raster: Scene, window: Window) -> _Sampled:
     return _Sampled(
         values=np.zeros((len(raster.bands), *window.shape), raster.dtype),
         valid=np.zeros(window.shape, np.bool_),
+        bands=None,
         inside=np.zeros(window.shape, np.bool_),
     )
 

@@ -19,7 +19,7 @@ from processor.errors import InputError, MosaicError
 from processor.geotiff.cog.spec import DTYPES
 from processor.geotiff.disagreement import compare_declared
 from processor.geotiff.gdal import GdalReader, find_mask, is_remote, local_name
-from processor.model import Band, Finding, Grid, Mask, MaskRef, RasterRef, Scaling, Scene, SceneRef, Source
+from processor.model import Band, BandRule, Finding, Grid, Mask, MaskRef, RasterRef, Scaling, Scene, SceneRef, Source
 from processor.model.bands import find_label
 from processor.model.dtypes import is_representable
 from processor.storage.options import Access
@@ -54,7 +54,9 @@ class OpenedScene:
         return self.rasters[0]
 
 
-def open_scene(ref: SceneRef, *, nodata: float | None = None, access: Access | None = None) -> OpenedScene:
+def open_scene(
+    ref: SceneRef, *, nodata: float | None = None, validity: BandRule | None = None, access: Access | None = None
+) -> OpenedScene:
     """Open a scene's rasters and describe them; where file and Item disagree, the file wins and a finding says so.
 
     Parameters
@@ -63,6 +65,9 @@ def open_scene(ref: SceneRef, *, nodata: float | None = None, access: Access | N
         What the input says.
     nodata
         Value of invalid pixels that replaces the files' own.
+    validity
+        Where a pixel is invalid that some bands have and others do not; None: where any has not, if the bands are from several
+        files, and where all have not, if they are from one.
     access
         How storage is reached; default: nothing is set.
 
@@ -76,8 +81,9 @@ def open_scene(ref: SceneRef, *, nodata: float | None = None, access: Access | N
     """
     opener = _Opener(access if access is not None else Access(), nodata)
     several = len(ref.rasters) > 1 or ref.mask is not None
+    rule: BandRule = validity or ("any" if len(ref.rasters) > 1 else "all")
     rasters = [
-        opener.open(ref, raster, _name_part(ref, raster, position) if several else ref.name)
+        replace(opener.open(ref, raster, _name_part(ref, raster, position) if several else ref.name), band_rule=rule)
         for position, raster in enumerate(ref.rasters)
     ]
     mask = None if ref.mask is None else opener.open_mask(ref, ref.mask)

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -23,7 +23,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from processor.errors import InputError
-from processor.geotiff.compose import Pixels, compose_window
+from processor.geotiff.compose import Pixels, combine_bands, compose_window
 from processor.geotiff.gdal import (
     DRIVER,
     MASK_SUFFIX,
@@ -38,7 +38,7 @@ from processor.geotiff.handles import HandlePool
 from processor.geotiff.open import has_mask, level_grid, read_grid, resize_grid, unit_shape
 from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.traffic import TrafficCount
-from processor.model import Grid, Scene, Source, Window
+from processor.model import Grid, Scene, Window
 from processor.storage.options import Access
 from processor.storage.url import redact_url
 
@@ -143,8 +143,9 @@ class RasterReader(AbstractContextManager["RasterReader", None]):
                     piece = pixels
                     if len(run) > 1:
                         cols = slice(position * unit[1], min((position + 1) * unit[1], width))
-                        valid = None if pixels.valid is None else np.ascontiguousarray(pixels.valid[:, cols])
-                        piece = _make_pixels(np.ascontiguousarray(pixels.values[:, :, cols]), valid)
+                        piece = _make_pixels(
+                            *(_copy_columns(part, cols) for part in (pixels.values, pixels.valid, pixels.bands))
+                        )
                     futures[key].set_result(piece)
                     pending.remove(key)
                 self._keep(run, futures)
@@ -161,7 +162,8 @@ class RasterReader(AbstractContextManager["RasterReader", None]):
         with self._lock:
             for key in keys:
                 pixels = futures[key].result()
-                size = pixels.values.nbytes + (0 if pixels.valid is None else pixels.valid.nbytes)
+                held = (pixels.values, pixels.valid, pixels.bands)
+                size = sum(array.nbytes for array in held if array is not None)
                 self._sizes[key] = size
                 self._held += size
                 self._decoded += size
@@ -203,7 +205,7 @@ class RasterReader(AbstractContextManager["RasterReader", None]):
                 "the file is truncated or corrupt: fetch it again"
             )
             raise InputError(msg) from error
-        return _make_pixels(values, _compute_valid(values, source, mask))
+        return _make_pixels(values, *_compute_valid(values, scene, mask))
 
     def _read_mask(self, handle: DatasetReader, scene: Scene, box: rasterio.windows.Window) -> NDArray[np.generic] | None:
         """What the alpha band or the mask says of a window: 0 where invalid; None where there is neither."""
@@ -239,26 +241,42 @@ def _runs(keys: list[_Key]) -> Iterator[list[_Key]]:
         yield [key for _, key in run]
 
 
-def _compute_valid(values: NDArray[np.generic], source: Source, mask: NDArray[np.generic] | None) -> NDArray[np.bool_] | None:
-    """The valid mask: invalid where every band holds nodata, where the mask says so, and where any band is not finite."""
-    valid: NDArray[np.bool_] | None = None if mask is None else np.greater(mask, 0)
-    if source.nodata is not None and np.isfinite(source.nodata):
-        nodata = values.dtype.type(source.nodata)
-        valued = np.not_equal(values[0], nodata)
-        for band in values[1:]:
-            if valued.all():
-                break
-            np.logical_or(valued, band != nodata, out=valued)
-        valid = valued if valid is None else valid & valued
-    if values.dtype.kind == "f":
+def _compute_valid(
+    values: NDArray[np.generic], scene: Scene, mask: NDArray[np.generic] | None
+) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
+    """The valid mask, by the rule of the scene; and which bands have a value, None where they have it in the same pixels.
+
+    A band has none where it holds nodata, where the mask says so, and where it is not finite; by the rules "any" and "all" a
+    value that is not finite makes the whole pixel invalid.
+    """
+    allowed = None if mask is None else np.greater(mask, 0)
+    is_float, by_band = values.dtype.kind == "f", scene.band_rule == "band"
+    if is_float and not by_band:
         finite = np.isfinite(values).all(axis=0)
-        valid = finite if valid is None else valid & finite
-    return valid
+        allowed = finite if allowed is None else allowed & finite
+    nodata = scene.source.nodata
+    if nodata is not None and np.isfinite(nodata):
+        fill = values.dtype.type(nodata)
+        found = [np.not_equal(band, fill) for band in values]
+    elif by_band and is_float:
+        found = []
+    else:
+        return allowed, None
+    if by_band and is_float:
+        sane = [np.isfinite(band) for band in values]
+        found = [one & other for one, other in zip(found, sane, strict=True)] if found else sane
+    return combine_bands(found, allowed, scene.band_rule)
 
 
-def _make_pixels(values: NDArray[np.generic], valid: NDArray[np.bool_] | None) -> Pixels:
+def _copy_columns(array: NDArray[Any] | None, cols: slice) -> Any:
+    return None if array is None else np.ascontiguousarray(array[..., cols])
+
+
+def _make_pixels(values: NDArray[np.generic], valid: NDArray[np.bool_] | None, bands: NDArray[np.bool_] | None) -> Pixels:
     """Without a mask where all are valid."""
-    return Pixels(values=values, valid=None if valid is None or valid.all() else valid)
+    if bands is not None and bands.all():
+        bands = None
+    return Pixels(values=values, valid=None if valid is None or valid.all() else valid, bands=bands)
 
 
 def _assemble(units: dict[Window, Pixels], window: Window, bands: int, dtype: str) -> Pixels:
@@ -266,12 +284,14 @@ def _assemble(units: dict[Window, Pixels], window: Window, bands: int, dtype: st
     if len(units) == 1:
         unit, pixels = next(iter(units.items()))
         rows, cols = window.slices_in(unit)
-        valid = None if pixels.valid is None else pixels.valid[rows, cols]
-        return _make_pixels(pixels.values[:, rows, cols], valid)
+        valid, known = (None if mask is None else mask[..., rows, cols] for mask in (pixels.valid, pixels.bands))
+        return _make_pixels(pixels.values[:, rows, cols], valid, known)
     values = np.empty((bands, *window.shape), dtype)
-    valid = None
+    valid = by_band = None
     if any(pixels.valid is not None for pixels in units.values()):
         valid = np.ones(window.shape, np.bool_)
+    if any(pixels.bands is not None for pixels in units.values()):
+        by_band = np.ones((bands, *window.shape), np.bool_)
     for unit, pixels in units.items():
         shared = unit.intersection(window)
         if shared is None:
@@ -280,7 +300,10 @@ def _assemble(units: dict[Window, Pixels], window: Window, bands: int, dtype: st
         values[:, *target] = pixels.values[:, *origin]
         if valid is not None and pixels.valid is not None:
             valid[target] = pixels.valid[origin]
-    return _make_pixels(values, valid)
+        known = pixels.valid if pixels.bands is None else pixels.bands
+        if by_band is not None and known is not None:
+            by_band[:, *target] = known[..., *origin]
+    return _make_pixels(values, valid, by_band)
 
 
 def read_decimated(file: Path, *, edge: int) -> tuple[NDArray[np.generic], Grid]:

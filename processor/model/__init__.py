@@ -8,13 +8,27 @@ from __future__ import annotations
 
 from processor.model.findings import Artifact, Finding
 from processor.model.grid import Bounds, Grid, Window
-from processor.model.scene import Band, Declared, Mask, MaskRef, Part, Provenance, RasterRef, Scaling, Scene, SceneRef, Source
+from processor.model.scene import (
+    Band,
+    BandRule,
+    Declared,
+    Mask,
+    MaskRef,
+    Part,
+    Provenance,
+    RasterRef,
+    Scaling,
+    Scene,
+    SceneRef,
+    Source,
+)
 from processor.model.statistics import Adjustment, BlockGrid, BlockMap, Cell, Moments, Overlap, OverlapSamples
 
 __all__ = [
     "Adjustment",
     "Artifact",
     "Band",
+    "BandRule",
     "BlockGrid",
     "BlockMap",
     "Bounds",

@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from processor.model.grid import Grid
 
+BandRule = Literal["any", "all", "band"]
+"""Where a pixel is invalid: where any band is, where all bands are, or each band by itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
@@ -182,6 +185,8 @@ class Scene:
     """The rasters it is composed of, in band order; empty where it is what ``source`` stores."""
     mask: Mask | None = None
     """What marks further pixels as invalid, or None."""
+    band_rule: BandRule = "all"
+    """Where pixels are invalid that hold nodata in some bands and values in others; statistics leave them out either way."""
 
     @property
     def title(self) -> str:

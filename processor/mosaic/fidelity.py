@@ -42,5 +42,5 @@ def _iter_sums(plan: Plan, check: Check, reader: RasterReader) -> Iterator[CellS
         for col in range(0, lattice.width, _EDGE):
             window = Window(row=row, col=col, height=min(_EDGE, lattice.height - row), width=min(_EDGE, lattice.width - col))
             pixels = reader.read(check.scene, window)
-            valid = np.ones(window.shape, np.bool_) if pixels.valid is None else pixels.valid
+            valid = np.ones(window.shape, np.bool_) if pixels.complete is None else pixels.complete
             yield sum_cells(pixels.values, valid, (top + row, left + col), check.joined)

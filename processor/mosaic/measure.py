@@ -49,7 +49,7 @@ class ScenePart:
     moments: Moments
     """Moments of the pixels that count for the global statistics."""
     valid: Moments
-    """Moments of all valid pixels."""
+    """Moments of all valid pixels in which every band has a value."""
     sums: BlockSums | None
     """Block sums of the pixels that count for the local adjustment; None where it needs none."""
     mask: NDArray[np.bool_]
@@ -58,6 +58,8 @@ class ScenePart:
     """Row of the upper left of those cells in the footprint mask."""
     mask_col: int
     """Column of the upper left of those cells in the footprint mask."""
+    partial: int
+    """Pixels in which some bands have a value and others do not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -145,24 +147,28 @@ def measure_chunk(plan: Plan, reader: RasterReader, chunk: Chunk) -> ChunkMeasur
 
 
 def _restrict(plan: Plan, region: Region | None, scene: int, window: Window, pixels: Pixels) -> Pixels:
-    """The same pixels, valid only where a region allows them."""
-    if region is None:
-        return pixels
-    allowed = compute_region_mask(region, plan.scenes[scene].name, plan.measure_grid(scene), window)
-    return Pixels(values=pixels.values, valid=allowed if pixels.valid is None else allowed & pixels.valid)
+    """The pixels that count: valid only where every band has a value, and where a region allows them."""
+    complete = pixels.complete
+    if region is not None:
+        allowed = compute_region_mask(region, plan.scenes[scene].name, plan.measure_grid(scene), window)
+        complete = allowed if complete is None else allowed & complete
+    return pixels if complete is pixels.valid else Pixels(values=pixels.values, valid=complete)
 
 
 def _measure_scene(plan: Plan, scene: int, window: Window, pixels: Pixels, counted: Pixels) -> ScenePart:
     mask, row, col = reduce_mask(pixels.valid, window, mask_factor(plan.measure_grid(scene)))
-    valid = compute_valid_moments(pixels.values, pixels.valid)
+    complete = pixels.complete
+    valid = compute_valid_moments(pixels.values, complete)
+    is_all = counted is pixels or (plan.methods.matching_global.region is None)
     return ScenePart(
         scene=scene,
-        moments=valid if counted is pixels else compute_valid_moments(counted.values, counted.valid),
+        moments=valid if is_all else compute_valid_moments(counted.values, counted.valid),
         valid=valid,
         sums=None if plan.blocks is None else _sum_blocks(plan, scene, window, pixels, plan.blocks),
         mask=mask,
         mask_row=row,
         mask_col=col,
+        partial=pixels.count_partial(),
     )
 
 
@@ -267,7 +273,7 @@ def _measure_reference(
                 ours.values,
                 ours.valid,
                 (places[0], places[1]),
-                ReferencePixels(values=read.values, valid=read.valid, window=needed),
+                ReferencePixels(values=read.values, valid=read.complete, window=needed),
                 size,
                 (grid, strip, plan.grid),
             )
@@ -359,6 +365,7 @@ class _SceneMerge:
     """Row, column, shape and bits of each chunk's part."""
     moments: list[Moments] = field(default_factory=list)
     valid: list[Moments] = field(default_factory=list)
+    partial: int = 0
     sums: list[BlockSums] = field(default_factory=list)
 
 
@@ -387,7 +394,7 @@ def merge_chunks(plan: Plan, results: Iterable[ChunkMeasures]) -> Measures:
             merging[scene].missing -= 1
             if merging[scene].missing == 0:
                 done[scene] = _finish_scene(plan, scene, merging[scene])
-    empty = [plan.scenes[i].name for i, measures in sorted(done.items()) if measures.valid.count == 0]
+    empty = [plan.scenes[i].name for i, measures in sorted(done.items()) if measures.footprint.is_empty]
     if empty:
         msg = f"scene {', '.join(empty)}: no valid pixel; leave it out, or correct its nodata value or mask"
         raise InputError(msg)
@@ -425,6 +432,7 @@ def _join_pairs(plan: Plan, pairs: Mapping[tuple[int, int], list[PairPart]]) -> 
 def _add_part(merging: _SceneMerge, part: ScenePart) -> None:
     merging.moments.append(part.moments)
     merging.valid.append(part.valid)
+    merging.partial += part.partial
     if part.sums is not None:
         merging.sums.append(part.sums)
     height, width = part.mask.shape
@@ -449,6 +457,7 @@ def _finish_scene(plan: Plan, scene: int, merging: _SceneMerge) -> SceneMeasures
         valid=merge_moments(merging.valid),
         sums=None if plan.blocks is None else merge_block_sums(merging.sums, plan.bands),
         footprint=compute_footprint(mask, grid),
+        partial=merging.partial,
     )
 
 

@@ -103,6 +103,7 @@ class Renderer:
         self._footprints = [scene.footprint for scene in measures.scenes]
         # Footprints from full-resolution masks hold every valid pixel; from overviews they may not.
         self._trusted = all(level is None for level in plan.levels) and measures.union is not None
+        self._by_band = plan.bands > 1 and any(scene.band_rule == "band" for scene in plan.scenes)
         self._pairs = frozenset(plan.pairs if "matched_blocks" in plan.needs else ())
         self._known_edges = _find_known_edges(plan)
         self._checked = [plan.grid.window_touching(check.scene.grid.bounds) for check in plan.checks]
@@ -119,13 +120,14 @@ class Renderer:
         is_cut = self._cell_tree is not None and not plan.methods.clip.has_region
         filled = self._fill(values, index, window) if is_cut else 0
         # Block by block, so that merging does not depend on the windows.
+        counted = self._find_complete(values, index)
         moments, steps, seam_blocks, cells = [], [], [], []
         for part in iter_z_order(window.height, window.width, BLOCK_EDGE):
             block = part.shifted(rows=window.row, cols=window.col)
             rows, cols = block.slices_in(window)
             place = block.row // BLOCK_EDGE, block.col // BLOCK_EDGE
-            moments.append((place, compute_valid_moments(values[:, rows, cols], index[rows, cols] > 0)))
-            scenes_here = np.ascontiguousarray(index[rows, cols])
+            moments.append((place, compute_valid_moments(values[:, rows, cols], counted[rows, cols])))
+            scenes_here = np.where(counted[rows, cols], index[rows, cols], index.dtype.type(0))
             seams = find_seams(scenes_here)
             if seams is not None:
                 steps.append((place, sum_seam_steps(values[:, rows, cols], scenes_here, seams)))
@@ -133,7 +135,7 @@ class Renderer:
                     seam_blocks.append(count_seam_blocks(scenes_here, seams, (block.row, block.col), self._find_edge))
             for number, check in enumerate(plan.checks):
                 if block.intersection(self._checked[number]) is not None:
-                    summed = sum_cells(values[:, rows, cols], index[rows, cols] > 0, (block.row, block.col), check.cell)
+                    summed = sum_cells(values[:, rows, cols], counted[rows, cols], (block.row, block.col), check.cell)
                     cells.append((place, number, summed))
         counts = np.bincount(index.ravel()).astype(np.int64)
         scenes = np.flatnonzero(counts).astype(np.int64)
@@ -156,6 +158,14 @@ class Renderer:
                 mask_col=mask_col,
             ),
         )
+
+    def _find_complete(self, values: NDArray[np.generic], index: NDArray[np.unsignedinteger]) -> NDArray[np.bool_]:
+        """Pixels that every band has: all that a scene gave, unless a scene may give some bands of a pixel."""
+        valid = index > 0
+        if self._by_band:
+            nodata = values.dtype.type(self._plan.nodata)
+            valid &= (~np.isnan(values) if np.isnan(nodata) else values != nodata).all(axis=0)
+        return valid
 
     def _find_edge(self, first: int, second: int) -> int | None:
         """Edge of the matched blocks of two scenes, by their indexes; None where they have none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,13 @@ from processor.geotiff.reader import RasterReader
 from processor.model import Adjustment, Grid, Scene, Window
 from processor.mosaic.plan import Plan
 from processor.mosaic.solve import Solution
-from processor.stages.align.align_rasters import Resampling, compute_shift, compute_source_window, resample_window
+from processor.stages.align.align_rasters import (
+    Resampling,
+    compute_shift,
+    compute_source_window,
+    resample_bands,
+    resample_window,
+)
 from processor.stages.matching.global_regression import apply_adjustment
 from processor.stages.matching.method import SceneCorrection
 from processor.stages.merge.merge_rasters import apply_dtype
@@ -28,7 +35,9 @@ class Layer:
     window: Window
     """Of the grid they lie on."""
     values: NDArray[np.generic]
-    """(bands, height, width) in the mosaic's dtype; invalid pixels hold anything."""
+    """(bands, height, width) in the mosaic's dtype; invalid pixels hold anything. By the rule "band" a band of a valid pixel
+    holds nodata where it has no value.
+    """
     valid: NDArray[np.bool_]
     """bool (height, width)."""
 
@@ -65,6 +74,8 @@ class ScenePipeline:
             else:
                 for band, rows, piece in self._correct(window, pixels):
                     apply_dtype(piece, self.dtype, self.nodata, out=out[band, rows])
+        if pixels.bands is not None and self.scene.band_rule == "band":
+            out[~pixels.bands] = self.nodata
         return Layer(window=window, values=out, valid=_full_mask(pixels))
 
     def read_aligned(self, grid: Grid, window: Window) -> Layer | None:
@@ -86,12 +97,18 @@ class ScenePipeline:
         corrected = np.empty(pixels.values.shape, self.calculation)
         for band, rows, piece in self._correct(source, pixels):
             corrected[band, rows] = piece
-        resampled, valid = resample_window(
-            corrected, _full_mask(pixels), self.scene.grid, source, grid, window, self.resampling
+        resample = partial(resample_window, scene=self.scene.grid, source=source, target=grid, window=window)
+        mask, by_band, rule = _full_mask(pixels), pixels.bands, self.scene.band_rule
+        resampled, valid, bands = resample_bands(
+            partial(resample, method=self.resampling), corrected, mask, None if rule == "any" else by_band
         )
+        if bands is not None and rule == "all":  # the mosaic takes such a pixel as a value, which no other is mixed with
+            np.copyto(resampled, resample(corrected, mask, method="nearest")[0], where=~bands)
         out = np.empty(resampled.shape, np.dtype(self.dtype))
         with np.errstate(invalid="ignore", over="ignore"):
             apply_dtype(resampled, self.dtype, self.nodata, out=out)
+        if bands is not None and rule == "band":
+            out[~bands] = self.nodata
         return Layer(window=window, values=out, valid=valid)
 
     def _correct(self, source: Window, pixels: Pixels) -> Iterator[tuple[int, slice, NDArray[np.floating]]]:

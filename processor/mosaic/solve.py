@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Final, Literal
 
-from processor.model import Adjustment, BlockGrid, BlockMap, Finding
+from processor.model import Adjustment, BandRule, BlockGrid, BlockMap, Finding
 from processor.mosaic.plan import Plan
 from processor.process.threads import resolve_threads
 from processor.stages.block_sums import BlockSums
@@ -15,6 +16,14 @@ from processor.stages.matching.method import GlobalSolution, LocalSolution, Scen
 from processor.stages.measures import Measures
 from processor.stages.seamlines.records import Seamlines
 from processor.stages.seamlines.voronoi_center_seamline import clip_cells
+
+_NAMED: Final = 5  # scenes that a finding names
+_NOTABLE: Final = 1e-3  # share of a scene's pixels
+_SHOWN: Final[Mapping[BandRule, str]] = {
+    "any": "left out too",
+    "all": "taken as values",
+    "band": "nodata in those bands alone",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,8 +82,32 @@ def solve(plan: Plan, measures: Measures, blocks: BlockGrid | None, sums: Sequen
             *matching_global.findings,
             *methods.matching_local.list_findings(matching_local),
             *(seamlines.findings if seamlines is not None else ()),
+            *_find_partial(plan, measures),
         ),
     )
+
+
+def _find_partial(plan: Plan, measures: Measures) -> tuple[Finding, ...]:
+    """Name the scenes in which bands are valid in different pixels."""
+    scenes = zip(plan.scenes, measures.scenes, strict=True)
+    found = [
+        (known.partial / (known.partial + known.valid.count), known.name, scene.band_rule)
+        for scene, known in scenes
+        if known.partial
+    ]
+    if not found:
+        return ()
+    found.sort(key=lambda one: (-one[0], one[1]))
+    worst, rule = found[0][0], found[0][2]
+    named = ", ".join(f"{name} {share:.2%}" for share, name, _ in found[:_NAMED])
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    message = (
+        f"{len(found)} of {len(plan.scenes)} scenes have pixels that hold nodata in some bands and values in others "
+        f"({named}{more}): statistics leave them out, and in the mosaic they are {_SHOWN[rule]}; choose with "
+        "--inputs.validity any, all or band"
+    )
+    severity: Literal["warning", "info"] = "warning" if worst >= _NOTABLE else "info"
+    return (Finding(severity=severity, code="bands-differ", message=message),)
 
 
 def _solve_seamlines(plan: Plan, measures: Measures) -> Seamlines | None:

@@ -131,6 +131,7 @@ def unify_known(
         provenance=opened.scene.provenance,
         parts=parts,
         mask=opened.mask,
+        band_rule=opened.scene.band_rule,
     )
 
 

@@ -308,6 +308,7 @@ def _compose(
         provenance=first.provenance,
         parts=tuple(parts),
         mask=mask,
+        band_rule=first.band_rule,
     )
 
 

@@ -22,11 +22,13 @@ class SceneMeasures:
     moments: Moments
     """Moments of the pixels that count for the global statistics."""
     valid: Moments
-    """Moments of all valid pixels."""
+    """Moments of all valid pixels in which every band has a value."""
     sums: BlockSums | None
     """Block sums; None where the local adjustment needs none."""
     footprint: Polygon | MultiPolygon
     """Outline of the valid pixels, CRS units."""
+    partial: int = 0
+    """Pixels in which some bands have a value and others do not; those of an overview where the scene was measured there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -264,6 +264,8 @@ ROWS = (
         inputs__assets=["red"],
     ),
     row("inputs.mask", {"asset": "qa", "bits": [2]}, scenes="stacked", inputs__assets=["red"]),  # a bit that no pixel has
+    row("inputs.validity", "any", "pixels", "owners", "cells", scenes="fringed"),
+    row("inputs.validity", "band", "pixels", scenes="fringed"),
     row("inputs.sign", "planetary-computer"),  # what it signs: unit/stac/test_sign.py
     Row(path="inputs.allow_local_files", value=True, scenes="remote", refused_before="allow_local_files"),
     row("inputs.allow_local_files", True),
@@ -588,6 +590,16 @@ def make_remote(folder: Path) -> str:
     return url
 
 
+def make_fringed(folder: Path) -> Path:
+    """Two scenes of two bands, the second of which begins later."""
+    truth, paths = gradient_truth(64, 96, 2), []
+    for name, left in (("a", 0), ("b", 32)):
+        array = truth[:, :, left : left + 64] * (1 + 0.2 * left / 32)
+        array[:, :6], array[1, :, :9] = 0, 0
+        paths.append(write_scene(folder / f"{name}.tif", array, dtype="uint16", left=LEFT + left))
+    return write_items(folder, paths)
+
+
 def make_stacked(folder: Path) -> Path:
     """Two scenes whose Items have an asset a band, and one that marks a corner as cloud by the value 3."""
     truth = gradient_truth(64, 96, 2)
@@ -617,6 +629,7 @@ MAKERS: Mapping[str, Callable[[Path], Path | str]] = {
     "twofold": make_twofold,
     "remote": make_remote,
     "stacked": make_stacked,
+    "fringed": make_fringed,
 }
 
 

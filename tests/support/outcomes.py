@@ -23,6 +23,7 @@ from scenes import gradient_truth, write_items, write_scene
 
 from processor.config import load_config
 from processor.execution.run import Request, execute, prepare
+from processor.execution.tasks import Cut
 from processor.process.progress import Silent
 from processor.report import bundle
 from processor.synthetic.scenes import SceneRecipe, make_scenes
@@ -94,10 +95,10 @@ def read_raster(data: bytes) -> Raster:
         )
 
 
-def run_quietly(inputs: Path | str, folder: Path, flags: Mapping[str, Any]) -> Outcome:
+def run_quietly(inputs: Path | str, folder: Path, flags: Mapping[str, Any], *, cut: Cut | None = None) -> Outcome:
     """Run; ``{folder}`` in the flags' texts stands for the folder of what is written beside the Item's.
 
-    ``{scenes}`` stands for the folder of the ItemCollection.
+    ``{scenes}`` stands for the folder of the ItemCollection. ``cut``: how the run is cut into tasks; None: it is not.
     """
     extra = folder / "extra"
     scratch = extra / "tmp"
@@ -107,10 +108,20 @@ def run_quietly(inputs: Path | str, folder: Path, flags: Mapping[str, Any]) -> O
     request = Request(inputs=(str(inputs),), destination=str(folder / "out"), item_id=ITEM_ID, overwrite=False, created=CREATED)
     with pytest.MonkeyPatch.context() as patch, leaving_out_drawings():
         patch.setattr(tempfile, "tempdir", str(scratch))
-        item = execute(request, prepare(request, config), Silent()).item
+        item = execute(request, prepare(request, config), Silent(), cut=cut).item
     files = read_files(folder / "out" / ITEM_ID)
     assert json.loads(files.pop(f"{ITEM_ID}.json")) == item
     return Outcome(files=files, extra=read_files(extra), item=item, folder=folder)
+
+
+def run_both_ways(inputs: Path | str, folder: Path, flags: Mapping[str, Any]) -> Outcome:
+    """Run in one process and by small tasks, which have to leave the same files and the same Item."""
+    outcome = run_quietly(inputs, folder / "one", flags)
+    by_tasks = run_quietly(inputs, folder / "tasks", flags, cut=Cut(chunks_per_task=1, tile_blocks=1))
+    assert by_tasks.texts.keys() == outcome.texts.keys()
+    for path, text in outcome.texts.items():
+        assert by_tasks.texts[path] == text, f"{path} differs by tasks"
+    return outcome
 
 
 def _place(value: Any, places: Mapping[str, str]) -> Any:

@@ -7,7 +7,7 @@ computed in.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -193,6 +193,35 @@ def resample_window(
     enough = result_valid & (weight >= kind(0.5 if method == "cubic" else 1e-6))
     result = np.divide(down[:-1], weight, out=np.where(result_valid, nearest, kind(0)), where=enough)
     return result, result_valid
+
+
+def resample_bands(
+    resample: Callable[[NDArray[np.floating], NDArray[np.bool_]], tuple[NDArray[np.floating], NDArray[np.bool_]]],
+    values: NDArray[np.floating],
+    valid: NDArray[np.bool_],
+    bands: NDArray[np.bool_] | None,
+) -> tuple[NDArray[np.floating], NDArray[np.bool_], NDArray[np.bool_] | None]:
+    """Resample pixels whose bands may have values in different places: what a band does not have enters no mean.
+
+    Parameters
+    ----------
+    resample
+        Takes and gives pixels (bands, height, width) and their valid mask (height, width).
+    values, valid
+        What is resampled.
+    bands
+        (bands, height, width), True where the band has a value; None: where the pixel is valid.
+
+    Returns
+    -------
+    Pixels, 0 where the band has no value; the valid mask, True where any band has one; and ``bands`` of the result.
+    """
+    if bands is None:
+        result, result_valid = resample(values, valid)
+        return result, result_valid, None
+    found = [resample(values[band : band + 1], own) for band, own in enumerate(bands)]
+    by_band = np.stack([own for _, own in found])
+    return np.concatenate([band for band, _ in found]), np.asarray(by_band.any(axis=0)), by_band
 
 
 def _gather(stacked: NDArray[np.floating], taps: _Taps, start: int, count: int) -> NDArray[np.floating]:

@@ -1,0 +1,157 @@
+"""What is a pixel and what is not, in whole runs: bands that begin in different places, fill that nobody declared, overviews
+that lie, scenes without a pixel. In one process and by tasks.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from outcomes import Outcome, run_both_ways, run_quietly
+from scenes import LEFT, TOP, write_items, write_scene
+
+F64 = NDArray[np.float64]
+
+
+def draw_ground(height: int, width: int, bands: int = 1, *, low: float = 300, high: float = 3000, seed: int = 1) -> F64:
+    """Hills of three sizes that all bands share and some that they do not, between two levels; (bands, height, width)."""
+    rng = np.random.default_rng(seed)
+
+    def draw(size: int) -> F64:
+        known = rng.normal(size=(height // size + 2, width // size + 2))
+        down, across = np.arange(height) / size, np.arange(width) / size
+        row, col = down.astype(int), across.astype(int)
+        t, u = (down - row)[:, None], (across - col)[None, :]
+        upper = known[row][:, col] * (1 - u) + known[row][:, col + 1] * u
+        lower = known[row + 1][:, col] * (1 - u) + known[row + 1][:, col + 1] * u
+        return np.asarray(upper * (1 - t) + lower * t)
+
+    shared = draw(5) + 2 * draw(17) + 3 * draw(60)
+    ground = np.stack([shared + 0.5 * draw(11) for _ in range(bands)])
+    ends = ground.min(axis=(1, 2), keepdims=True), ground.max(axis=(1, 2), keepdims=True)
+    return np.asarray(low + (high - low) * (ground - ends[0]) / (ends[1] - ends[0]))
+
+
+def read_gains(outcome: Outcome) -> dict[str, F64]:
+    """Scale and offset of each scene and band, (bands, 2)."""
+    document = json.loads(outcome.files["adjustments.json"])
+    return {
+        name: np.array([[band["scale"], band["offset"]] for band in scene["adjustments"].values()])
+        for name, scene in document.items()
+    }
+
+
+def read_findings(outcome: Outcome) -> dict[str, str]:
+    """Messages of the findings by code; the last of each."""
+    return {finding["code"]: finding["message"] for finding in json.loads(outcome.files["report.json"])["findings"]}
+
+
+def read_mosaic(outcome: Outcome) -> NDArray[Any]:
+    return outcome.read("mosaic.tif").values
+
+
+# Bands that hold nodata in different places
+
+
+def write_fringed(folder: Path, *, fringe: int, holes: int = 0) -> Path:
+    """Two scenes of three bands; in the overlap the bands of the second begin fringe columns one after the other."""
+    ground, rng = draw_ground(150, 250, 3), np.random.default_rng(3)
+    first, second = ground[:, :, :150].copy(), 0.8 * ground[:, :, 100:]
+    for band in range(3):
+        second[band, :, : band * fringe] = 0
+    second[1].reshape(-1)[rng.integers(0, second[1].size, holes)] = 0
+    write_scene(folder / "a.tif", first, dtype="uint16")
+    write_scene(folder / "b.tif", second, dtype="uint16", left=LEFT + 100)
+    return folder
+
+
+@pytest.mark.parametrize("rule", ["any", "all", "band"])
+def test_nodata_of_one_band_enters_no_statistics(rule: str, tmp_path: Path) -> None:
+    """The gains are those of scenes whose fringe is nodata in all bands."""
+    fringed = write_fringed(tmp_path / "fringed", fringe=2, holes=60)
+    flags = {"inputs.validity": rule, "global_regression.estimate_stats": False}
+    found = run_both_ways(fringed, tmp_path / "found", flags)
+    first, second = draw_ground(150, 250, 3)[:, :, :150], 0.8 * draw_ground(150, 250, 3)[:, :, 100:]
+    second[:, (second.astype("uint16") == 0).any(axis=0)] = 0
+    holes = np.random.default_rng(3).integers(0, second[1].size, 60)
+    second[:, :, :4] = 0
+    second.reshape(3, -1)[:, holes] = 0
+    write_scene(tmp_path / "clean" / "a.tif", first, dtype="uint16")
+    write_scene(tmp_path / "clean" / "b.tif", second, dtype="uint16", left=LEFT + 100)
+    clean = run_quietly(tmp_path / "clean", tmp_path / "run", flags)
+    for name, gains in read_gains(clean).items():
+        np.testing.assert_allclose(read_gains(found)[name], gains, rtol=1e-9, atol=1e-6)
+    assert "b " in read_findings(found)["bands-differ"]
+    assert "bands-differ" not in read_findings(clean)
+
+
+def test_rules_of_validity_say_what_the_mosaic_holds(tmp_path: Path) -> None:
+    """ "any": the pixel is taken from elsewhere or nodata; "all": it is a value; "band": nodata in that band alone."""
+    array = np.rint(draw_ground(60, 80, 3))
+    array[1, 20:30, 5:9] = 0
+    write_scene(tmp_path / "in" / "a.tif", array, dtype="uint16")
+    place = (slice(20, 30), slice(5, 9))
+    found = {}
+    for rule in ("any", "all", "band"):
+        outcome = run_both_ways(
+            tmp_path / "in", tmp_path / rule, {"inputs.validity": rule, "methods.matching_local_method": None}
+        )
+        found[rule] = read_mosaic(outcome)
+        np.testing.assert_array_equal(found[rule][:, 40:], array.astype("uint16")[:, 40:])
+    assert (found["any"][:, *place] == 0).all()
+    assert (found["all"][1, *place] == 1).all()
+    assert (found["band"][1, *place] == 0).all()
+    for rule in ("all", "band"):
+        np.testing.assert_array_equal(found[rule][::2, *place], array.astype("uint16")[::2, *place])
+
+
+@pytest.mark.parametrize("rule", ["all", "band"])
+def test_nodata_of_one_band_is_mixed_into_no_neighbour(rule: str, tmp_path: Path) -> None:
+    """A scene between the pixels of another is resampled; without the rule, half of a neighbour's level would be lost."""
+    flat = np.full((3, 60, 80), 1000.0)
+    write_scene(tmp_path / "in" / "a.tif", flat, dtype="uint16")
+    flat[2, 20:24, 30:34] = 0
+    write_scene(tmp_path / "in" / "b.tif", flat, dtype="uint16", left=LEFT + 40.4, top=TOP - 0.3)
+    flags = {"inputs.validity": rule, "align_rasters.resampling_method": "bilinear", "methods.matching_local_method": None}
+    mosaic = read_mosaic(run_both_ways(tmp_path / "in", tmp_path / "run", flags))
+    assert set(np.unique(mosaic[:2]).tolist()) <= {0, 1000}
+    assert set(np.unique(mosaic[2]).tolist()) == {0, 1000} | ({1} if rule == "all" else set())
+
+
+def write_stack(folder: Path, *, nodata: float, dtype: str, hole: float) -> Path:
+    """Two scenes of two assets, one a band; the second band of b holds its nodata in 25 pixels."""
+    ground, paths = draw_ground(96, 160, 2), []
+    for name, left, gain in (("a", 0, 1.0), ("b", 64, 0.8)):
+        for band, key in enumerate(("red", "nir")):
+            array = ground[band, :, left : left + 96] * gain
+            if (name, key) == ("b", "nir"):
+                array[10:15, 10:15] = hole
+            path = write_scene(folder / key / f"{name}.tif", array, dtype=dtype, nodata=nodata, left=LEFT + left)
+            paths += [path] if key == "red" else []
+    items = write_items(folder, paths, asset="red", bands=["red"])
+    document = json.loads(items.read_text())
+    for feature in document["features"]:
+        href = f"./nir/{feature['id']}.tif"
+        feature["assets"]["nir"] = {**feature["assets"]["red"], "href": href, "bands": [{"name": "nir"}]}
+    items.write_text(json.dumps(document))
+    return items
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [("int16", -9999), ("uint16", 0), ("float32", -9999)])
+def test_a_stack_is_invalid_where_one_of_its_files_is(dtype: str, nodata: float, tmp_path: Path) -> None:
+    """25 pixels of -9999 in one of two stacked bands gave gains of 0.32 to 3.63."""
+    items = write_stack(tmp_path / "in", nodata=nodata, dtype=dtype, hole=nodata)
+    flags = {"inputs.assets": ["red", "nir"]}
+    outcome = run_both_ways(items, tmp_path / "run", flags)
+    level = draw_ground(96, 160, 2)[1, 12, 76] * 0.8
+    clean = run_quietly(write_stack(tmp_path / "clean", nodata=nodata, dtype=dtype, hole=level), tmp_path / "clean-run", flags)
+    for name, gains in read_gains(clean).items():
+        np.testing.assert_allclose(read_gains(outcome)[name][:, 0], gains[:, 0], rtol=0.01)
+    assert "bands-differ" not in read_findings(clean)
+    mosaic = read_mosaic(outcome)
+    assert mosaic[mosaic != nodata].min() > 200
+    assert "left out too" in read_findings(outcome)["bands-differ"]
