@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from processor.config import Config, apply_options
 from processor.errors import ConfigError, InputError
@@ -21,6 +21,7 @@ from processor.execution.workbench import count_passes, open_workbench
 from processor.geotiff.cog.tags import is_crs_kept
 from processor.geotiff.open import open_scene
 from processor.model import Finding
+from processor.model.findings import merge_findings
 from processor.mosaic.budget import estimate_scratch
 from processor.mosaic.digest import compute_digest
 from processor.mosaic.planning import plan_run
@@ -55,6 +56,7 @@ from stac.write.geoparquet import render_geoparquet
 from stac.write.item import create_item_collection
 
 _LOGGER = logging.getLogger(__name__)
+_ONCE: Final = ("no-nodata", "scaling-disagrees")  # alike in many scenes: one finding a run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +185,7 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         msg = f"scene {scenes[0].name}: GeoTIFF cannot hold its coordinate reference system; warp the scenes to one that it can"
         raise InputError(msg)
     digest = compute_digest(scenes, config, read_version(), files.fingerprints, references, checks)
-    described = (finding for scene in opened for finding in scene.findings)
+    described = merge_findings((finding for scene in opened for finding in scene.findings), _ONCE)
     findings = (*resolved.findings, *described, *unified.findings, *plan.findings)
     for finding in findings:
         log_finding(finding)

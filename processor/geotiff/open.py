@@ -204,7 +204,7 @@ class _Opener:
             message = f"scene {name}: band {marked[0]} {known}: it is taken as data"
             told = Finding(severity="info", code="no-alpha", message=message, scene=name.partition("/")[0])
             findings = (*findings, told)
-        return scene, (*findings, *compare_declared(raster.declared, scene, dataset))
+        return scene, (*findings, *compare_declared(raster.declared, scene, dataset), *_compare_scalings(dataset, scene))
 
     def _read_overviews(self, dataset: DatasetReader, raster: RasterRef, name: str) -> list[tuple[int, tuple[int, int]]]:
         """Factors and shapes of the overviews, from large to small; some writers round sizes up, some down."""
@@ -338,7 +338,7 @@ def _read_nodata(
         f"scene {scene} has {reason}: every pixel is taken as valid; "
         "if it has a border, give its value with --shared.custom_nodata_value"
     )
-    return None, (Finding(severity="warning", code="no-nodata", message=message, scene=scene),)
+    return None, (Finding(severity="warning", code="no-nodata", message=message, scene=scene.partition("/")[0]),)
 
 
 def _name_bands(dataset: DatasetReader, data: tuple[int, ...], raster: RasterRef) -> tuple[Band, ...]:
@@ -359,15 +359,34 @@ def _name_bands(dataset: DatasetReader, data: tuple[int, ...], raster: RasterRef
 def _describe_band(dataset: DatasetReader, index: int, band: Band) -> Band:
     """A band with what its file says of it besides, where the Item does not say it."""
     colour = dataset.colorinterp[index - 1].name
-    scaling = Scaling(scale=float(dataset.scales[index - 1]), offset=float(dataset.offsets[index - 1]))
-    is_sane = math.isfinite(scaling.scale) and math.isfinite(scaling.offset) and scaling.scale != 0
     unit = " ".join((dataset.units[index - 1] or "").split())[:_LONGEST_UNIT]
     return replace(
         band,
         colour=colour if colour in _COLOURS else None,
-        scaling=scaling if band.scaling is None and is_sane and scaling != Scaling() else band.scaling,
+        scaling=_read_scaling(dataset, index) if band.scaling is None else band.scaling,
         unit=band.unit or unit or None,
     )
+
+
+def _read_scaling(dataset: DatasetReader, index: int) -> Scaling | None:
+    """Scale and offset of a band as the file has them; None where they change nothing, or make no sense."""
+    scaling = Scaling(scale=float(dataset.scales[index - 1]), offset=float(dataset.offsets[index - 1]))
+    is_sane = math.isfinite(scaling.scale) and math.isfinite(scaling.offset) and scaling.scale != 0
+    return scaling if is_sane and scaling != Scaling() else None
+
+
+def _compare_scalings(dataset: DatasetReader, scene: Scene) -> tuple[Finding, ...]:
+    """A finding where the scale and offset of the file are not those that count."""
+    for index, band in zip(scene.source.band_indexes, scene.bands, strict=True):
+        own = _read_scaling(dataset, index)
+        if own is not None and band.scaling is not None and own != band.scaling:
+            what = (
+                f"scale {own.scale:g} and offset {own.offset:g} in the file, {band.scaling.scale:g} and {band.scaling.offset:g}"
+            )
+            message = f"scene {scene.name}: band {band.name} has {what} by the Item: those of the Item are taken"
+            name = scene.name.partition("/")[0]
+            return (Finding(severity="info", code="scaling-disagrees", message=message, scene=name),)
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

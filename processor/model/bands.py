@@ -7,11 +7,11 @@ NASA, HLS user guide 2.0; INPE, CBERS-4, CBERS-4A and Amazonia-1.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from processor.model.scene import Band
+from processor.model.scene import Band, Scene
 
 COMMON_NAMES: Final = frozenset(
     {
@@ -168,6 +168,39 @@ def find_colour(name: str, *, product: str = "") -> str | None:
 def find_label(band: Band) -> str | None:
     """What kind of band this is: its common name, what its own name says, or its colour in the file; None where unknown."""
     return band.common_name or find_colour(band.name) or band.colour
+
+
+def merge_bands(scenes: Sequence[Scene]) -> tuple[Band, ...]:
+    """Merge the bands of all scenes, by position.
+
+    Parameters
+    ----------
+    scenes
+        All inputs, of as many bands each; at least one.
+
+    Returns
+    -------
+    Names of the first scene; common name, colour and unit where no two scenes differ; description and scaling where all agree.
+    """
+    return tuple(_merge_band(bands) for bands in zip(*(scene.bands for scene in scenes), strict=True))
+
+
+def _merge_band(bands: Sequence[Band]) -> Band:
+    first = bands[0]
+    return Band(
+        name=first.name,
+        common_name=_find_only(band.common_name for band in bands),
+        colour=_find_only(band.colour for band in bands),
+        description=first.description if all(band.description == first.description for band in bands) else None,
+        scaling=first.scaling if all(band.scaling == first.scaling for band in bands) else None,
+        unit=_find_only(band.unit for band in bands),
+    )
+
+
+def _find_only(texts: Iterable[str | None]) -> str | None:
+    """The one text that is said; None where several are, or none."""
+    said = {text for text in texts if text is not None}
+    return said.pop() if len(said) == 1 else None
 
 
 def find_natural(names: Sequence[str | None]) -> tuple[int, int, int] | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+_SHOWN: Final = 10  # scenes in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,3 +43,33 @@ class Finding:
     """Name of the scene it is about, or None."""
     stage: str | None = None
     """Name of the stage it is about, or None."""
+
+
+def merge_findings(findings: Iterable[Finding], codes: Collection[str]) -> tuple[Finding, ...]:
+    """Findings of which those of some codes speak for all scenes at once: the first one, with the names of the others.
+
+    Parameters
+    ----------
+    findings
+        In their order, which is kept.
+    codes
+        Of what one finding a run says.
+    """
+    ordered = list(findings)
+    others: dict[str, dict[str, None]] = {code: {} for code in codes}
+    first: dict[str, int] = {}
+    for position, finding in enumerate(ordered):
+        if finding.code in others and first.setdefault(finding.code, position) != position:
+            others[finding.code][str(finding.scene)] = None
+    merged = []
+    for position, finding in enumerate(ordered):
+        if first.get(finding.code, position) != position:
+            continue
+        rest = [name for name in others.get(finding.code, ()) if name != finding.scene]
+        if rest:
+            more = ", …" if len(rest) > _SHOWN else ""
+            message = f"{finding.message}; the same holds for {len(rest):,} more scenes: {', '.join(rest[:_SHOWN])}{more}"
+            merged.append(replace(finding, message=message))
+        else:
+            merged.append(finding)
+    return tuple(merged)

@@ -10,6 +10,7 @@ from typing import Any
 from processor.config import Config, decisive_settings
 from processor.config.methods import choose_methods
 from processor.model import Scene
+from processor.model.bands import merge_bands
 from processor.storage.url import redact_url
 
 
@@ -42,7 +43,14 @@ def compute_digest(
     ordered = sorted(scenes, key=lambda scene: scene.name)
     inputs = [[scene.name, *_identify(scene), scene.priority if matters else 0] for scene in ordered]
     known = [[image.name, *_identify(image)] for image in (*references, *checks)]
-    text = json.dumps([version, settings, inputs, known, dict(fingerprints or {})], sort_keys=True, separators=(",", ":"))
+    # What values mean stands in the mosaic's file.
+    units = [
+        [band.name, None if band.scaling is None else [float(band.scaling.scale), float(band.scaling.offset)], band.unit]
+        for band in merge_bands(ordered)
+        if band.scaling is not None or band.unit is not None
+    ]
+    decisive = [version, settings, inputs, known, dict(fingerprints or {}), *([units] if units else [])]
+    text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Final, Literal, get_args
 
 from processor.config import Config
 from processor.config.methods import Methods
 from processor.geotiff.open import level_grid
-from processor.model import BlockGrid, Bounds, Finding, Grid, Scene, Window
+from processor.model import Band, BlockGrid, Bounds, Finding, Grid, Scene, Window
+from processor.model.bands import merge_bands
 from processor.mosaic.chunks import Chunks
 from processor.stages.matching.matched_blocks import choose_edge, most_blocks
 from processor.stages.matching.reference_blocks import BlockSize
@@ -101,6 +102,14 @@ class Plan:
     def bands(self) -> int:
         """Bands of every scene."""
         return len(self.scenes[0].bands)
+
+    def describe_bands(self) -> tuple[Band, ...]:
+        """What the bands of the mosaic are called, and what their values mean: as in references, where there are any."""
+        bands = merge_bands(self.scenes)
+        if not self.references:
+            return bands
+        units = merge_bands([reference.scene for reference in self.references])
+        return tuple(replace(band, scaling=own.scaling, unit=own.unit) for band, own in zip(bands, units, strict=True))
 
     @property
     def canvas(self) -> Bounds:

@@ -133,7 +133,7 @@ class RenderCounter:
 
 def mosaic_spec(plan: Plan, *, statistics: Moments | None = None) -> CogSpec:
     """What the mosaic's file is."""
-    output, bands = plan.config.output, plan.scenes[0].bands
+    output, bands, told = plan.config.output, plan.scenes[0].bands, plan.describe_bands()
     colours = [band.label for band in bands[:3]]
     is_picture = colours == ["red", "green", "blue"] and plan.dtype == "uint8"
     return CogSpec(
@@ -146,6 +146,8 @@ def mosaic_spec(plan: Plan, *, statistics: Moments | None = None) -> CogSpec:
         ),
         overviews=plan.methods.merge.has_overviews,
         descriptions=tuple(band.name for band in bands),
+        scalings=tuple(band.scaling for band in told),
+        units=tuple(band.unit for band in told),
         statistics=statistics,
         photometric="rgb" if is_picture else "minisblack",
     )

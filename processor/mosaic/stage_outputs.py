@@ -46,7 +46,7 @@ def _stage_grid(plan: Plan, position: int, stage: str) -> tuple[Grid, Window]:
 def stage_spec(plan: Plan, position: int, stage: str) -> CogSpec:
     """What the file of a scene after a stage is."""
     grid, whole = _stage_grid(plan, position, stage)
-    output = plan.config.output
+    output, told = plan.config.output, plan.describe_bands()
     return CogSpec(
         grid=grid.subgrid(whole),
         bands=plan.bands,
@@ -55,6 +55,8 @@ def stage_spec(plan: Plan, position: int, stage: str) -> CogSpec:
         profile=CogProfile(compression=output.compression, level=output.level, predictor=output.predictor),
         overviews=plan.methods.find(stage).has_overviews,
         descriptions=tuple(band.name for band in plan.scenes[position].bands),
+        scalings=tuple(band.scaling for band in told),
+        units=tuple(band.unit for band in told),
     )
 
 

@@ -38,7 +38,6 @@ from processor.storage.url import join_url
 from processor.version import read_version
 from stac.write.assets import MosaicBand, RasterMetadata
 from stac.write.item import ItemPlaces, Processing, Summary, create_item
-from stac.write.sensors import merge_bands
 
 if TYPE_CHECKING:
     from processor.report.bundle import Drawings
@@ -241,11 +240,7 @@ def _draw(inputs: ReportInputs, headers: tuple[Path, Path]) -> Drawings:
 
 def _describe_bands(plan: Plan, raster: CogSpec) -> tuple[MosaicBand, ...]:
     """Bands of a raster; those that are bands of the scenes have their common names."""
-    bands = merge_bands(plan.scenes)
-    if plan.references:  # whose units the mosaic has
-        units = merge_bands([reference.scene for reference in plan.references])
-        bands = tuple(replace(band, scaling=unit.scaling) for band, unit in zip(bands, units, strict=True))
-    known = {band.name: band for band in bands}
+    known = {band.name: band for band in plan.describe_bands()}
     statistics, pixels = raster.statistics, raster.grid.width * raster.grid.height
     return tuple(
         MosaicBand(
@@ -253,6 +248,7 @@ def _describe_bands(plan: Plan, raster: CogSpec) -> tuple[MosaicBand, ...]:
             common_name=known[name].common_name if name in known else None,
             description=known[name].description if name in known else None,
             scaling=known[name].scaling if name in known else None,
+            unit=known[name].unit if name in known else None,
             dtype=raster.dtype,
             nodata=raster.nodata,
             minimum=None if statistics is None else float(statistics.minimum[position]),

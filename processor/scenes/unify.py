@@ -80,9 +80,7 @@ def unify_scenes(opened: Sequence[OpenedScene], config: Config) -> UnifiedScenes
             findings.append(Finding(severity="info", code="warped", message=message, scene=_name(scene)))
         conversions = [units.convert(band, position) for position, band in enumerate(list_bands(scene))]
         if any(conversion is not None for conversion in conversions):
-            message = (
-                f"scene {_name(scene)}: its values are converted to the raster:scale and raster:offset that most scenes have"
-            )
+            message = f"scene {_name(scene)}: its values are converted to the scale and offset that most scenes have"
             findings.append(Finding(severity="info", code="rescaled", message=message, scene=_name(scene)))
         scenes.append(_compose(scene, own, units, conversions, methods.align.resampling))
     return UnifiedScenes(scenes=tuple(scenes), findings=(*matched.findings, *findings, *units.findings))
@@ -253,14 +251,28 @@ def _choose_units(opened: Sequence[OpenedScene]) -> _Units:
         dtypes.append(owner.scene.dtype)
         silent += [_name(scene) for scaling, scene in known if scaling is None]
     names = sorted(set(silent))
-    findings: tuple[Finding, ...] = ()
+    findings = _compare_unit_names(ordered, count)
     if names:
         message = (
-            f"{len(names)} of {len(ordered)} scenes declare no raster:scale and raster:offset where others do ({names[0]} is "
-            "one): their values are taken to be in the unit of the others; correct the Items if they are not"
+            f"{len(names)} of {len(ordered)} scenes declare no scale and offset where others do ({names[0]} is "
+            "one): their values are taken to be in the unit of the others; correct the Items or files if they are not"
         )
-        findings = (Finding(severity="warning", code="scaling-missing", message=message),)
+        findings = (*findings, Finding(severity="warning", code="scaling-missing", message=message))
     return _Units(scalings=tuple(scalings), dtypes=tuple(dtypes), findings=findings)
+
+
+def _compare_unit_names(ordered: Sequence[OpenedScene], count: int) -> tuple[Finding, ...]:
+    """A finding where scenes give a band in different units, which no scale and offset brings together."""
+    for position in range(count):
+        known = {band.unit: scene for scene in reversed(ordered) if (band := list_bands(scene)[position]).unit is not None}
+        if len(known) > 1:
+            (unit, scene), (other, second) = sorted(known.items(), key=lambda pair: _name(pair[1]))[:2]
+            message = (
+                f"band {position + 1} is in {unit!r} in scene {_name(scene)} and in {other!r} in {_name(second)}: values are "
+                "not converted; leave out one of them, or convert it"
+            )
+            return (Finding(severity="warning", code="units-differ", message=message),)
+    return ()
 
 
 def name_crs(wkt: str) -> str:

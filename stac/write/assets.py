@@ -39,6 +39,8 @@ class MosaicBand:
     """Free text, or None."""
     scaling: Scaling | None = None
     """Scale and offset of the inputs' values; never the gain and offset of an adjustment."""
+    unit: str | None = None
+    """Unit of the physical values, or None."""
     minimum: float | None = None
     """Smallest stored value."""
     maximum: float | None = None
@@ -177,6 +179,8 @@ def _describe_band(band: MosaicBand) -> dict[str, Any]:
         fields["nodata"] = number(band.nodata) if math.isfinite(band.nodata) else str(float(band.nodata))
     if band.scaling is not None:
         fields |= {"raster:scale": band.scaling.scale, "raster:offset": band.scaling.offset}
+    if band.unit is not None:
+        fields["unit"] = band.unit
     figures = {
         "minimum": band.minimum,
         "maximum": band.maximum,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from processor.model import Band, Scene
+from processor.model import Scene
 from stac.fields import is_number
 
 _AGREED: Final = ("platform", "instruments", "constellation", "gsd", "grid:code", "processing:level")
@@ -52,32 +52,6 @@ def merge_properties(scenes: Sequence[Scene], owned: Mapping[str, int] | None) -
         if mean is not None:
             fields[key] = mean
     return fields
-
-
-def merge_bands(scenes: Sequence[Scene]) -> tuple[Band, ...]:
-    """Merge the bands of all scenes, by position.
-
-    Parameters
-    ----------
-    scenes
-        All inputs, of as many bands each; at least one.
-
-    Returns
-    -------
-    Names of the first scene; a common name where no two scenes differ; description and scaling where all scenes agree.
-    """
-    return tuple(_merge_band(bands) for bands in zip(*(scene.bands for scene in scenes), strict=True))
-
-
-def _merge_band(bands: Sequence[Band]) -> Band:
-    first = bands[0]
-    names = {band.common_name for band in bands if band.common_name is not None}
-    return Band(
-        name=first.name,
-        common_name=names.pop() if len(names) == 1 else None,
-        description=first.description if all(band.description == first.description for band in bands) else None,
-        scaling=first.scaling if all(band.scaling == first.scaling for band in bands) else None,
-    )
 
 
 def _spell_out(properties: Mapping[str, Any]) -> Mapping[str, Any]:

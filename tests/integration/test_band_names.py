@@ -14,7 +14,7 @@ import rasterio
 from commands import CREATED, Finished, call_command, read_files
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
-from scenes import LEFT, write_scene
+from scenes import LEFT, write_items, write_scene
 
 AS_THEY_ARE = ("--methods.matching_global_method", "null", "--methods.matching_local_method", "null")
 """Values stay what they are, so that they can be compared with the truth."""
@@ -291,3 +291,81 @@ def test_files_of_any_name_keep_it(tmp_path: Path) -> None:
     scenes = json.loads(found.files["m/report.json"])["scenes"]
     assert {(scene["name"], scene["id"]) for scene in scenes} == {("Sudhang_1", "Südhang 1"), ("Sudhang_2_", "Südhang (2)")}
     assert "Südhang (2)" in found.files["m/report.html"].decode()
+
+
+# What values mean
+
+
+def write_scaled(path: Path, values: list[float], *, scale: float, offset: float, unit: str = "", col: float = 0) -> Path:
+    """A scene whose file says itself what its values mean; a gradient, so that the level is not all that there is."""
+    truth = np.stack([np.linspace(value, 1.5 * value, EDGE)[:, None] + np.zeros(EDGE) for value in values])
+    write_scene(path, (truth - offset) / scale, left=LEFT + col, pixel=10, dtype="uint16")
+    with rasterio.open(path, "r+") as raster:
+        raster.scales, raster.offsets = [scale] * len(values), [offset] * len(values)
+        raster.units = [unit] * len(values)
+    return path
+
+
+def read_scaled(path: Path) -> NDArray[np.float64]:
+    with rasterio.open(path) as raster:
+        return np.asarray(raster.read() * np.array(raster.scales)[:, None, None] + np.array(raster.offsets)[:, None, None])
+
+
+@pytest.mark.parametrize("executor", ["local", "tasks"])
+def test_scale_offset_and_unit_of_the_files_count(tmp_path: Path, executor: str) -> None:
+    """As Sentinel-2 before and after baseline 04.00, whose values differ by 1000."""
+    scaled = [
+        write_scaled(tmp_path / "scenes" / f"{name}.tif", [0.1, 0.2], scale=1e-4, offset=offset, unit="1", col=col)
+        for name, offset, col in (("a", 0, 0), ("b", -0.1, 300), ("c", 0, 600))
+    ]
+    found = run(tmp_path, "scenes", "--executor", executor)
+    mosaic = tmp_path / "out" / "m" / "mosaic.tif"
+    expected = read_scaled(scaled[0])
+    np.testing.assert_allclose(read_scaled(mosaic)[:, :, 40:60], expected[:, :, 40:60], atol=1e-4)
+    np.testing.assert_allclose(read_scaled(mosaic)[:, :, -30:], expected[:, :, -30:], atol=1e-4)
+    with rasterio.open(mosaic) as raster:
+        assert (raster.scales, raster.offsets, raster.units) == ((1e-4, 1e-4), (0, 0), ("1", "1"))
+    assert found.findings["rescaled"].startswith("scene b:")
+    item = json.loads(found.files["m/m.json"])
+    bands = item["assets"]["mosaic"]["bands"]
+    assert [(band["raster:scale"], band["raster:offset"], band["unit"]) for band in bands] == [(1e-4, 0, "1")] * 2
+
+
+def test_a_file_without_a_scale_among_others_is_told(tmp_path: Path) -> None:
+    write_scaled(tmp_path / "scenes" / "a.tif", [0.1], scale=1e-4, offset=0)
+    write_scaled(tmp_path / "scenes" / "b.tif", [1000], scale=1, offset=0, col=300, unit="DN")
+    assert "1 of 2 scenes declare no scale and offset" in run(tmp_path, "scenes").findings["scaling-missing"]
+
+
+def test_scenes_in_different_units_are_told(tmp_path: Path) -> None:
+    write_scaled(tmp_path / "scenes" / "a.tif", [100], scale=1, offset=0, unit="m")
+    write_scaled(tmp_path / "scenes" / "b.tif", [300], scale=1, offset=0, unit="ft", col=300)
+    found = run(tmp_path, "scenes")
+    assert "band 1 is in 'm' in scene a and in 'ft' in b" in found.findings["units-differ"]
+    with rasterio.open(tmp_path / "out" / "m" / "mosaic.tif") as raster:
+        assert raster.units == (None,)
+
+
+def test_an_item_counts_before_its_file_and_the_difference_is_told(tmp_path: Path) -> None:
+    paths = [
+        write_scaled(tmp_path / f"{name}.tif", [0.1], scale=1e-4, offset=-0.1, col=col) for name, col in (("a", 0), ("b", 300))
+    ]
+    items = write_items(tmp_path, paths, bands=["red"])
+    document = json.loads(items.read_text())
+    for feature in document["features"]:
+        feature["assets"]["image"]["bands"][0] |= {"raster:scale": 1e-4, "raster:offset": 0}
+    items.write_text(json.dumps(document))
+    found = run(tmp_path, str(items))
+    assert "offset -0.1 in the file, 0.0001 and 0 by the Item" in found.findings["scaling-disagrees"]
+    assert found.findings["scaling-disagrees"].endswith("the same holds for 1 more scenes: b")
+    with rasterio.open(tmp_path / "out" / "m" / "mosaic.tif") as raster:
+        assert raster.offsets == (0,)
+
+
+def test_scenes_without_nodata_are_told_of_once(tmp_path: Path) -> None:
+    for name, col in (("a", 0), ("b", 300), ("c", 600)):
+        write_colours(tmp_path / "scenes" / f"{name}.tif", RGB, col=col, nodata=None)
+    done = call(tmp_path, "scenes")
+    (message,) = [event["message"] for event in done.events if event["event"] == "no-nodata"]
+    assert message.startswith("scene a has neither")
+    assert message.endswith("the same holds for 2 more scenes: b, c")

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from processor.errors import ConfigError
-from processor.model import Grid, Moments, Window
+from processor.model import Grid, Moments, Scaling, Window
 from processor.model.dtypes import is_representable
 
 DTYPES: Final = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
@@ -145,6 +145,10 @@ class CogSpec:
     """True where the file has overviews."""
     descriptions: tuple[str | None, ...] = ()
     """Description of each band, None where there is nothing to say; empty: no band has one."""
+    scalings: tuple[Scaling | None, ...] = ()
+    """Scale and offset of each band, None where nothing is known of them; empty: of no band."""
+    units: tuple[str | None, ...] = ()
+    """Unit of each band's physical values, None where it is unknown; empty: of no band."""
     statistics: Moments | None = None
     """Moments of the valid pixels of the full resolution, written as STATISTICS_* of each band; None: none are written."""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -161,9 +165,10 @@ class CogSpec:
         if not 1 <= self.bands <= 65535:
             msg = f"a raster has 1 to 65535 bands, got {self.bands}"
             raise ConfigError(msg)
-        if self.descriptions and len(self.descriptions) != self.bands:
-            msg = f"descriptions must be one a band, got {len(self.descriptions)} for {self.bands} bands"
-            raise ConfigError(msg)
+        for name, told in (("descriptions", self.descriptions), ("scalings", self.scalings), ("units", self.units)):
+            if told and len(told) != self.bands:
+                msg = f"{name} must be one a band, got {len(told)} for {self.bands} bands"
+                raise ConfigError(msg)
         if self.statistics is not None and self.statistics.mean.shape != (self.bands,):
             msg = f"statistics must be one a band, got shape {self.statistics.mean.shape} for {self.bands} bands"
             raise ConfigError(msg)

@@ -126,6 +126,11 @@ def _write_template(spec: CogSpec, items: Mapping[str, str]) -> bytes:
             for index, description in enumerate(spec.descriptions, start=1):
                 if description is not None:
                     dataset.set_band_description(index, description)
+            if any(spec.scalings):
+                dataset.scales = [1.0 if scaling is None else scaling.scale for scaling in spec.scalings]
+                dataset.offsets = [0.0 if scaling is None else scaling.offset for scaling in spec.scalings]
+            if any(spec.units):
+                dataset.units = [unit or "" for unit in spec.units]
             if spec.statistics is not None:
                 for band in range(spec.bands):
                     pixels = spec.grid.width * spec.grid.height

@@ -5,7 +5,7 @@ from __future__ import annotations
 from records import make_scene
 
 from processor.model import Band, Scaling
-from stac.write.sensors import merge_bands
+from processor.model.bands import merge_bands
 
 
 def merge(*bands: Band) -> Band:
