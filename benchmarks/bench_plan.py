@@ -90,7 +90,7 @@ def make_measures(plan: Plan, vertices: int, overlap: float) -> Measures:
         )
         for i, j in plan.pairs
     ]
-    return Measures(scenes=tuple(scenes), overlaps=tuple(overlaps), matched=None, union=None)
+    return Measures(scenes=tuple(scenes), overlaps=tuple(overlaps), matched=None, union=None, cells=None)
 
 
 @contextmanager

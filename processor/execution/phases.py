@@ -26,7 +26,7 @@ from processor.publish.destination import Destination
 from processor.publish.item import Mosaic, Prepared
 from processor.publish.output_paths import find_kept_stages
 from processor.publish.register import register
-from processor.stages.check_cells import CheckFidelity
+from processor.stages.check_cells import Fidelity
 from processor.storage.url import redact_url
 
 _LOGGER = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def _assemble(run: Run, bench: Workbench) -> Published:
             for kept in find_kept_stages(plan.config, plan.scenes):
                 made = make_stage_products(plan, solution, reader, kept.stage, bench.scratch, kept.urls)
                 rasters += bench.tracker.track(made, name="write", total=len(plan.scenes), amount=lambda _: 1.0, unit="scenes")
-        fidelity: tuple[CheckFidelity, ...] = ()
+        fidelity: tuple[Fidelity, ...] = ()
         if plan.checks and rendered is not None:
             with bench.reading("check") as reader:
                 fidelity = judge_fidelity(plan, rendered, reader)

@@ -1,4 +1,4 @@
-"""Judging the finished mosaic by check rasters: the last thing that is read."""
+"""Judging the finished mosaic by its scenes as they came, and by check rasters, the last thing that is read."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from processor.model import Window
 from processor.mosaic.plan import Check, Plan
 from processor.mosaic.rendered import Rendered
 from processor.scenes.checks import CHECK_PREFIX
-from processor.stages.check_cells import CellSums, CheckFidelity, compute_fidelity, merge_cell_sums, sum_cells
+from processor.stages.check_cells import CellSums, Fidelity, compute_fidelity, merge_cell_sums, sum_cells
+from processor.stages.measures import Measures
 
 _EDGE = 1024  # pixels of the check that are read at a time
 
 
-def judge_fidelity(plan: Plan, rendered: Rendered, reader: RasterReader) -> tuple[CheckFidelity, ...]:
+def judge_fidelity(plan: Plan, rendered: Rendered, reader: RasterReader) -> tuple[Fidelity, ...]:
     """How well the mosaic agrees with each check of the plan, in their order.
 
     Raises
@@ -29,8 +30,21 @@ def judge_fidelity(plan: Plan, rendered: Rendered, reader: RasterReader) -> tupl
         known = merge_cell_sums(_iter_sums(plan, check, reader), plan.bands, check.find_shape(plan.grid))
         cells, share = compute_fidelity(mosaic, check.cell**2, known, check.joined**2)
         name = check.scene.name.removeprefix(CHECK_PREFIX)
-        found.append(CheckFidelity(name=name, cell=check.cell, cells=cells, explained=share))
+        found.append(Fidelity(name=name, cell=check.cell, cells=cells, explained=share))
     return tuple(found)
+
+
+def judge_scene_fidelity(plan: Plan, measures: Measures, rendered: Rendered) -> Fidelity | None:
+    """How well the mosaic agrees with its scenes as they came, averaged where several lie; None where these were not read.
+
+    Cells count of which the mosaic has 90 %.
+    """
+    lattice = plan.lattice
+    if lattice is None or measures.cells is None or rendered.means is None:
+        return None
+    least = float(np.finfo(np.float64).tiny)  # what the mosaic has, some scene has too
+    cells, share = compute_fidelity(rendered.means, lattice.pixels, measures.cells, least)
+    return Fidelity(name="scenes", cell=lattice.edge, cells=cells, explained=share)
 
 
 def _iter_sums(plan: Plan, check: Check, reader: RasterReader) -> Iterator[CellSums]:

@@ -25,11 +25,13 @@ from processor.mosaic.plan import Plan
 from processor.stages.align.align_rasters import compute_shift
 from processor.stages.align.warp import choose_lattice, compute_places
 from processor.stages.block_sums import BlockSums, compute_block_sums, merge_block_sums
+from processor.stages.check_cells import CellSums, merge_cell_sums
 from processor.stages.clip.mask_rasters import compute_region_mask
 from processor.stages.matching.matched_blocks import MatchedBlocks, compute_matched_blocks, merge_matched_blocks
 from processor.stages.matching.reference_blocks import STRIP, ReferencePixels, compute_reference_blocks
 from processor.stages.measures import MatchedPairs, Measures, SceneMeasures
 from processor.stages.method import Region
+from processor.stages.scene_cells import sum_scene
 from processor.stages.seamlines.footprint import compute_footprint
 from processor.stages.statistics import compute_valid_moments, empty_moments, merge_moments
 
@@ -90,6 +92,8 @@ class ChunkMeasures:
     """Measures of each pair that shares pixels in the chunk, in plan order."""
     union: int | None
     """Pixels of the mosaic's grid in the chunk that some scene has; None where it cannot be counted exactly."""
+    cells: CellSums | None
+    """Sums of all scenes over cells of the mosaic's lattice (:mod:`processor.stages.scene_cells`); None where there is none."""
     pixels: int
     """Number of pixels read, of all scenes."""
 
@@ -142,8 +146,28 @@ def measure_chunk(plan: Plan, reader: RasterReader, chunk: Chunk) -> ChunkMeasur
         scenes=scenes,
         pairs=tuple(pair for pair in pairs if pair is not None),
         union=_count_union(plan, chunk, windows, pixels),
+        cells=_sum_cells(plan, windows, pixels),
         pixels=sum(window.height * window.width for window in windows.values()),
     )
+
+
+def _sum_cells(plan: Plan, windows: dict[int, Window], pixels: dict[int, Pixels]) -> CellSums | None:
+    """Sums of all scenes of a chunk over cells of the mosaic's lattice, in the part of it that they meet."""
+    lattice = plan.lattice
+    if lattice is None:
+        return None
+    summed = (
+        sum_scene(pixels[scene].values, pixels[scene].complete, plan.measure_grid(scene), window, plan.grid, lattice)
+        for scene, window in windows.items()
+    )
+    parts = [part for part in summed if part is not None]
+    if not parts:
+        return None
+    row, col = min(part.row for part in parts), min(part.col for part in parts)
+    height = max(part.row + part.count.shape[0] for part in parts) - row
+    width = max(part.col + part.count.shape[1] for part in parts) - col
+    moved = (replace(part, row=part.row - row, col=part.col - col) for part in parts)
+    return replace(merge_cell_sums(moved, plan.bands, (height, width)), row=row, col=col)
 
 
 def _restrict(plan: Plan, region: Region | None, scene: int, window: Window, pixels: Pixels) -> Pixels:
@@ -384,8 +408,11 @@ def merge_chunks(plan: Plan, results: Iterable[ChunkMeasures]) -> Measures:
     done: dict[int, SceneMeasures] = {}
     pairs: dict[tuple[int, int], list[PairPart]] = {}
     union: int | None = 0
+    cells: list[CellSums] = []
     for chunk, result in zip(plan.chunks, results, strict=True):
         union = None if union is None or result.union is None else union + result.union
+        if result.cells is not None:
+            cells.append(result.cells)
         for pair in result.pairs:
             pairs.setdefault(pair.pair, []).append(pair)
         for part in result.scenes:
@@ -403,6 +430,7 @@ def merge_chunks(plan: Plan, results: Iterable[ChunkMeasures]) -> Measures:
         overlaps=tuple(_finish_pair(plan, pair, parts) for pair, parts in sorted(pairs.items()) if pair[1] < len(plan.scenes)),
         matched=_join_pairs(plan, pairs),
         union=union,
+        cells=None if plan.lattice is None else merge_cell_sums(cells, plan.bands, plan.lattice.shape),
     )
 
 
@@ -495,6 +523,7 @@ def assume_measures(plan: Plan) -> Measures:
         overlaps=tuple(o for o in known if o.first in names and o.second in names),
         matched=_join_pairs(plan, {}),
         union=None,
+        cells=None,
     )
 
 

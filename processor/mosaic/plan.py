@@ -16,6 +16,7 @@ from processor.mosaic.chunks import Chunks
 from processor.stages.matching.matched_blocks import choose_edge, most_blocks
 from processor.stages.matching.reference_blocks import BlockSize
 from processor.stages.method import Need
+from processor.stages.scene_cells import CellLattice, choose_lattice
 
 BLOCK_EDGE = 512  # pixels: blocks of the mosaic
 MATCHED_BLOCK: Final = 16
@@ -115,6 +116,11 @@ class Plan:
     def canvas(self) -> Bounds:
         """Union of the scenes' bounds."""
         return reduce(Bounds.union, (scene.grid.bounds for scene in self.scenes))
+
+    @property
+    def lattice(self) -> CellLattice | None:
+        """Cells over which the mosaic is compared with the scenes as they came; None where there is no mosaic."""
+        return choose_lattice(self.grid) if self.methods.merge.is_on else None
 
     @property
     def reads_for_measures(self) -> bool:

@@ -22,6 +22,7 @@ from processor.mosaic.scene_pipeline import make_pipelines
 from processor.mosaic.solve import Solution
 from processor.stages.check_cells import CellSums, sum_cells
 from processor.stages.measures import Measures
+from processor.stages.scene_cells import sum_mosaic
 from processor.stages.seam_blocks import count_seam_blocks, merge_seam_blocks
 from processor.stages.seam_steps import SeamSteps, find_seams, sum_seam_steps
 from processor.stages.statistics import compute_valid_moments
@@ -39,6 +40,8 @@ class RenderStatistics:
     """Matched blocks that seams pass through (:func:`processor.stages.seam_blocks.count_seam_blocks`), int64 (5, n)."""
     cells: tuple[tuple[tuple[int, int], int, CellSums], ...]
     """Sums over cells of checks in each block, with the block's (row, column) and the check's position in the plan."""
+    means: tuple[tuple[tuple[int, int], CellSums], ...]
+    """Sums over cells of the mosaic's lattice (:mod:`processor.stages.scene_cells`) in each block, with its (row, column)."""
     scenes: NDArray[np.int64]
     """Scene indexes that occur, int64 (n,), ascending, 0 for nodata."""
     counts: NDArray[np.int64]
@@ -105,6 +108,7 @@ class Renderer:
         self._trusted = all(level is None for level in plan.levels) and measures.union is not None
         self._by_band = plan.bands > 1 and any(scene.band_rule == "band" for scene in plan.scenes)
         self._pairs = frozenset(plan.pairs if "matched_blocks" in plan.needs else ())
+        self._lattice = plan.lattice
         self._known_edges = _find_known_edges(plan)
         self._checked = [plan.grid.window_touching(check.scene.grid.bounds) for check in plan.checks]
         self.index_dtype: type[np.unsignedinteger] = np.uint8 if len(plan.scenes) < 2**8 else np.uint16
@@ -121,13 +125,17 @@ class Renderer:
         filled = self._fill(values, index, window) if is_cut else 0
         # Block by block, so that merging does not depend on the windows.
         counted = self._find_complete(values, index)
-        moments, steps, seam_blocks, cells = [], [], [], []
+        moments, steps, seam_blocks, cells, means = [], [], [], [], []
         for part in iter_z_order(window.height, window.width, BLOCK_EDGE):
             block = part.shifted(rows=window.row, cols=window.col)
             rows, cols = block.slices_in(window)
             place = block.row // BLOCK_EDGE, block.col // BLOCK_EDGE
             moments.append((place, compute_valid_moments(values[:, rows, cols], counted[rows, cols])))
             scenes_here = np.where(counted[rows, cols], index[rows, cols], index.dtype.type(0))
+            if self._lattice is not None:
+                kept = sum_mosaic(values[:, rows, cols], scenes_here, (block.row, block.col), self._lattice)
+                if kept is not None:
+                    means.append((place, kept))
             seams = find_seams(scenes_here)
             if seams is not None:
                 steps.append((place, sum_seam_steps(values[:, rows, cols], scenes_here, seams)))
@@ -153,6 +161,7 @@ class Renderer:
                 counts=counts[scenes],
                 filled=filled,
                 cells=tuple(cells),
+                means=tuple(means),
                 mask=mask,
                 mask_row=mask_row,
                 mask_col=mask_col,

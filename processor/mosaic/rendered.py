@@ -36,6 +36,8 @@ class Rendered:
     """Matched blocks that seams pass through, int64 (5, n); none where no blocks were matched."""
     cells: tuple[CellSums, ...]
     """Sums over the cells of each check of the plan."""
+    means: CellSums | None
+    """Sums over cells of the mosaic's lattice; None where the plan has none."""
     counts: NDArray[np.int64]
     """int64 (scenes + 1,), pixels by scene index; 0 is nodata."""
     filled: int
@@ -60,6 +62,8 @@ class RenderCounter:
         self._steps: dict[tuple[int, int], SeamSteps] = {}
         self._seam_blocks: list[NDArray[np.int64]] = []
         self._cells: dict[tuple[tuple[int, int], int], CellSums] = {}
+        self._means: dict[tuple[int, int], CellSums] = {}
+        self._lattice = plan.lattice
         self._shapes = [check.find_shape(plan.grid) for check in plan.checks]
         self._bands = plan.bands
         self._counts = np.zeros(len(plan.scenes) + 1, np.int64)
@@ -75,6 +79,7 @@ class RenderCounter:
         self._steps.update(found.steps)
         self._seam_blocks.append(found.seam_blocks)
         self._cells.update({(place, check): sums for place, check, sums in found.cells})
+        self._means.update(found.means)
         self._counts[found.scenes] += found.counts
         self._filled += found.filled
         row, col = found.mask_row, found.mask_col
@@ -92,6 +97,7 @@ class RenderCounter:
             steps=tuple((place, self._steps[place]) for place in sorted(self._steps)),
             seam_blocks=merge_seam_blocks(self._seam_blocks),
             cells=tuple((*key, self._cells[key]) for key in sorted(self._cells)),
+            means=tuple((place, self._means[place]) for place in sorted(self._means)),
             scenes=scenes,
             counts=self._counts[scenes],
             filled=self._filled,
@@ -124,6 +130,9 @@ class RenderCounter:
                 merge_cell_sums((self._cells[key] for key in sorted(self._cells) if key[1] == number), self._bands, shape)
                 for number, shape in enumerate(self._shapes)
             ),
+            means=None
+            if self._lattice is None
+            else merge_cell_sums((self._means[place] for place in sorted(self._means)), self._bands, self._lattice.shape),
             counts=self._counts,
             filled=self._filled,
             mask=self._mask,

@@ -12,6 +12,7 @@ from shapely import union_all
 from processor.geotiff.cog.spec import CogSpec
 from processor.geotiff.reader import read_decimated
 from processor.model import Finding, Scene
+from processor.mosaic.fidelity import judge_scene_fidelity
 from processor.mosaic.plan import Plan
 from processor.mosaic.rendered import Rendered
 from processor.mosaic.solve import Solution
@@ -29,7 +30,7 @@ from processor.publish.output_paths import Copy, make_copies, make_debug_copy
 from processor.publish.register import Registration
 from processor.report.figures import PixelCounts, Preview, ReportInputs
 from processor.scenes.inputs import ResolvedInputs
-from processor.stages.check_cells import CheckFidelity
+from processor.stages.check_cells import Fidelity
 from processor.stages.matching.match_figures import compute_match_figures
 from processor.stages.measures import Measures
 from processor.stages.seamlines.footprint import compute_footprint
@@ -51,8 +52,11 @@ _SUMMARY = (
     "contrast",
     "gradient_excess",
     "seam_difference",
+    "seam_difference_high",
     "disagreement",
     "illumination_trend",
+    "contrast_kept",
+    "fidelity_to_scenes",
     "fidelity",
     "warnings",
 )
@@ -94,7 +98,7 @@ class Mosaic:
     """What was done to the pixels."""
     rendered: Rendered | None
     """Blocks of the mosaic, and what was counted; None with merging off."""
-    fidelity: tuple[CheckFidelity, ...]
+    fidelity: tuple[Fidelity, ...]
     """How well the mosaic agrees with each check."""
     stage_rasters: tuple[ArtifactFile, ...]
     """Rasters of single scenes that were asked for."""
@@ -213,6 +217,7 @@ def _collect_report_inputs(
         statistics=rendered.statistics,
         steps=rendered.steps,
         fidelity=mosaic.fidelity,
+        scene_fidelity=judge_scene_fidelity(plan, measures, rendered),
         match=None
         if measures.matched is None
         else compute_match_figures(

@@ -40,6 +40,8 @@ FIGURES: Final = (
     "seam_difference_high_percent_of_spread",
     "disagreement",
     "illumination_trend",
+    "contrast_kept",
+    "fidelity_to_scenes",
     "fidelity",
     "scenes",
     "overlaps",

@@ -23,6 +23,11 @@ seam_difference_percent_of_spread, …    the same in percent of the mosaic's st
 disagreement                            share of the blocks of overlaps in which the scenes disagree: clouds and change
 illumination_trend                      how much of what is left between scenes is light within them, alike in all: R² of the
                                         blocks' differences against that pattern, 0 to 1, mean over the bands
+contrast_kept                           standard deviation of the mosaic / mean of the scenes' as they came, mean over the
+                                        bands; null with a reference, whose units the mosaic has
+fidelity_to_scenes                      how much of the scenes as they came, averaged where several lie, the mosaic explains: R²
+                                        over cells after one line a band, mean over bands. Ground that matching took away
+                                        lowers it, and so does light that it rightly took out: only a check tells which
 fidelity                                how much of the check rasters, which nothing was fitted to, the mosaic explains: R² over
                                         their cells after one line a band, mean over bands and checks; null without --check
 overlaps, scenes, warnings, infos       how many there are
@@ -31,9 +36,9 @@ overlaps, scenes, warnings, infos       how many there are
 ======================================  ==============================================================================
 
 The other sections: ``run``, ``bands``, ``grid``, ``coverage``, ``contrast``, ``seams`` (one element a band), ``match`` (what
-matched blocks say), ``fidelity`` (R² to each check, one element a band), ``residuals`` (by state: before, global, local; one
-element a band), ``mosaic`` (statistics, one element a band), ``scenes``, ``overlaps``, ``parameters`` (those that differ from
-their default and decide pixels) and ``findings``.
+matched blocks say), ``fidelity`` (R² to each check, one element a band), ``scene_fidelity`` (the same to the scenes as they
+came), ``residuals`` (by state: before, global, local; one element a band), ``mosaic`` (statistics, one element a band),
+``scenes``, ``overlaps``, ``parameters`` (those that differ from their default and decide pixels) and ``findings``.
 """
 
 from __future__ import annotations
@@ -57,11 +62,13 @@ from processor.report.figures import (
     ReportInputs,
     ResidualSummary,
     State,
+    compute_contrast_kept,
     compute_coverage,
     compute_fidelity_mean,
     compute_gradient_excess,
     compute_mean_scale,
     compute_residuals,
+    compute_scene_fidelity,
     get_seam_difference,
     pool,
     summarise_residuals,
@@ -114,13 +121,24 @@ def build_report(inputs: ReportInputs, residuals: Sequence[OverlapResidual] | No
             "fallback_pixels": counts.fallback,
             "grid_pixels": grid.width * grid.height,
         },
-        "contrast": {"mean_scale": _numbers(scale), "overlap_spread_ratio": _numbers(spread_ratio)},
+        "contrast": {
+            "mean_scale": _numbers(scale),
+            "overlap_spread_ratio": _numbers(spread_ratio),
+            "kept": _numbers(compute_contrast_kept(inputs)),
+        },
         "seams": _seams(inputs),
         "match": _match(inputs),
         "fidelity": [
             {"check": check.name, "cell_pixels": check.cell, "cells": check.cells, "r2": _numbers(check.explained)}
             for check in inputs.fidelity
         ],
+        "scene_fidelity": None
+        if inputs.scene_fidelity is None
+        else {
+            "cell_pixels": inputs.scene_fidelity.cell,
+            "cells": inputs.scene_fidelity.cells,
+            "r2": _numbers(inputs.scene_fidelity.explained),
+        },
         "residuals": {state: _state(states[state], position) for position, state in enumerate(STATES)},
         "mosaic": None
         if statistics is None
@@ -179,6 +197,7 @@ def _summary(
     findings: Sequence[Finding],
 ) -> dict[str, Any]:
     before, after, seam = states["before"], states["local"], get_seam_difference(inputs)
+    kept = compute_contrast_kept(inputs)
     worst = np.full(len(inputs.bands), np.nan) if after.worst is None else after.worst.after_local.rms
     warnings = sum(finding.severity == "warning" for finding in findings)
     return {
@@ -203,6 +222,8 @@ def _summary(
         "seam_difference_high_percent_of_spread": _number(seam.percent_of_spread(seam.high)),
         "disagreement": None if inputs.match is None else _number(inputs.match.disagreement),
         "illumination_trend": None if inputs.match is None else _number(inputs.match.trend),
+        "contrast_kept": _number(float(kept.mean())) if kept.size else None,
+        "fidelity_to_scenes": _number(float(compute_scene_fidelity(inputs).mean())) if inputs.bands else None,
         "fidelity": _number(compute_fidelity_mean(inputs)),
         "scenes": len(inputs.scenes),
         "overlaps": len(residuals),

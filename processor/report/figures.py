@@ -27,7 +27,7 @@ from processor.model import (
     Overlap,
     Scene,
 )
-from processor.stages.check_cells import CheckFidelity
+from processor.stages.check_cells import Fidelity
 from processor.stages.matching.global_regression import compute_contrast
 from processor.stages.matching.match_figures import MatchFigures
 from processor.stages.matching.method import SceneCorrection
@@ -100,8 +100,10 @@ class ReportInputs:
     """As run."""
     steps: SeamSteps | None = None
     """Steps of the mosaic across seams and beside them, or None where unknown."""
-    fidelity: tuple[CheckFidelity, ...] = ()
+    fidelity: tuple[Fidelity, ...] = ()
     """How well the mosaic agrees with each check; empty where there is none."""
+    scene_fidelity: Fidelity | None = None
+    """How well the mosaic agrees with its scenes as they came, or None where unknown."""
     match: MatchFigures | None = None
     """What matched blocks say of the matching, or None where no method needed them."""
     artifacts: tuple[Artifact, ...] = ()
@@ -364,6 +366,24 @@ def get_seam_difference(inputs: ReportInputs) -> SeamDifference:
         high=unknown if match is None else match.seam_high,
         spread=unknown if statistics is None else statistics.std,
     )
+
+
+def compute_contrast_kept(inputs: ReportInputs) -> F64:
+    """Standard deviation of the mosaic / mean of the scenes', (bands,), as they came; NaN: unknown, or in a reference's units.
+
+    Where the ground varies more from scene to scene than within one, it is more than 1 without any matching.
+    """
+    known = [inputs.whole[scene.name] for scene in inputs.scenes if scene.name in inputs.whole]
+    spreads = np.array([moments.std for moments in known if moments.count]).reshape(-1, len(inputs.bands))
+    if inputs.statistics is None or not len(spreads) or inputs.config.reference.images is not None:
+        return np.full(len(inputs.bands), np.nan)
+    spread = spreads.mean(axis=0)
+    return np.asarray(np.divide(inputs.statistics.std, spread, out=np.full(len(spread), np.nan), where=spread > 0))
+
+
+def compute_scene_fidelity(inputs: ReportInputs) -> F64:
+    """R² of the mosaic's cells against those of the scenes as they came, (bands,), 0 to 1; NaN: unknown."""
+    return np.full(len(inputs.bands), np.nan) if inputs.scene_fidelity is None else inputs.scene_fidelity.explained
 
 
 def compute_fidelity_mean(inputs: ReportInputs) -> float:

@@ -28,15 +28,15 @@ class CellSums:
     """Row of the part's upper left cell in the lattice."""
     col: int
     """Column of the part's upper left cell in the lattice."""
-    count: NDArray[np.int64]
-    """Valid pixels, int64 (rows, cols)."""
+    count: NDArray[np.float64]
+    """Valid pixels, or the area for which they stand, in pixels of the lattice's grid; float64 (rows, cols)."""
     sums: NDArray[np.float64]
-    """Sums of their values, float64 (bands, rows, cols), units of the raster."""
+    """Sums of their values, weighted alike, float64 (bands, rows, cols), units of the raster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CheckFidelity:
-    """How well a mosaic agrees with a check."""
+class Fidelity:
+    """How well a mosaic agrees with a check, or with its scenes."""
 
     name: str
     """Of the check."""
@@ -65,17 +65,17 @@ def sum_cells(values: NDArray[np.generic], valid: NDArray[np.bool_], place: tupl
     rows, cols = ((start + np.arange(size)) // cell for start, size in zip(place, valid.shape, strict=True))
     starts = [np.concatenate([[0], np.flatnonzero(np.diff(index)) + 1]) for index in (rows, cols)]
 
-    def add(plane: NDArray[np.generic], kind: type[np.number]) -> NDArray[np.number]:
-        return np.add.reduceat(np.add.reduceat(plane, starts[0], axis=0, dtype=kind), starts[1], axis=1)
+    def add(plane: NDArray[np.generic]) -> NDArray[np.float64]:
+        rowwise = np.add.reduceat(plane, starts[0], axis=0, dtype=np.float64)
+        return np.asarray(np.add.reduceat(rowwise, starts[1], axis=1))
 
-    count = add(valid, np.int64)
-    sums = np.stack([add(zero_invalid(band, valid), np.float64) for band in values])
-    return CellSums(row=int(rows[0]), col=int(cols[0]), count=np.asarray(count), sums=np.asarray(sums))
+    sums = np.stack([add(zero_invalid(band, valid)) for band in values])
+    return CellSums(row=int(rows[0]), col=int(cols[0]), count=add(valid), sums=sums)
 
 
 def merge_cell_sums(parts: Iterable[CellSums], bands: int, shape: tuple[int, int]) -> CellSums:
     """Add up parts, in the order given, on the whole lattice of a shape (rows, cols)."""
-    count, sums = np.zeros(shape, np.int64), np.zeros((bands, *shape))
+    count, sums = np.zeros(shape), np.zeros((bands, *shape))
     for part in parts:
         height, width = part.count.shape
         place = slice(part.row, part.row + height), slice(part.col, part.col + width)

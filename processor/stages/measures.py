@@ -9,6 +9,7 @@ from shapely import MultiPolygon, Polygon
 
 from processor.model import Bounds, Grid, Moments, Overlap
 from processor.stages.block_sums import BlockSums
+from processor.stages.check_cells import CellSums
 from processor.stages.matching.block_weights import BlockTable, make_block_table
 from processor.stages.matching.matched_blocks import MatchedBlocks
 
@@ -75,6 +76,10 @@ class Measures:
     """Pairs with at least one common valid pixel, in name order."""
     matched: MatchedPairs | None
     """Moments of the blocks of pairs; None where no method needs them."""
+    cells: CellSums | None
+    """Sums of all scenes as they came, weighted by area, over cells of the mosaic's lattice
+    (:mod:`processor.stages.scene_cells`); None where there is no mosaic, or nothing was read.
+    """
     union: int | None
     """Pixels of the mosaic's grid that some scene has and may give (within the area of interest, where there is one), or None
     where that was not counted exactly (statistics from overviews, or scenes on other grids).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,19 @@ from commands import CREATED, call_command, read_files
 from scenes import LEFT, TOP, gradient_truth, write_items, write_scene
 
 PIXEL = 8
-FIGURES = ("gradient_excess", "seam_difference", "disagreement", "illumination_trend", "fidelity")
+METHODS = Path(__file__).parents[2].parent / "shared" / "METHODS.md"
+FIGURES = {
+    "seam difference": ("seam_difference", "seam_difference_high"),
+    "gradient excess": ("gradient_excess",),
+    "illumination trend": ("illumination_trend",),
+    "fidelity": ("fidelity_to_scenes", "fidelity"),
+    "contrast": ("contrast", "contrast_kept"),
+    "share of disagreeing blocks": ("disagreement",),
+}
+"""The figures that cannot be fooled, as METHODS.md of the shared folder names them, and their names in report and Item."""
+
+NAMES = tuple(name for names in FIGURES.values() for name in names)
+OF_BLOCKS = {"seam_difference", "seam_difference_high", "disagreement", "illumination_trend"}
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +63,35 @@ def test_figures_are_those_of_the_mosaic_and_the_same_by_tasks(items: Path, tmp_
         assert made[name].replace(b"/one/", b"/tasks/") == parted[name], name
     report = json.loads(made["report.json"])
     properties = json.loads(made["m.json"])["properties"]
-    assert {name: properties.get(f"mosaic:{name}") for name in FIGURES} == {name: report["summary"][name] for name in FIGURES}
-    unknown = {name for name in FIGURES if report["summary"][name] is None}
-    assert unknown == (set(FIGURES[1:4]) if preset == "spectralmatch" else set())
+    assert {name: properties.get(f"mosaic:{name}") for name in NAMES} == {name: report["summary"][name] for name in NAMES}
+    unknown = {name for name in NAMES if report["summary"][name] is None}
+    assert unknown == (OF_BLOCKS if preset == "spectralmatch" else set())
     check_fidelity(report, tmp_path / "one" / "out" / "m" / "mosaic.tif", items.parent / "other.tif")
+    check_scene_fidelity(report, tmp_path / "one" / "out" / "m" / "mosaic.tif", items.parent)
     assert b"Fidelity" in made["report.html"]
+    assert b"the scenes as they came" in made["report.html"]
+
+
+@pytest.mark.skipif(not METHODS.is_file(), reason=f"there is no {METHODS}")
+def test_the_figures_are_those_that_were_asked_for() -> None:
+    asked = METHODS.read_text(encoding="utf-8").partition("## Figures that cannot be fooled")[2]
+    bold = {name.lower() for name in re.findall(r"\*\*([^*]+)\*\*", asked)}
+    assert bold
+    assert bold <= FIGURES.keys()
+    assert all(name in " ".join(asked.split()) for name in FIGURES)
+
+
+def test_each_figure_is_in_report_and_item_and_can_fail_a_run(items: Path, tmp_path: Path) -> None:
+    flags = ("--preset", "satellite", "--check", str(items.parent / "other.tif"), "--check.bands", "2,1")
+    made = run(items, tmp_path / "made", *flags)
+    summary, properties = json.loads(made["report.json"])["summary"], json.loads(made["m.json"])["properties"]
+    assert {name: properties[f"mosaic:{name}"] for name in NAMES} == {name: summary[name] for name in NAMES}
+    conditions = [word for name in NAMES for word in ("--fail-on", f"{name}>={summary[name] - 1e-9:.12g}")]
+    target = ("run", str(items), "--output", "out", "--item-id", "m", *flags, *conditions)  # judged by the published report
+    done = call_command(*target, cwd=tmp_path / "made", scratch=tmp_path / "scratch")
+    assert done.code == 13
+    told = done.events[-1]["message"]
+    assert [name for name in NAMES if f"{name} is {summary[name]:.9g} (--fail-on" not in told] == []
 
 
 def test_figures_of_blocks_that_are_known_are_those_of_measured_ones(items: Path, tmp_path: Path) -> None:
@@ -81,6 +118,30 @@ def check_fidelity(report: dict[str, Any], mosaic: Path, other: Path) -> None:
     for band in range(2):
         expected = np.corrcoef(means[band].ravel(), theirs[band, :rows, :cols].ravel())[0, 1] ** 2
         assert found["r2"][band] == pytest.approx(expected, abs=1e-6)
+
+
+def check_scene_fidelity(report: dict[str, Any], mosaic: Path, folder: Path) -> None:
+    """Compare with what the published pixels and the scenes say, over every pixel of the cells and not a few rows of them."""
+    with rasterio.open(mosaic) as raster:
+        values = raster.read().astype(float)
+    scenes, count = np.zeros(values.shape), np.zeros(values.shape[1:])
+    for path in sorted(folder.glob("s*.tif")):
+        with rasterio.open(path) as raster:
+            col, pixels = round(raster.transform.c - LEFT), raster.read()
+        scenes[:, :, col : col + pixels.shape[2]] += pixels
+        count[:, col : col + pixels.shape[2]] += 1
+    found = report["scene_fidelity"]
+    edge = found["cell_pixels"]
+    rows, cols = (size // edge for size in count.shape)
+    assert found["cells"] >= rows * cols
+
+    def average(plane: Any) -> Any:
+        return plane[: rows * edge, : cols * edge].reshape(rows, edge, cols, edge).mean(axis=(1, 3)).ravel()
+
+    for band in range(2):
+        expected = np.corrcoef(average(values[band]), average(scenes[band]) / average(count))[0, 1] ** 2
+        assert found["r2"][band] == pytest.approx(expected, abs=0.01)
+    assert 0.5 < np.mean(found["r2"]) < 0.999
 
 
 def test_a_mosaic_unlike_the_check_fails(items: Path, tmp_path: Path) -> None:

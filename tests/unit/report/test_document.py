@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from records import compute_moments
 from reports import make_report_inputs
 
 from processor.model import Finding
@@ -15,7 +16,7 @@ from processor.publish.thresholds import FIGURES
 from processor.report import document
 from processor.report.document import SCHEMA_VERSION, build_report, encode_report
 from processor.report.figures import ReportInputs
-from processor.stages.check_cells import CheckFidelity
+from processor.stages.check_cells import Fidelity
 from processor.stages.matching.match_figures import MatchFigures
 from processor.stages.statistics import empty_moments
 
@@ -104,13 +105,32 @@ def test_what_matched_blocks_say_is_in_the_summary() -> None:
 
 def test_fidelity_is_the_mean_over_bands_and_then_over_cells() -> None:
     checks = tuple(
-        CheckFidelity(name=name, cell=6, cells=cells, explained=np.array(explained))
+        Fidelity(name=name, cell=6, cells=cells, explained=np.array(explained))
         for name, cells, explained in (("a", 30, [0.5, 0.7]), ("b", 10, [0.9, 1.0]), ("c", 0, [np.nan, np.nan]))
     )
     report = read(dataclasses.replace(make_report_inputs(bands=2), fidelity=checks))
     assert report["summary"]["fidelity"] == pytest.approx((30 * 0.6 + 10 * 0.95) / 40)
     assert report["fidelity"][2] == {"check": "c", "cell_pixels": 6, "cells": 0, "r2": [None, None]}
     assert read(make_report_inputs())["summary"]["fidelity"] is None
+
+
+def test_fidelity_to_the_scenes_is_the_mean_over_bands() -> None:
+    found = Fidelity(name="scenes", cell=8, cells=90, explained=np.array([0.5, 0.7]))
+    report = read(dataclasses.replace(make_report_inputs(bands=2), scene_fidelity=found))
+    assert report["summary"]["fidelity_to_scenes"] == pytest.approx(0.6)
+    assert report["scene_fidelity"] == {"cell_pixels": 8, "cells": 90, "r2": [0.5, 0.7]}
+    assert read(make_report_inputs())["summary"]["fidelity_to_scenes"] is None
+
+
+def test_contrast_kept_is_the_mosaics_deviation_over_the_scenes() -> None:
+    made = make_report_inputs(bands=2)
+    spread = np.mean([made.whole[scene.name].std for scene in made.scenes], axis=0)
+    statistics = compute_moments(np.array([[400.0, 600.0], [450.0, 550.0]]))
+    report = read(dataclasses.replace(made, statistics=statistics))
+    assert report["contrast"]["kept"] == pytest.approx((np.array([100.0, 50.0]) / spread).tolist())
+    assert report["summary"]["contrast_kept"] == pytest.approx((np.array([100.0, 50.0]) / spread).mean())
+    unknown = read(make_report_inputs(flags={"reference.images": "known.tif"}))  # in other units
+    assert unknown["summary"]["contrast_kept"] is None
 
 
 def test_without_a_seam_its_figures_are_unknown() -> None:
