@@ -24,6 +24,10 @@ class InputError(PermanentError):
     """A scene, an Item or an ItemCollection that cannot be used; names the scene, the asset and what to do."""
 
 
+class UnreadableError(InputError):
+    """Storage has no such file, or does not give it: the scene may be left out, if that is allowed."""
+
+
 class ExistsError(PermanentError):
     """The destination holds something else under this name already."""
 

@@ -21,6 +21,7 @@ _SHORT: Final = {
     "methods.preset": ("--preset",),
     "reference.images": ("--reference",),
     "check.images": ("--check",),
+    "inputs.skip_unreadable": ("--skip_unreadable", "--skip-unreadable"),
 }  # often typed by hand
 _MAX_CONFIG_BYTES: Final = 2**20
 _BOOLEANS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null"})

@@ -80,6 +80,14 @@ class SceneInputs(Inputs):
         example="any",
     )
 
+    skip_unreadable: Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] | None = option(
+        None,
+        "Scenes that may be left out, as a number or a share of all, because storage has no such file or denies it; a finding "
+        "names them. null: none.",
+        example=2,
+        decisive=False,
+    )
+
 
 class Reference(Inputs):
     """Images of known radiometry, which hold the levels of all scenes and are never painted; read as the inputs are."""

@@ -9,26 +9,25 @@ import logging
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from typing import IO, Any, Final
+from typing import IO, Any
 
 from processor.config import Config, apply_options
 from processor.errors import ConfigError, InputError
+from processor.execution.opening import open_scenes, trust_overviews, without_overviews
 from processor.execution.phases import Run, do_missing
 from processor.execution.run_manifest import open_run, write_run
 from processor.execution.task_store import LocalStore, ObjectStore
 from processor.execution.tasks import Cut
 from processor.execution.workbench import count_passes, open_workbench
 from processor.geotiff.cog.tags import is_crs_kept
-from processor.geotiff.open import open_scene
 from processor.model import Finding
-from processor.model.findings import merge_findings
 from processor.mosaic.budget import estimate_scratch
 from processor.mosaic.digest import compute_digest
 from processor.mosaic.planning import plan_run
 from processor.process.logs import count_things, log_event
 from processor.process.memory import load_ahead
-from processor.process.progress import Silent, Tracker
-from processor.process.threads import map_ordered, resolve_threads
+from processor.process.progress import Tracker
+from processor.process.threads import resolve_threads
 from processor.publish.artifacts import render_lock
 from processor.publish.assemble import Published, log_finding
 from processor.publish.destination import Destination, check_destination
@@ -40,7 +39,6 @@ from processor.report.traffic import TRAFFIC_NAME
 from processor.scenes.checks import read_checks
 from processor.scenes.inputs import read_inputs
 from processor.scenes.references import read_references
-from processor.scenes.unify import unify_scenes
 from processor.scenes.user_files import read_user_files
 from processor.storage.folders import remove_folder
 from processor.storage.options import resolve_access
@@ -56,7 +54,6 @@ from stac.write.geoparquet import render_geoparquet
 from stac.write.item import create_item_collection
 
 _LOGGER = logging.getLogger(__name__)
-_ONCE: Final = ("no-nodata", "scaling-disagrees")  # alike in many scenes: one finding a run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,25 +165,22 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         thresholds=request.thresholds,
     )
     threads = resolve_threads(config.shared.image_threads, auto=8)
-    nodata, rule = config.shared.custom_nodata_value, config.inputs.validity
-    opening = map_ordered(
-        lambda ref: open_scene(ref, nodata=nodata, validity=rule, access=access), resolved.refs, threads=threads
-    )
-    watch = Silent() if tracker is None else tracker
-    opened = list(watch.track(opening, name="open", total=len(resolved.refs), amount=lambda _: 1.0, unit="scenes"))
-    unified = unify_scenes(opened, config)
-    scenes = unified.scenes
+    opened = open_scenes(resolved.refs, config, access, tracker)
+    scenes = opened.scenes
     files = read_user_files(scenes, config, Store(access=access))
     references = read_references(config.reference, scenes, access, threads=threads)
     checks = read_checks(config.check, scenes, access, threads=threads)
     plan = plan_run(scenes, config, files, references, checks)
-    find_kept_stages(config, plan.scenes)  # a setting that does not fit is refused before a pixel is read
+    find_kept_stages(config, plan.scenes)  # a setting that does not fit is refused early
     if not is_crs_kept(scenes[0].grid.crs):
         msg = f"scene {scenes[0].name}: GeoTIFF cannot hold its coordinate reference system; warp the scenes to one that it can"
         raise InputError(msg)
+    doubtful, doubts = trust_overviews(plan, access)
+    if doubtful:
+        scenes = without_overviews(scenes, doubtful)
+        plan = plan_run(scenes, config, files, references, checks)
     digest = compute_digest(scenes, config, read_version(), files.fingerprints, references, checks)
-    described = merge_findings((finding for scene in opened for finding in scene.findings), _ONCE)
-    findings = (*resolved.findings, *described, *unified.findings, *plan.findings)
+    findings = (*resolved.findings, *opened.findings, *doubts, *plan.findings)
     for finding in findings:
         log_finding(finding)
     log_event(

@@ -20,7 +20,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.session import Session
 
-from processor.errors import ConfigError, InputError, MosaicError, StorageError
+from processor.errors import ConfigError, InputError, MosaicError, StorageError, UnreadableError
 from processor.geotiff.libgdal import VsiFile, clear_network_cache, has_files
 from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.ranges import FsspecObject, close_opened, find_failure, open_ranged
@@ -194,7 +194,7 @@ class GdalReader:
             return self.repeat(lambda: self._open_remote(href, scene, options))
         if not os.path.isfile(path):  # noqa: PTH113 - as above
             msg = f"scene {scene}: no such file: {href}; correct the href, or fetch the file"
-            raise InputError(msg)
+            raise UnreadableError(msg)
         try:
             return rasterio.open(path, driver=DRIVER, sharing=False, **options)
         except RasterioError as error:
@@ -274,5 +274,5 @@ def _describe_storage(href: str, what: str, text: str, reason: str) -> InputErro
     if any(word in text for word in _DENIED):
         return describe_denial(shown, parse_url(href).backend(), reason)
     if "404" in text or "does not exist" in text or "nosuchkey" in text or "nosuchbucket" in text:
-        return InputError(f"{shown} does not exist ({reason}); correct the href")
+        return UnreadableError(f"{shown} does not exist ({reason}); correct the href")
     return StorageError(f"{what} {shown} ({reason}); storage or the network failed, try again later")

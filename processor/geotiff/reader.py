@@ -67,10 +67,20 @@ class RasterReader(AbstractContextManager["RasterReader", None]):
         How storage is reached; default: nothing is set.
     range_cache
         Where what is read over the network is kept for the next pass, or None.
+    forgets
+        Whether GDAL forgets at the end what it read over the network.
     """
 
-    def __init__(self, *, cache_bytes: int, access: Access | None = None, range_cache: RangeCache | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        cache_bytes: int,
+        access: Access | None = None,
+        range_cache: RangeCache | None = None,
+        forgets: bool = True,
+    ) -> None:
         self._capacity = cache_bytes
+        self._forgets = forgets
         self._gdal = GdalReader(access if access is not None else Access(), range_cache)
         self._lock = threading.Lock()
         self._units: OrderedDict[_Key, Future[Pixels]] = OrderedDict()
@@ -83,7 +93,8 @@ class RasterReader(AbstractContextManager["RasterReader", None]):
         """Close every file."""
         self._handles.close()
         self._units.clear()
-        self._gdal.forget()
+        if self._forgets:
+            self._gdal.forget()
 
     @property
     def decoded_bytes(self) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError
+from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError, UnreadableError
 from processor.storage.backends import Backend, Local, find_backend, list_protocols
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
@@ -124,16 +124,18 @@ def storage_errors(url: str) -> Iterator[None]:
         name, detail = redact_url(url), f"{type(error).__name__}: {detail}"
         raise {
             "taken": ExistsError(f"{name} exists already and may not be overwritten; choose another name or allow overwriting"),
-            "missing": InputError(f"{name} does not exist or is not an object ({detail}); check its name"),
+            "missing": UnreadableError(f"{name} does not exist or is not an object ({detail}); check its name"),
             "denied": describe_denial(name, backend, detail),
             "refused": InputError(f"the server refuses {name} ({detail}); check the storage options ({backend.hint})"),
             "for now": StorageError(f"storage failed for {name} ({detail}); try again later"),
         }[backend.explain(error)] from cause
 
 
-def describe_denial(name: str, backend: Backend, detail: str) -> InputError:
+def describe_denial(name: str, backend: Backend, detail: str) -> UnreadableError:
     """The error of this project for access that is denied, which names the options that give credentials."""
-    return InputError(f"access to {name} is denied ({detail}); check the credentials and the storage options ({backend.hint})")
+    return UnreadableError(
+        f"access to {name} is denied ({detail}); check the credentials and the storage options ({backend.hint})"
+    )
 
 
 def parse_url(url: str) -> Place:

@@ -252,8 +252,10 @@ def test_a_scene_without_a_valid_pixel(shell: Shell, tmp_path: Path) -> None:
     good, odd = write_pair(tmp_path / "in")
     with rasterio.open(odd, "r+") as raster:
         raster.write(np.zeros((2, 64, 64), "uint16"))
-    message = shell.refuse(PERMANENT, good, odd)
-    assert message == "scene odd: no valid pixel; leave it out, or correct its nodata value or mask"
+    message = shell.refuse(PERMANENT, odd)
+    assert message == "scene odd: no valid pixel; give other scenes, or correct their nodata value or mask"
+    warnings, _ = shell.make(good, odd)
+    assert [event["scene"] for event in warnings if event["event"] == "scene-empty"] == ["odd"]
 
 
 def test_an_item_without_an_id(shell: Shell, tmp_path: Path) -> None:

@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from numpy.typing import NDArray
 from outcomes import Outcome, run_both_ways, run_quietly
 from scenes import LEFT, TOP, write_items, write_scene
+
+from processor.errors import UnreadableError
 
 F64 = NDArray[np.float64]
 
@@ -155,3 +158,89 @@ def test_a_stack_is_invalid_where_one_of_its_files_is(dtype: str, nodata: float,
     mosaic = read_mosaic(outcome)
     assert mosaic[mosaic != nodata].min() > 200
     assert "left out too" in read_findings(outcome)["bands-differ"]
+
+
+# Overviews of other pixels
+
+
+def write_pair(folder: Path, *, stale: float, nodata: float | None = 0, holes: bool = False) -> Path:
+    """Two scenes of one level, large enough for an estimate; the overviews of b were made when it was brighter."""
+    ground = np.rint(draw_ground(72, 2900, low=400, high=3000))
+    for name, left, factor in (("a", 0, 1.0), ("b", 800, stale)):
+        array = ground[:, :, left : left + 2100].copy()
+        if holes and name == "b":
+            array[:, np.random.default_rng(2).random(array.shape[1:]) < 0.1] = 0
+        path = write_scene(
+            folder / f"{name}.tif", array * factor, dtype="uint16", nodata=nodata, left=LEFT + left, overviews=(2, 4)
+        )
+        if factor != 1:
+            with rasterio.open(path, "r+") as raster:
+                raster.write(array.astype("uint16"))
+    return folder
+
+
+def test_scenes_are_measured_whole_where_their_overviews_are_of_other_pixels(tmp_path: Path) -> None:
+    """Gains were 2.0 and 0.7, where both scenes are the same ground."""
+    stale = run_both_ways(write_pair(tmp_path / "in", stale=3), tmp_path / "run", {})
+    for gains in read_gains(stale).values():
+        np.testing.assert_allclose(gains[:, 0], 1, atol=0.01)
+    message = read_findings(stale)["overviews-differ"]
+    assert "of 1 scenes" in message
+    assert "b (band 1 is off by +" in message
+    good = run_quietly(write_pair(tmp_path / "good", stale=1), tmp_path / "good-run", {})
+    assert "overviews-differ" not in read_findings(good)
+
+
+def test_nodata_that_is_given_by_hand_is_not_mixed_into_overviews(tmp_path: Path) -> None:
+    """The files say nothing of nodata, so that their overviews have holes mixed in."""
+    folder = write_pair(tmp_path / "in", stale=1, nodata=None, holes=True)
+    outcome = run_both_ways(folder, tmp_path / "run", {"shared.custom_nodata_value": 0})
+    for gains in read_gains(outcome).values():
+        np.testing.assert_allclose(gains[:, 0], 1, atol=0.01)
+    assert "b (" in read_findings(outcome)["overviews-differ"]
+
+
+# Scenes that are left out
+
+
+def write_row(folder: Path, *, empty: str = "") -> Path:
+    """Four scenes beside one another, one of them without a pixel."""
+    ground = draw_ground(80, 260, 2)
+    for number, (name, gain) in enumerate(zip("abcd", (1.0, 0.8, 1.1, 0.9), strict=True)):
+        array = ground[:, :, number * 50 : number * 50 + 110] * gain * (name != empty)
+        write_scene(folder / f"{name}.tif", array, dtype="uint16", left=LEFT + number * 50)
+    return folder
+
+
+def test_a_scene_without_a_pixel_is_as_if_it_were_not_there(tmp_path: Path) -> None:
+    found = run_both_ways(write_row(tmp_path / "in", empty="b"), tmp_path / "run", {})
+    without = write_row(tmp_path / "less")
+    (without / "b.tif").unlink()
+    expected = run_quietly(without, tmp_path / "less-run", {})
+    for name in ("mosaic.tif", "scene_index.tif", "adjustments.json"):
+        assert found.files[name] == expected.files[name]
+    assert [link["href"] for link in found.item["links"] if link["rel"] == "via" and "b.tif" in link["href"]] == []
+    assert "scene b has no valid pixel" in read_findings(found)["scene-empty"]
+
+
+@pytest.mark.parametrize("allowed", [2, 0.5])
+def test_scenes_that_cannot_be_read_are_left_out_where_that_is_allowed(allowed: float, tmp_path: Path) -> None:
+    folder = write_row(tmp_path / "in")
+    items = write_items(folder, [folder / f"{name}.tif" for name in "abcd"])
+    for name in "bd":
+        (folder / f"{name}.tif").unlink()
+    found = run_both_ways(items, tmp_path / "run", {"inputs.skip_unreadable": allowed})
+    expected = run_quietly(write_items(folder, [folder / "a.tif", folder / "c.tif"]), tmp_path / "less", {})
+    assert read_mosaic(found).tobytes() == read_mosaic(expected).tobytes()
+    findings = json.loads(found.files["report.json"])["findings"]
+    assert [one["scene"] for one in findings if one["code"] == "scene-unreadable"] == ["b", "d"]
+
+
+@pytest.mark.parametrize("allowed", [None, 1, 0.3])
+def test_all_scenes_that_cannot_be_read_are_named(allowed: float | None, tmp_path: Path) -> None:
+    folder = write_row(tmp_path / "in")
+    items = write_items(folder, [folder / f"{name}.tif" for name in "abcd"])
+    for name in "bd":
+        (folder / f"{name}.tif").unlink()
+    with pytest.raises(UnreadableError, match=r"2 of 4 scenes cannot be read: b, d; .*--skip-unreadable 2"):
+        run_quietly(items, tmp_path / "run", {"inputs.skip_unreadable": allowed})

@@ -81,6 +81,7 @@ OWN = {
     "inputs_assets": None,
     "inputs_bands": None,
     "inputs_mask": None,
+    "inputs_skip_unreadable": None,
     "inputs_validity": None,
     "inputs_sign": None,
     "inputs_allow_local_files": False,

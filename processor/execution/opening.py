@@ -1,0 +1,115 @@
+"""Opening all scenes of a run, and leaving out those of which nothing can be read; decided once, before the run is planned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from processor.config import Config
+from processor.errors import InputError, UnreadableError
+from processor.geotiff.open import OpenedScene, open_scene
+from processor.geotiff.reader import RasterReader
+from processor.model import Finding, Scene, SceneRef
+from processor.model.findings import merge_findings
+from processor.mosaic.plan import Plan
+from processor.mosaic.probing import describe_doubtful, describe_empty, drop_overviews, find_doubtful, find_empty
+from processor.process.progress import Silent, Tracker
+from processor.process.threads import map_ordered, resolve_threads
+from processor.scenes.unify import unify_scenes
+from processor.storage.options import Access
+
+_NAMED: Final = 100  # scenes that an error names
+_ONCE: Final = ("no-nodata", "scaling-disagrees")  # alike in many scenes: one finding a run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedScenes:
+    """The scenes of a run."""
+
+    scenes: tuple[Scene, ...]
+    """As the stages see them, in the order of the input, without those that are left out."""
+    findings: tuple[Finding, ...]
+    """What opening and unifying them brought to light, and which are left out."""
+
+
+def open_scenes(refs: Sequence[SceneRef], config: Config, access: Access, tracker: Tracker | None = None) -> OpenedScenes:
+    """Open and unify scenes, several at once.
+
+    Left out are scenes without a valid pixel, and as many that storage does not have or does not give as
+    ``inputs.skip_unreadable`` allows.
+
+    Raises
+    ------
+    UnreadableError
+        More of them cannot be read; all are named.
+    InputError, ConfigError, StorageError
+        As :func:`processor.geotiff.open.open_scene` and :func:`processor.scenes.unify.unify_scenes`; or no scene is left.
+    """
+    nodata, rule = config.shared.custom_nodata_value, config.inputs.validity
+
+    def attempt(ref: SceneRef) -> OpenedScene | UnreadableError:
+        try:
+            return open_scene(ref, nodata=nodata, validity=rule, access=access)
+        except UnreadableError as error:
+            return error
+
+    threads = resolve_threads(config.shared.image_threads, auto=8)
+    watch = Silent() if tracker is None else tracker
+    attempts = map_ordered(attempt, refs, threads=threads)
+    tried = list(watch.track(attempts, name="open", total=len(refs), amount=lambda _: 1.0, unit="scenes"))
+    opened = [one for one in tried if isinstance(one, OpenedScene)]
+    failed = {ref.name: one for ref, one in zip(refs, tried, strict=True) if isinstance(one, UnreadableError)}
+    skipped = _skip(failed, config.inputs.skip_unreadable, len(refs))
+    unified = unify_scenes(opened, config)
+    with RasterReader(cache_bytes=0, access=access, forgets=False) as reader:
+        empty = find_empty(unified.scenes, reader, threads=threads)
+    if empty:
+        kept = [scene for scene, own in zip(opened, unified.scenes, strict=True) if own.name not in empty]
+        if not kept:
+            named = ", ".join(sorted(empty)[:_NAMED])
+            msg = f"scene {named}: no valid pixel; give other scenes, or correct their nodata value or mask"
+            raise InputError(msg)
+        opened, unified = kept, unify_scenes(kept, config)
+    described = merge_findings((finding for scene in opened for finding in scene.findings), _ONCE)
+    return OpenedScenes(scenes=unified.scenes, findings=(*skipped, *described, *describe_empty(empty), *unified.findings))
+
+
+def _skip(failed: dict[str, UnreadableError], allowed: float | None, total: int) -> tuple[Finding, ...]:
+    """Findings that name the scenes that are left out because they cannot be read."""
+    if not failed:
+        return ()
+    most = 0 if allowed is None else int(allowed) if isinstance(allowed, int) else allowed * total
+    if len(failed) > most or len(failed) == total:
+        first = next(iter(failed.values()))
+        if len(failed) == 1:
+            raise first
+        named = ", ".join(list(failed)[:_NAMED]) + (f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else "")
+        msg = (
+            f"{len(failed)} of {total} scenes cannot be read: {named}; the first: {first}; --skip-unreadable {len(failed)} "
+            "leaves them out"
+        )
+        raise UnreadableError(msg) from first
+    return tuple(
+        Finding(severity="warning", code="scene-unreadable", scene=name, message=f"{error}; the scene is left out")
+        for name, error in failed.items()
+    )
+
+
+def trust_overviews(plan: Plan, access: Access) -> tuple[frozenset[str], tuple[Finding, ...]]:
+    """Names of the scenes of a plan whose overviews are of other pixels than their own, and a finding that says so.
+
+    Raises
+    ------
+    InputError, StorageError
+        A scene cannot be read.
+    """
+    threads = resolve_threads(plan.config.shared.image_threads, auto=8)
+    with RasterReader(cache_bytes=0, access=access, forgets=False) as reader:
+        reasons = find_doubtful(plan, reader, threads=threads)
+    return frozenset(reasons), describe_doubtful(reasons)
+
+
+def without_overviews(scenes: Sequence[Scene], names: frozenset[str]) -> tuple[Scene, ...]:
+    """The same scenes, those of some names without their overviews."""
+    return tuple(drop_overviews(scene) if scene.name in names else scene for scene in scenes)
