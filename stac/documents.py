@@ -17,6 +17,8 @@ ITEM_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"
 
 _MAX_TEXT: Final = 200
 _LISTED: Final = 20  # words in one message
+_MAX_DIGITS: Final = 18
+_HTML_START: Final = 512  # bytes
 
 
 def process_options(document: object) -> dict[str, Any]:
@@ -49,20 +51,48 @@ def process_options(document: object) -> dict[str, Any]:
 
 
 def find_page(document: object) -> Finding | None:
-    """A warning where the document is one page of a longer answer: the mosaic would silently miss scenes."""
+    """A warning where the document is a part of a longer answer: the mosaic would silently miss scenes."""
     if not isinstance(document, Mapping) or document.get("type") != "FeatureCollection":
         return None
-    links = document.get("links")
-    if not isinstance(links, list) or not any(isinstance(link, Mapping) and link.get("rel") == "next" for link in links):
+    features = document.get("features")
+    count = len(features) if isinstance(features, list) else 0
+    matched, leads_on = find_matched(document), find_next(document) is not None
+    if not leads_on and (matched is None or matched <= count):
         return None
-    matched = document.get("numberMatched", document.get("context", {}))
-    matched = matched.get("matched") if isinstance(matched, Mapping) else matched
-    count = len(document.get("features", ()))
-    of = f" of {matched}" if isinstance(matched, int) else ""
-    message = (
-        f"The ItemCollection is one page with {count}{of} Items and a link to the next: search with all pages to use the rest."
-    )
+    of = "" if matched is None else f" of {matched}"
+    more = " and a link to the next" if leads_on else ", as its numberMatched says"
+    message = f"The ItemCollection is one page with {count}{of} Items{more}: search with all pages to use the rest."
     return Finding(severity="warning", code="input-is-a-page", message=message)
+
+
+def find_next(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The link of an ItemCollection to its next page; None where it has none, or one without an href."""
+    links = document.get("links")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, Mapping) and link.get("rel") == "next" and isinstance(link.get("href"), str) and link["href"]:
+            return link
+    return None
+
+
+def find_matched(document: Mapping[str, Any]) -> int | None:
+    """How many Items an ItemCollection says that its search matches; None where it says nothing."""
+    for place, key in (
+        (document, "numberMatched"),
+        (document.get("context"), "matched"),
+        (document.get("search:metadata"), "matched"),
+    ):
+        value = place.get(key) if isinstance(place, Mapping) else None
+        if isinstance(value, str) and value.isdecimal() and len(value) <= _MAX_DIGITS:
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    return None
+
+
+def describe_html(data: bytes) -> str | None:
+    """What a web page is that came in place of what was asked for; None where the bytes do not begin one."""
+    start = data[:_HTML_START].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return "HTML: a login page?" if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) else None
 
 
 def is_item_id(text: str) -> bool:
@@ -84,11 +114,11 @@ def parse_features(document: object) -> list[Any]:
             return features
         if document.get("type") == "Feature":
             return [document]
-    msg = f"the input is not an ItemCollection but {_describe(document)}"
+    msg = f"the input is not an ItemCollection but {describe_document(document)}"
     raise InputError(msg)
 
 
-def _describe(document: object) -> str:
+def describe_document(document: object) -> str:
     """What a document is if it is no ItemCollection, and what to do."""
     if isinstance(document, Mapping):
         return _describe_object(document)

@@ -8,10 +8,10 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Literal, NoReturn, cast, get_args
 
 from processor.errors import ConfigError, InputError
-from stac.api.request import SearchRequest
+from stac.api.request import MOST_ON_A_PAGE, Ability, SearchRequest
 
 _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "--collections": ("ID,…", "Collections that Items may be of"),
@@ -25,6 +25,12 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "--filter": ("CQL2", "as text, \"eo:cloud_cover < 10 AND platform = 'landsat-9'\", or as JSON"),
     "--sortby": ("FIELD,…", "fields to sort by, downwards with - before them; what comes later lies on top (default: time)"),
     "--max-items": ("N", "how many Items are taken (default: all, up to --inputs.max_scenes)"),
+    "--method": ("GET|POST", "how the search is sent (default: as the API offers it, by GET where it refuses POST)"),
+    "--page-size": ("N", "Items asked for at once (default: 100)"),
+    "--conforms": (
+        "ABILITY,…",
+        "what the API can (or cannot: -), whatever it declares: item-search, filter, cql2-text, cql2-json, query, sort",
+    ),
 }
 SEARCH_FLAGS: Final = ("--api", *_OPTIONS)
 """All flags of a search; each takes a value."""
@@ -78,7 +84,10 @@ def read_search(options: argparse.Namespace) -> SearchRequest | None:
         intersects=None if texts["--intersects"] is None else _read_geometry(texts["--intersects"]),
         filter=None if texts["--filter"] is None else _parse_filter(texts["--filter"]),
         sortby=sortby,
-        max_items=None if texts["--max-items"] is None else _parse_count(texts["--max-items"]),
+        max_items=None if texts["--max-items"] is None else _parse_count("max-items", texts["--max-items"]),
+        method=None if texts["--method"] is None else _parse_method(texts["--method"]),
+        page_size=None if texts["--page-size"] is None else _parse_count("page-size", texts["--page-size"], MOST_ON_A_PAGE),
+        conforms=tuple(_parse_ability(word) for word in _split("conforms", texts["--conforms"])),
     )
 
 
@@ -162,7 +171,21 @@ def _parse_filter(text: str) -> str | Mapping[str, Any]:
     return document
 
 
-def _parse_count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        _refuse("max-items", text, "write a whole number from 1")
+def _parse_count(flag: str, text: str, most: int | None = None) -> int:
+    if not text.isdecimal() or int(text) < 1 or (most is not None and int(text) > most):
+        _refuse(flag, text, "write a whole number from 1" + ("" if most is None else f" to {most}"))
     return int(text)
+
+
+def _parse_method(text: str) -> Literal["GET", "POST"]:
+    for method in get_args(Literal["GET", "POST"]):
+        if text.upper() == method:
+            return cast("Literal['GET', 'POST']", method)
+    _refuse("method", text, "write GET or POST")
+
+
+def _parse_ability(word: str) -> tuple[Ability, bool]:
+    name = word.lstrip("+-")
+    if name not in get_args(Ability):
+        _refuse("conforms", word, f"write words of {', '.join(get_args(Ability))}, with - before what the API cannot do")
+    return cast("Ability", name), not word.startswith("-")

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-from pystac.errors import STACError, STACTypeError
 from pystac.utils import str_to_datetime
-from pystac_client import Client
-from pystac_client.conformance import ConformanceClasses
-from pystac_client.errors import ClientTypeError
-from pystac_client.exceptions import APIError
-from pystac_client.stac_api_io import StacApiIO
+from pystac_client.item_search import ItemSearch
 
-from processor.errors import InputError
+from processor.errors import ConfigError, InputError
 from processor.model import Finding
+from stac.api.abilities import Method, Plan, plan_search, read_abilities
+from stac.api.pages import PageRequest, Pages, read_pages
 from stac.api.request import TOKEN, SearchRequest
-from stac.api.session import ApiSession, Patience, is_same_api
-from stac.documents import clean_text, parse_features
+from stac.api.session import ApiSession, Patience, RefusedError, is_same_api
+from stac.documents import describe_document, describe_html
 from stac.hrefs import resolve_href, show_href
 
 MAX_SEARCH_BYTES: Final = 512 << 20
 _PAGE: Final = 100  # Items; larger pages exceed what some APIs can answer
-_IDLE_PAGES: Final = 8
-_METHODS: Final = frozenset({"GET", "POST"})
-_PARSING: Final = (STACError, STACTypeError, ClientTypeError, APIError, KeyError, TypeError, ValueError, AttributeError)
+_NO_METHOD: Final = frozenset({403, 405, 501})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +37,7 @@ class Found:
     bases: tuple[str, ...]
     """URL of each Item; its relative hrefs are resolved against it."""
     findings: tuple[Finding, ...]
-    """Warning where the API has more Items than were taken."""
+    """Warnings where the API has more Items than were taken, or than it gave; a note where it did not sort them."""
 
 
 def search_items(
@@ -77,7 +73,6 @@ def search_items(
     StorageError
         If the API or the network failed at every attempt.
     """
-    limit = request.max_items or max_scenes
     session = ApiSession(
         request.api,
         option="--api",
@@ -88,90 +83,122 @@ def search_items(
     )
     shown = session.name
     try:
-        client = Client.from_file(request.api, stac_io=_ApiIO(session))
-        _check_conformance(client, request, shown)
-        features, matched = _read_pages(_search_pages(client, request, limit + 1), limit + 1)
-    except (*_PARSING, RecursionError) as error:
-        msg = f"{shown} does not answer as a STAC API does ({type(error).__name__}: {clean_text(error)}): check --api"
-        raise InputError(msg) from error
+        abilities = read_abilities(
+            _read(session, PageRequest(method="GET", href=request.api, parameters={})), request, root=session.root, shown=shown
+        )
+        methods = _choose_methods(request, abilities.searches, shown)
+        plan = plan_search(request, abilities, methods, shown=shown)
+        # Where the API cannot sort, the first of all are only known once all are here.
+        limit = max_scenes if request.max_items is None or (request.sortby and not plan.sorts) else request.max_items
+        try:
+            found = _search(session, request, plan, abilities.searches[plan.method], limit, shown)
+        except RefusedError as error:
+            if plan.method != "POST" or "GET" not in methods or error.status not in _NO_METHOD:
+                raise
+            plan = plan_search(request, abilities, ("GET",), shown=shown)
+            found = _search(session, request, plan, abilities.searches["GET"], limit, shown)
     finally:
         session.close()
-    if not features:
+    if not found.features:
         msg = f"the search on {shown} finds no Item: widen it"
+        if found.matched:
+            msg = f"the search on {shown} matches {found.matched} Items, it says, and gives none: try --method or --page-size"
         raise InputError(msg)
-    taken = sorted(features[:limit], key=_order)
-    for field in reversed(request.sortby):
-        taken.sort(key=_order_by(field.lstrip("+-")), reverse=field.startswith("-"))
-    findings = (_report_rest(shown, limit, matched),) if len(features) > limit else ()
-    bases = tuple(_find_base(feature, request.api, allow_local_files=allow_local_files) for feature in taken)
-    return Found(document={"type": "FeatureCollection", "features": taken}, bases=bases, findings=findings)
+    return _arrange(found, request, plan, limit=limit, shown=shown, allow_local_files=allow_local_files)
 
 
-def _check_conformance(client: Client, request: SearchRequest, shown: str) -> None:
-    """Check that the API declares all that the search needs: an API without it tends to ignore it and find too much."""
-    if not client.has_conforms_to():
-        msg = f"{shown} is a static catalogue, not a STAC API (it has no conformsTo): give its URL as INPUT instead of --api"
-        raise InputError(msg)
-    uris = [str(uri) for uri in client.get_conforms_to()]
-    client.set_conforms_to(uris)
-    wanted: list[tuple[str, bool]] = [("item-search", client.conforms_to(ConformanceClasses.ITEM_SEARCH))]
-    if request.filter is not None:
-        language = "cql2-text" if isinstance(request.filter, str) else "cql2-json"
-        wanted.append(("item-search#filter (--filter)", client.conforms_to(ConformanceClasses.FILTER)))
-        wanted.append((f"{language} (--filter)", any(uri.endswith(f"/{language}") for uri in uris)))
-    if request.sortby:
-        wanted.append(("item-search#sort (--sortby)", client.conforms_to(ConformanceClasses.SORT)))
-    missing = [name for name, is_there in wanted if not is_there]
-    if missing:
-        msg = f"the STAC API {shown} does not say that it conforms to {', '.join(missing)}: search without, or use another API"
-        raise InputError(msg)
+def _choose_methods(request: SearchRequest, searches: Mapping[Method, str], shown: str) -> Sequence[Method]:
+    """Methods that the search may be sent by."""
+    if request.method is None:
+        return tuple(searches)
+    if request.method not in searches:
+        msg = f"--method {request.method}: the STAC API {shown} offers {' and '.join(searches)}"
+        raise ConfigError(msg)
+    return (request.method,)
 
 
-def _search_pages(client: Client, request: SearchRequest, limit: int) -> Iterator[Mapping[str, Any]]:
-    """Pages of the answer; CQL2 text is sent by GET and CQL2 JSON by POST, as the extension requires."""
-    methods = {str(link.extra_fields.get("method") or "GET") for link in client.links if link.rel == "search"}
-    preferred = "GET" if isinstance(request.filter, str) else "POST"
-    method = preferred if preferred in methods or not methods else min(methods)
-    language = None if request.filter is None else "cql2-text" if isinstance(request.filter, str) else "cql2-json"
-    search = client.search(
-        method=method,
-        max_items=limit,
-        limit=_PAGE,
+def _search(session: ApiSession, request: SearchRequest, plan: Plan, href: str, limit: int, shown: str) -> Pages:
+    """All pages of the answer to a search that is sent as planned."""
+    search = ItemSearch(
+        href,
+        method=plan.method,
+        limit=min(request.page_size or _PAGE, limit + 1),
         collections=list(request.collections) or None,
         ids=list(request.ids) or None,
         bbox=None if request.bbox is None else list(request.bbox),
         datetime=request.datetime,
         intersects=None if request.intersects is None else dict(request.intersects),
-        filter=request.filter if request.filter is None or isinstance(request.filter, str) else dict(request.filter),
-        filter_lang=language,
-        sortby=list(request.sortby) or None,
+        sortby=list(request.sortby) or None if plan.sorts else None,
     )
-    return search.pages_as_dicts()
+    parameters = dict(search.get_parameters())
+    if plan.encoding is not None:
+        is_text = isinstance(plan.filter, str)
+        value = plan.filter if is_text or plan.method == "POST" else json.dumps(plan.filter, separators=(",", ":"))
+        own = {"query": value} if plan.encoding == "query" else {"filter": value, "filter-lang": plan.encoding}
+        parameters |= own
+    first = PageRequest(method=plan.method, href=href, parameters=parameters)
+    return read_pages(first, lambda page: _read(session, page), limit=limit, shown=shown)
 
 
-def _read_pages(pages: Iterator[Mapping[str, Any]], limit: int) -> tuple[list[Mapping[str, Any]], int | None]:
-    """Items of the pages, each once, up to the limit; and the number of all matches if the API says so."""
-    found: dict[tuple[str, str], Mapping[str, Any]] = {}
-    matched: int | None = None
-    idle = 0
-    for page in pages:
-        before = len(found)
-        if matched is None:
-            context = page.get("context")
-            number = page.get("numberMatched", context.get("matched") if isinstance(context, Mapping) else None)
-            matched = number if isinstance(number, int) and not isinstance(number, bool) else None
-        for feature in parse_features(page):
-            if not isinstance(feature, Mapping) or not isinstance(feature.get("id"), str):
-                msg = "a feature that it found is no Item"
-                raise TypeError(msg)
-            found.setdefault((str(feature.get("collection")), feature["id"]), feature)
-        if len(found) >= limit:
-            break
-        idle = 0 if len(found) > before else idle + 1  # single pages may be empty, but the answer must end
-        if idle > _IDLE_PAGES:
-            msg = f"{idle} pages in a row, each with a link to a next one, bring nothing new"
-            raise ValueError(msg)
-    return list(found.values()), matched
+def _read(session: ApiSession, page: PageRequest) -> Mapping[str, Any]:
+    """Send a request; the object that is answered.
+
+    Raises
+    ------
+    InputError
+        If the API refuses the request, or the answer is too large or no JSON object.
+    StorageError
+        If the API or the network failed at every attempt.
+    """
+    content: dict[str, Any] = {("document" if page.method == "POST" else "parameters"): page.parameters or None}
+    # A link may ask for headers; elsewhere they could make this request one that only this machine may send.
+    content["headers"] = page.headers if is_same_api(session.root, page.href) else None
+    if page.method == "POST":
+        content["document"] = page.parameters
+    answer = session.send(page.method, page.href, **content)
+    shown = show_href(page.href)
+    if not 200 <= answer.status < 300:
+        msg = f"the STAC API {shown} refuses the request with status {answer.status}{answer.reason}: check --api"
+        raise RefusedError(msg, answer.status)
+    document = answer.decode()
+    if not isinstance(document, Mapping):
+        is_json = document is not None or answer.body.strip() == b"null"
+        what = describe_html(answer.body) or (describe_document(document).partition(":")[0] if is_json else "no JSON")
+        msg = f"{shown} does not answer as a STAC API does, with an object, but with {what}: check --api"
+        raise InputError(msg)
+    return document
+
+
+def _arrange(found: Pages, request: SearchRequest, plan: Plan, *, limit: int, shown: str, allow_local_files: bool) -> Found:
+    """Take the first Items by the wanted order, and say what was left out."""
+    most = request.max_items or limit
+    rest, matched = len(found.features) > limit, found.matched
+    taken: list[Mapping[str, Any]] = list(found.features[:limit])
+    if plan.sorts or not request.sortby:
+        taken = taken[:most]
+    taken.sort(key=_order)
+    for field in reversed(request.sortby):
+        taken.sort(key=_order_by(field.lstrip("+-")), reverse=field.startswith("-"))
+    rest = rest or len(taken) > most
+    taken = taken[:most]
+    findings = []
+    if rest:
+        findings.append(_report_rest(shown, most, matched))
+    elif matched is not None and matched > len(found.features):
+        findings.append(_report_gap(shown, len(found.features), matched))
+    if request.sortby and not plan.sorts:
+        message = f"{shown} does not say that it sorts: the Items that it finds were sorted here (--sortby)."
+        findings.append(Finding(severity="info", code="search-sorted-here", message=message))
+    bases = tuple(_find_base(feature, request.api, allow_local_files=allow_local_files) for feature in taken)
+    return Found(document={"type": "FeatureCollection", "features": taken}, bases=bases, findings=tuple(findings))
+
+
+def _report_gap(shown: str, count: int, matched: int) -> Finding:
+    message = (
+        f"The search on {shown} matches {matched} Items, it says, and gives {count} without a link to more: scenes may be "
+        "missing; try --page-size or --method, or narrow the search."
+    )
+    return Finding(severity="warning", code="search-incomplete", message=message)
 
 
 def _report_rest(shown: str, limit: int, matched: int | None) -> Finding:
@@ -221,47 +248,3 @@ def _find_base(feature: Mapping[str, Any], api: str, *, allow_local_files: bool)
                 break
     collection = feature.get("collection")
     return f"{root}/collections/{quote(str(collection), safe='')}/items/{quote(str(feature['id']), safe='')}"
-
-
-class _ApiIO(StacApiIO):
-    """Sends pystac-client's requests through :class:`ApiSession`, with its limits, repetitions and errors."""
-
-    def __init__(self, session: ApiSession) -> None:
-        super().__init__()
-        self._api = session
-
-    def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
-        """Read a link or a URL; a local path is refused."""
-        if isinstance(source, str) and not source.lower().startswith(("http://", "https://")):
-            msg = f"{show_href(source)} is no http or https URL"
-            raise InputError(msg)
-        return str(super().read_text(source, *args, **kwargs))
-
-    def request(
-        self,
-        href: str,
-        method: str | None = None,
-        headers: dict[str, str] | None = None,
-        parameters: dict[str, Any] | None = None,
-    ) -> str:
-        """Send a request; the text of the answer.
-
-        Raises
-        ------
-        InputError
-            If the API refuses the request, or the answer is too large.
-        StorageError
-            If the API or the network failed at every attempt.
-        """
-        method = (method or "GET").upper()
-        if method not in _METHODS or not href.lower().startswith(("http://", "https://")):
-            msg = f"it asks to {clean_text(method)} {show_href(href)}"
-            raise ValueError(msg)
-        content: dict[str, Any] = {"document": parameters} if method == "POST" else {"parameters": parameters}
-        # A link may ask for headers; elsewhere they could make this request one that only this machine may send.
-        content["headers"] = headers if is_same_api(self._api.root, href) else None
-        answer = self._api.send(method, href, **content)
-        if not 200 <= answer.status < 300:
-            msg = f"the STAC API {show_href(href)} refuses the request with status {answer.status}{answer.reason}: check --api"
-            raise InputError(msg)
-        return answer.body.decode("utf-8", errors="replace")

@@ -56,6 +56,14 @@ class Answer:
         return _decode(self.body)
 
 
+class RefusedError(InputError):
+    """The API refuses a request, with a status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class ApiSession:
     """Requests to one API; close it after use."""
 
@@ -210,7 +218,7 @@ class ApiSession:
         if answer.status in _DENIED:
             how = f"{self._token_name} does not allow it" if self._token else f"put a bearer token in {self._token_name}"
             msg = f"the STAC API {shown} refuses {method} with status {answer.status}{reason}: {how}"
-            raise InputError(msg)
+            raise RefusedError(msg, answer.status)
         return Answer(status=answer.status, body=answer.body, reason=reason)
 
     def _find_reason(self, body: bytes) -> str:

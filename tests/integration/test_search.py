@@ -66,7 +66,7 @@ def test_a_mosaic_of_what_a_search_finds_is_that_of_the_items_as_a_file(catalogu
         (("--bbox", "0,0,1,1"), 13),
         (("--collections", "none"), 13),
         (("--filter", "eo:cloud_cover < 10"), 13),
-        (("--sortby", "-datetime"), 13),
+        (("--sortby", "-datetime"), ["a", "b", "c"]),
     ],
     ids=str,
 )

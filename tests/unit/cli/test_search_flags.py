@@ -34,6 +34,7 @@ def test_a_search_is_a_value() -> None:
     assert search(
         *("--collections", "a,b", "--ids", "x, y", "--bbox", "-5.5,-1,7,2", "--datetime", "2024-06/2024-07"),
         *("--filter", "eo:cloud_cover < 10", "--sortby", "-properties.datetime,+id", "--max-items", "7"),
+        *("--method", "get", "--page-size", "50", "--conforms", "-sort,query"),
     ) == SearchRequest(
         api=API,
         collections=("a", "b"),
@@ -43,6 +44,9 @@ def test_a_search_is_a_value() -> None:
         filter="eo:cloud_cover < 10",
         sortby=("-properties.datetime", "+id"),
         max_items=7,
+        method="GET",
+        page_size=50,
+        conforms=(("sort", False), ("query", True)),
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from stac_api import CORE, JSON, SEARCH, SORT, FakeApi, Said, make_item, make_search_link, run_api
+from stac_api import CORE, JSON, SEARCH, SORT, TEXT, FakeApi, Said, make_item, make_search_link, run_api
 
 from processor.errors import ConfigError, InputError, StorageError
 from stac.api import search as module
@@ -119,9 +120,8 @@ def test_an_items_base_is_its_self_link_where_that_can_be_followed(api: FakeApi)
     [
         ([CORE], {}, "item-search"),
         ([CORE, SEARCH], {"filter": "a = 1"}, "item-search#filter (--filter), cql2-text (--filter)"),
-        ([CORE, SEARCH, f"{SEARCH}#filter", JSON], {"filter": "a = 1"}, "cql2-text (--filter)"),
+        ([CORE, SEARCH, f"{SEARCH}#filter"], {"filter": "a = 1"}, "cql2-text (--filter)"),
         ([CORE, SEARCH, f"{SEARCH}#filter"], {"filter": {"op": "="}}, "cql2-json (--filter)"),
-        ([CORE, SEARCH], {"sortby": ("id",)}, "item-search#sort (--sortby)"),
     ],
 )
 def test_an_api_that_cannot_do_what_is_asked_is_not_asked(
@@ -208,15 +208,188 @@ def test_huge_answers_are_not_read_to_their_end(api: FakeApi, monkeypatch: pytes
         search(api)
 
 
-def test_pages_without_end_end(api: FakeApi) -> None:
+def make_page(*names: str, to: dict[str, Any] | None = None, **more: Any) -> Said:
+    """A page with a next link."""
+    links = [] if to is None else [{"rel": "next", **to}]
+    return Said(body={"type": "FeatureCollection", "features": [make_item(name) for name in names], "links": links, **more})
+
+
+def test_pages_that_lead_back_end(api: FakeApi) -> None:
     """An API whose every page is the first one has no more Items than that."""
-    api.page = 10
-    link = {"rel": "next", "href": f"{api.url}/search", "method": "POST", "body": {}}
-    page = {"type": "FeatureCollection", "features": [make_item("s0")], "links": [link]}
-    api.say("POST", "/search", *[Said(body=page)] * 300)
-    with pytest.raises(InputError, match=r"9 pages in a row, .* bring nothing new"):
+    link = {"href": f"{api.url}/search", "method": "POST", "body": {}}
+    api.say("POST", "/search", *[make_page("s0", to=link)] * 300)
+    with pytest.raises(InputError, match=r"page 2 of the search on .* leads back to one that was read"):
         search(api)
-    assert len(api.asked) < 20
+    assert len(api.asked) < 5
+    api.script.clear()
+    api.say("POST", "/search", *[make_page("s0", to=link, numberMatched=1)] * 300)
+    found = search(api)
+    assert (list_names(found), found.findings) == (["s0"], ())
+
+
+def test_pages_without_end_end(api: FakeApi) -> None:
+    pages = [make_page("s0", to={"href": f"/search?from={number}", "method": "POST"}) for number in range(300)]
+    api.say("POST", "/search", *pages)
+    with pytest.raises(InputError, match=r"33 pages in a row .* bring nothing new"):
+        search(api)
+    assert len(api.asked) < 40
+
+
+# An answer that ends early
+
+
+def test_an_empty_page_that_leads_on_is_no_end(api: FakeApi) -> None:
+    on = [{"href": f"{api.url}/search?from={number}", "method": "post", "body": {"token": number}} for number in range(4)]
+    api.say("POST", "/search", make_page(to=on[0]), make_page("a", to=on[1]), make_page(to=on[2]), make_page(to=on[3]))
+    api.say("POST", "/search", make_page("b"))
+    assert list_names(search(api)) == ["a", "b"]
+    assert [asked.body.get("token") for asked in api.asked if asked.path == "/search"] == [None, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"type": "Catalog", "id": "root", "stac_version": "1.0.0", "links": []}, "but the Catalog 'root': the answer"),
+        ({"code": "InternalError", "description": "time-out"}, "but the error InternalError of an API: time-out; repeat"),
+        ({"type": "FeatureCollection", "features": None}, 'whose "features" is not a list'),
+        ({"type": "Feature", "id": "x"}, "an object of type 'Feature'"),
+        ([], "does not answer as a STAC API does, with an object, but with a list of 0"),
+        ("<!DOCTYPE html><title>Log in</title>", "but with HTML: a login page?"),
+        ("", "but with no JSON"),
+    ],
+    ids=["landing page", "error", "no list", "item", "list", "login", "empty"],
+)
+def test_a_page_that_is_no_item_collection_is_an_error(body: Any, reason: str, api: FakeApi) -> None:
+    api.say("POST", "/search", make_page("a", to={"href": f"{api.url}/next", "method": "GET"}))
+    api.say("GET", "/next", Said(body=body))
+    with pytest.raises(InputError) as caught:
+        search(api)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("more", [{"numberMatched": 250}, {"context": {"matched": 250}}, {"numberMatched": "250"}], ids=str)
+def test_fewer_items_than_match_are_a_warning(more: dict[str, Any], api: FakeApi) -> None:
+    api.say("POST", "/search", make_page("a", "b", "b", **more))
+    (finding,) = search(api).findings
+    assert (finding.severity, finding.code) == ("warning", "search-incomplete")
+    assert "matches 250 Items, it says, and gives 2 without a link" in finding.message
+    api.say("POST", "/search", make_page(**more))
+    with pytest.raises(InputError, match="matches 250 Items, it says, and gives none"):
+        search(api)
+
+
+@pytest.mark.parametrize("link", [{"href": None}, {"href": ""}, {}], ids=str)
+def test_a_next_link_without_an_href_ends_the_answer(link: dict[str, Any], api: FakeApi) -> None:
+    api.say("POST", "/search", make_page("a", to=link))
+    assert list_names(search(api)) == ["a"]
+    api.say(
+        "POST", "/search", Said(body={"type": "FeatureCollection", "features": [make_item("b")], "links": None, "next": None})
+    )
+    assert list_names(search(api)) == ["b"]
+
+
+def test_a_body_is_merged_where_a_link_says_so_and_kept_where_it_has_none(api: FakeApi) -> None:
+    api.say(
+        "POST",
+        "/search",
+        make_page("a", to={"href": "/search", "method": "POST", "body": {"token": "1"}, "merge": True}),
+        make_page("b", to={"href": "/search?token=2", "method": "POST"}),
+        make_page("c"),
+    )
+    assert list_names(search(api, collections=("scenes",))) == ["a", "b", "c"]
+    bodies = [asked.body for asked in api.asked if asked.path == "/search"]
+    assert [body["collections"] for body in bodies] == [["scenes"]] * 3
+    assert "token" in bodies[1]
+
+
+@pytest.mark.parametrize("status", [403, 405])
+def test_an_api_that_refuses_post_is_asked_by_get(status: int, api: FakeApi) -> None:
+    api.say("POST", "/search", Said(status=status, body={"description": "no POST here"}))
+    expression = {"op": "<", "args": [{"property": "eo:cloud_cover"}, 10]}
+    assert len(list_names(search(api, filter=expression))) == 5
+    asked = [asked for asked in api.asked if asked.path == "/search"]
+    assert [one.method for one in asked[:2]] == ["POST", "GET"]
+    assert json.loads(asked[1].query["filter"][0]) == expression
+    assert asked[1].query["filter-lang"] == ["cql2-json"]
+    api.say("POST", "/search", Said(status=status))
+    with pytest.raises(InputError, match=f"status {status}"):
+        search(api, method="POST")
+    api.links = [make_search_link(f"{api.url}/search", "post")]
+    api.say("POST", "/search", Said(status=status))
+    with pytest.raises(InputError, match=f"status {status}"):
+        search(api)
+
+
+def test_a_method_and_a_page_size_can_be_chosen(api: FakeApi) -> None:
+    assert len(list_names(search(api, method="GET", page_size=7))) == 5
+    asked = next(asked for asked in api.asked if asked.path == "/search")
+    assert (asked.method, asked.query["limit"]) == ("GET", ["7"])
+    api.links = [make_search_link("search", "get")]
+    with pytest.raises(ConfigError, match=r"--method POST: the STAC API .* offers GET"):
+        search(api, method="POST")
+    assert len(list_names(search(api))) == 5
+
+
+# What the API does not declare
+
+
+CLOUDS = {"op": "<", "args": [{"property": "eo:cloud_cover"}, 10]}
+QUERY = f"{SEARCH}#query"
+
+
+@pytest.mark.parametrize(
+    ("conforms", "given", "method", "sent"),
+    [
+        ([f"{SEARCH}#filter", JSON], "eo:cloud_cover < 10", "POST", {"filter": CLOUDS, "filter-lang": "cql2-json"}),
+        ([QUERY], "eo:cloud_cover < 10", "POST", {"query": {"eo:cloud_cover": {"lt": 10}}}),
+        ([QUERY], CLOUDS, "POST", {"query": {"eo:cloud_cover": {"lt": 10}}}),
+        ([f"{SEARCH}#filter", TEXT], CLOUDS, "GET", {"filter": ["eo:cloud_cover < 10"], "filter-lang": ["cql2-text"]}),
+    ],
+    ids=["text as JSON", "text as query", "JSON as query", "JSON as text"],
+)
+def test_a_filter_is_sent_in_what_the_api_takes(
+    conforms: list[str], given: Any, method: str, sent: dict[str, Any], api: FakeApi
+) -> None:
+    api.conforms = [CORE, SEARCH, *conforms]
+    search(api, filter=given)
+    asked = next(asked for asked in api.asked if asked.path == "/search")
+    assert asked.method == method
+    came = asked.body if method == "POST" else asked.query
+    assert {key: came[key] for key in sent} == sent
+    assert {"filter", "query"} & set(came) == {"filter", "query"} & set(sent)
+
+
+def test_a_filter_that_cannot_be_said_is_refused_with_the_reason(api: FakeApi) -> None:
+    api.conforms = [CORE, SEARCH, f"{SEARCH}#filter", JSON, QUERY]
+    with pytest.raises(
+        InputError, match=r"takes cql2-json and query: as cql2-json it cannot be said, 'S_INTERSECTS' is not"
+    ) as caught:
+        search(api, filter="S_INTERSECTS(geometry, POINT(1 2))")
+    assert "write it in what the API takes, or more simply" in str(caught.value)
+    api.conforms = [CORE, SEARCH, QUERY]
+    with pytest.raises(InputError, match="as query it cannot be said, OR is none of its words"):
+        search(api, filter="a = 1 OR b = 2")
+
+
+def test_what_conforms_to_gets_wrong_is_corrected(api: FakeApi) -> None:
+    api.conforms = [CORE, SEARCH]
+    search(api, filter="a = 1", conforms=(("filter", True), ("cql2-text", True)))
+    assert next(asked for asked in api.asked if asked.path == "/search").query["filter"] == ["a = 1"]
+    api.conforms = [CORE, SEARCH, SORT, f"{SEARCH}#filter", TEXT, QUERY]
+    search(api, filter="a = 1", conforms=(("filter", False),))
+    assert next(asked.body for asked in api.asked if asked.path == "/search" and asked.body)["query"] == {"a": {"eq": 1}}
+
+
+def test_items_are_sorted_here_where_the_api_does_not(api: FakeApi) -> None:
+    api.conforms = [CORE, SEARCH]
+    found = search(api, sortby=("properties.eo:cloud_cover",), max_items=2)
+    assert list_names(found) == ["s4", "s3"]
+    assert [finding.code for finding in found.findings] == ["search-has-more", "search-sorted-here"]
+    assert "5 Items, of which 2 were taken" in found.findings[0].message
+    assert all("sortby" not in asked.body for asked in api.asked if asked.path == "/search")
+    found = search(api, sortby=("-id",))
+    assert list_names(found) == ["s4", "s3", "s2", "s1", "s0"]
+    assert [finding.severity for finding in found.findings] == ["info"]
 
 
 # The token
@@ -270,7 +443,8 @@ def test_a_redirect_on_the_same_host_is_followed_but_not_for_ever(api: FakeApi) 
 
 def test_the_token_is_in_no_message(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAC_API_TOKEN", TOKEN)
-    api.say("POST", "/search", Said(status=403, body={"detail": f"Bearer {TOKEN} is not enough"}))
+    for method in ("POST", "GET"):
+        api.say(method, "/search", Said(status=403, body={"detail": f"Bearer {TOKEN} is not enough"}))
     with pytest.raises(InputError, match=r"status 403 \(Bearer … is not enough\): STAC_API_TOKEN does not allow it") as caught:
         search(api)
     assert TOKEN not in str(caught.value)

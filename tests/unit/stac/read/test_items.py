@@ -312,7 +312,14 @@ def test_page_of_a_longer_answer_is_a_finding(extra: dict[str, Any]) -> None:
     assert "one page with 1 of 12 Items" in finding.message
 
 
-@pytest.mark.parametrize("document", [collect(), collect() | {"links": [{"rel": "self"}]}, make_item("a"), []])
+@pytest.mark.parametrize("links", [None, [], [{"rel": "next", "href": None}]], ids=str)
+def test_fewer_items_than_matched_are_a_finding_without_a_link_too(links: object) -> None:
+    finding = find_page(collect(make_item("a")) | {"numberMatched": 250, "links": links})
+    assert finding is not None
+    assert "1 of 250 Items, as its numberMatched says" in finding.message
+
+
+@pytest.mark.parametrize("document", [collect(), collect() | {"links": [{"rel": "self"}, {"rel": "next"}]}, make_item("a"), []])
 def test_whole_answer_is_no_finding(document: object) -> None:
     assert find_page(document) is None
 
