@@ -25,6 +25,7 @@ from processor.mosaic.measure import ChunkMeasures, PairPart, ScenePart
 from processor.mosaic.render import RenderStatistics
 from processor.mosaic.solve import Solution
 from processor.stages import STAGES
+from processor.stages.align.coregistration import Coregistration, PairShift, WindowShifts
 from processor.stages.block_sums import BlockSums
 from processor.stages.check_cells import CellSums
 from processor.stages.matching.matched_blocks import MatchedBlocks
@@ -44,6 +45,7 @@ _RECORDS: Final = (
     Cell,
     CellSums,
     ChunkMeasures,
+    Coregistration,
     Cutline,
     CutlineTrace,
     Finding,
@@ -57,6 +59,7 @@ _RECORDS: Final = (
     OverlapSamples,
     Overlaps,
     PairPart,
+    PairShift,
     PartHead,
     RasterPart,
     SceneMeasures,
@@ -67,6 +70,7 @@ _RECORDS: Final = (
     Solved,
     RenderStatistics,
     Window,
+    WindowShifts,
 )
 
 

@@ -23,6 +23,7 @@ from processor.mosaic.chunks import Chunk
 from processor.mosaic.contribution import compute_area_mask, compute_scene_mask
 from processor.mosaic.plan import Plan
 from processor.stages.align.align_rasters import compute_shift
+from processor.stages.align.coregistration import PairShift, WindowShifts, compute_window_shifts, merge_window_shifts
 from processor.stages.align.warp import choose_lattice, compute_places
 from processor.stages.block_sums import BlockSums, compute_block_sums, merge_block_sums
 from processor.stages.check_cells import CellSums, merge_cell_sums
@@ -78,6 +79,8 @@ class PairPart:
     """Common pixels on the lattice of the report; ditto."""
     blocks: MatchedBlocks | None
     """Moments of their blocks; None where no method needs them."""
+    shifts: WindowShifts | None = None
+    """How far they lie beside one another; None where that is not asked for, or nothing here tells it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -248,6 +251,32 @@ def _measure_pair(
         second=compute_valid_moments(theirs.values, valid),
         samples=_sample(grid, other, shared, ours.values, theirs.values, valid, len(plan.pairs)),
         blocks=_match_blocks(plan, pair, shared, (ours.values, theirs.values), valid),
+        shifts=_find_shifts(plan, pair, shared, (rows, cols), (ours.values, theirs.values), valid),
+    )
+
+
+def _find_shifts(
+    plan: Plan,
+    pair: tuple[int, int],
+    shared: Window,
+    nearest: tuple[NDArray[np.intp], NDArray[np.intp]],
+    values: tuple[NDArray[np.generic], NDArray[np.generic]],
+    valid: NDArray[np.bool_] | None,
+) -> WindowShifts | None:
+    """How far a pair lies beside one another, in the windows of its overlap that are at hand."""
+    if "shifts" not in plan.needs:
+        return None
+    grid, other = plan.measure_grid(pair[0]), plan.measure_grid(pair[1])
+    own = shared.col + 0.5 * shared.width, shared.row + 0.5 * shared.height  # mean position of the pixels' centres
+    right = other.left + (float(nearest[1].mean()) + 0.5) * other.pixel_width - grid.left - own[0] * grid.pixel_width
+    up = other.top - (float(nearest[0].mean()) + 0.5) * other.pixel_height - grid.top + own[1] * grid.pixel_height
+    return compute_window_shifts(
+        (plan.find_name(pair[0]), plan.find_name(pair[1])),
+        values,
+        valid,
+        (grid, shared, grid.window_of_centres(other.bounds)),
+        (right, up),
+        len(plan.pairs),
     )
 
 
@@ -429,9 +458,17 @@ def merge_chunks(plan: Plan, results: Iterable[ChunkMeasures]) -> Measures:
         scenes=tuple(done[i] for i in range(len(plan.scenes))),
         overlaps=tuple(_finish_pair(plan, pair, parts) for pair, parts in sorted(pairs.items()) if pair[1] < len(plan.scenes)),
         matched=_join_pairs(plan, pairs),
+        shifts=_join_shifts(pairs),
         union=union,
         cells=None if plan.lattice is None else merge_cell_sums(cells, plan.bands, plan.lattice.shape),
     )
+
+
+def _join_shifts(pairs: Mapping[tuple[int, int], list[PairPart]]) -> tuple[PairShift, ...]:
+    """Displacements of the pairs that have enough windows."""
+    measured = [[part.shifts for part in parts if part.shifts is not None] for _, parts in sorted(pairs.items())]
+    merged = (merge_window_shifts(parts) for parts in measured if parts)
+    return tuple(shift for shift in merged if shift is not None)
 
 
 def _join_pairs(plan: Plan, pairs: Mapping[tuple[int, int], list[PairPart]]) -> MatchedPairs | None:

@@ -215,7 +215,7 @@ def _check_size(scenes: tuple[Scene, ...], canvas: Bounds, grid: Grid, measured:
 
 def _choose_level(scene: Scene, blocks: BlockGrid | None, methods: Methods) -> int | None:
     """The coarsest overview that still suffices, or None: full resolution."""
-    if not methods.matching_global.estimates:
+    if not methods.matching_global.estimates or methods.align.coregister is True:
         return None
     chosen = None
     for level in range(len(scene.source.overviews)):

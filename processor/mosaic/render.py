@@ -20,6 +20,7 @@ from processor.mosaic.measure import mask_factor, reduce_mask
 from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.scene_pipeline import make_pipelines
 from processor.mosaic.solve import Solution
+from processor.stages.align.coregistration import move_footprint
 from processor.stages.check_cells import CellSums, sum_cells
 from processor.stages.measures import Measures
 from processor.stages.scene_cells import sum_mosaic
@@ -96,14 +97,16 @@ class Renderer:
     def __init__(self, plan: Plan, measures: Measures, solution: Solution, reader: RasterReader) -> None:
         self._plan = plan
         self._scenes = make_pipelines(plan, solution, reader)
-        self._boxes = STRtree([box(*scene.grid.bounds.as_tuple()) for scene in plan.scenes])
+        self._boxes = STRtree([box(*scene.placed.bounds.as_tuple()) for scene in self._scenes])
         self._cells: list[Geometry] = []
         if plan.methods.cuts_by_cells and solution.seamlines is not None:
             self._cells = [cell.polygon for cell in solution.seamlines.cells]
             for polygon in self._cells:
                 prepare(polygon)
         self._cell_tree = STRtree(self._cells) if self._cells else None
-        self._footprints = [scene.footprint for scene in measures.scenes]
+        self._footprints = [
+            move_footprint(scene.footprint, solution.coregistration, position) for position, scene in enumerate(measures.scenes)
+        ]
         # Footprints from full-resolution masks hold every valid pixel; from overviews they may not.
         self._trusted = all(level is None for level in plan.levels) and measures.union is not None
         self._by_band = plan.bands > 1 and any(scene.band_rule == "band" for scene in plan.scenes)

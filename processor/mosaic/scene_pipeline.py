@@ -21,6 +21,7 @@ from processor.stages.align.align_rasters import (
     resample_bands,
     resample_window,
 )
+from processor.stages.align.coregistration import move_grid
 from processor.stages.matching.global_regression import apply_adjustment
 from processor.stages.matching.method import SceneCorrection
 from processor.stages.merge.merge_rasters import apply_dtype
@@ -48,6 +49,8 @@ class ScenePipeline:
 
     scene: Scene
     """The scene that is read."""
+    placed: Grid
+    """Where its pixels are laid: its grid, moved where scenes are co-registered."""
     reader: RasterReader
     """Reads its pixels."""
     adjustment: Adjustment | None
@@ -83,21 +86,21 @@ class ScenePipeline:
 
         A scene whose grid agrees is moved by whole pixels; any other is resampled.
         """
-        shift = compute_shift(self.scene.grid, grid)
+        shift = compute_shift(self.placed, grid)
         if shift is not None:
             source = window.shifted(rows=shift.rows, cols=shift.cols).intersection(self.scene.grid.window)
             if source is None:
                 return None
             layer = self.read_native(source)
             return Layer(window=source.shifted(rows=-shift.rows, cols=-shift.cols), values=layer.values, valid=layer.valid)
-        source = compute_source_window(self.scene.grid, grid, window, self.resampling)
+        source = compute_source_window(self.placed, grid, window, self.resampling)
         if source is None:
             return None
         pixels = self.reader.read(self.scene, source)
         corrected = np.empty(pixels.values.shape, self.calculation)
         for band, rows, piece in self._correct(source, pixels):
             corrected[band, rows] = piece
-        resample = partial(resample_window, scene=self.scene.grid, source=source, target=grid, window=window)
+        resample = partial(resample_window, scene=self.placed, source=source, target=grid, window=window)
         mask, by_band, rule = _full_mask(pixels), pixels.bands, self.scene.band_rule
         resampled, valid, bands = resample_bands(
             partial(resample, method=self.resampling), corrected, mask, None if rule == "any" else by_band
@@ -137,6 +140,7 @@ def make_pipelines(plan: Plan, solution: Solution, reader: RasterReader) -> tupl
     return tuple(
         ScenePipeline(
             scene=scene,
+            placed=move_grid(scene.grid, solution.coregistration, position),
             reader=reader,
             adjustment=adjustment,
             correction=correction,
@@ -145,8 +149,8 @@ def make_pipelines(plan: Plan, solution: Solution, reader: RasterReader) -> tupl
             calculation=np.float64 if plan.config.shared.calculation_dtype == "float64" else np.float32,
             resampling=plan.methods.align.resampling,
         )
-        for scene, adjustment, correction in zip(
-            plan.scenes, solution.adjustments or nothing, solution.corrections or nothing, strict=True
+        for position, (scene, adjustment, correction) in enumerate(
+            zip(plan.scenes, solution.adjustments or nothing, solution.corrections or nothing, strict=True)
         )
     )
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from shapely import Geometry
+
 from processor.model import Adjustment, BandRule, BlockGrid, BlockMap, Finding
 from processor.mosaic.plan import Plan
 from processor.process.threads import resolve_threads
+from processor.stages.align.coregistration import Coregistration, move_footprint, solve_coregistration
 from processor.stages.block_sums import BlockSums
 from processor.stages.matching.global_regression import identity_adjustment
 from processor.stages.matching.method import GlobalSolution, LocalSolution, SceneCorrection
@@ -36,6 +40,8 @@ class Solution:
     """Corrections by position."""
     seamlines: Seamlines | None
     """Cells and cuts, None where the stage is off."""
+    coregistration: Coregistration | None = None
+    """How far the scenes lie beside one another; None where that is not asked for."""
     findings: tuple[Finding, ...]
     """What solving brought to light."""
 
@@ -73,8 +79,10 @@ def solve(plan: Plan, measures: Measures, blocks: BlockGrid | None, sums: Sequen
     matching_global = methods.matching_global.solve(measures)
     adjustments = matching_global.adjustments or tuple(identity_adjustment(scene.name, plan.bands) for scene in plan.scenes)
     matching_local = methods.matching_local.solve(measures, adjustments, blocks, sums)
-    seamlines = _solve_seamlines(plan, measures)
+    coregistration = _solve_coregistration(plan, measures)
+    seamlines = _solve_seamlines(plan, measures, coregistration)
     return Solution(
+        coregistration=coregistration,
         matching_global=matching_global,
         matching_local=matching_local,
         seamlines=seamlines,
@@ -110,10 +118,24 @@ def _find_partial(plan: Plan, measures: Measures) -> tuple[Finding, ...]:
     return (Finding(severity=severity, code="bands-differ", message=message),)
 
 
-def _solve_seamlines(plan: Plan, measures: Measures) -> Seamlines | None:
+def _solve_coregistration(plan: Plan, measures: Measures) -> Coregistration | None:
+    if "shifts" not in plan.needs:
+        return None
+    return solve_coregistration(
+        tuple(scene.name for scene in plan.scenes),
+        measures.shifts,
+        math.sqrt(plan.grid.pixel_width * plan.grid.pixel_height),
+        is_applied=plan.methods.align.coregister is True,
+    )
+
+
+def _solve_seamlines(plan: Plan, measures: Measures, coregistration: Coregistration | None) -> Seamlines | None:
     method = plan.methods.seamlines
     given = method.footprints
-    footprints = {scene.name: scene.footprint if given is None else given.geometries[scene.name] for scene in measures.scenes}
+    footprints: dict[str, Geometry] = {}
+    for position, scene in enumerate(measures.scenes):
+        moved = move_footprint(scene.footprint, coregistration, position)
+        footprints[scene.name] = moved if given is None else given.geometries[scene.name]
     with ThreadPoolExecutor(resolve_threads(plan.config.shared.tile_threads), thread_name_prefix="cut") as pool:
         seamlines = method.solve(footprints, measures, run=pool.map)
     if seamlines is None or method.area is None:

@@ -24,6 +24,7 @@ from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.scene_pipeline import make_pipelines
 from processor.mosaic.solve import Solution
 from processor.process.threads import map_ordered
+from processor.stages.align.coregistration import move_grid
 from processor.stages.clip.mask_rasters import compute_cell_mask, compute_region_mask
 from processor.storage.store import Written
 
@@ -35,17 +36,17 @@ def find_last_stage(methods: Methods) -> str | None:
     return next((stage.name for stage, _ in reversed(tuple(methods)) if stage.has_rasters), None)
 
 
-def _stage_grid(plan: Plan, position: int, stage: str) -> tuple[Grid, Window]:
+def _stage_grid(plan: Plan, solution: Solution, position: int, stage: str) -> tuple[Grid, Window]:
     """The grid that a stage's rasters lie on, and the scene's window of it."""
     scene = plan.scenes[position]
     if not plan.methods.align.is_on or stage in _BEFORE_ALIGNMENT:
         return scene.grid, scene.grid.window
-    return plan.grid, plan.grid.window_touching(scene.grid.bounds)
+    return plan.grid, plan.grid.window_touching(move_grid(scene.grid, solution.coregistration, position).bounds)
 
 
-def stage_spec(plan: Plan, position: int, stage: str) -> CogSpec:
+def stage_spec(plan: Plan, solution: Solution, position: int, stage: str) -> CogSpec:
     """What the file of a scene after a stage is."""
-    grid, whole = _stage_grid(plan, position, stage)
+    grid, whole = _stage_grid(plan, solution, position, stage)
     output, told = plan.config.output, plan.describe_bands()
     return CogSpec(
         grid=grid.subgrid(whole),
@@ -64,12 +65,14 @@ def write_stage_raster(
     plan: Plan, solution: Solution, reader: RasterReader, position: int, stage: str, file: Path, *, threads: int
 ) -> Written:
     """Write one scene as it is after a stage, as a COG in the mosaic's dtype."""
-    grid, whole = _stage_grid(plan, position, stage)
+    grid, whole = _stage_grid(plan, solution, position, stage)
     pipeline = make_pipelines(plan, solution, reader)[position]
+    if stage in _BEFORE_ALIGNMENT:
+        pipeline = replace(pipeline, placed=pipeline.scene.grid)
     if stage == "matching_global":
         pipeline = replace(pipeline, correction=None)
     clip = _make_clip(plan, solution, position, grid) if stage == "clip" else None
-    spec = stage_spec(plan, position, stage)
+    spec = stage_spec(plan, solution, position, stage)
     with TileStore(file.with_suffix(".blocks"), spec.levels) as store:
         pyramid = Pyramid(spec, store, window_tiles=plan.window_edge // BLOCK_EDGE)
 

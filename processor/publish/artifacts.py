@@ -147,7 +147,7 @@ def make_stage_products(
             title=f"{scene.title} after {method}",
             roles=roles,
             written=written,
-            raster=stage_spec(plan, position, stage),
+            raster=stage_spec(plan, solution, position, stage),
         )
 
 

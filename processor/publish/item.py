@@ -58,6 +58,7 @@ _SUMMARY = (
     "contrast_kept",
     "fidelity_to_scenes",
     "fidelity",
+    "misregistration",
     "warnings",
 )
 
@@ -218,6 +219,7 @@ def _collect_report_inputs(
         steps=rendered.steps,
         fidelity=mosaic.fidelity,
         scene_fidelity=judge_scene_fidelity(plan, measures, rendered),
+        coregistration=solution.coregistration,
         match=None
         if measures.matched is None
         else compute_match_figures(

@@ -30,6 +30,9 @@ fidelity_to_scenes                      how much of the scenes as they came, ave
                                         lowers it, and so does light that it rightly took out: only a check tells which
 fidelity                                how much of the check rasters, which nothing was fitted to, the mosaic explains: R² over
                                         their cells after one line a band, mean over bands and checks; null without --check
+misregistration, misregistration_high   how far apart pairs of scenes show the same ground, before anything is mended: median and
+                                        90th percentile over pairs, pixels of the mosaic; null unless align_rasters.coregister
+misregistration_after, …_after_high     what one shift a scene leaves of it
 overlaps, scenes, warnings, infos       how many there are
                                         The figures from seam_difference to illumination_trend are known where a method
                                         matched blocks (robust_regression, surface_adjustment), else null.
@@ -128,6 +131,7 @@ def build_report(inputs: ReportInputs, residuals: Sequence[OverlapResidual] | No
         },
         "seams": _seams(inputs),
         "match": _match(inputs),
+        "coregistration": _coregistration(inputs),
         "fidelity": [
             {"check": check.name, "cell_pixels": check.cell, "cells": check.cells, "r2": _numbers(check.explained)}
             for check in inputs.fidelity
@@ -225,10 +229,45 @@ def _summary(
         "contrast_kept": _number(float(kept.mean())) if kept.size else None,
         "fidelity_to_scenes": _number(float(compute_scene_fidelity(inputs).mean())) if inputs.bands else None,
         "fidelity": _number(compute_fidelity_mean(inputs)),
+        **_misregistration(inputs),
         "scenes": len(inputs.scenes),
         "overlaps": len(residuals),
         "warnings": warnings,
         "infos": len(findings) - warnings,
+    }
+
+
+def _misregistration(inputs: ReportInputs) -> dict[str, float | None]:
+    known = inputs.coregistration
+    return {
+        "misregistration": None if known is None else _number(known.median),
+        "misregistration_high": None if known is None else _number(known.high),
+        "misregistration_after": None if known is None else _number(known.median_after),
+        "misregistration_after_high": None if known is None else _number(known.high_after),
+    }
+
+
+def _coregistration(inputs: ReportInputs) -> dict[str, Any] | None:
+    known = inputs.coregistration
+    if known is None:
+        return None
+    return {
+        "is_applied": known.is_applied,
+        "scenes": [
+            {"name": scene.name, "right": _number(right), "up": _number(up)}
+            for scene, right, up in zip(inputs.scenes, known.right, known.up, strict=True)
+        ],
+        "pairs": [
+            {
+                "first": pair.first,
+                "second": pair.second,
+                "right": _number(pair.right),
+                "up": _number(pair.up),
+                "spread": _number(pair.spread),
+                "windows": pair.windows,
+            }
+            for pair in known.pairs
+        ],
     }
 
 

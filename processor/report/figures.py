@@ -27,6 +27,7 @@ from processor.model import (
     Overlap,
     Scene,
 )
+from processor.stages.align.coregistration import Coregistration
 from processor.stages.check_cells import Fidelity
 from processor.stages.matching.global_regression import compute_contrast
 from processor.stages.matching.match_figures import MatchFigures
@@ -106,6 +107,8 @@ class ReportInputs:
     """How well the mosaic agrees with its scenes as they came, or None where unknown."""
     match: MatchFigures | None = None
     """What matched blocks say of the matching, or None where no method needed them."""
+    coregistration: Coregistration | None = None
+    """How far scenes lie beside one another, of scenes in input order; None where that is not asked for."""
     artifacts: tuple[Artifact, ...] = ()
     """What is published beside the report."""
 

@@ -1,7 +1,7 @@
 """Rules that turn figures into findings: what a user should know before using the mosaic, and what to do about it.
 
 Codes are stable: ``contrast-lowered``, ``coverage-gap``, ``fallback-used``, ``illumination-trend``, ``local-outlier``,
-``negative-scale``, ``no-overlap``, ``offset-outlier``, ``overlaps-worse``, ``residual-raised``, ``scale-outlier``,
+``misregistered``, ``negative-scale``, ``no-overlap``, ``offset-outlier``, ``overlaps-worse``, ``residual-raised``, ``scale-outlier``,
 ``scene-isolated``, ``scene-unused``.
 """
 
@@ -34,6 +34,7 @@ _WORSE = 1.05  # a residual that grows by less is not worth a word
 _FALLBACK = 0.01  # share of the mosaic
 _TREND = 0.3  # share of what the gains leave that is light within the scenes
 _TREND_SIZE = 0.03  # of the level: light that varies by less is not worth a word
+_BESIDE: Final = 1.0  # pixels: pairs that lie farther apart are told of
 _SHOWN = 5  # scenes named per code; one finding speaks for the rest
 _ANCHORED: Final = "global_regression"
 _BLOCKS: Final = "local_block_adjustment"
@@ -72,6 +73,7 @@ def compute_findings(
         *_judge_contrast(run, summary),
         *_judge_residuals(residuals, summary),
         *_judge_light(run),
+        *_judge_places(run),
         *_judge_adjustments(run),
         *_judge_corrections(run),
         *_judge_overlaps(run, residuals),
@@ -186,6 +188,23 @@ def _judge_light(run: ReportInputs) -> Iterator[Finding]:
                 "or drone scenes, or wide swaths, run it again with --preset aerial"
             ),
         )
+
+
+def _judge_places(run: ReportInputs) -> Iterator[Finding]:
+    """Whether scenes lie so far beside one another that one shift each would show."""
+    known = run.coregistration
+    if known is None or known.is_applied or not known.high > _BESIDE or not known.high_after < 0.5 * known.high:
+        return
+    yield Finding(
+        severity="info",
+        code="misregistered",
+        stage="align_rasters",
+        message=(
+            f"scenes lie {known.median:.1f} pixels beside one another (median over {len(known.pairs):,} pairs; 90th percentile "
+            f"{known.high:.1f}), and one shift a scene leaves {known.median_after:.1f} ({known.high_after:.1f}): run it again with "
+            "--align_rasters.coregister true, and resample with --align_rasters.resampling_method cubic to stay sharp"
+        ),
+    )
 
 
 def _judge_adjustments(run: ReportInputs) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from shapely import MultiPolygon, Polygon
 
 from processor.model import Bounds, Grid, Moments, Overlap
+from processor.stages.align.coregistration import PairShift
 from processor.stages.block_sums import BlockSums
 from processor.stages.check_cells import CellSums
 from processor.stages.matching.block_weights import BlockTable, make_block_table
@@ -80,6 +81,8 @@ class Measures:
     """Sums of all scenes as they came, weighted by area, over cells of the mosaic's lattice
     (:mod:`processor.stages.scene_cells`); None where there is no mosaic, or nothing was read.
     """
+    shifts: tuple[PairShift, ...] = ()
+    """How far pairs lie beside one another; empty where that is not asked for."""
     union: int | None
     """Pixels of the mosaic's grid that some scene has and may give (within the area of interest, where there is one), or None
     where that was not counted exactly (statistics from overviews, or scenes on other grids).

@@ -110,7 +110,7 @@ def test_the_item_has_every_field_of_the_page_or_a_reason_not_to(finished: dict[
     found |= {key for asset in absolute["assets"].values() for key in asset}
     untold = {"platform", "instruments", "constellation", "grid:code", "processing:level", "via"}
     of_blocks = ("seam_difference", "seam_difference_high", "disagreement", "illumination_trend")
-    untold |= {f"mosaic:{name}" for name in (*of_blocks, "fidelity")}
+    untold |= {f"mosaic:{name}" for name in (*of_blocks, "fidelity", "misregistration")}
     untold |= {"eo:cloud_cover", "view:off_nadir", "view:sun_elevation", "view:sun_azimuth", "proj:wkt2", "proj:projjson"}
     assert named - found <= untold
     assert {name for name in found if name.startswith(("mosaic:", "processing:", "file:"))} <= named

@@ -7,7 +7,7 @@ computed in.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,7 @@ from processor.model import Bounds, Grid, Window
 from processor.model.options import Paths, Resolution
 from processor.stages.align.method import AlignMethod
 from processor.stages.align.options import AlignRastersOptions
+from processor.stages.method import Need
 
 Resampling = Literal["nearest", "bilinear", "cubic"]
 
@@ -248,6 +249,16 @@ class AlignRasters(AlignMethod[AlignRastersOptions]):
     def resolution(self) -> Resolution:
         """As configured."""
         return self.options.resolution
+
+    @property
+    def coregister(self) -> Literal["measure"] | bool:
+        """As configured."""
+        return self.options.coregister
+
+    def list_needs(self, scenes: Collection[str]) -> frozenset[Need]:
+        """Displacements of pairs, where they are asked for."""
+        del scenes
+        return frozenset({"shifts"} if self.options.coregister else ())
 
     @property
     def tap(self) -> bool:

@@ -17,6 +17,11 @@ class AlignMethod(StageMethod[OptionsT]):
         return None
 
     @property
+    def coregister(self) -> Literal["measure"] | bool:
+        """Whether it is found out how far scenes lie beside one another ("measure"), and whether that is mended (True)."""
+        return False
+
+    @property
     def tap(self) -> bool:
         """Whether the bounds snap outward to whole multiples of the pixel size."""
         return False

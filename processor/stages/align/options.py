@@ -19,6 +19,12 @@ class AlignRastersOptions(Section):
     resolution: Resolution = option(
         "highest", "Pixel size: the smallest, the mean or the largest of the scenes'.", example="lowest"
     )
+    coregister: Literal["measure"] | bool = option(
+        False,
+        "Find out how far scenes lie beside one another where they overlap: `measure` reports it, true also moves each scene "
+        "by one shift, in the same resampling, and measures at full resolution.",
+        example=True,
+    )
     crs: Word | None = option(
         None,
         "CRS of the mosaic, an authority's code; null: the scenes', the commonest where they differ.",
