@@ -30,8 +30,9 @@ fidelity_to_scenes                      how much of the scenes as they came, ave
                                         lowers it, and so does light that it rightly took out: only a check tells which
 fidelity                                how much of the check rasters, which nothing was fitted to, the mosaic explains: R² over
                                         their cells after one line a band, mean over bands and checks; null without --check
-misregistration, misregistration_high   how far apart pairs of scenes show the same ground, before anything is mended: median and
-                                        90th percentile over pairs, pixels of the mosaic; null unless align_rasters.coregister
+misregistration, misregistration_high   how far apart pairs of scenes show the same ground, before anything is mended: median
+                                        and 90th percentile over pairs, pixels of the mosaic; null unless
+                                        align_rasters.coregister asks for it
 misregistration_after, …_after_high     what one shift a scene leaves of it
 overlaps, scenes, warnings, infos       how many there are
                                         The figures from seam_difference to illumination_trend are known where a method
@@ -40,8 +41,9 @@ overlaps, scenes, warnings, infos       how many there are
 
 The other sections: ``run``, ``bands``, ``grid``, ``coverage``, ``contrast``, ``seams`` (one element a band), ``match`` (what
 matched blocks say), ``fidelity`` (R² to each check, one element a band), ``scene_fidelity`` (the same to the scenes as they
-came), ``residuals`` (by state: before, global, local; one element a band), ``mosaic`` (statistics, one element a band),
-``scenes``, ``overlaps``, ``parameters`` (those that differ from their default and decide pixels) and ``findings``.
+came), ``residuals`` (by state: before, global, local; one element a band), ``coregistration`` (displacements in CRS units),
+``mosaic`` (statistics, one element a band), ``scenes``, ``overlaps``, ``parameters`` (those that differ from their default
+and decide pixels) and ``findings``.
 """
 
 from __future__ import annotations

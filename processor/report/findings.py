@@ -1,8 +1,8 @@
 """Rules that turn figures into findings: what a user should know before using the mosaic, and what to do about it.
 
 Codes are stable: ``contrast-lowered``, ``coverage-gap``, ``fallback-used``, ``illumination-trend``, ``local-outlier``,
-``misregistered``, ``negative-scale``, ``no-overlap``, ``offset-outlier``, ``overlaps-worse``, ``residual-raised``, ``scale-outlier``,
-``scene-isolated``, ``scene-unused``.
+``misregistered``, ``negative-scale``, ``no-overlap``, ``offset-outlier``, ``overlaps-worse``, ``residual-raised``,
+``scale-outlier``, ``scene-isolated``, ``scene-unused``.
 """
 
 from __future__ import annotations
@@ -201,8 +201,8 @@ def _judge_places(run: ReportInputs) -> Iterator[Finding]:
         stage="align_rasters",
         message=(
             f"scenes lie {known.median:.1f} pixels beside one another (median over {len(known.pairs):,} pairs; 90th percentile "
-            f"{known.high:.1f}), and one shift a scene leaves {known.median_after:.1f} ({known.high_after:.1f}): run it again with "
-            "--align_rasters.coregister true, and resample with --align_rasters.resampling_method cubic to stay sharp"
+            f"{known.high:.1f}), and one shift a scene leaves {known.median_after:.1f} ({known.high_after:.1f}): run it again "
+            "with --align_rasters.coregister true, and resample with --align_rasters.resampling_method cubic to stay sharp"
         ),
     )
 

@@ -24,6 +24,7 @@ from outcomes import (
     Outcome,
     find_facets,
     find_settings,
+    make_beside,
     make_odd,
     make_plain,
     make_strips,
@@ -158,6 +159,11 @@ def is_snapped_no_more(before: Outcome, after: Outcome) -> bool:
     """Whether bounds were whole multiples of the pixel size and are the scenes' own now."""
     old, new = before.read("mosaic.tif").transform, after.read("mosaic.tif").transform
     return (old[2], old[5]) == (LEFT, TOP) and (new[2], new[5]) == (LEFT + 0.5, TOP - 0.25)
+
+
+def is_measured(before: Outcome, after: Outcome) -> bool:
+    """Whether it is told after, and not before, how far the scenes lie beside one another."""
+    return "mosaic:misregistration" not in before.item["properties"] and after.item["properties"]["mosaic:misregistration"] > 1
 
 
 def is_judged(before: Outcome, after: Outcome) -> bool:
@@ -500,6 +506,8 @@ ROWS = (
     row("align_rasters.resampling_method", "cubic"),
     row("align_rasters.tap", False, "pixels", "owners", scenes="odd", check=is_snapped_no_more),
     row("align_rasters.tap", False),
+    row("align_rasters.coregister", True, "pixels", "owners", "cells", scenes="beside", check=is_measured),
+    row("align_rasters.coregister", "measure", scenes="beside", check=is_measured),
     row("align_rasters.resolution", "lowest", "pixels", "owners", scenes="odd", check=has_pixel_size(1.6)),
     row("align_rasters.resolution", "average", "pixels", "owners", scenes="odd", check=has_pixel_size(1.2)),
     row("align_rasters.resolution", "lowest"),
@@ -626,6 +634,7 @@ def make_stacked(folder: Path) -> Path:
 MAKERS: Mapping[str, Callable[[Path], Path | str]] = {
     "plain": make_equipped,
     "odd": make_odd,
+    "beside": make_beside,
     "strips": make_strips,
     "twofold": make_twofold,
     "remote": make_remote,

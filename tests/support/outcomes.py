@@ -19,6 +19,7 @@ import yaml
 from commands import CREATED, read_files
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
+from registration import make_ground, see_ground
 from scenes import gradient_truth, write_items, write_scene
 
 from processor.config import load_config
@@ -243,6 +244,15 @@ def make_odd(folder: Path) -> Path:
         array = truth * {"a": 1.0, "b": 1.15, "c": 0.9}[name]
         array[:, :5, :7] = 0
         paths.append(write_scene(folder / f"{name}.tif", array, dtype="uint16", left=left, top=top, pixel=pixel))
+    return write_items(folder, paths)
+
+
+def make_beside(folder: Path) -> Path:
+    """Two scenes of one ground, one of them a pixel and a half beside its place."""
+    ground, paths = 1000 + 100 * make_ground(288), []
+    for name, col, right in (("a", 0, 0), ("b", 64, 6)):
+        array = see_ground(ground, row=0, col=col, height=224, width=224, right=right)[:2]
+        paths.append(write_scene(folder / f"{name}.tif", array, dtype="uint16", left=LEFT + col))
     return write_items(folder, paths)
 
 

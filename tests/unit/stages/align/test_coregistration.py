@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from registration import PARTS, make_ground, see_ground
 
 from processor.model import Grid, Window
 from processor.stages.align.coregistration import (
@@ -20,25 +21,10 @@ from processor.stages.align.coregistration import (
     solve_coregistration,
 )
 
-_FINE = 4
-
-
-def make_ground(size: int, seed: int = 1) -> NDArray[np.float64]:
-    """Three bands of structure at all scales, of ``_FINE`` times the resolution that scenes are made of."""
-    draw = np.random.default_rng(seed)
-    shape = size * _FINE, size * _FINE
-    frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.fftfreq(shape[1]))
-    frequency[0, 0] = 1.0
-    spectrum = np.fft.fft2(draw.normal(size=(3, *shape)).cumsum(axis=0)) / frequency**1.3
-    return np.asarray(np.fft.ifft2(spectrum).real)
-
 
 def see(ground: NDArray[np.float64], right: int, down: int, size: int) -> NDArray[np.float64]:
-    """The ground in pixels of ``_FINE`` of its own, its content moved right and down by so many of the ground's."""
-    moved = np.roll(ground, (down, right), axis=(1, 2))
-    start = 8 * _FINE
-    cut = moved[:, start : start + size * _FINE, start : start + size * _FINE]
-    return cut.reshape(len(cut), size, _FINE, size, _FINE).mean(axis=(2, 4))
+    """A square of the ground, away from its edge."""
+    return see_ground(ground, row=8, col=8, height=size, width=size, right=right, down=down)
 
 
 @pytest.mark.parametrize(("right", "down"), [(0, 0), (1, 0), (0, -2), (5, 7), (-12, 3), (12, -12)])
@@ -50,7 +36,7 @@ def test_displacement_of_up_to_three_pixels_is_found_within_a_tenth(right: int, 
     second += draw.normal(scale=0.05 * second.std(), size=second.shape)
     found = compute_window_shift(first, second)
     assert found is not None
-    assert found == pytest.approx((right / _FINE, down / _FINE), abs=0.1)
+    assert found == pytest.approx((right / PARTS, down / PARTS), abs=0.1)
 
 
 def test_windows_that_show_nothing_alike_tell_nothing() -> None:
