@@ -33,7 +33,8 @@ fidelity                                how much of the check rasters, which not
 misregistration, misregistration_high   how far apart pairs of scenes show the same ground, before anything is mended: median
                                         and 90th percentile over pairs, pixels of the mosaic; null unless
                                         align_rasters.coregister asks for it
-misregistration_after, …_after_high     what one shift a scene leaves of it
+misregistration_after                   what one shift a scene leaves of the median
+misregistration_after_high              what it leaves of the 90th percentile
 overlaps, scenes, warnings, infos       how many there are
                                         The figures from seam_difference to illumination_trend are known where a method
                                         matched blocks (robust_regression, surface_adjustment), else null.
