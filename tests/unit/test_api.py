@@ -59,6 +59,7 @@ KNOWN: dict[str, Any] = {
     "align_rasters_output_images": None,
     "align_rasters_resampling_method": "bilinear",
     "align_rasters_tap": True,
+    "align_rasters_coregister": False,
     "align_rasters_resolution": "highest",
     "voronoi_center_seamline_output_mask": None,
     "voronoi_center_seamline_aoi_path": None,
