@@ -53,9 +53,9 @@ _SENTINEL_2: Final[Mapping[str, str]] = {
 _PRODUCTS: Final[tuple[tuple[re.Pattern[str], Mapping[str, str]], ...]] = tuple(
     (re.compile(pattern, re.IGNORECASE), numbers)
     for pattern, numbers in (
-        (r"(^|[^a-z0-9])(HLS[._]L30|L[CO]0?[89])", _LANDSAT_8),
-        (r"(^|[^a-z0-9])L[TEM]0?[457]", _LANDSAT_5),
-        (r"(^|[^a-z0-9])(HLS[._]S30|S2[ABCD]|T[0-9]{2}[A-Z]{3})([^a-z0-9]|$)", _SENTINEL_2),
+        (r"(^|[^a-z0-9])(HLS[._]L30|L[CO]0?[89]|ga_ls[89])", _LANDSAT_8),
+        (r"(^|[^a-z0-9])(L[TEM]0?[457]|ga_ls[57])", _LANDSAT_5),
+        (r"(^|[^a-z0-9])((HLS[._]S30|S2[ABCD]|T[0-9]{2}[A-Z]{3})([^a-z0-9]|$)|ga_s2)", _SENTINEL_2),
         (r"(^|[^a-z0-9])CBERS[-_0-9A]*WPM", {"0": "pan", "1": "blue", "2": "green", "3": "red", "4": "nir"}),
         (r"(^|[^a-z0-9])CBERS[-_0-9A]*PAN10M", {"2": "green", "3": "red", "4": "nir"}),
         (r"(^|[^a-z0-9])CBERS[-_0-9A]*MUX", {"5": "blue", "6": "green", "7": "red", "8": "nir"}),
@@ -151,7 +151,7 @@ def find_colour(name: str, *, product: str = "") -> str | None:
     >>> find_colour("B3", product="LT05_L1TP_191026_19900720_20200915_02_T1")
     'red'
     """
-    word = name.strip().casefold()
+    word = name.strip().casefold().removeprefix("nbart_").removeprefix("nbar_")  # of Geoscience Australia
     word = _ALIASES.get(word, word)
     if word in COMMON_NAMES:
         return word

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from processor.errors import ConfigError, InputError
 from processor.model import Band
+from processor.model.bands import find_colour
 from stac.documents import clean_text, list_words
 from stac.fields import AssetFields, ItemFields, parse_bands
 from stac.hrefs import href_suffix
@@ -237,7 +238,7 @@ def _propose_bands(assets: Sequence[AssetFields]) -> str:
     """Bands that can be asked for: red, green and blue where there are such; "" where assets of several bands name none."""
     listed = [(parse_bands(asset, names_only=True) or (Band(name=clean_text(asset.key)),)) for asset in assets]
     bands = [band for found in listed for band in found]
-    colours = {band.common_name for band in bands} | {band.name for band in bands}
+    colours = {band.common_name or find_colour(band.name) for band in bands}
     if {*_COLOURS} <= colours:
         return ",".join(_COLOURS)
     names = [band.name for band in bands if all(letter.isalnum() or letter in "_-" for letter in band.name)]
@@ -291,7 +292,8 @@ def _match_band(name: str, asset: AssetFields, bands: tuple[Band, ...]) -> list[
     """The bands of an asset that a name may mean."""
     if not bands and asset.key == name:
         bands = (Band(name=name),)
-    found = [(index, band) for index, band in enumerate(bands, start=1) if name in {band.name, band.common_name}]
+    known = [(index, band, band.common_name or find_colour(band.name)) for index, band in enumerate(bands, start=1)]
+    found = [(index, band, common) for index, band, common in known if name in {band.name, common}]
     resolution = find_resolution(asset) if found else 0.0
     return [
         _Match(
@@ -303,11 +305,11 @@ def _match_band(name: str, asset: AssetFields, bands: tuple[Band, ...]) -> list[
                 _is_jpeg2000(asset),
                 asset.key != name,
                 band.name != name,
-                asset.key not in {band.name, band.common_name},
+                asset.key not in {band.name, common},
                 resolution,
             ),
         )
-        for index, band in found
+        for index, band, common in found
     ]
 
 

@@ -1,7 +1,9 @@
 """Items as real catalogues write them, field by field and version by version, over small synthetic rasters.
 
-The shapes are those of earth-search v1 (Sentinel-2), the Planetary Computer (Sentinel-2, Landsat Collection 2, NAIP) and
-OpenAerialMap (drones), with the names, media types and roles that these use; ids, places and values are made up.
+The shapes are those of earth-search v1 (Sentinel-2), the Planetary Computer (Sentinel-2, Landsat Collection 2, NAIP,
+Sentinel-1), OpenAerialMap (drones), Geoscience Australia (ARD), NASA (HLS), Maxar (open data), CBERS on AWS, LINZ, Umbra,
+Capella, Planet, the Copernicus Data Space and USGS landsatlook, with the names, media types and roles that these use; places
+and values are made up.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import rasterio
 from rasterio.warp import transform_bounds
@@ -38,7 +41,7 @@ def _make_feature(
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "bbox": [west, south, east, north],
         "properties": properties,
-        "links": [{"rel": "self", "type": "application/geo+json", "href": f"https://example.org/items/{name}"}],
+        "links": [{"rel": "self", "type": "application/geo+json", "href": f"https://example.org/items/{quote(name)}"}],
         "assets": assets,
     }
 
@@ -230,6 +233,280 @@ def make_drone(name: str, path: Path) -> dict[str, Any]:
     return _make_feature(name, path, version="1.1.0", extensions=extensions, properties=properties, assets=assets) | {
         "collection": "openaerialmap"
     }
+
+
+def make_geoscience_australia(name: str, files: dict[str, Path]) -> dict[str, Any]:
+    """Landsat ARD of Geoscience Australia: an asset a band whose name holds the colour, and keys with a colon beside them.
+
+    files: by key of the asset, ``nbart_…`` or ``oa_…``.
+    """
+    assets: dict[str, Any] = {}
+    for key, path in files.items():
+        grid = describe_grid(path, length=9)
+        assets[key] = {"title": key, "href": str(path), "type": COG, "roles": ["data"], "eo:bands": [{"name": key}], **grid}
+    assets["thumbnail:nbart"] = {"href": "https://example.org/t.jpg", "type": "image/jpeg", "roles": ["thumbnail"]}
+    assets["checksum:sha1"] = {"href": "https://example.org/t.sha1", "type": "text/plain", "roles": ["metadata"]}
+    properties = {
+        "datetime": "2022-08-23T23:56:14.511542Z",
+        "title": f"ga_ls8c_ard_3-2-1_090086_2022-08-23_final {name}",
+        "platform": "landsat-8",
+        "instruments": ["oli", "tirs"],
+        "odc:product": "ga_ls8c_ard_3",
+        "landsat:wrs_path": 90,
+        "landsat:wrs_row": 86,
+        "dea:dataset_maturity": "final",
+        "proj:epsg": 32633,
+    }
+    return _make_feature(
+        name, files["nbart_red"], version="1.0.0", extensions=("eo/v1.0.0",), properties=properties, assets=assets
+    ) | {"collection": "ga_ls8c_ard_3"}
+
+
+def make_hls(name: str, files: dict[str, Path]) -> dict[str, Any]:
+    """Harmonized Landsat Sentinel-2 of NASA's CMR: assets with an href and a title alone, pictures and metadata beside them.
+
+    files: by key of the asset; "Fmask" is the mask.
+    """
+    assets: dict[str, Any] = {key: {"href": str(path), "title": f"Download {path.name}"} for key, path in files.items()}
+    assets["browse"] = {"href": "https://example.org/x.jpg", "type": "image/jpeg", "title": "Download x.jpg"}
+    assets["metadata"] = {"href": "https://example.org/x.xml", "type": "application/xml"}
+    properties = {"datetime": "2023-07-14T10:08:02.345Z", "start_datetime": "2023-07-14T10:08:02.345Z"}
+    properties |= {"end_datetime": "2023-07-14T10:08:26.345Z"}
+    return _make_feature(name, files["B04"], version="1.0.0", extensions=(), properties=properties, assets=assets) | {
+        "collection": "HLSS30.v2.0"
+    }
+
+
+def make_maxar(name: str, path: Path) -> dict[str, Any]:
+    """Open data of Maxar: ids with slashes, times with a blank, a picture beside a mask of vectors."""
+    bands = [{"name": f"BAND_{colour[0].upper()}", "common_name": colour} for colour in ("red", "green", "blue")]
+    assets = {
+        "visual": {"href": str(path), "type": COG, "roles": ["visual"], "title": "Visual Image", "eo:bands": bands},
+        "data-mask": {"href": "./x-data-mask.gpkg", "type": "application/geopackage+sqlite3", "roles": ["data-mask"]},
+    }
+    properties = {
+        "datetime": "2022-10-03 16:02:35Z",
+        "platform": "WV02",
+        "gsd": 0.65,
+        "catalog_id": name.rpartition("/")[2],
+        "quadkey": name.split("/")[1],
+        "proj:epsg": 32617,
+        "grid:code": f"MXRA-Z{name.split('/', maxsplit=1)[0]}-{name.split('/')[1]}",
+    }
+    item = _make_feature(name, path, version="1.0.0", extensions=("eo/v1.0.0",), properties=properties, assets=assets)
+    return item | {
+        "collection": name.rpartition("/")[2],
+        "links": [{"rel": "self", "href": f"./{name.rpartition('/')[2]}.json"}],
+    }
+
+
+def make_cbers(name: str, files: dict[str, Path]) -> dict[str, Any]:
+    """CBERS-4 of the bucket on AWS: assets named by number, with common names, in a bucket that the requester pays.
+
+    files: by key of the asset, ``B5`` to ``B8``.
+    """
+    common = {"B5": "blue", "B6": "green", "B7": "red", "B8": "nir"}
+    assets: dict[str, Any] = {
+        key: {"href": str(path), "type": COG, "eo:bands": [{"name": key, "common_name": common[key]}]}
+        for key, path in files.items()
+    }
+    assets["thumbnail"] = {"href": "https://example.org/x.jpg", "type": "image/jpeg"}
+    assets["metadata"] = {"href": "https://example.org/x.xml", "title": "INPE original metadata", "type": "text/xml"}
+    properties = {
+        "datetime": "2020-07-30T13:12:43Z",
+        "platform": "cbers-4",
+        "instruments": ["MUX"],
+        "gsd": 20,
+        "cbers:data_type": "L4",
+        "storage:requester_pays": True,
+        "storage:region": "us-east-1",
+    }
+    return _make_feature(
+        name, files["B7"], version="1.0.0", extensions=("eo/v1.0.0",), properties=properties, assets=assets
+    ) | {"collection": "CBERS4-MUX"}
+
+
+def make_linz(name: str, path: Path) -> dict[str, Any]:
+    """An orthophoto of LINZ: a relative href that ends in .tiff, a span of time, no word of bands."""
+    assets = {"visual": {"href": f"./{path.name}", "type": COG, "file:checksum": f"1220{'0' * 64}"}}
+    properties = {
+        "datetime": None,
+        "start_datetime": "2021-12-02T11:00:00Z",
+        "end_datetime": "2022-05-06T12:00:00Z",
+        "proj:epsg": 2193,
+    }
+    item = _make_feature(name, path, version="1.0.0", extensions=("file/v2.0.0",), properties=properties, assets=assets)
+    return item | {"collection": "01FY2P6Q0KZ8TRT0NZ1Y0DBV8T", "links": [{"rel": "self", "href": f"./{name}.json"}]}
+
+
+def make_umbra(name: str, files: dict[str, Path]) -> dict[str, Any]:
+    """A radar scene of Umbra: keys that are file names with the time of the collect in them, formats side by side.
+
+    files: by what their names end in, "GEC" and "CSI".
+    """
+    stem = "2023-11-01-13-20-12_UMBRA-05"
+    assets: dict[str, Any] = {
+        f"{stem}_{kind}.tif": {"href": str(path), "type": COG, "title": f"{kind} for {name}", "roles": ["data"]}
+        for kind, path in files.items()
+    }
+    assets[f"{stem}_SICD.nitf"] = {"href": "https://example.org/x.nitf", "type": "application/octet-stream"}
+    assets[f"{stem}_METADATA.json"] = {"href": "https://example.org/x.json", "type": "application/json", "roles": ["metadata"]}
+    properties = {
+        "datetime": "2023-11-01T13:20:14Z",
+        "platform": "Umbra-05",
+        "sar:polarizations": ["VV"],
+        "umbra:task_id": "11111111-2222-3333-4444-555555555555",
+    }
+    return _make_feature(name, files["GEC"], version="1.0.0", extensions=("sar/v1.0.0",), properties=properties, assets=assets)
+
+
+def make_capella(name: str, path: Path) -> dict[str, Any]:
+    """A radar scene of Capella: one asset named by its polarisation, without bands, and a preview that is a COG too."""
+    assets = {
+        "HH": {"href": str(path), "type": COG, "title": "Data file", "roles": ["data"], "sar:polarizations": ["HH"]},
+        "preview": {"href": "https://example.org/preview.tif", "type": COG, "title": "Preview image", "roles": ["overview"]},
+        "thumbnail": {"href": "https://example.org/thumb.png", "type": "image/png", "roles": ["thumbnail"]},
+        "metadata": {"href": "https://example.org/x.json", "type": "application/json", "roles": ["metadata"]},
+    }
+    properties = {"datetime": "2020-12-09T21:33:31Z", "platform": "capella-2", "sar:product_type": "GEO"}
+    return _make_feature(name, path, version="1.0.0", extensions=("sar/v1.0.0",), properties=properties, assets=assets) | {
+        "collection": "capella-geo"
+    }
+
+
+def make_planet(name: str, path: Path, mask: Path) -> dict[str, Any]:
+    """PlanetScope of an order: reflectance of four bands, and a mask of eight, which is a COG with the role "data" too."""
+    common = ("blue", "green", "red", "nir")
+    udm2 = ("clear", "snow", "shadow", "light_haze", "heavy_haze", "cloud", "confidence", "udm1")
+    analytic: list[dict[str, Any]] = [{"name": band.capitalize(), "common_name": band} for band in common]
+    assets = {
+        f"{name}_3B_AnalyticMS_SR_tif": {
+            "href": str(path),
+            "type": COG,
+            "roles": ["data", "reflectance"],
+            "eo:bands": analytic,
+        },
+        f"{name}_3B_udm2_tif": {
+            "href": str(mask),
+            "type": COG,
+            "roles": ["data", "snow-ice", "cloud", "cloud-shadow"],
+            "eo:bands": [{"name": band} for band in udm2],
+        },
+        f"{name}_metadata_json": {"href": "https://example.org/x.json", "type": "application/json", "roles": ["metadata"]},
+    }
+    properties = {
+        "datetime": "2023-06-01T10:00:00.123456Z",
+        "instruments": ["PSB.SD"],
+        "constellation": "planetscope",
+        "gsd": 3.9,
+        "pl:item_type": "PSScene",
+        "eo:cloud_cover": 3,
+    }
+    return _make_feature(name, path, version="1.0.0", extensions=("eo/v1.0.0",), properties=properties, assets=assets)
+
+
+def make_copernicus(name: str, files: dict[str, Path], *, media_type: str = "image/jp2") -> dict[str, Any]:
+    """Sentinel-2 of the Copernicus Data Space: STAC 1.1, each band in several resolutions, JPEG 2000 alone.
+
+    files: by key of the asset, such as ``B02_10m``.
+    """
+    common = {"B02": "blue", "B03": "green", "B04": "red", "B08": "nir"}
+    assets: dict[str, Any] = {}
+    for key, path in files.items():
+        band, _, size = key.partition("_")
+        asset: dict[str, Any] = {"href": str(path), "type": media_type, "roles": ["data"], "gsd": int(size.removesuffix("m"))}
+        asset |= {"proj:code": "EPSG:32633", **describe_grid(path), "nodata": 0, "data_type": "uint16"}
+        if band in common:
+            asset["bands"] = [{"name": band, "eo:common_name": common[band]}]
+            asset |= {"raster:scale": 0.0001, "raster:offset": -0.1, "roles": ["data", "reflectance", "sampling:original"]}
+        else:
+            asset |= {"data_type": "uint8", "classification:classes": [{"value": 3, "name": "cloud_shadow"}]}
+        alternate = {"https": {"href": f"https://example.org/odata/{key}", "auth:refs": ["oidc"]}}
+        assets[key] = {**asset, "alternate": alternate, "auth:refs": ["s3"]}
+    assets["thumbnail"] = {"href": "https://example.org/t.jpg", "type": "image/jpeg", "roles": ["thumbnail", "overview"]}
+    assets["Product"] = {"href": "https://example.org/p", "type": "application/zip", "roles": ["data", "metadata", "archive"]}
+    properties = {
+        "datetime": "2024-06-01T10:10:31.024Z",
+        "platform": "sentinel-2b",
+        "constellation": "sentinel-2",
+        "instruments": ["msi"],
+        "processing:version": "05.10",
+        "grid:code": "MGRS-32TPT",
+        "eo:cloud_cover": 4.2,
+    }
+    first = next(iter(files.values()))
+    return _make_feature(name, first, version="1.1.0", extensions=("eo/v2.0.0",), properties=properties, assets=assets) | {
+        "collection": "sentinel-2-l2a"
+    }
+
+
+def make_sentinel_1(name: str, files: dict[str, Path]) -> dict[str, Any]:
+    """Sentinel-1 RTC of the Planetary Computer: an asset a polarisation, of whose bands nothing is said.
+
+    files: by key of the asset, "vv" and "vh".
+    """
+    assets: dict[str, Any] = {
+        key: {
+            "href": str(path),
+            "type": COG,
+            "roles": ["data"],
+            "title": f"{key.upper()}: terrain-corrected gamma naught values",
+        }
+        for key, path in files.items()
+    }
+    assets["tilejson"] = {"href": "https://example.org/tilejson.json", "type": "application/json", "roles": ["tiles"]}
+    assets["rendered_preview"] = {"href": "https://example.org/p.png", "type": "image/png", "roles": ["overview"]}
+    properties = {
+        "datetime": "2023-07-14T05:17:25Z",
+        "platform": "SENTINEL-1A",
+        "constellation": "Sentinel-1",
+        "sar:polarizations": ["VV", "VH"],
+        "sar:product_type": "GRD",
+        "proj:epsg": 32633,
+        **describe_grid(files["vv"]),
+    }
+    return _make_feature(
+        name, files["vv"], version="1.0.0", extensions=("sar/v1.0.0",), properties=properties, assets=assets
+    ) | {"collection": "sentinel-1-rtc"}
+
+
+def make_landsatlook(name: str, files: dict[str, Path]) -> dict[str, Any]:
+    """Landsat Collection 2 of USGS landsatlook: a media type of its own, an alternate in a bucket that the requester pays.
+
+    files: by key of the asset; "qa_pixel" is the mask.
+    """
+    numbers = {"blue": "B2", "green": "B3", "red": "B4", "nir08": "B5"}
+    kind = "image/vnd.stac.geotiff; cloud-optimized=true"
+    assets: dict[str, Any] = {
+        "index": {
+            "href": f"https://example.org/{name}",
+            "type": "text/html",
+            "title": "HTML index page",
+            "roles": ["metadata"],
+        },
+        "thumbnail": {"href": f"https://example.org/{name}.jpeg", "type": "image/jpeg", "roles": ["thumbnail"]},
+    }
+    for key, path in files.items():
+        bucket = {"storage:platform": "AWS", "storage:requester_pays": True, "href": f"s3://usgs-landsat/{name}/{path.name}"}
+        asset: dict[str, Any] = {"href": str(path), "type": kind, "title": f"{key} Band", "alternate": {"s3": bucket}}
+        if key in numbers:
+            asset |= {"roles": ["data"], "eo:bands": [{"name": numbers[key], "common_name": key, "gsd": 30}]}
+        else:
+            asset |= {"roles": ["cloud", "cloud-shadow", "snow-ice", "water-mask"]}
+        assets[key] = asset
+    properties = {
+        "datetime": "2023-07-20T09:52:30.123456Z",
+        "platform": "LANDSAT_9",
+        "instruments": ["OLI", "TIRS"],
+        "eo:cloud_cover": 12.5,
+        "landsat:wrs_path": "191",
+        "landsat:wrs_row": "026",
+        "proj:epsg": 32633,
+        **describe_grid(files["red"]),
+    }
+    return _make_feature(
+        name, files["red"], version="1.0.0", extensions=("eo/v1.0.0",), properties=properties, assets=assets
+    ) | {"collection": "landsat-c2l2-sr"}
 
 
 def write_collection(path: Path, items: Sequence[dict[str, Any]]) -> Path:
