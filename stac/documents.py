@@ -135,11 +135,25 @@ def _describe_object(document: Mapping[str, Any]) -> str:
         return f"the Collection {clean_text(document.get('id'))!r}: give its own path or URL, so that its links can be followed"
     if kind == "FeatureCollection":
         return 'a FeatureCollection whose "features" is not a list'
+    old = describe_old(document)
+    if old is not None:
+        return old
     reasons = [document[key] for key in ("description", "detail", "message", "errorMessage", "error") if document.get(key)]
     if reasons and kind is None:
         code = f" {clean_text(document['code'])}" if "code" in document else ""
         return f"the error{code} of an API: {clean_text(reasons[0])}; repeat the search"
     return f"an object of type {clean_text(kind)!r}: give the JSON of a STAC search"
+
+
+def describe_old(document: Mapping[str, Any]) -> str | None:
+    """What a catalogue from before STAC 1.0, which has no type, is, and what to do; None for anything else."""
+    version = document.get("stac_version")
+    if document.get("type") is not None or not isinstance(version, str) or "links" not in document:
+        return None
+    return (
+        f"a catalogue of STAC {clean_text(version)}, and 1.0 and 1.1 are read: migrate it with pystac, "
+        "pystac.read_file('OLD').normalize_and_save('NEW', 'SELF_CONTAINED')"
+    )
 
 
 def json_type(value: object) -> str:
@@ -175,7 +189,11 @@ def _parse_id(feature: object, position: int) -> str:
         raise InputError(msg)
     version = feature.get("stac_version", "1.0.0")
     if not isinstance(version, str) or not version.startswith("1."):
-        msg = f"Item {shown} has stac_version {clean_text(version)!r}: STAC 1.0 and 1.1 are read; migrate the Item"
+        msg = (
+            f"Item {shown} has stac_version {clean_text(version)!r}, and 1.0 and 1.1 are read: migrate it with pystac, "
+            "pystac.ItemCollection.from_file('OLD').save_object('NEW'), or what it is from with "
+            "pystac.read_file('OLD').normalize_and_save('NEW', 'SELF_CONTAINED')"
+        )
         raise InputError(msg)
     return name
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import glob
 import json
 import os
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import unquote
@@ -22,10 +24,12 @@ from processor.storage.store import Store
 from processor.storage.url import join_url, parse_url, redact_url, storage_errors
 from stac.api.request import SearchRequest
 from stac.api.session import Patience
-from stac.documents import clean_text, find_page
+from stac.documents import clean_text, find_page, parse_features
 from stac.hrefs import holds_credentials, href_name, href_suffix, show_href
+from stac.read.beside import find_items
 from stac.read.choice import MaskSelection, Selection
 from stac.read.items import parse_item_collection
+from stac.read.twins import drop_identical, judge_items, tell_dropped
 from stac.read.walk import MAX_LINKED_BYTES, is_catalog, walk_catalog
 from stac.write.catalog import CATALOG
 
@@ -77,9 +81,10 @@ def read_inputs(
 
         - Path or URL of an ItemCollection, or of a Catalog or Collection, whose links are followed to its Items; ``-`` for
           standard input.
-        - A folder: its ``catalog.json``, or without one its ``.tif`` and ``.tiff`` files in name order, without subfolders.
+        - A folder: its ``catalog.json``, or without one its ``.tif`` and ``.tiff`` files in name order, with the Items that lie
+          beside them, without subfolders.
         - A pattern: the GeoTIFFs that match, in name order.
-        - One or several paths or URLs of rasters, in this order.
+        - One or several paths or URLs of rasters or of such documents, in this order.
         - Several local folders with a ``catalog.json`` each.
         - A search on a STAC API.
     stdin
@@ -98,20 +103,20 @@ def read_inputs(
     StorageError
         Storage or the network failed.
     """
-    store = store if store is not None else Store()
+    found = _read_arguments(arguments, stdin, inputs, store if store is not None else Store(), refine)
+    return replace(found, findings=(*found.findings, *judge_items(found.refs)))
+
+
+def _read_arguments(
+    arguments: Sequence[str] | SearchRequest, stdin: IO[bytes] | None, inputs: Inputs, store: Store, refine: Refine | None
+) -> ResolvedInputs:
     if isinstance(arguments, SearchRequest):
         return _search(arguments, inputs, store)
     if not arguments:
         msg = f"no input: {_HELP}, or - for an ItemCollection on standard input"
         raise InputError(msg)
-    if len(arguments) > 1 and all("://" not in folder and Path(folder, CATALOG).is_file() for folder in arguments):
-        # As the children of one: a platform may stage each scene in a folder of its own.
-        links = [{"rel": "child", "href": join_url(_locate(folder), CATALOG)} for folder in arguments]
-        above = {"type": "Catalog", "id": "inputs", "links": links}
-        return _walk(above, f"Catalogs of {len(arguments)} folders", inputs, store, base=f"{Path.cwd()}/")
     if len(arguments) > 1:
-        hrefs = [_check_raster(argument, _locate(argument)) for argument in arguments]
-        return _describe_rasters(hrefs, inputs, f"{len(hrefs)} rasters", store)
+        return _read_several(arguments, inputs, store)
     argument = arguments[0]
     if argument == "-":
         if stdin is None:
@@ -127,6 +132,29 @@ def read_inputs(
         return _read_remote(href, inputs, store, refine)
     with storage_errors(href):
         return _read_local(href, inputs, store, refine)
+
+
+def _read_several(arguments: Sequence[str], inputs: Inputs, store: Store) -> ResolvedInputs:
+    """Read folders with a catalogue each, or files: rasters and documents."""
+    if all("://" not in folder and Path(folder, CATALOG).is_file() for folder in arguments):
+        # As the children of one: a platform may stage each scene in a folder of its own.
+        links = [{"rel": "child", "href": join_url(_locate(folder), CATALOG)} for folder in arguments]
+        above = {"type": "Catalog", "id": "inputs", "links": links}
+        return _walk(above, f"Catalogs of {len(arguments)} folders", inputs, store, base=f"{Path.cwd()}/")
+    hrefs = [_check_one(argument) for argument in arguments]
+    documents = [href for href in hrefs if href_suffix(href) in _DOCUMENT]
+    if not documents:
+        return _describe_rasters(hrefs, inputs, f"{len(hrefs)} rasters", store)
+    parts = []
+    for is_document, run in groupby(hrefs, key=lambda href: href_suffix(href) in _DOCUMENT):
+        files = list(run)
+        parts += (
+            [_read_document(href, inputs, store, None) for href in files]
+            if is_document
+            else [_describe_rasters(files, inputs, f"{len(files)} rasters", store)]
+        )
+    rest = len(hrefs) - len(documents)
+    return _join(parts, f"{len(documents)} documents{f' and {rest} rasters' if rest else ''}", inputs)
 
 
 def _locate(argument: str) -> str:
@@ -148,20 +176,21 @@ def _locate(argument: str) -> str:
     return absolute
 
 
-def _check_raster(argument: str, href: str) -> str:
-    """Check one of several arguments, which must all be rasters."""
-    if argument == "-" or href_suffix(href) in _DOCUMENT:
-        msg = f"{redact_url(argument)} is one of several inputs: give one ItemCollection alone, or only rasters"
+def _check_one(argument: str) -> str:
+    """Absolute path or URL of one of several arguments, which must all be rasters or documents."""
+    href = _locate(argument)
+    if argument == "-":
+        msg = "- is one of several inputs: give standard input alone, or only files"
         raise InputError(msg)
     if href.startswith("/"):
         if Path(href).is_dir() or (glob.has_magic(href) and not Path(href).exists()):
-            msg = f"{argument} is one of several inputs: give one folder or pattern alone, or only rasters"
+            msg = f"{argument} is one of several inputs: give one folder or pattern alone, or only files"
             raise InputError(msg)
         if not Path(href).is_file():
             msg = f"no such file: {argument}; {_HELP}"
             raise InputError(msg)
-    if href_suffix(href) not in _RASTER:
-        msg = f"{redact_url(argument)} does not end in .tif, .tiff or .jp2: {_HELP}"
+    if href_suffix(href) not in _RASTER | _DOCUMENT:
+        msg = f"{redact_url(argument)} does not end in .tif, .tiff, .jp2, .json or .geojson: {_HELP}"
         raise InputError(msg)
     return href
 
@@ -231,7 +260,16 @@ def _read_folder(
         hint = hint or (f": if they are in its folders, use the pattern '{shown}/**/*.tif'" if has_folders else f": {_HELP}")
         msg = f"the folder {shown} holds no .tif or .tiff file{hint}"
         raise InputError(msg)
-    return _describe_rasters(sorted(rasters), inputs, f"folder {shown}", store)
+    items = find_items(sorted(rasters), files, lambda href: store.read_bytes(href, max_bytes=MAX_LINKED_BYTES))
+    if not items:
+        return _describe_rasters(sorted(rasters), inputs, f"folder {shown}", store)
+    claimed = {file for item in items for file in item.files}
+    plain = [file for file in sorted(rasters) if file not in claimed]
+    document = {"type": "FeatureCollection", "features": [item.feature for item in items]}
+    bases = tuple(item.href for item in items)
+    described = _describe_items(document, f"Items in folder {shown}", inputs, base=bases[0], bases=bases)
+    parts = [described, *([_describe_rasters(plain, inputs, f"folder {shown}", store)] if plain else [])]
+    return _join(parts, f"folder {shown}", inputs)
 
 
 def _choose_matches(pattern: str, matches: list[str], inputs: Inputs, store: Store) -> ResolvedInputs:
@@ -280,6 +318,52 @@ def _describe_rasters(hrefs: Sequence[str], inputs: Inputs, description: str, st
     return ResolvedInputs(refs=refs, document=None, description=description, findings=findings)
 
 
+def _join(parts: Sequence[ResolvedInputs], description: str, inputs: Inputs) -> ResolvedInputs:
+    """Scenes of several inputs as those of one, each once; the order is that of the inputs."""
+    refs: list[SceneRef] = []
+    features: list[Any] = []
+    bases: list[str] = []
+    known: dict[tuple[str, str | None], list[SceneRef]] = defaultdict(list)
+    dropped: list[str] = []
+    for part in parts:
+        own = [None] * len(part.refs) if part.document is None else parse_features(part.document)
+        for position, (ref, feature) in enumerate(zip(part.refs, own, strict=True)):
+            plain = replace(ref, name="", priority=0, provenance=replace(ref.provenance, self_href=None))
+            title = ref.provenance.title or ref.name
+            alike = known[title, ref.provenance.collection]
+            if feature is not None and plain in alike:
+                dropped.append(title)
+                continue
+            alike.append(plain)
+            refs.append(ref)
+            if feature is not None:
+                features.append(feature)
+                bases.append(part.bases[position])
+    if len(refs) > inputs.max_scenes:
+        _refuse_many(len(refs), "scenes", inputs, description)
+    ids = [ref.provenance.title or ref.name for ref in refs]
+    folders = [ref.rasters[0].href.rpartition("/")[0].rpartition("/")[2] or None for ref in refs]
+    qualifiers = [ref.provenance.collection or folder for ref, folder in zip(refs, folders, strict=True)]
+    names = name_scenes(ids, qualifiers, origins=[show_href(ref.rasters[0].href) for ref in refs])
+    renamed = tuple(
+        replace(
+            ref,
+            name=name,
+            priority=priority,
+            provenance=replace(ref.provenance, title=None if name == title else title),
+        )
+        for priority, (ref, name, title) in enumerate(zip(refs, names, ids, strict=True))
+    )
+    return ResolvedInputs(
+        refs=renamed,
+        document={"type": "FeatureCollection", "features": features} if features else None,
+        description=description,
+        findings=(*(finding for part in parts for finding in part.findings), *tell_dropped(dropped)),
+        is_remote=any(part.is_remote for part in parts),
+        bases=tuple(bases),
+    )
+
+
 def _refuse_many(count: int, what: str, inputs: Inputs, description: str) -> None:
     msg = f"{description} has {count} {what}, more than --inputs.max_scenes {inputs.max_scenes} allows: raise the limit"
     raise InputError(msg)
@@ -324,6 +408,7 @@ def _describe_items(
 ) -> ResolvedInputs:
     """Scenes of Items; ``bases`` where these are from several documents."""
     is_remote = not base.startswith("/")
+    document, bases, repeated = _drop_identical(document, bases)
     try:
         refs = parse_item_collection(document, base=base, is_remote=is_remote, selection=select_assets(inputs), bases=bases)
     except InputError as error:
@@ -334,10 +419,21 @@ def _describe_items(
         refs=refs,
         document=document,
         description=shown if bases is not None else f"ItemCollection {shown}",
-        findings=() if page is None else (page,),
+        findings=(*(() if page is None else (page,)), *repeated),
         is_remote=is_remote,
         bases=bases if bases is not None else (base,) * len(refs),
     )
+
+
+def _drop_identical(
+    document: object, bases: tuple[str, ...] | None
+) -> tuple[object, tuple[str, ...] | None, tuple[Finding, ...]]:
+    """The document, and where its Items are from, without Items that are there twice."""
+    features = document.get("features") if isinstance(document, Mapping) else None
+    if not isinstance(document, Mapping) or not isinstance(features, list):
+        return document, bases, ()
+    kept, left, findings = drop_identical(features, bases)
+    return ({**document, "features": kept}, left, findings) if findings else (document, bases, ())
 
 
 def select_assets(inputs: Inputs) -> Selection:

@@ -29,6 +29,8 @@ from processor.stages.align.options import AlignRastersOptions
 from processor.stages.align.warp import compute_pixel_ratio, project_bounds
 
 _WHOLE_TURN = 360.0  # degrees
+_SAME_AREA = 0.9  # share of the largest file's area that files of one scene have in common, at least
+_SHOWN = 10  # scenes in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ def unify_scenes(opened: Sequence[OpenedScene], config: Config) -> UnifiedScenes
     """
     matched = match_bands(_unwrap(opened), is_chosen=config.inputs.bands is not None or config.inputs.assets is not None)
     opened = matched.opened
+    apart = _compare_areas(opened)
     methods = choose_methods(config)
     crs = _choose_crs(opened, config.of(AlignRastersOptions).crs)
     units = _choose_units(opened)
@@ -83,7 +86,7 @@ def unify_scenes(opened: Sequence[OpenedScene], config: Config) -> UnifiedScenes
             message = f"scene {_name(scene)}: its values are converted to the scale and offset that most scenes have"
             findings.append(Finding(severity="info", code="rescaled", message=message, scene=_name(scene)))
         scenes.append(_compose(scene, own, units, conversions, methods.align.resampling))
-    return UnifiedScenes(scenes=tuple(scenes), findings=(*matched.findings, *findings, *units.findings))
+    return UnifiedScenes(scenes=tuple(scenes), findings=(*matched.findings, *apart, *findings, *units.findings))
 
 
 def _name(scene: OpenedScene) -> str:
@@ -115,6 +118,44 @@ def _choose_crs(opened: Sequence[OpenedScene], wanted: str | None) -> str:
 
 def _is_same(crs: str, other: str) -> bool:
     return crs == other or bool(CRS.from_wkt(crs) == CRS.from_wkt(other))
+
+
+def _compare_areas(opened: Sequence[OpenedScene]) -> tuple[Finding, ...]:
+    """A finding where the files of a scene cover different areas: the scene has a pixel only where all of them have one.
+
+    Raises
+    ------
+    InputError
+        If they have no place in common.
+    """
+    short: list[tuple[OpenedScene, float]] = []
+    for scene in opened:
+        bounds = [raster.grid.bounds for raster in scene.rasters if _is_same(raster.grid.crs, scene.scene.grid.crs)]
+        if len(bounds) < 2:
+            continue
+        common: Bounds | None = bounds[0]
+        for other in bounds[1:]:
+            common = None if common is None else common.intersection(other)
+        share = 0.0 if common is None else common.width * common.height / max(own.width * own.height for own in bounds)
+        if share == 0.0:
+            assets = ", ".join(str(raster.source.asset) for raster in scene.rasters)
+            msg = (
+                f"scene {_name(scene)}: its files {assets} have no place in common, so that they are no bands of one scene; if "
+                "they are tiles of it, give each as an Item of its own, or as files"
+            )
+            raise InputError(msg)
+        if share < _SAME_AREA:
+            short.append((scene, share))
+    if not short:
+        return ()
+    (first, share), rest = short[0], [_name(scene) for scene, _ in short[1:]]
+    assets = ", ".join(str(raster.source.asset) for raster in first.rasters)
+    more = f"; so do those of {len(rest):,} more scenes: {', '.join(rest[:_SHOWN])}" if rest else ""
+    message = (
+        f"the files {assets} of scene {_name(first)} cover different areas: all of them cover {share:.0%} of what the largest "
+        f"covers{more}; if they are tiles and no bands, give each as an Item of its own, or as files"
+    )
+    return (Finding(severity="warning", code="areas-differ", message=message, scene=_name(first)),)
 
 
 def _find_base(scene: OpenedScene, crs: str) -> Grid | Bounds:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from processor.errors import InputError
-from stac.documents import clean_text
+from stac.documents import clean_text, describe_old
 from stac.hrefs import resolve_href, show_href
 
 MAX_LINKED_BYTES: Final = 32 << 20
@@ -182,8 +182,8 @@ def _check_kinds(nodes: Sequence[_Node]) -> None:
     for node in nodes:
         kind = node.document.get("type")
         if kind != "Feature" and kind not in _CATALOGS:
-            what = "neither an Item nor a Catalog nor a Collection"
-            msg = f"{show_href(node.href)} is of type {clean_text(kind)!r}, {what}: correct the link"
+            what = f"of type {clean_text(kind)!r}, neither an Item nor a Catalog nor a Collection: correct the link"
+            msg = f"{show_href(node.href)} is {describe_old(node.document) or what}"
             raise InputError(msg)
 
 

@@ -16,14 +16,16 @@ from stac.hrefs import is_absolute, publish_href
 from stac.links import absolute_href, list_links
 
 MEDIA_TYPE: Final = "application/vnd.apache.parquet"
+_NOWHERE: Final = {"type": "Polygon", "coordinates": []}  # rustac refuses null
 _INT64: Final = range(-(2**63), 2**63)
 
 
 def render_geoparquet(items: Sequence[Mapping[str, Any]], bases: Sequence[str]) -> bytes:
     """Render Items as a stac-geoparquet file; the same Items give the same bytes.
 
-    Hrefs become absolute and lose credentials. NaN and infinity become null, integers beyond 64 bits floating-point numbers.
-    Empty objects are left out, because Parquet has none. Keys are sorted, so that the order of columns is always the same.
+    Hrefs become absolute and lose credentials. A geometry that is null becomes an empty polygon. NaN and infinity become null,
+    integers beyond 64 bits floating-point numbers. Empty objects are left out, because Parquet has none. Keys are sorted, so
+    that the order of columns is always the same.
 
     Parameters
     ----------
@@ -44,6 +46,9 @@ def render_geoparquet(items: Sequence[Mapping[str, Any]], bases: Sequence[str]) 
     except ImportError as error:
         msg = "output.inputs_geoparquet needs an extra: pip install 'mosaic-processor[geoparquet]', or set it to false"
         raise ConfigError(msg) from error
+    if all(item.get("geometry") is None for item in items):
+        msg = "no Item of the inputs has a geometry, which such a table is made for: set output.inputs_geoparquet to false"
+        raise InputError(msg)
     ready = [_publish(item, publish_href(base)) for item, base in zip(items, bases, strict=True)]
     try:
         features = [json.loads(json.dumps(_to_json(item), sort_keys=True, allow_nan=False)) for item in ready]
@@ -64,8 +69,10 @@ def _publish(item: Mapping[str, Any], base: str) -> dict[str, Any]:
     """Copy of an Item whose links, assets and alternates have absolute hrefs without credentials."""
     assets = item.get("assets")
     kept = assets.items() if isinstance(assets, Mapping) else ()
+    geometry = item.get("geometry")
     return {
         **item,
+        "geometry": _NOWHERE if geometry is None else geometry,
         "links": [_lift(link, base) for link in list_links(item)],
         "assets": {key: _lift(asset, base) for key, asset in kept if isinstance(asset, Mapping)},
     }

@@ -369,3 +369,40 @@ def test_scenes_without_nodata_are_told_of_once(tmp_path: Path) -> None:
     (message,) = [event["message"] for event in done.events if event["event"] == "no-nodata"]
     assert message.startswith("scene a has neither")
     assert message.endswith("the same holds for 2 more scenes: b, c")
+
+
+# Files of one Item that are no bands of one scene
+
+
+def make_stack(folder: Path, places: dict[str, float]) -> Path:
+    """Two Items whose assets lie so many metres to the right."""
+    for name, col in (("a", 0), ("b", 300)):
+        for key, shift in places.items():
+            write_band(folder / name, f"{key}.tif", 500, col=col + shift)
+    items = write_items(folder, [folder / name / f"{next(iter(places))}.tif" for name in "ab"])
+    document = json.loads(items.read_text())
+    for name, feature in zip("ab", document["features"], strict=True):
+        feature["id"] = name
+        feature["assets"] = {key: {"href": f"./{name}/{key}.tif", "type": "image/tiff", "roles": ["data"]} for key in places}
+    items.write_text(json.dumps(document))
+    return items
+
+
+def test_assets_that_cover_different_areas_are_told(tmp_path: Path) -> None:
+    items = make_stack(tmp_path, {"x": 0, "y": 450})
+    found = run(tmp_path, str(items), "--inputs.assets", "x,y")
+    message = found.findings["areas-differ"]
+    assert "the files x, y of scene a cover different areas: all of them cover 25% of what the largest covers" in message
+    assert "so do those of 1 more scenes: b" in message
+    assert found.names == [("x", None), ("y", None)], "they have no other names"
+
+
+def test_assets_that_have_no_place_in_common_are_refused(tmp_path: Path) -> None:
+    done = call(tmp_path, str(make_stack(tmp_path, {"x": 0, "y": 700})), "--inputs.assets", "x,y")
+    assert done.code != 0
+    assert "scene a: its files x, y have no place in common" in done.stderr
+
+
+def test_assets_that_cover_one_area_are_not_told(tmp_path: Path) -> None:
+    found = run(tmp_path, str(make_stack(tmp_path, {"x": 0, "y": 5})), "--inputs.assets", "x,y")
+    assert "areas-differ" not in found.findings

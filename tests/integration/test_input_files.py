@@ -105,7 +105,6 @@ def test_mixed_arguments_are_refused(folder: Path) -> None:
     for other, reason in [
         (folder / "sub", "give one folder or pattern alone"),
         (folder / "*.tif", "give one folder or pattern alone"),
-        (folder / "sub" / "items.json", "give one ItemCollection alone"),
         (folder / "a.TIF.aux.xml", "does not end in .tif"),
         (folder / "c.tif", "no such file"),
     ]:

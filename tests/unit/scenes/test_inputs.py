@@ -212,6 +212,101 @@ def test_a_catalogue_may_have_no_more_items_than_allowed() -> None:
         read(url, max_scenes=1)
 
 
+# Several inputs
+
+
+def make_named(*names: str, **more: Any) -> dict[str, Any]:
+    """An ItemCollection of Items with these ids, whose hrefs are relative."""
+    document = make_collection(*(f"./{name}.tif" for name in names))
+    for name, feature in zip(names, document["features"], strict=True):
+        feature |= {"id": name, **more}
+    return document
+
+
+def test_several_collections_and_rasters_are_one_input() -> None:
+    first, second = put("x/one.json", make_named("b", "a")), put("y/two.json", make_named("c", "a"))
+    resolved = read(first, f"{ROOT}/z/a.tif", second)
+    assert [ref.rasters[0].href.removeprefix(ROOT) for ref in resolved.refs] == [
+        *("/x/b.tif", "/x/a.tif", "/z/a.tif", "/y/c.tif", "/y/a.tif")
+    ]
+    assert [ref.name for ref in resolved.refs] == ["b", "x_a", "z_a", "c", "y_a"]
+    assert [ref.priority for ref in resolved.refs] == [0, 1, 2, 3, 4]
+    assert [ref.provenance.title for ref in resolved.refs] == [None, "a", "a", None, "a"]
+    assert resolved.bases == (first, first, second, second)
+    assert isinstance(resolved.document, dict)
+    assert [feature["id"] for feature in resolved.document["features"]] == ["b", "a", "c", "a"]
+
+
+def test_an_item_in_two_collections_is_used_once() -> None:
+    document = make_collection("s3://b/a.tif", "s3://b/b.tif")
+    other = make_collection("s3://b/a.tif")
+    resolved = read(put("one.json", document), put("two.json", other))
+    assert names(resolved) == [("scene-0", 0), ("scene-1", 1)]
+    assert [finding.message for finding in resolved.findings] == [
+        "1 Items are there more than once and are used once: 'scene-0'"
+    ]
+    document["features"] += [{**document["features"][0], "links": [{"rel": "self", "href": "x"}]}]
+    resolved = read(put("three.json", document))
+    assert names(resolved) == [("scene-0", 0), ("scene-1", 1)]
+    assert [finding.code for finding in resolved.findings] == ["items-repeated"]
+    assert resolved.bases == (f"{ROOT}/three.json",) * 2
+
+
+def test_items_beside_rasters_in_a_folder_are_used() -> None:
+    """Their hrefs may lead to where they were downloaded from."""
+    for name in ("a.tif", "b_GEC.tif", "c.tif"):
+        put(f"in/{name}")
+    (item,) = make_collection("https://host/x/a.tif?sig=1")["features"]
+    item["assets"]["picture"] = {"href": "https://host/x/a.png", "type": "image/png"}
+    item["properties"] = {"datetime": "2024-06-01T00:00:00Z"}
+    put("in/a.json", {**item, "id": "17/a"})
+    (other,) = make_collection("https://host/y/b_GEC.tif")["features"]
+    put("in/b.stac.v2.json", {**other, "id": "b"})
+    put("in/c.json", {"type": "metadata"})
+    put("in/unlike.json", {**other, "id": "other"})
+    put("in/c_report.json", b"no json")
+    resolved = read(f"{ROOT}/in")
+    assert [(ref.name, ref.rasters[0].href.rpartition("/test-inputs")[2]) for ref in resolved.refs] == [
+        ("17_a", "/in/a.tif"),
+        ("b", "/in/b_GEC.tif"),
+        ("c", "/in/c.tif"),
+    ]
+    assert resolved.refs[0].provenance.start == "2024-06-01T00:00:00Z"
+    assert str(resolved.refs[0].provenance.self_href).endswith("/in/a.json")
+    assert [base.rpartition("/")[2] for base in resolved.bases] == ["a.json", "b.stac.v2.json"]
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"grid:code": "MGRS-33UVP"},
+        {"s2:mgrs_tile": "33UVP"},
+        {"landsat:wrs_path": "191", "landsat:wrs_row": "026"},
+        {"mgrs:utm_zone": 33, "mgrs:latitude_band": "U", "mgrs:grid_square": "VP"},
+    ],
+)
+def test_versions_of_one_acquisition_are_a_finding(properties: dict[str, Any]) -> None:
+    document = make_named("old", "new", "later")
+    times = ("2024-06-01T10:00:00Z", "2024-06-01T10:00:02Z", "2024-06-03T10:00:00Z")
+    for feature, time in zip(document["features"], times, strict=True):
+        feature["properties"] = {"datetime": time, "platform": "x", **properties}
+    (finding,) = read(put("items.json", document)).findings
+    assert finding.code == "items-twice-processed"
+    assert "Items 'old' and 'new' are of one platform, tile and time" in finding.message
+    document["features"].pop(1)
+    assert read(put("items.json", document)).findings == ()
+
+
+def test_deprecated_items_are_a_finding() -> None:
+    document = make_named("a", "b")
+    document["features"][1]["properties"] = {"datetime": None, "deprecated": True}
+    (finding,) = read(put("items.json", document)).findings
+    assert (finding.code, finding.severity) == ("items-deprecated", "warning")
+    assert "'b'" in finding.message
+    document["features"][1]["properties"]["deprecated"] = False
+    assert read(put("items.json", document)).findings == ()
+
+
 # Searches
 
 
@@ -309,7 +404,6 @@ def test_url_without_geotiffs_is_refused_with_a_hint(argument: str, reason: str)
         (("/vsis3/bucket/a.tif",), "virtual file system of GDAL"),
         (("/x/../vsimem/a.tif",), "virtual file system of GDAL"),
         (("s3://b/a.tif", "-"), "- is one of several inputs"),
-        (("s3://b/a.tif", "s3://b/items.json"), "s3://b/items.json is one of several inputs"),
         (("s3://b/a.tif", "s3://b/folder/"), "does not end in .tif"),
         (("s3://b/a.tif", "/nowhere/a.tif"), "no such file: /nowhere/a.tif"),
         (("/nowhere",), "no such file or folder: /nowhere"),

@@ -7,9 +7,11 @@ import json
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import pystac
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ from processor.config import Inputs
 from processor.errors import InputError
 from processor.model import Band, SceneRef
 from processor.model.names import is_safe_name
-from processor.scenes.inputs import select_assets
+from processor.scenes.inputs import read_inputs, select_assets
 from stac.documents import find_page, process_options
 from stac.read.items import parse_item_collection
 
@@ -119,7 +121,14 @@ def test_input_is_not_changed() -> None:
             "feature 'a' (number 1) is not a STAC Item, it has no assets",
         ),
         (collect(make_item("a", type="Point")), 'it has no type "Feature"'),
-        (collect(make_item("a", stac_version="0.9.0")), "stac_version '0.9.0'"),
+        (
+            collect(make_item("a", stac_version="0.9.0")),
+            "stac_version '0.9.0', and 1.0 and 1.1 are read: migrate it with pystac",
+        ),
+        (
+            {"stac_version": "0.9.0", "id": "c", "description": "old", "links": []},
+            "a catalogue of STAC 0.9.0, and 1.0 and 1.1 are read: migrate it with pystac, pystac.read_file('OLD')",
+        ),
         (collect(make_item("a", properties=[])), "properties are a JSON array"),
         (collect(make_item("a"), make_item("b"), make_item("a")), "Items 'a' and 'a' (number 1 and 3) have the same name"),
         (collect(make_item("a", properties={"datetime": "yesterday"})), "Item 'a' has the datetime 'yesterday'"),
@@ -355,3 +364,24 @@ def test_whatever_a_stranger_writes_is_parsed_or_refused_by_name(data: st.DataOb
     assert is_safe_name(ref.name)
     assert ref.rasters[0].href.startswith(("s3://", "gs://", "http://", "https://"))
     json.dumps(dict(ref.provenance.properties), allow_nan=False)
+
+
+def test_what_the_messages_say_migrates_old_documents(tmp_path: Path) -> None:
+    """An Item and a catalogue of 0.9, by the calls that the messages name."""
+    item = make_item("a", stac_version="0.9.0", geometry={"type": "Point", "coordinates": [0, 0]}, bbox=[0, 0, 0, 0])
+    item |= {"stac_extensions": ["eo"], "links": []}
+    item["properties"]["eo:bands"] = [{"name": "r", "common_name": "red"}]
+    item["assets"]["image"] = {"href": "s3://b/a.tif", "eo:bands": [0]}
+    (tmp_path / "items.json").write_text(json.dumps(collect(item)))
+    pystac.ItemCollection.from_file(str(tmp_path / "items.json")).save_object(str(tmp_path / "new.json"))
+    (ref,) = parse(json.loads((tmp_path / "new.json").read_text()))
+    assert ref.rasters[0].bands == (Band(name="r", common_name="red"),)
+    (tmp_path / "a.json").write_text(json.dumps(item))
+    links = [{"rel": "item", "href": "./a.json"}]
+    old = {"stac_version": "0.9.0", "id": "c", "description": "old", "links": links}
+    (tmp_path / "catalog.json").write_text(json.dumps(old))
+    catalog = pystac.read_file(str(tmp_path / "catalog.json"))
+    assert isinstance(catalog, pystac.Catalog)
+    catalog.normalize_and_save(str(tmp_path / "new"), "SELF_CONTAINED")
+    (ref,) = read_inputs([str(tmp_path / "new" / "catalog.json")], stdin=None, inputs=Inputs()).refs
+    assert ref.rasters[0].bands == (Band(name="r", common_name="red"),)

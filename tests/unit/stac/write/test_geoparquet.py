@@ -86,7 +86,6 @@ def test_huge_integers_and_deep_nesting_end_nothing_but_the_run(tmp_path: Path) 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"geometry": None},
         {"geometry": {"type": "Nope"}},
         {"bbox": [1, 2, 3]},
         {"links": [{"rel": 1, "href": None}]},
@@ -98,6 +97,15 @@ def test_huge_integers_and_deep_nesting_end_nothing_but_the_run(tmp_path: Path) 
 def test_items_that_stac_does_not_know_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="cannot be one table"):
         render(make_item("a", **{"geometry": POINT, **changes}))
+
+
+def test_an_item_without_a_geometry_is_one_of_the_table(tmp_path: Path) -> None:
+    items = [make_item("a", geometry=None), make_item("b", geometry=POINT, bbox=[10, 50, 10, 50])]
+    found = read_back(render(*items), tmp_path)
+    assert [item["id"] for item in found] == ["a", "b"]
+    assert [item["geometry"]["coordinates"] for item in found] == [[], [10.0, 50.0]]
+    with pytest.raises(InputError, match="no Item of the inputs has a geometry"):
+        render(items[0])
 
 
 def test_items_that_cannot_be_one_table_are_refused() -> None:
