@@ -434,7 +434,7 @@ ROWS = (
     ),
     row("surface_adjustment.control_points", 9, "pixels", "surfaces", **TRUE),
     row("surface_adjustment.correction", "additive", "pixels", "surfaces", **TRUE),
-    row("surface_adjustment.smoothness", 0.3, "pixels", "surfaces", **TRUE),
+    row("surface_adjustment.smoothness", 0.03, "pixels", "surfaces", **TRUE),
     row("surface_adjustment.ridge", 0.5, "pixels", "surfaces", **TRUE),
     row("surface_adjustment.illumination", "shared", "pixels", "surfaces", "files", "agreement", **SURFACES),
     row(

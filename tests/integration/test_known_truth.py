@@ -60,23 +60,13 @@ def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ground", GROUNDS)
-def test_satellite_is_much_truer_than_the_default(ground: str, laboratory: Laboratory) -> None:
-    """Measured, of the default's error: fields .43, hills .54."""
-    default, robust = (laboratory.judge(ground, "clear", flags) for flags in (DEFAULT, SATELLITE))
-    assert robust.error <= 0.6 * default.error
-    assert 0.92 <= robust.contrast <= 1.08
-
-
-@pytest.mark.slow
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("ground", GROUNDS)
-@pytest.mark.parametrize("seed", [2, 3])
-def test_satellite_is_truer_than_the_default_whatever_the_gains(ground: str, seed: int, laboratory: Laboratory) -> None:
-    """The bar of 0.6 is missed by at most 0.07 here: measured fields .47 and .56, hills .63 and .66, where the gains of the
-    scenes differ along the whole mosaic, which overlaps hardly tell. Over 12 cases of four grounds the mean is .58.
-    """
+@pytest.mark.parametrize(
+    "seed", [1, pytest.param(2, marks=pytest.mark.exhaustive), pytest.param(3, marks=pytest.mark.exhaustive)]
+)
+def test_satellite_is_much_truer_than_the_default(ground: str, seed: int, laboratory: Laboratory) -> None:
+    """Measured, of the default's error, by seed: fields .23, .32, .37, hills .30, .47, .49."""
     default, robust = (laboratory.judge(ground, "clear", flags, seed) for flags in (DEFAULT, SATELLITE))
-    assert robust.error <= 0.67 * default.error
+    assert robust.error <= 0.6 * default.error
     assert 0.92 <= robust.contrast <= 1.08
 
 
@@ -86,7 +76,7 @@ def test_satellite_is_truer_than_the_default_whatever_the_gains(ground: str, see
 def test_clouds_that_nothing_marks_and_changes_do_not_reach_clear_ground(
     ground: str, kind: str, laboratory: Laboratory
 ) -> None:
-    """Measured, of the clear scenes' error: fields .93 and 1.00, hills 1.01 and 1.01 (over 24 cases .86 to 1.09)."""
+    """Measured, of the clear scenes' error: fields .94 and .99, hills 1.18 and 1.06."""
     clear, hidden = (laboratory.judge(ground, one, SATELLITE) for one in ("clear", kind))
     assert hidden.error <= 1.2 * clear.error
     assert 0.92 <= hidden.contrast <= 1.08
@@ -110,19 +100,11 @@ def _read_scales(made: Outcome) -> Any:
 # With a reference
 
 
-REACHED = {("hills", "clouds"): (0.034, 0.029), ("hills", "changes"): (0.033, 0.023)}
-"""Where the bars of 0.03 and 0.015 are missed: measured .032 and .027, .031 and .021, all in one dark corner of the mosaic,
-where vignette and what is hidden beside it make the surface too stiff. ``surface_adjustment.ridge`` 0.001 reaches .021 and
-.017, .021 and .014.
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("ground", GROUNDS)
 def test_with_a_reference_the_mosaic_is_the_ground(ground: str, kind: str, laboratory: Laboratory) -> None:
-    """Measured: fields .017 to .019 and, in low frequencies, .013 to .015; hills, clear, .015 and .005."""
+    """Measured: .010 to .012, of which .010 is the scenes' own noise; low frequencies .0004 to .0038."""
     made = laboratory.judge_with_reference(ground, kind)
-    error, low_error = REACHED.get((ground, kind), (0.03, 0.015))
-    assert made.plain_error <= error
-    assert made.low_error <= low_error
+    assert made.plain_error <= 0.03
+    assert made.low_error <= 0.015

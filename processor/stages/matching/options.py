@@ -93,13 +93,19 @@ class SurfaceAdjustmentOptions(Section):
     correction: Literal["multiplicative", "additive"] = option(
         "multiplicative", "multiplicative: for light, vignette and gain; additive: for haze.", example="additive"
     )
-    smoothness: float = option(
-        0.03, "Weight against the bending of surfaces, relative to the blocks.", example=0.1, ge=0, allow_inf_nan=False
+    smoothness: float | None = option(
+        None,
+        "Weight against the bending of surfaces, relative to the blocks; null: 0.3, or 0.03 after illumination or where "
+        "references hold the levels.",
+        example=0.1,
+        ge=0,
+        allow_inf_nan=False,
     )
     ridge: float | None = option(
         None,
-        "Weight against any correction at all, relative to the blocks; null: 0.05, or 0.001 where references hold the levels.",
-        example=0.01,
+        "Weight against any correction at all, relative to the blocks; null: 0.01, or 0.05 after illumination, or 0.001 where "
+        "references hold the levels.",
+        example=0.02,
         gt=0,
         allow_inf_nan=False,
     )

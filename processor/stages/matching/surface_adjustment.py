@@ -24,6 +24,8 @@ _ITERATIONS: Final = 200  # of conjugate gradients, at most
 _CONVERGED: Final = 1e-7  # of the right-hand side
 _FLOOR: Final = 1e-6  # of a level, or of the typical block mean: residuals below are rounding
 _WIDENED: Final = 8.0  # times the usual cut-off in the first round, and half of that in each further one
+_LEAST_VIGNETTE: Final = 3  # control points a side that can tell a vignette
+_KEPT: Final = 1e-3  # of the penalty on a vignette, so that nothing is free where there are no blocks
 _DARK: Final = 0.05  # of the median level: what a block mean has at least once it is shifted
 
 
@@ -42,8 +44,9 @@ def solve_surfaces(
     *,
     points: int = 5,
     correction: Literal["multiplicative", "additive"] = "multiplicative",
-    smoothness: float = 0.03,
-    ridge: float = 0.05,
+    smoothness: float = 0.3,
+    ridge: float = 0.01,
+    vignettes: bool = True,
     rounds: int = 6,
 ) -> SurfaceSolution:
     """Solve for the surfaces f of all scenes, robustly: f_i(p) - f_j(p) = d for each block of each pair at its position p.
@@ -51,7 +54,8 @@ def solve_surfaces(
     Multiplicative: d = ln((m_j + c) / (m_i + c)), and a pixel becomes (x + c) G - c with G = exp(f) at the control points; the
     shift c of a band keeps the darkest block means at 5 % of the median level. Additive: d = m_j - m_i, and x + f. Rows weigh
     w n; second differences of the control points (horizontal, vertical and mixed) and the points themselves are held to 0
-    with ``smoothness`` and ``ridge`` times the mean weight of a control point. The weights' cut-off begins at eight times the
+    with ``smoothness`` and ``ridge`` times the mean weight of a control point. A vignette is free of both: see
+    :func:`_make_penalty`. The weights' cut-off begins at eight times the
     usual one and halves from round to round, so that a fit which is still too stiff does not reject what it will reach.
 
     The normal equations are summed block by block, shared by the bands, and solved by conjugate gradients (Hestenes & Stiefel
@@ -67,6 +71,9 @@ def solve_surfaces(
         Multiplicative for light, vignette and gain; additive for haze.
     smoothness, ridge
         Dimensionless, not negative; the ridge positive.
+    vignettes
+        Whether each scene has a vignette of its own, multiplicative and with three control points or more; False where the
+        light that scenes share was solved for before.
     rounds
         Solves; each but the last is followed by new weights.
     """
@@ -78,12 +85,13 @@ def solve_surfaces(
     floor = np.full(table.bands, _FLOOR)
     if correction == "additive" and len(table.x):
         floor = np.maximum(_FLOOR * np.abs(table.mean).mean(axis=(0, 2)), 1e-300)
+    penalty = _make_penalty(points, smoothness, ridge, vignettes=vignettes and correction == "multiplicative")
     solution = np.zeros((len(table.names) * points * points, table.bands))
     for number in range(rounds):
         weight = weights * allowed
         if not weight.any():
             break
-        solution = _solve(table, points, weight, difference, smoothness, ridge, solution)
+        solution = _solve(table, points, weight, difference, penalty, solution)
         if number < rounds - 1:
             residuals = _compute_residuals(table, points, solution, difference)
             weights = update_weights(weighting, residuals, floor, widened=max(1.0, _WIDENED * 0.5**number))
@@ -223,16 +231,14 @@ def _solve(
     points: int,
     weight: NDArray[np.float64],
     difference: NDArray[np.float64],
-    smoothness: float,
-    ridge: float,
+    penalty: NDArray[np.float64],
     start: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """F at the control points of all scenes, (scenes K², bands)."""
+    """F at the control points of all scenes, (scenes K², bands); the penalty (K², K²) is in mean weights of a control point."""
     unknowns, free = points * points, ~table.held
     own, across, right = _assemble(table, points, weight, difference)
     mean_weight = 2.0 * float(weight.sum()) / (max(int(free.sum()), 1) * unknowns)
-    penalty = mean_weight * (smoothness * _second_differences(points) + ridge * np.eye(unknowns))
-    own = own + penalty
+    own = own + mean_weight * penalty
     inverse = np.asarray(np.linalg.inv(own), dtype=np.float64)
     matrix = _join_blocks(own) + across + across.T
     return _conjugate_gradients(scipy.sparse.csr_array(matrix), inverse, right, start)
@@ -276,6 +282,29 @@ def _assemble(
     rows, cols, negative = (np.concatenate(part) for part in zip(*entries, strict=True))
     across = scipy.sparse.csr_array(scipy.sparse.coo_array((negative, (rows, cols)), shape=(scenes * k2, scenes * k2)))
     return own.reshape(scenes, k2, k2), across, right.transpose(0, 2, 1).reshape(scenes * k2, bands)
+
+
+def _make_penalty(points: int, smoothness: float, ridge: float, *, vignettes: bool) -> NDArray[np.float64]:
+    """What a surface costs beside what it leaves between scenes, as a matrix (K², K²): its bending, and itself.
+
+    With vignettes, f that bends as u² and v² bend costs nothing for that, and u² + v² nothing at all, u and v from -1 to 1 over
+    the scene: only what departs from them does. Scenes darken to their corners, which overlaps see well, for there each
+    scene's own edge lies beside the other's; but a penalty on bending alone makes a trend of tilts from scene to scene out of
+    it, which overlaps do not see at all.
+    """
+    bending, itself = _second_differences(points), np.eye(points * points)
+    if vignettes and points >= _LEAST_VIGNETTE:
+        axis = np.linspace(-1.0, 1.0, points) ** 2 - 1.0 / 3.0  # of mean 0, so that the level stays
+        across, down = np.tile(axis, points), np.repeat(axis, points)
+        bending, itself = _release(bending, across, down), _release(itself, across + down)
+    return np.asarray(smoothness * bending + ridge * itself)
+
+
+def _release(penalty: NDArray[np.float64], *shapes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The penalty (K², K²) of what departs from the nearest sum of shapes (K²,), which keep a thousandth of their own."""
+    free = np.stack(shapes, axis=1)
+    pull = penalty @ free
+    return penalty - (1.0 - _KEPT) * pull @ np.linalg.solve(free.T @ pull, pull.T)
 
 
 def _second_differences(points: int) -> NDArray[np.float64]:

@@ -26,9 +26,24 @@ from processor.stages.matching.surfaces_file import KnownSurfaces, render_surfac
 from processor.stages.measures import MatchedPairs, Measures
 from processor.stages.method import Need, WantedCopy
 
-_RIDGE: Final = 0.05  # where only differences are known, surfaces drift without it
-_RIDGE_BY_REFERENCE: Final = 0.001
 _DETERMINED: Final = 0.02  # below, a term of the pattern cannot be told from a trend of the gains
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stiffness:
+    """What keeps surfaces from following more than the scenes' light; see :func:`solve_surfaces`."""
+
+    smoothness: float
+    """Weight against bending."""
+    ridge: float
+    """Weight against any correction at all."""
+    vignettes: bool
+    """Whether a vignette of each scene is free of both."""
+
+
+_ALONE: Final = Stiffness(smoothness=0.3, ridge=0.01, vignettes=True)  # only differences are known: surfaces drift
+_LIT: Final = Stiffness(smoothness=0.03, ridge=0.05, vignettes=False)  # the vignette is in the light that scenes share
+_HELD: Final = Stiffness(smoothness=0.03, ridge=0.001, vignettes=True)  # references hold the levels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -107,12 +122,14 @@ class SurfaceAdjustment(LocalMethod[SurfaceAdjustmentOptions]):
             table = light_table(table, light)
             scale = scale * light.scale
             findings = tuple(self._judge(light))
+        stiffness = self._choose_stiffness(measures.matched)
         solved = solve_surfaces(
             table,
             points=self.options.control_points,
             correction=self.options.correction,
-            smoothness=self.options.smoothness,
-            ridge=self._choose_ridge(measures.matched),
+            smoothness=stiffness.smoothness,
+            ridge=stiffness.ridge,
+            vignettes=stiffness.vignettes,
         )
         fits = self._fit(table, solved, measures.matched)
         found = {
@@ -124,10 +141,11 @@ class SurfaceAdjustment(LocalMethod[SurfaceAdjustmentOptions]):
         corrections = tuple(known[name] if name in known else found[name] for name in names)
         return SurfaceCorrections(corrections=corrections, findings=findings, agreement=agreement)
 
-    def _choose_ridge(self, matched: MatchedPairs) -> float:
-        if self.options.ridge is not None:
-            return self.options.ridge
-        return _RIDGE_BY_REFERENCE if matched.references else _RIDGE
+    def _choose_stiffness(self, matched: MatchedPairs) -> Stiffness:
+        """As configured, and as the case asks for where nothing is said."""
+        usual = _HELD if matched.references else _LIT if self.options.illumination == "shared" else _ALONE
+        told = {name: value for name in ("smoothness", "ridge") if (value := getattr(self.options, name)) is not None}
+        return replace(usual, **told)
 
     def _fit(self, table: BlockTable, solved: SurfaceSolution, matched: MatchedPairs) -> dict[str, ControlSurface]:
         """Fits to references in small kernels, of what the surfaces leave."""
