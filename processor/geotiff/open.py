@@ -359,7 +359,8 @@ def _name_bands(dataset: DatasetReader, data: tuple[int, ...], raster: RasterRef
 def _describe_band(dataset: DatasetReader, index: int, band: Band) -> Band:
     """A band with what its file says of it besides, where the Item does not say it."""
     colour = dataset.colorinterp[index - 1].name
-    unit = " ".join((dataset.units[index - 1] or "").split())[:_LONGEST_UNIT]
+    told = dataset.units[index - 1] or ""
+    unit = " ".join("".join(letter if letter.isprintable() else " " for letter in told[:_LONGEST_UNIT]).split())
     return replace(
         band,
         colour=colour if colour in _COLOURS else None,

@@ -32,7 +32,8 @@ def stretch(preview: Preview, bands: Sequence[Band]) -> Image.Image:
     """
     count = preview.values.shape[0]
     natural = find_natural([band.common_name or find_colour(band.name) for band in bands[:count]])
-    chosen = natural or ((0, 1, 2) if count >= 3 else (0, 0, 0))
+    by_file = find_natural([band.colour for band in bands[:count]])
+    chosen = natural or by_file or ((0, 1, 2) if count >= 3 else (0, 0, 0))
     shown = preview.valid.copy()
     for band in {*chosen}:
         shown &= np.isfinite(preview.values[band])

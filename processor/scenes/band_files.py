@@ -57,15 +57,6 @@ class _File:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Mask:
-    """A file whose name says that it marks invalid pixels."""
-
-    file: _File
-    before: str
-    """What stands before the word that says so, in lower case and without separators at its end."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Group:
     """Files that hold the bands of one scene."""
 
@@ -109,7 +100,7 @@ def group_files(
     """
     files = [_parse(href) for href in hrefs]
     masks = _find_masks(files, inputs.mask)
-    marked = {mask.file.href for mask in masks}
+    marked = {file.href for found in masks.values() for file in found}
     files = [file for file in files if file.href not in marked]
     wanted = inputs.bands if has_bands else None
     assets = (inputs.asset,) if inputs.asset is not None else inputs.assets
@@ -214,19 +205,23 @@ def _make_group(files: Sequence[_File], known: Mapping[str, Outline]) -> _Group:
 
 def _find_aside(files: Sequence[_File], groups: Sequence[_Group], outline: Callable[[str], Outline]) -> dict[str, int]:
     """Files that belong to a scene of bands and are none of them, each with the position of its scene."""
-    by_folder: dict[str, list[int]] = defaultdict(list)
-    for position, group in enumerate(groups):
-        by_folder[group.folder].append(position)
+    begins = {(group.folder, group.stem.casefold()): position for position, group in enumerate(groups)}
     near: dict[str, tuple[_File, int]] = {}
     for file in files:
-        stem = file.stem.casefold()
-        for position in by_folder.get(file.folder, ()):
-            begins = groups[position].stem.casefold()
-            is_beside = stem.startswith(begins) and stem[len(begins)] in _SEPARATORS if begins and stem != begins else False
-            if is_beside or (not begins and _ASIDE.fullmatch(file.stem)):
-                near[file.href] = file, position
+        position = next(
+            (begins[file.folder, text] for text in _list_beginnings(file.stem) if (file.folder, text) in begins), None
+        )
+        if position is None and _ASIDE.fullmatch(file.stem):
+            position = begins.get((file.folder, ""))
+        if position is not None:
+            near[file.href] = file, position
     known = _read_outlines([file for file, _ in near.values()], outline)
     return {href: position for href, (_, position) in near.items() if _is_same_place(known[href], groups[position].outline)}
+
+
+def _list_beginnings(stem: str) -> list[str]:
+    """What a name begins with before one of its separators, the longest first, in lower case."""
+    return [stem[:end].casefold() for end in range(len(stem) - 1, 0, -1) if stem[end] in _SEPARATORS]
 
 
 # What is read of them
@@ -307,17 +302,25 @@ def _refuse_assets(file: _File, assets: Sequence[str] | None, groups: Sequence[_
 # Masks
 
 
-def _find_masks(files: Sequence[_File], setting: MaskSetting | None) -> list[_Mask]:
-    """The files that mark invalid pixels: those with the asset's word in their name."""
+def _find_masks(files: Sequence[_File], setting: MaskSetting | None) -> dict[tuple[str, str], list[_File]]:
+    """The files that mark invalid pixels: those with the asset's word in their name.
+
+    Returns
+    -------
+    {folder and what stands before the word, in lower case and without separators at its end: the files}.
+    """
+    masks: dict[tuple[str, str], list[_File]] = defaultdict(list)
     if setting is None:
-        return []
+        return masks
     word = re.compile(rf"(?:(?P<before>.*)[-_. ])?{re.escape(setting.asset)}(?:[-_. ].*)?", re.IGNORECASE)
     found = [(file, match) for file in files if (match := word.fullmatch(file.stem)) is not None]
     if not found or len(found) == len(files):
         none = "all of the files have" if found else "no file has"
         msg = f"--inputs.mask names {setting.asset!r}, and {none} that word in the name: name what tells masks from scenes"
         raise InputError(msg)
-    return [_Mask(file=file, before=_strip(match["before"] or "")) for file, match in found]
+    for file, match in found:
+        masks[file.folder, _strip(match["before"] or "")].append(file)
+    return masks
 
 
 def _strip(before: str) -> str:
@@ -325,19 +328,14 @@ def _strip(before: str) -> str:
     return (before if parsed is None else parsed.stem).casefold()
 
 
-def _refer_mask(name: str, stem: str, folder: str, masks: Sequence[_Mask], setting: MaskSetting | None) -> MaskRef | None:
+def _refer_mask(
+    name: str, stem: str, folder: str, masks: Mapping[tuple[str, str], list[_File]], setting: MaskSetting | None
+) -> MaskRef | None:
     """The mask of a scene: of those beside it the one whose name begins most like it."""
     if setting is None:
         return None
-    own = stem.casefold()
-    beside = [mask for mask in masks if mask.file.folder == folder]
-    near = [
-        mask
-        for mask in beside
-        if not mask.before or own == mask.before or own.startswith(tuple(f"{mask.before}{s}" for s in _SEPARATORS))
-    ]
-    longest = max((len(mask.before) for mask in near), default=0)
-    best = [mask for mask in near if len(mask.before) == longest]
+    beginnings = (stem.casefold(), *_list_beginnings(stem), "")
+    best = next((masks[folder, text] for text in beginnings if (folder, text) in masks), [])
     if len(best) != 1:
         what = f"{len(best)} files" if best else "no file"
         msg = (
@@ -345,9 +343,8 @@ def _refer_mask(name: str, stem: str, folder: str, masks: Sequence[_Mask], setti
             f"named as {stem or name}_{setting.asset}.tif"
         )
         raise InputError(msg)
-    (mask,) = best
     wanted = () if setting.band is None else (setting.band,)
-    raster = RasterRef(href=mask.file.href, asset=setting.asset, wanted=wanted)
+    raster = RasterRef(href=best[0].href, asset=setting.asset, wanted=wanted)
     return MaskRef(raster=raster, invalid=setting.invalid, valid=setting.valid, bits=setting.bits)
 
 

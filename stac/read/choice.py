@@ -225,6 +225,13 @@ def _choose_only(item: ItemFields) -> AssetFields:
         msg = f"Item {item.name!r} has no raster asset among {what}: name one with --inputs.asset KEY"
         raise InputError(msg)
     keys = list_words(asset.key for asset in candidates)
+    if not any(map(_is_geotiff, candidates)):
+        msg = (
+            f"Item {item.name!r} has {len(candidates)} raster assets, {keys}, all JPEG 2000, and only GeoTIFFs are read: "
+            "convert those that are wanted, or take the Items of a catalogue that has GeoTIFFs, and then choose bands with "
+            f"--inputs.bands {_propose_bands(candidates) or 'NAME,NAME'}"
+        )
+        raise InputError(msg)
     bands = _propose_bands(candidates)
     by_band = f"choose bands with --inputs.bands {bands}, " if bands else ""
     msg = (

@@ -52,6 +52,20 @@ def test_bands_are_shown_as_the_colours_they_are() -> None:
     assert image[0, 30].tolist() == [0, 0, 255, 255]
 
 
+@pytest.mark.parametrize("by", ["name", "colour"])
+def test_bands_are_shown_as_the_colours_that_their_names_or_the_file_say(by: str) -> None:
+    names, colours = ("B08", "B02", "B03", "B04"), (None, "blue", "green", "red")
+    bands = tuple(
+        Band(name=name) if by == "name" else Band(name=f"band_{number}", colour=colour)
+        for number, (name, colour) in enumerate(zip(names, colours, strict=True), start=1)
+    )
+    values = np.zeros((4, 20, 40), np.uint16)
+    values[3, :, :20], values[1, :, 20:] = 1000, 1000  # red on the left, blue on the right
+    image = open_thumbnail(preview_of(values), bands)
+    assert image[0, 0].tolist() == [255, 0, 0, 255]
+    assert image[0, 30].tolist() == [0, 0, 255, 255]
+
+
 def test_red_green_and_blue_share_one_stretch_and_keep_their_hue() -> None:
     values = np.stack([noise()[0], noise()[0] // 2, noise()[0] // 8 + 100])
     image = open_thumbnail(preview_of(values), RGB).astype(float)

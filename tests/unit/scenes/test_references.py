@@ -44,6 +44,16 @@ def test_bands_are_matched_by_name_and_where_names_say_nothing_by_position(tmp_p
     assert [part.raster.source.band_indexes for part in read(plain, scenes)[0].parts] == [(1,), (2,), (3,)]
 
 
+def test_files_of_one_band_each_are_one_reference(tmp_path: Path, scenes: list[Scene]) -> None:
+    truth = gradient_truth(8, 8, 4)
+    for number, name in enumerate(("B02", "B03", "B04", "B08")):
+        write_scene(tmp_path / "s2" / f"T32TPT_2024_{name}_10m.tif", truth[number], pixel=10)
+    (found,) = read(tmp_path / "s2", scenes)
+    assert [band.name for band in found.bands] == ["B04", "B03", "B02"]
+    (named,) = read(tmp_path / "s2", scenes, bands=("B08", "B04", "B03"))
+    assert [part.raster.source.asset for part in named.parts] == ["B08", "B04", "B03"]
+
+
 def test_bands_can_be_named(tmp_path: Path, scenes: list[Scene]) -> None:
     path = write_scene(tmp_path / "a.tif", gradient_truth(8, 8, 4), pixel=10, descriptions=("B2", "B3", "B4", "B8"))
     chosen = read(path, scenes, bands=("B4", "B3", "B2"))[0]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from real_items import make_copernicus
+from scenes import write_scene
 
 from processor.config import Inputs
 from processor.errors import ConfigError, InputError
@@ -146,6 +150,15 @@ def test_a_word_that_means_several_assets_stacks_them_or_is_refused() -> None:
         choose({"a": raster(), "b": raster()}, asset="role:data")
     with pytest.raises(InputError, match=r"has no asset 'role:none' \(--inputs.asset\)"):
         choose(SENTINEL, asset="role:none")
+
+
+def test_an_item_of_jpeg_2000_alone_is_told_all_at_once(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "x.tif", np.ones((4, 4)), dtype="uint16", pixel=10)
+    item = make_copernicus("S2B_MSIL2A_20240601T101031", dict.fromkeys(("B02_10m", "B03_10m", "B04_10m", "SCL_20m"), path))
+    with pytest.raises(InputError, match=r"all JPEG 2000, .* and then choose bands with --inputs.bands red,green,blue"):
+        choose(item["assets"])
+    as_tiff = make_copernicus("S2B", dict.fromkeys(("B02_10m", "B02_20m", "B04_10m"), path), media_type=COG)
+    assert choose(as_tiff["assets"], bands="red,B02") == [("B04_10m", (1,)), ("B02_10m", (1,))]
 
 
 @pytest.mark.parametrize(
