@@ -19,7 +19,8 @@ from typing import IO, Any, Final, Protocol
 
 import numpy as np
 
-from processor.config import flat_name, iter_parameters, load_config
+from processor.config import Parameter, flat_name, iter_parameters, load_config
+from processor.config.presets import PRESETS, SPECTRALMATCH
 from processor.errors import ConfigError, PermanentError
 from processor.execution.run import Request, execute, prepare
 from processor.model.names import safe_name
@@ -50,7 +51,7 @@ def pipeline(
     """Make a mosaic.
 
     A folder beside the mosaic, named after it without the extension, gets the STAC Item, the report and all artifacts. Existing
-    files of these names are replaced. No parameter is read from the environment.
+    files of these names are replaced. No parameter is read from the environment. Where no preset is named, it is spectralmatch.
 
     Parameters
     ----------
@@ -96,6 +97,7 @@ def pipeline(
             created=started.isoformat(timespec="seconds").replace("+00:00", "Z"),
             stdin=document,
             mosaic_url=mosaic,
+            preset_by_default=SPECTRALMATCH,
         )
         prepared = prepare(request, config)
         plan = prepared.plan
@@ -160,10 +162,15 @@ def _make_signature() -> inspect.Signature:
     """Signature with every parameter as a keyword and its default, for help() and editors."""
     known, kind = list(inspect.signature(pipeline).parameters.values())[:2], inspect.Parameter.KEYWORD_ONLY
     known += [
-        inspect.Parameter(flat_name(parameter), kind, default=parameter.field.default, annotation=parameter.field.annotation)
+        inspect.Parameter(flat_name(parameter), kind, default=_find_default(parameter), annotation=parameter.field.annotation)
         for parameter in iter_parameters()
     ]
     return inspect.Signature(known, return_annotation=dict[str, Any])
+
+
+def _find_default(parameter: Parameter) -> Any:
+    """The default of a keyword: that of spectralmatch."""
+    return PRESETS[SPECTRALMATCH].values.get(parameter.section, {}).get(parameter.name, parameter.field.default)
 
 
 def _name_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,13 +79,13 @@ def load_config(
     return _validate(merged)
 
 
-def _validate(merged: Mapping[str, Any]) -> Config:
+def _validate(merged: Mapping[str, Any], preset_by_default: str | None = None) -> Config:
     unknown = [section for section in merged if section not in list_sections()]
     if unknown:
         msg = "; ".join(f"{section}: {_name_unknown(section)}" for section in unknown)
         raise ConfigError(msg)
     filled: dict[str, Any] = {}
-    preset = PRESETS.get(merged.get("methods", {}).get("preset"))
+    preset = PRESETS.get(str(merged.get("methods", {}).get("preset") or preset_by_default))
     for values in (merged if preset is None else preset.values, merged):
         _overlay(filled, values)
     try:
@@ -94,7 +94,9 @@ def _validate(merged: Mapping[str, Any]) -> Config:
         raise ConfigError(_describe(error, filled)) from error
 
 
-def apply_options(config: Config, options: Mapping[str, Any], *, is_remote: bool) -> Config:
+def apply_options(
+    config: Config, options: Mapping[str, Any], *, is_remote: bool, preset_by_default: str | None = None
+) -> Config:
     """Fill in the options of an ItemCollection's ``process`` block where nothing was set on purpose.
 
     Parameters
@@ -105,6 +107,8 @@ def apply_options(config: Config, options: Mapping[str, Any], *, is_remote: bool
         By section, by ``section.name``, or by the flat names of :func:`processor.pipeline`.
     is_remote
         Whether the document was read from a URL: then it may name no place in storage, unless local files are allowed.
+    preset_by_default
+        The preset where neither names one; all that is set wins over it.
 
     Raises
     ------
@@ -136,7 +140,7 @@ def apply_options(config: Config, options: Mapping[str, Any], *, is_remote: bool
                 )
                 raise ConfigError(msg)
             merged.setdefault(section, {}).setdefault(name, value)
-    return _validate(merged)
+    return _validate(merged, preset_by_default)
 
 
 def flat_name(parameter: Parameter) -> str:

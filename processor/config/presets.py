@@ -20,7 +20,9 @@ class Preset:
 _ROBUST: Final = {"matching_global_method": "robust_regression", "matching_local_method": "surface_adjustment"}
 
 PRESETS: Final[Mapping[str, Preset]] = {
-    "spectralmatch": Preset(description="what spectralmatch 1.2.1 does, to the last digit", values={}),
+    "spectralmatch": Preset(
+        description="what spectralmatch 1.2.1 does, to the last digit", values={"align_rasters": {"tap": True}}
+    ),
     "satellite": Preset(
         description="scenes of satellites: gains and offsets differ, and there are clouds and change",
         values={"methods": _ROBUST},
@@ -33,4 +35,7 @@ PRESETS: Final[Mapping[str, Preset]] = {
         },
     ),
 }
-"""By name. The defaults are those of spectralmatch."""
+"""By name. The defaults are those of spectralmatch, but for the grid: where scenes share one, the mosaic has it."""
+
+SPECTRALMATCH: Final = "spectralmatch"
+"""The preset of :func:`processor.pipeline` where none is named."""

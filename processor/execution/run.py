@@ -78,6 +78,8 @@ class Request:
     """Path or URL of the Collection that gets the Item, or the id of that in ``destination``; None: none does."""
     post: str | None = None
     """Landing page of the STAC API that gets the Item, or None."""
+    preset_by_default: str | None = None
+    """The preset where neither the configuration nor the document names one, or None."""
     thresholds: tuple[Threshold, ...] = ()
     """What the mosaic has to meet; otherwise it is published, but made known nowhere, and an error says so."""
 
@@ -153,7 +155,12 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         store=Store(access=resolve_access(base.io)),
         refine=lambda document, is_remote: apply_options(base, process_options(document), is_remote=is_remote).inputs,
     )
-    config = apply_options(base, process_options(resolved.document), is_remote=resolved.is_remote)
+    config = apply_options(
+        base,
+        process_options(resolved.document),
+        is_remote=resolved.is_remote,
+        preset_by_default=request.preset_by_default,
+    )
     access = resolve_access(config.io)
     registration = plan_registration(
         destination=request.destination,

@@ -19,6 +19,7 @@ from processor.errors import InputError, MosaicError
 from processor.geotiff.cog.spec import DTYPES
 from processor.geotiff.disagreement import compare_declared
 from processor.geotiff.gdal import GdalReader, find_mask, is_remote, local_name
+from processor.geotiff.placement import read_placement
 from processor.model import Band, BandRule, Finding, Grid, Mask, MaskRef, RasterRef, Scaling, Scene, SceneRef, Source
 from processor.model.bands import find_label
 from processor.model.dtypes import is_representable
@@ -28,7 +29,6 @@ from processor.storage.store import Store
 from processor.storage.url import redact_url
 
 _UNEVEN = 2.0  # pixels of an overview by which its two factors may differ
-_MAX_ASPECT = 1000.0  # of a pixel
 _PIECES, _PIECE = 16, 64 * 2**10  # of a file's fingerprint: how many, and their bytes
 _COMPOSED_EDGE: Final = 512  # pixels of a composed scene that are made at once
 _COLOURS: Final = frozenset({"red", "green", "blue"})
@@ -74,8 +74,8 @@ def open_scene(
     Raises
     ------
     InputError
-        Naming the scene and what to do: no such file, no GeoTIFF, no georeferencing, a rotated grid, a type that is not
-        supported, blocks too large to decode, no such band.
+        Naming the scene and what to do: no such file, no GeoTIFF, no georeferencing, a type that is not supported, blocks
+        too large to decode, no such band.
     StorageError
         If a remote file cannot be reached.
     """
@@ -153,7 +153,8 @@ class _Opener:
     def _read(
         self, dataset: DatasetReader, ref: SceneRef, raster: RasterRef, name: str, info: ObjectInfo
     ) -> tuple[Scene, tuple[Finding, ...]]:
-        grid = read_grid(dataset, name)
+        placement = read_placement(dataset, name)
+        grid = placement.grid
         marked = [i for i, role in enumerate(dataset.colorinterp, start=1) if role == ColorInterp.alpha]
         # GDAL's writers mark a fourth band as alpha; where the Item names its colour, it is data.
         coloured = {i for i, band in enumerate(raster.bands, start=1) if band.common_name is not None}
@@ -186,6 +187,7 @@ class _Opener:
             fingerprint=info.version,
             requester_pays=raster.requester_pays,
             region=raster.region,
+            flipped=placement.flipped,
         )
         scene = Scene(
             name=name,
@@ -265,42 +267,6 @@ def _fingerprint(file: Path) -> str:
             stream.seek(max(0, (size - _PIECE) * place // _PIECES))
             digest.update(stream.read(_PIECE))
     return digest.hexdigest()
-
-
-def read_grid(dataset: DatasetReader, scene: str) -> Grid:
-    """Where an open raster's pixels lie.
-
-    Raises
-    ------
-    InputError
-        If it has no georeferencing, or its grid is rotated or flipped.
-    """
-    transform = dataset.transform
-    if dataset.crs is None or transform.is_identity:
-        missing = "coordinate reference system" if dataset.crs is None else "geotransform"
-        msg = f"scene {scene}: the raster has no {missing}; georeference it, e.g. with gdal_translate -a_srs … -a_ullr …"
-        raise InputError(msg)
-    if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
-        msg = (
-            f"scene {scene}: the grid is rotated or flipped (geotransform {tuple(transform)[:6]}); "
-            "make it north-up, e.g. with gdalwarp"
-        )
-        raise InputError(msg)
-    right, bottom = transform.c + dataset.width * transform.a, transform.f + dataset.height * transform.e
-    aspect = max(transform.a, -transform.e) / min(transform.a, -transform.e)
-    in_order = -math.inf < transform.c < right < math.inf and -math.inf < bottom < transform.f < math.inf
-    if not (in_order and aspect <= _MAX_ASPECT):
-        msg = f"scene {scene}: the geotransform {tuple(transform)[:6]} makes no grid; georeference the raster anew"
-        raise InputError(msg)
-    return Grid(
-        crs=dataset.crs.to_wkt(version="WKT2_2019"),
-        left=transform.c,
-        top=transform.f,
-        pixel_width=transform.a,
-        pixel_height=-transform.e,
-        width=dataset.width,
-        height=dataset.height,
-    )
 
 
 def _read_dtype(dataset: DatasetReader, indexes: tuple[int, ...], scene: str) -> str:
@@ -415,7 +381,7 @@ def read_outline(href: str, name: str, access: Access) -> Outline:
         dataset = gdal.open(href, name)
         try:
             bands = sum(role != ColorInterp.alpha for role in dataset.colorinterp)
-            return Outline(grid=read_grid(dataset, name), bands=bands)
+            return Outline(grid=read_placement(dataset, name).grid, bands=bands)
         finally:
             gdal.close(dataset)
 

@@ -35,7 +35,8 @@ from processor.geotiff.gdal import (
     is_remote,
 )
 from processor.geotiff.handles import HandlePool
-from processor.geotiff.open import has_mask, level_grid, read_grid, resize_grid, unit_shape
+from processor.geotiff.open import has_mask, level_grid, resize_grid, unit_shape
+from processor.geotiff.placement import read_grid
 from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.traffic import TrafficCount
 from processor.model import Grid, Scene, Window
@@ -195,8 +196,8 @@ class RasterReader(AbstractContextManager["RasterReader", None]):
         return self._read_once(scene, window, level)
 
     def _read_once(self, scene: Scene, window: Window, level: int | None) -> Pixels:
-        box = rasterio.windows.Window(window.col, window.row, window.width, window.height)
         source = scene.source
+        box = _find_stored(window, level_grid(scene, level), source.flipped)
         factor = None if level is None else source.overviews[level]
         try:
             with (
@@ -216,6 +217,10 @@ class RasterReader(AbstractContextManager["RasterReader", None]):
                 "the file is truncated or corrupt: fetch it again"
             )
             raise InputError(msg) from error
+        if any(source.flipped):
+            rows, cols = (slice(None, None, -1 if flipped else 1) for flipped in source.flipped)
+            values = np.ascontiguousarray(values[:, rows, cols])
+            mask = None if mask is None else np.ascontiguousarray(mask[rows, cols])
         return _make_pixels(values, *_compute_valid(values, scene, mask))
 
     def _read_mask(self, handle: DatasetReader, scene: Scene, box: rasterio.windows.Window) -> NDArray[np.generic] | None:
@@ -233,6 +238,13 @@ class RasterReader(AbstractContextManager["RasterReader", None]):
             raise InputError(msg)
         with self._handles.borrow(path, scene.name) as beside:
             return np.asarray(beside.read(1, window=box))
+
+
+def _find_stored(window: Window, grid: Grid, flipped: tuple[bool, bool]) -> rasterio.windows.Window:
+    """Where a file stores a window of its grid."""
+    row = grid.height - window.row_end if flipped[0] else window.row
+    col = grid.width - window.col_end if flipped[1] else window.col
+    return rasterio.windows.Window(col, row, window.width, window.height)
 
 
 def _check_shape(handle: DatasetReader, scene: Scene, level: int | None) -> None:

@@ -77,6 +77,8 @@ class Source:
     """True where the Item says that readers of the bucket pay for the traffic."""
     region: str | None = None
     """Region of the bucket as the Item says, or None."""
+    flipped: tuple[bool, bool] = (False, False)
+    """(rows, columns): whether the file stores them from south to north, or from east to west; the grid is north-up even so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,23 +17,22 @@ from processor.config import Config
 from processor.config.methods import Methods, choose_methods
 from processor.errors import ConfigError, InputError
 from processor.geotiff.open import level_grid
-from processor.model import BlockGrid, Bounds, Finding, Grid, Scene
+from processor.model import BlockGrid, Bounds, Grid, Scene
 from processor.mosaic.budget import count_window_bytes, fit_window_edge
 from processor.mosaic.chunks import CHUNK_EDGE, plan_chunks
 from processor.mosaic.plan import BLOCK_EDGE, Check, Plan, Reference
+from processor.mosaic.plan_findings import judge_grid, judge_network
 from processor.process.threads import resolve_threads
 from processor.scenes.checks import CHECK_PREFIX, place_check
 from processor.scenes.references import REFERENCE_PREFIX, place_reference
 from processor.scenes.unify import name_crs
 from processor.scenes.user_files import UserFiles
-from processor.stages.align.align_rasters import compute_pixel_size, snap_grid
-from processor.stages.matching.pair_network import find_groups
+from processor.stages.align.align_rasters import choose_target
 from processor.stages.merge.merge_rasters import choose_nodata
 
 _ESTIMATE_EDGE = 1000  # pixels on a scene's longer side that are enough for an estimate
 _ESTIMATE_BLOCK = 8  # pixels on a block's edge that are enough for its mean
 _MAX_PIXELS = 2**42  # of a mosaic, and of the canvas at the finest resolution; tasks are listed in memory
-_NAMED = 5  # scenes that a finding names
 _SMALL_CANVAS = 2**34  # pixels up to which a canvas may be as empty as it likes
 _MAX_EMPTINESS = 10_000  # times the pixels of all scenes together that a larger canvas may have
 
@@ -109,8 +108,13 @@ def plan_run(
     blocks = methods.matching_local.plan_blocks(canvas, len(ordered))
     levels = tuple(_choose_level(scene, blocks, methods) for scene in ordered)
     pairs = _find_pairs(ordered)
-    width, height = compute_pixel_size([scene.grid for scene in ordered], methods.resolution)
-    grid = snap_grid(canvas, ordered[0].grid.crs, pixel_width=width, pixel_height=height, tap=methods.align.tap)
+    grid = choose_target(
+        [scene.grid for scene in ordered],
+        canvas,
+        ordered[0].grid.crs,
+        resolution=methods.resolution,
+        tap=methods.align.tap,
+    )
     nodata = config.shared.custom_nodata_value
     if nodata is None:
         nodata = next((scene.source.nodata for scene in ordered if scene.source.nodata is not None), None)
@@ -132,7 +136,7 @@ def plan_run(
         pairs=pairs,
         chunks=plan_chunks(grids, canvas),
         window_edge=_window_edge(ordered, grid, dtype, methods, config),
-        findings=_find_out_of_reach(ordered, placed, pairs) if placed else _find_lonely(ordered, pairs),
+        findings=(*judge_network(ordered, placed, pairs, methods), *judge_grid(ordered, grid, methods)),
     )
 
 
@@ -238,42 +242,6 @@ def _find_pairs(scenes: tuple[Scene, ...]) -> tuple[tuple[int, int], ...]:
         if i < j and scenes[i].grid.bounds.intersection(scenes[j].grid.bounds) is not None
     }
     return tuple(sorted(found))
-
-
-def _find_out_of_reach(
-    scenes: tuple[Scene, ...], references: tuple[Reference, ...], pairs: tuple[tuple[int, int], ...]
-) -> tuple[Finding, ...]:
-    """Name the scenes that hang on no reference, not by others either: the mosaic has its units, and they keep their own."""
-    first, second = np.array([*pairs, (0, 0)], dtype=np.intp).T
-    groups = find_groups(first, second, np.ones(len(first)), len(scenes))
-    tree = STRtree([box(*scene.grid.bounds.as_tuple()) for scene in scenes])
-    met = [position for reference in references for position in tree.query(box(*reference.bounds.as_tuple())).tolist()]
-    out = [scene.name for scene, found in zip(scenes, np.isin(groups, groups[met]).tolist(), strict=True) if not found]
-    if not out:
-        return ()
-    more = f" and {len(out) - _NAMED} more" if len(out) > _NAMED else ""
-    message = (
-        f"{len(out)} of {len(scenes)} scenes overlap neither a reference nor scenes that do, so they keep units of their own: "
-        f"{', '.join(out[:_NAMED])}{more}; give references of their ground too, or leave them out"
-    )
-    return (Finding(severity="warning", code="reference-out-of-reach", message=message),)
-
-
-def _find_lonely(scenes: tuple[Scene, ...], pairs: tuple[tuple[int, int], ...]) -> tuple[Finding, ...]:
-    if len(scenes) == 1:
-        message = f"scene {scenes[0].name} is the only one: there is nothing to match it with"
-        return (Finding(severity="info", code="single-scene", message=message, scene=scenes[0].name),)
-    paired = {position for pair in pairs for position in pair}
-    return tuple(
-        Finding(
-            severity="warning",
-            code="no-overlap",
-            message=f"scene {scene.name} overlaps no other: its radiometry cannot be matched and stays as it is",
-            scene=scene.name,
-        )
-        for position, scene in enumerate(scenes)
-        if position not in paired
-    )
 
 
 def _window_edge(scenes: Sequence[Scene], grid: Grid, dtype: str, methods: Methods, config: Config) -> int:

@@ -22,7 +22,7 @@ from processor.model import Band, Bounds, Grid, Part, Scene, Window
 from processor.model.bands import find_label
 from processor.process.threads import map_ordered
 from processor.scenes.inputs import read_inputs
-from processor.stages.align.warp import compute_pixel_ratio, project_bounds
+from processor.stages.align.warp import compute_pixel_ratio, find_turn, project_bounds
 from processor.storage.options import Access
 from processor.storage.store import Store
 
@@ -31,7 +31,6 @@ REFERENCE_PREFIX: Final = "reference:"
 
 _NEARLY: Final = 0.01  # of a pixel: one that is finer by this is not too fine
 _AROUND: Final = 2  # pixels around the mosaic
-_WHOLE_TURN: Final = 360.0  # degrees
 
 
 def read_references(setting: Reference, scenes: Sequence[Scene], access: Access, *, threads: int) -> tuple[Scene, ...]:
@@ -219,8 +218,9 @@ def place_reference(reference: Scene, grid: Grid, measured: float) -> Placed | N
 
 
 def _find_window(own: Grid, outline: Bounds) -> Window | None:
-    """Pixels of a reference in an outline of its CRS and some around; of degrees, a whole turn does not matter."""
-    turns = (-_WHOLE_TURN, 0.0, _WHOLE_TURN) if CRS.from_wkt(own.crs).is_geographic else (0.0,)
+    """Pixels of a reference in an outline of its CRS and some around; a whole turn around the Earth does not matter."""
+    whole = find_turn(own.crs)
+    turns = (0.0,) if whole is None else (-whole, 0.0, whole)
     shifted = (replace(outline, left=outline.left + turn, right=outline.right + turn) for turn in turns)
     windows = [own.window_touching(shared) for one in shifted if (shared := one.intersection(own.bounds)) is not None]
     if not windows:

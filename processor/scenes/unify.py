@@ -24,13 +24,15 @@ from processor.errors import ConfigError, InputError
 from processor.geotiff.open import OpenedScene
 from processor.model import Band, Bounds, Finding, Grid, Part, Scaling, Scene, Source
 from processor.scenes.bands import list_bands, match_bands
-from processor.stages.align.align_rasters import compute_pixel_size, snap_grid
+from processor.stages.align.align_rasters import choose_target
 from processor.stages.align.options import AlignRastersOptions
-from processor.stages.align.warp import compute_pixel_ratio, project_bounds
+from processor.stages.align.rotated import find_upright_crs
+from processor.stages.align.warp import compute_pixel_ratio, find_turn, project_bounds
 
-_WHOLE_TURN = 360.0  # degrees
 _SAME_AREA = 0.9  # share of the largest file's area that files of one scene have in common, at least
 _SHOWN = 10  # scenes in a message
+_MUCH_FINER = 1.1  # times as many pixels along an edge as the mosaic
+_NAMED = 5  # scenes that are named as losing detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,9 @@ def unify_scenes(opened: Sequence[OpenedScene], config: Config) -> UnifiedScenes
     - Bands: stacked in the configured order, on the grid of the scene's finest file, and matched by name (:func:`match_bands`).
     - Units: where ``raster:scale`` and ``raster:offset`` differ between scenes, values are converted to the scaling of most
       scenes. Where no scene declares a scaling, values are taken to be comparable.
-    - Longitudes: where scenes lie on both sides of the antimeridian, those west of it are shifted by 360°.
+    - Longitudes: where scenes lie on both sides of the antimeridian, or of the end of a map such as web Mercator's, those east
+      of it are shifted by a turn around the Earth.
+    - Pixel size: that of the scenes in the mosaic's CRS, as ``align_rasters.resolution`` has it; warped scenes get it too.
 
     Raises
     ------
@@ -60,21 +64,24 @@ def unify_scenes(opened: Sequence[OpenedScene], config: Config) -> UnifiedScenes
     ConfigError
         If ``align_rasters.crs`` is no CRS.
     """
-    matched = match_bands(_unwrap(opened), is_chosen=config.inputs.bands is not None or config.inputs.assets is not None)
+    matched = match_bands(opened, is_chosen=config.inputs.bands is not None or config.inputs.assets is not None)
     opened = matched.opened
     apart = _compare_areas(opened)
     methods = choose_methods(config)
     crs = _choose_crs(opened, config.of(AlignRastersOptions).crs)
     units = _choose_units(opened)
-    bases = _unwrap_bases([_find_base(scene, crs) for scene in opened], crs)
-    # Grid of the mosaic, as far as it is known yet; warped scenes are put on it.
-    sizes = [
+    opened, bases = _unwrap(opened, [_find_base(scene, crs) for scene in opened], crs)
+    # Grid of the mosaic, as far as it is known yet; warped scenes are put on it, and decide nothing where others are there.
+    own_sizes = [
         base if isinstance(base, Grid) else _size_warped(scene, base, crs) for scene, base in zip(opened, bases, strict=True)
     ]
-    width, height = compute_pixel_size(sizes, methods.resolution)
+    native = [base for base in bases if isinstance(base, Grid)]
     canvas = reduce(Bounds.union, map(_bounds_of, bases))
-    grid = snap_grid(canvas, crs, pixel_width=width, pixel_height=height, tap=methods.align.tap)
-    findings: list[Finding] = []
+    tap = methods.align.tap
+    grid = choose_target(
+        native or own_sizes, canvas, crs, resolution=methods.resolution, tap=tap if native else tap is None or tap
+    )
+    findings: list[Finding] = [*_find_coarsened(opened, own_sizes, grid, config)] if native else []
     scenes = []
     for scene, base in zip(opened, bases, strict=True):
         own = base if isinstance(base, Grid) else grid.subgrid(grid.window_touching(base))
@@ -86,6 +93,13 @@ def unify_scenes(opened: Sequence[OpenedScene], config: Config) -> UnifiedScenes
             message = f"scene {_name(scene)}: its values are converted to the scale and offset that most scenes have"
             findings.append(Finding(severity="info", code="rescaled", message=message, scene=_name(scene)))
         scenes.append(_compose(scene, own, units, conversions, methods.align.resampling))
+    warped = len(opened) - len(native)
+    if warped:
+        message = (
+            f"{warped} of {len(opened)} scenes resampled ({methods.align.resampling}): they are warped to {name_crs(crs)}; "
+            "scenes in the mosaic's CRS are not, which --align_rasters.crs chooses"
+        )
+        findings.append(Finding(severity="info", code="resampled", message=message, stage=methods.align.name or None))
     return UnifiedScenes(scenes=tuple(scenes), findings=(*matched.findings, *apart, *findings, *units.findings))
 
 
@@ -106,7 +120,7 @@ def _choose_crs(opened: Sequence[OpenedScene], wanted: str | None) -> str:
             raise ConfigError(msg) from error
     kinds: list[tuple[CRS, str, int]] = []
     for scene in sorted(opened, key=_name):
-        text = scene.scene.grid.crs
+        text = find_upright_crs(scene.scene.grid.crs)
         crs = CRS.from_wkt(text)
         position = next((i for i, (known, same, _) in enumerate(kinds) if text == same or known == crs), None)
         if position is None:
@@ -161,7 +175,8 @@ def _compare_areas(opened: Sequence[OpenedScene]) -> tuple[Finding, ...]:
 def _find_base(scene: OpenedScene, crs: str) -> Grid | Bounds:
     """Grid of the scene's finest file; its bounds in the mosaic's CRS where the file is in another."""
     finest = min(scene.rasters, key=lambda raster: raster.grid.pixel_width * raster.grid.pixel_height)
-    other = next((raster for raster in scene.rasters if not _is_same(raster.grid.crs, finest.grid.crs)), None)
+    upright = find_upright_crs(finest.grid.crs)
+    other = next((raster for raster in scene.rasters if not _is_same(find_upright_crs(raster.grid.crs), upright)), None)
     if other is not None:
         assets = f"{finest.source.asset} and {other.source.asset}"
         msg = f"scene {_name(scene)}: its files {assets} are in different CRSs; leave one out"
@@ -178,13 +193,14 @@ def _find_base(scene: OpenedScene, crs: str) -> Grid | Bounds:
 def _size_warped(scene: OpenedScene, bounds: Bounds, crs: str) -> Grid:
     """Pixel size of a warped scene, as a grid of one pixel at the upper left of its bounds in the mosaic's CRS.
 
-    Two projected CRSs with the same linear unit keep the scene's own pixel size, so that neighbouring UTM zones get exactly the
-    same. Otherwise it follows from the ratio of pixel sizes at the scene, to 6 significant digits.
+    Rotated grids of the mosaic's CRS and projected CRSs with the same linear unit keep the scene's own pixel size, so that
+    neighbouring UTM zones get exactly the same. Otherwise it follows from the ratio of pixel sizes at the scene, to 6
+    significant digits.
     """
     own = min((raster.grid for raster in scene.rasters), key=lambda grid: grid.pixel_width * grid.pixel_height)
     width, height = own.pixel_width, own.pixel_height
-    ours, theirs = CRS.from_wkt(own.crs), CRS.from_wkt(crs)
-    if not (ours.is_projected and theirs.is_projected and ours.linear_units == theirs.linear_units):
+    ours, theirs = CRS.from_wkt(find_upright_crs(own.crs)), CRS.from_wkt(crs)
+    if ours != theirs and not (ours.is_projected and theirs.is_projected and ours.linear_units == theirs.linear_units):
         whole = Grid(
             crs=crs,
             left=bounds.left,
@@ -200,50 +216,65 @@ def _size_warped(scene: OpenedScene, bounds: Bounds, crs: str) -> Grid:
     return Grid(crs=crs, left=bounds.left, top=bounds.top, pixel_width=width, pixel_height=height, width=1, height=1)
 
 
-def _unwrap(opened: Sequence[OpenedScene]) -> list[OpenedScene]:
-    """Shift scenes with negative longitudes by 360° where that brings all scenes together."""
-    grids = [raster.grid for scene in opened for raster in scene.rasters]
-    if not all(CRS.from_wkt(crs).is_geographic for crs in {grid.crs for grid in grids}):
-        return list(opened)
-    if not _is_split([grid.bounds for grid in grids]):
-        return list(opened)
-
-    def move(scene: Scene) -> Scene:
-        if scene.grid.left >= 0:
-            return scene
-        return replace(scene, grid=replace(scene.grid, left=scene.grid.left + _WHOLE_TURN))
-
-    return [
-        replace(
-            scene,
-            rasters=tuple(move(raster) for raster in scene.rasters),
-            mask=None if scene.mask is None else replace(scene.mask, raster=move(scene.mask.raster)),
-        )
-        for scene in opened
+def _find_coarsened(opened: Sequence[OpenedScene], sizes: Sequence[Grid], grid: Grid, config: Config) -> tuple[Finding, ...]:
+    """Name the warped scenes that lose detail to the pixels of the others."""
+    if choose_methods(config).resolution != "highest":
+        return ()
+    fine = [
+        (_name(scene), size)
+        for scene, size in zip(opened, sizes, strict=True)
+        if max(grid.pixel_width / size.pixel_width, grid.pixel_height / size.pixel_height) > _MUCH_FINER
     ]
+    if not fine:
+        return ()
+    names = ", ".join(name for name, _ in fine[:_NAMED]) + (f" and {len(fine) - _NAMED} more" if len(fine) > _NAMED else "")
+    message = (
+        f"{len(fine)} of {len(opened)} scenes in other CRSs have finer pixels than the scenes in {name_crs(grid.crs)}, whose "
+        f"{grid.pixel_width:.6g} the mosaic has: {names} ({fine[0][1].pixel_width:.6g} there); to keep their detail choose "
+        "their CRS with --align_rasters.crs, or mosaic them by themselves"
+    )
+    return (Finding(severity="warning", code="coarsened", message=message),)
 
 
-def _is_split(bounds: Sequence[Bounds]) -> bool:
-    """Whether bounds in degrees lie on both sides of the antimeridian, close to one another on the Earth."""
-    left, right = min(b.left for b in bounds), max(b.right for b in bounds)
-    moved = [b.left + _WHOLE_TURN if b.left < 0 else b.left for b in bounds]
-    ends = [start + b.width for start, b in zip(moved, bounds, strict=True)]
-    return right - left > _WHOLE_TURN / 2 and max(ends) - min(moved) < right - left
-
-
-def _unwrap_bases(bases: Sequence[Grid | Bounds], crs: str) -> list[Grid | Bounds]:
-    """The same as :func:`_unwrap` for scenes that are warped to a geographic CRS."""
-    warps = any(isinstance(base, Bounds) for base in bases)
-    if not warps or not CRS.from_wkt(crs).is_geographic or not _is_split([_bounds_of(base) for base in bases]):
-        return list(bases)
+def _unwrap(
+    opened: Sequence[OpenedScene], bases: Sequence[Grid | Bounds], crs: str
+) -> tuple[list[OpenedScene], list[Grid | Bounds]]:
+    """Shift scenes at the beginning of the mosaic's map by a turn around the Earth where that brings all scenes together."""
+    turn = find_turn(crs)
+    if turn is None or not _is_split([_bounds_of(base) for base in bases], turn):
+        return list(opened), list(bases)
+    scenes: list[OpenedScene] = []
     moved: list[Grid | Bounds] = []
-    for base in bases:
-        turn = _WHOLE_TURN if base.left < 0 else 0.0
-        if isinstance(base, Grid):
-            moved.append(replace(base, left=base.left + turn))
-        else:
+    for scene, base in zip(opened, bases, strict=True):
+        if base.left >= 0:
+            scenes.append(scene)
+            moved.append(base)
+        elif isinstance(base, Bounds):  # its pixels stay where they are in their own CRS
+            scenes.append(scene)
             moved.append(replace(base, left=base.left + turn, right=base.right + turn))
-    return moved
+        else:
+            scenes.append(_move(scene, crs, turn))
+            moved.append(replace(base, left=base.left + turn))
+    return scenes, moved
+
+
+def _move(scene: OpenedScene, crs: str, turn: float) -> OpenedScene:
+    """A scene whose files lie so much farther in x, those in the CRS that this is of."""
+
+    def move(raster: Scene) -> Scene:
+        is_of = _is_same(raster.grid.crs, crs)
+        return replace(raster, grid=replace(raster.grid, left=raster.grid.left + turn)) if is_of else raster
+
+    mask = None if scene.mask is None else replace(scene.mask, raster=move(scene.mask.raster))
+    return replace(scene, rasters=tuple(move(raster) for raster in scene.rasters), mask=mask)
+
+
+def _is_split(bounds: Sequence[Bounds], turn: float) -> bool:
+    """Whether bounds lie at both ends of a map, close to one another on the Earth."""
+    left, right = min(b.left for b in bounds), max(b.right for b in bounds)
+    moved = [b.left + turn if b.left < 0 else b.left for b in bounds]
+    ends = [start + b.width for start, b in zip(moved, bounds, strict=True)]
+    return right - left > turn / 2 and max(ends) - min(moved) < right - left
 
 
 def _bounds_of(base: Grid | Bounds) -> Bounds:

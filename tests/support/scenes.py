@@ -148,11 +148,10 @@ def _make_item(
     folder: Path, path: Path, index: int, asset: str, bands: Sequence[str], properties: dict[str, Any]
 ) -> dict[str, Any]:
     with rasterio.open(path) as raster:
-        crs, transform, shape, corners = raster.crs, raster.transform, raster.shape, raster.bounds
-    xs, ys = (
-        [corners.left, corners.right, corners.right, corners.left],
-        [corners.bottom, corners.bottom, corners.top, corners.top],
-    )
+        crs, transform, shape = raster.crs, raster.transform, raster.shape
+    a, b, c, d, e, f = tuple(transform)[:6]
+    corners = [(0, shape[0]), (shape[1], shape[0]), (shape[1], 0), (0, 0)]  # columns and rows, from the lower left
+    xs, ys = [a * col + b * row + c for col, row in corners], [d * col + e * row + f for col, row in corners]
     lons, lats = transform_points(crs, "EPSG:4326", xs, ys)[:2]
     ring = [[round(lon, 7), round(lat, 7)] for lon, lat in zip([*lons, lons[0]], [*lats, lats[0]], strict=True)]
     code = crs.to_authority()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import numpy as np
@@ -57,26 +58,57 @@ def snap_grid(bounds: Bounds, crs: str, *, pixel_width: float, pixel_height: flo
     With ``tap`` (target aligned pixels) the bounds snap outward to whole multiples of the pixel size; without, the grid starts
     at the upper left corner of the bounds. Snapping a snapped grid changes nothing.
     """
+    origin = (0.0, 0.0) if tap else (bounds.left, bounds.top)
+    return _snap_grid(bounds, crs, pixel_width, pixel_height, origin)
+
+
+def _snap_grid(bounds: Bounds, crs: str, pixel_width: float, pixel_height: float, origin: tuple[float, float]) -> Grid:
+    """The smallest grid over some bounds of which an origin (x, y), CRS units, is a corner of a pixel."""
     tolerance = 1e-6  # pixels: bounds that are whole multiples up to rounding stay where they are
-    if tap:
-        first_col = math.floor(bounds.left / pixel_width + tolerance)
-        first_row = math.ceil(bounds.top / pixel_height - tolerance)  # counted upward
-        left, top = first_col * pixel_width, first_row * pixel_height
-        width = math.ceil(bounds.right / pixel_width - tolerance) - first_col
-        height = first_row - math.floor(bounds.bottom / pixel_height + tolerance)
-    else:
-        left, top = bounds.left, bounds.top
-        width = math.ceil(bounds.width / pixel_width - tolerance)
-        height = math.ceil(bounds.height / pixel_height - tolerance)
+    x, y = origin
+    first_col = math.floor((bounds.left - x) / pixel_width + tolerance)
+    first_row = math.ceil((bounds.top - y) / pixel_height - tolerance)  # counted upward
+    width = math.ceil((bounds.right - x) / pixel_width - tolerance) - first_col
+    height = first_row - math.floor((bounds.bottom - y) / pixel_height + tolerance)
     return Grid(
         crs=crs,
-        left=left,
-        top=top,
+        left=x + first_col * pixel_width,
+        top=y + first_row * pixel_height,
         pixel_width=pixel_width,
         pixel_height=pixel_height,
         width=max(1, width),
         height=max(1, height),
     )
+
+
+def choose_target(scenes: Sequence[Grid], bounds: Bounds, crs: str, *, resolution: Resolution, tap: bool | None) -> Grid:
+    """The grid of the mosaic.
+
+    Parameters
+    ----------
+    scenes
+        Grids in the mosaic's CRS, whose pixels decide; at least one.
+    bounds
+        What it has to cover, CRS units: at least those of the scenes.
+    crs
+        WKT of that CRS.
+    resolution
+        Which of the scenes' pixel sizes it has.
+    tap
+        True: it lies on whole multiples of the pixel size. False: a pixel begins at the upper left corner of the scenes'
+        bounds. None: the scenes' grid where they share one, else whole multiples; these too where they agree with that grid.
+    """
+    width, height = compute_pixel_size(scenes, resolution)
+    tapped = snap_grid(bounds, crs, pixel_width=width, pixel_height=height, tap=True)
+    if tap or (tap is None and (not share_grid(scenes) or compute_shift(scenes[0], tapped) is not None)):
+        return tapped
+    corner = reduce(Bounds.union, (grid.bounds for grid in scenes))
+    return _snap_grid(bounds, crs, width, height, (corner.left, corner.top))
+
+
+def share_grid(scenes: Sequence[Grid]) -> bool:
+    """Whether scenes of one CRS have one pixel size and lie whole pixels apart."""
+    return all(compute_shift(grid, scenes[0]) is not None for grid in scenes[1:])
 
 
 def compute_shift(scene: Grid, target: Grid) -> Shift | None:
@@ -261,7 +293,7 @@ class AlignRasters(AlignMethod[AlignRastersOptions]):
         return frozenset({"shifts"} if self.options.coregister else ())
 
     @property
-    def tap(self) -> bool:
+    def tap(self) -> bool | None:
         """As configured."""
         return self.options.tap
 

@@ -22,8 +22,8 @@ class AlignMethod(StageMethod[OptionsT]):
         return False
 
     @property
-    def tap(self) -> bool:
-        """Whether the bounds snap outward to whole multiples of the pixel size."""
+    def tap(self) -> bool | None:
+        """Whether the bounds snap outward to whole multiples of the pixel size; None: where the scenes share no grid."""
         return False
 
     @property

@@ -15,9 +15,17 @@ class AlignRastersOptions(Section):
     resampling_method: Literal["nearest", "bilinear", "cubic"] = option(
         "bilinear", "How a scene whose grid does not agree is resampled.", example="cubic"
     )
-    tap: bool = option(True, "Snap the bounds outward to whole multiples of the pixel size.", example=False)
+    tap: bool | None = option(
+        None,
+        "Snap the bounds outward to whole multiples of the pixel size (false: the mosaic begins at the scenes' corner). Null: "
+        "the grid that all scenes share, so that no pixel is resampled; true where they share none. The preset spectralmatch "
+        "and pipeline() have true.",
+        example=False,
+    )
     resolution: Resolution = option(
-        "highest", "Pixel size: the smallest, the mean or the largest of the scenes'.", example="lowest"
+        "highest",
+        "Pixel size: the smallest, the mean or the largest of the scenes' that are in the mosaic's CRS, if any is.",
+        example="lowest",
     )
     coregister: Literal["measure"] | bool = option(
         False,

@@ -22,7 +22,8 @@ _TOLERANCE = 0.01  # source pixels by which interpolated places may be off
 _STEPS = (64, 32, 16, 8, 4, 2, 1)  # pixels between the places of a lattice
 _PROBES = 9  # places along each axis where a lattice is tried
 _ASTRAY = 0.5  # source pixels by which a place that is taken to another CRS and back may be off
-_HALF_TURN, _WHOLE_TURN = 180.0, 360.0  # degrees
+_LATITUDES = (-45.0, 0.0, 45.0)  # degrees at which a projection shows whether its meridians are parallel
+_PARALLEL = 1e-9  # of a quarter turn, by which they may not be
 _CURRENT = threading.local()
 
 
@@ -54,7 +55,7 @@ def _transform(
 def project_bounds(grid: Grid, crs: str) -> Bounds:
     """Bounds of a grid in another CRS, from points along its outline and across it.
 
-    Where that CRS counts degrees and the grid lies across the antimeridian, the bounds go on beyond 180 degrees.
+    Where the grid lies across the end of that CRS's map, such as the antimeridian, the bounds go on beyond it.
 
     Raises
     ------
@@ -68,26 +69,53 @@ def project_bounds(grid: Grid, crs: str) -> Bounds:
     east, north = _transform(grid.crs, crs, xs, ys)
     back_x, back_y = _transform(crs, grid.crs, east, north)
     with np.errstate(invalid="ignore"):  # a place that does not exist is infinite
-        if _is_geographic(grid.crs):
-            back_x = _near_longitude(np.asarray(back_x), (bounds.left + bounds.right) / 2)
+        turn = find_turn(grid.crs)
+        if turn is not None:
+            back_x = _bring_near(np.asarray(back_x), (bounds.left + bounds.right) / 2, turn)
         off = np.maximum(np.abs(back_x - xs) / grid.pixel_width, np.abs(back_y - ys) / grid.pixel_height)
     if not (off <= _ASTRAY).all():  # also False where a place is infinite
         msg = f"the grid at {bounds.as_tuple()} has no place in {CRS.from_user_input(crs).name}"
         raise ValueError(msg)
-    if _is_geographic(crs) and east.max() - east.min() > _HALF_TURN:
-        east = np.where(east < 0, east + _WHOLE_TURN, east)
+    turn = find_turn(crs)
+    if turn is not None and _leaps(east.reshape(_EDGE_POINTS, _EDGE_POINTS), turn):
+        east = np.where(east < 0, east + turn, east)
     return Bounds(left=float(east.min()), right=float(east.max()), bottom=float(north.min()), top=float(north.max()))
 
 
+def _leaps(east: NDArray[np.float64], turn: float) -> bool:
+    """Whether neighbours among places (rows, columns) lie at opposite ends of the map."""
+    return any(float(np.abs(np.diff(east, axis=axis)).max()) > turn / 2 for axis in (0, 1))
+
+
 @lru_cache(maxsize=256)
-def _is_geographic(crs: str) -> bool:
-    return CRS.from_user_input(crs).is_geographic
+def find_turn(crs: str) -> float | None:
+    """What x grows by in a turn around the Earth, CRS units, where places a turn apart are the same; None elsewhere.
+
+    It is 360 of degrees. Of projections it is known of those whose meridians are parallel lines at equal distances, such as web
+    Mercator's; the end of their map is as arbitrary as the antimeridian.
+    """
+    known = CRS.from_user_input(crs)
+    if known.is_derived and not known.is_projected:  # a projection counts as derived too
+        return None
+    if known.is_geographic:
+        return float(f"{math.tau / known.axis_info[0].unit_conversion_factor:.12g}")
+    if not known.is_projected or known.geodetic_crs is None or not known.geodetic_crs.is_geographic:
+        return None
+    degrees = known.geodetic_crs.to_wkt("WKT2_2019")
+    quarter = (find_turn(degrees) or math.nan) / 4
+    middle, _ = _transformer(crs, degrees).transform(0.0, 0.0)
+    lon, lat = np.meshgrid([middle - quarter, middle, middle + quarter], np.multiply(_LATITUDES, quarter / 90))
+    east = _transform(degrees, crs, lon.ravel(), lat.ravel())[0].reshape(lon.shape)
+    steps = np.diff(east, axis=1) if np.isfinite(east).all() else np.zeros((1, 1))
+    if not steps.min() > 0 or np.ptp(steps) > _PARALLEL * steps.min():
+        return None
+    return float(4 * steps[1, 0])
 
 
-def _near_longitude(degrees: NDArray[np.float64], middle: float) -> NDArray[np.float64]:
-    """The same longitudes, by whole turns, within half a turn of another."""
-    turns = np.round((degrees - middle) / _WHOLE_TURN)
-    return np.where(turns == 0, degrees, degrees - turns * _WHOLE_TURN)
+def _bring_near(east: NDArray[np.float64], middle: float, turn: float) -> NDArray[np.float64]:
+    """The same places, by whole turns, within half a turn of another."""
+    turns = np.round((east - middle) / turn)
+    return np.where(turns == 0, east, east - turns * turn)
 
 
 def _exact_places(
@@ -97,9 +125,10 @@ def _exact_places(
     x = target.left + cols * target.pixel_width
     y = target.top - rows * target.pixel_height
     east, north = _transform(target.crs, source.crs, x.ravel(), y.ravel())
-    if _is_geographic(source.crs):
+    turn = find_turn(source.crs)
+    if turn is not None:
         with np.errstate(invalid="ignore"):  # as above
-            east = _near_longitude(np.asarray(east), source.left + source.width * source.pixel_width / 2)
+            east = _bring_near(np.asarray(east), source.left + source.width * source.pixel_width / 2, turn)
     return (
         ((source.top - np.asarray(north)) / source.pixel_height).reshape(rows.shape),
         ((np.asarray(east) - source.left) / source.pixel_width).reshape(rows.shape),

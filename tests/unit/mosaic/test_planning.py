@@ -331,7 +331,7 @@ def test_a_preset_decides_by_what_it_sets() -> None:
     methods = {"matching_global_method": "robust_regression", "matching_local_method": "surface_adjustment"}
     spelt = {f"methods__{switch}": name for switch, name in methods.items()}
     assert digest(ROW, methods__preset="satellite") == digest(ROW, **spelt) != digest(ROW)
-    assert digest(ROW, methods__preset="spectralmatch") == digest(ROW)
+    assert digest(ROW, methods__preset="spectralmatch") == digest(ROW, align_rasters__tap=True) != digest(ROW)
 
 
 def test_the_order_of_the_input_counts_only_where_scenes_still_overlap() -> None:

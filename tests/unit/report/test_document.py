@@ -193,7 +193,11 @@ def test_how_a_run_is_executed_does_not_show() -> None:
 
 
 def test_parameters_that_decide_pixels_are_listed_when_changed() -> None:
-    flags = {"local_block_adjustment.number_of_blocks": [4, 5], "align_rasters.tap": True, "shared.custom_nodata_value": "nan"}
+    flags = {
+        "local_block_adjustment.number_of_blocks": [4, 5],
+        "align_rasters.resolution": "highest",
+        "shared.custom_nodata_value": "nan",
+    }
     assert read(make_report_inputs(flags=flags))["parameters"] == {
         "shared.custom_nodata_value": "nan",
         "local_block_adjustment.number_of_blocks": [4, 5],

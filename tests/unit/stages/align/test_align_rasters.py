@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -15,10 +16,13 @@ from rasterio.warp import reproject
 from processor.model import Bounds, Grid, Window
 from processor.stages.align.align_rasters import (
     Resampling,
+    Shift,
+    choose_target,
     compute_pixel_size,
     compute_shift,
     compute_source_window,
     resample_window,
+    share_grid,
     snap_grid,
 )
 
@@ -55,6 +59,58 @@ def centres(place: Grid) -> tuple[NDArray[Any], NDArray[Any]]:
     x = place.left + (np.arange(place.width) + 0.5) * place.pixel_width
     y = place.top - (np.arange(place.height) + 0.5) * place.pixel_height
     return x, y
+
+
+# The mosaic's grid
+
+
+HALF = 15.0  # metres, of pixels of 30: the corners of Landsat's scenes are odd multiples of it
+PAIR = [grid(50, 50, left=HALF, top=HALF, pixel=30.0), grid(50, 50, left=HALF + 1200, top=HALF - 300, pixel=30.0)]
+
+
+def choose(scenes: list[Grid], tap: bool | None, *, bounds: Bounds | None = None, resolution: Any = "highest") -> Grid:
+    covered = bounds or functools.reduce(Bounds.union, (scene.bounds for scene in scenes))
+    return choose_target(scenes, covered, "", resolution=resolution, tap=tap)
+
+
+@pytest.mark.parametrize("tap", [None, False])
+def test_a_grid_that_all_scenes_share_is_that_of_the_mosaic(tap: bool | None) -> None:
+    target = choose(PAIR, tap)
+    assert (target.left, target.top, target.shape) == (HALF, HALF, (60, 90))
+    assert [compute_shift(scene, target) for scene in PAIR] == [Shift(rows=0, cols=0), Shift(rows=-10, cols=-40)]
+
+
+def test_tap_moves_it_onto_whole_multiples() -> None:
+    target = choose(PAIR, tap=True)
+    assert (target.left % 30, target.top % 30) == (0, 0)
+    assert [compute_shift(scene, target) for scene in PAIR] == [None, None]
+
+
+@pytest.mark.parametrize("tap", [None, False])
+def test_a_shared_grid_goes_on_where_more_is_to_be_covered(tap: bool | None) -> None:
+    """A scene that is warped reaches beyond the others, by fractions of a pixel."""
+    target = choose(PAIR, tap, bounds=Bounds(left=-1234.5, bottom=-2500.1, right=9876.5, top=777.7))
+    assert all(compute_shift(scene, target) is not None for scene in PAIR)
+    found = target.bounds
+    assert (found.left, found.bottom) == (HALF - 42 * 30, HALF - 84 * 30)
+    assert (found.right, found.top) == (HALF + 329 * 30, HALF + 26 * 30)
+
+
+def test_scenes_that_share_no_grid_are_put_on_whole_multiples() -> None:
+    odd = [*PAIR, grid(50, 50, left=7.0, top=HALF, pixel=30.0)]
+    assert not share_grid(odd)
+    assert choose(odd, tap=None) == choose(odd, tap=True)
+    two_sizes = [*PAIR, grid(50, 50, left=HALF, top=HALF, pixel=60.0)]
+    assert choose(two_sizes, tap=None) == choose(two_sizes, tap=True)
+
+
+def test_whole_multiples_are_kept_to_the_last_bit_where_the_scenes_lie_on_them() -> None:
+    scenes = [grid(10, 10, left=0.1 * i, top=0.1 * i, pixel=0.1) for i in (3, 7, 1234567)]
+    assert choose(scenes, tap=None) == choose(scenes, tap=True)
+
+
+def test_the_grid_depends_on_no_order_of_the_scenes() -> None:
+    assert choose(PAIR, tap=None) == choose(PAIR[::-1], tap=None)
 
 
 # Target grid
