@@ -38,6 +38,11 @@ State = Literal["before", "global", "local"]
 STATES: Final[tuple[State, ...]] = ("before", "global", "local")
 F64 = NDArray[np.float64]
 
+_LEAST_SAMPLES: Final = 64  # of a pair
+_OUTLIER: Final = 4.5  # robust standard deviations
+_MAD: Final = 1.4826  # standard deviations of a normal distribution in its median absolute deviation
+_LEAST_SPREAD: Final = 0.1  # median absolute departures of a scene
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelCounts:
@@ -325,6 +330,41 @@ def _weighted_mean(rows: Sequence[F64], weight: F64, bands: int) -> F64:
         return np.full(bands, np.nan)
     used = weight[known, None]
     return np.asarray((values[known] * used).sum(axis=0) / used.sum(), np.float64)
+
+
+def compute_sample_disagreement(overlaps: Sequence[Overlap]) -> float:
+    """Share of the samples of overlaps whose difference is none of gain, offset and noise: clouds and change; NaN if unknown.
+
+    Of each pair and band the values are taken as departures from their median, in median absolute departures, so that a gain
+    and an offset cancel and a minority of clouds moves nothing. A sample disagrees where the difference of both exceeds 4.5
+    robust standard deviations of the differences in some band; these are at least a step of whole numbers, and 0.1. Pairs are
+    weighted by their pixels; those of fewer than 64 samples say nothing.
+    """
+    shares, weights = [], []
+    for overlap in overlaps:
+        samples = overlap.samples
+        if samples is not None and samples.x.size >= _LEAST_SAMPLES:
+            sides = samples.first.astype(np.float64), samples.second.astype(np.float64)
+            disagrees = np.zeros(samples.x.size, np.bool_)
+            for band in zip(*sides, strict=True):
+                disagrees |= _find_outliers(*band)
+            shares.append(float(disagrees.mean()))
+            weights.append(overlap.first_moments.count)
+    return float(np.average(shares, weights=weights)) if shares else math.nan
+
+
+def _find_outliers(first: F64, second: F64) -> NDArray[np.bool_]:
+    """Which of two scenes' values (n,) differ by more than a gain, an offset and noise, bool (n,)."""
+    centred = [side - np.median(side) for side in (first, second)]
+    sizes = [float(np.median(np.abs(side))) for side in centred]
+    if min(sizes) <= 0:
+        return np.zeros(first.shape, np.bool_)
+    difference = centred[0] / sizes[0] - centred[1] / sizes[1]
+    difference -= np.median(difference)
+    are_whole = all((side == np.rint(side)).all() for side in (first, second))
+    least = max(_LEAST_SPREAD, 1 / min(sizes) if are_whole else 0.0)
+    spread = max(_MAD * float(np.median(np.abs(difference))), least)
+    return np.asarray(np.abs(difference) > _OUTLIER * spread)
 
 
 def compute_mean_scale(inputs: ReportInputs) -> F64:

@@ -1,8 +1,8 @@
 """Rules that turn figures into findings: what a user should know before using the mosaic, and what to do about it.
 
 Codes are stable: ``contrast-lowered``, ``coverage-gap``, ``fallback-used``, ``illumination-trend``, ``local-outlier``,
-``misregistered``, ``negative-scale``, ``no-overlap``, ``offset-outlier``, ``overlaps-worse``, ``residual-raised``,
-``scale-outlier``, ``scene-isolated``, ``scene-unused``.
+``misregistered``, ``negative-scale``, ``no-overlap``, ``offset-outlier``, ``overlaps-worse``, ``residual-raised``, ``scale-
+outlier``, ``scene-isolated``, ``scene-unused``, ``scenes-disagree``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from processor.report.figures import (
     State,
     compute_coverage,
     compute_mean_scale,
+    compute_sample_disagreement,
     pool,
 )
 from processor.stages.matching.options import SurfaceAdjustmentOptions
@@ -35,6 +36,8 @@ _FALLBACK = 0.01  # share of the mosaic
 _TREND = 0.3  # share of what the gains leave that is light within the scenes
 _TREND_SIZE = 0.03  # of the level: light that varies by less is not worth a word
 _BESIDE: Final = 1.0  # pixels: pairs that lie farther apart are told of
+_DISAGREEMENT = 0.05  # share of samples: scenes without clouds have up to 0.025
+_BLOCK_DISAGREEMENT = 0.12  # share of blocks: scenes without clouds have up to 0.08
 _SHOWN = 5  # scenes named per code; one finding speaks for the rest
 _ANCHORED: Final = "global_regression"
 _BLOCKS: Final = "local_block_adjustment"
@@ -49,6 +52,7 @@ _FEWER_BLOCKS: Final = (
     f"{_PRESETS}"
 )
 _STIFFER: Final = "; raise surface_adjustment.ridge (try 0.2), so that surfaces correct less"
+_OR_OFFSETS: Final = "; where the light within the scenes is even, their offsets may differ: then match with --preset satellite"
 _SHARED_LIGHT: Final = (
     "; where the scenes were lit unevenly that light was part of it and is rightly gone; where they were not, match with "
     "--preset satellite"
@@ -74,6 +78,7 @@ def compute_findings(
         *_judge_residuals(residuals, summary),
         *_judge_light(run),
         *_judge_places(run),
+        *_judge_disagreement(run),
         *_judge_adjustments(run),
         *_judge_corrections(run),
         *_judge_overlaps(run, residuals),
@@ -205,6 +210,36 @@ def _judge_places(run: ReportInputs) -> Iterator[Finding]:
             "with --align_rasters.coregister true, and resample with --align_rasters.resampling_method cubic to stay sharp"
         ),
     )
+
+
+def _judge_disagreement(run: ReportInputs) -> Iterator[Finding]:
+    """Whether clouds or change stand in the overlaps: by blocks where a robust method leaves them out, else by samples."""
+    share = math.nan if run.match is None else run.match.disagreement
+    if math.isnan(share):
+        share = compute_sample_disagreement(run.overlaps)
+        if share > _DISAGREEMENT and (run.adjustments or run.corrections):
+            yield Finding(
+                severity="warning",
+                code="scenes-disagree",
+                stage=run.config.find_method("matching_global_method"),
+                message=(
+                    f"scenes differ in {share:.0%} of what they share by more than gain, offset and noise (above "
+                    f"{_DISAGREEMENT:.0%} is reported): clouds, shadows or changed ground, which draw the matching with them; "
+                    "mark them (inputs.mask), or match with --preset satellite, which leaves them out"
+                ),
+            )
+    elif share > _BLOCK_DISAGREEMENT:
+        lit = run.config.of(SurfaceAdjustmentOptions).illumination is not None
+        yield Finding(
+            severity="info",
+            code="scenes-disagree",
+            stage=run.config.find_method("matching_local_method" if lit else "matching_global_method"),
+            message=(
+                f"scenes disagree in {share:.0%} of their overlaps' blocks (above {_BLOCK_DISAGREEMENT:.0%} is reported): "
+                "clouds, shadows or changed ground, left out of the matching, but not of the mosaic; agreement.tif says where, "
+                f"inputs.mask hides them{_OR_OFFSETS if lit else ''}"
+            ),
+        )
 
 
 def _judge_adjustments(run: ReportInputs) -> Iterator[Finding]:

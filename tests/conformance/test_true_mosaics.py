@@ -120,6 +120,14 @@ def test_the_report_knows_the_contrast_and_what_became_of_the_scenes(real: Real)
     assert kept[1] > kept[2] + 0.1
 
 
+def test_the_finding_about_light_names_the_preset_that_is_right(real: Real) -> None:
+    found = {one["code"]: one["message"] for one in real.report(SATELLITE)["findings"]}
+    assert "--preset aerial" in found["illumination-trend"]
+    assert "scenes-disagree" not in found
+    assert "scenes-disagree" not in {one["code"] for one in real.report({})["findings"]}
+    assert np.less(real.fidelity(SATELLITE), real.fidelity(AERIAL)).all()
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("image", "row", "col"), [(SHARED / "ngi_2.tif", 100, 60), (SENTINEL, 50, 40)], ids=["ngi", "sentinel"]

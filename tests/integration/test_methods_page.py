@@ -89,11 +89,11 @@ def test_the_presets_are_as_true_as_the_page_says(finished: dict[str, Finished],
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("methods page")
-def test_the_finding_about_contrast_recommends_the_preset(finished: dict[str, Finished], place: Path) -> None:
+def test_the_findings_about_contrast_and_clouds_recommend_the_preset(finished: dict[str, Finished], place: Path) -> None:
     assert finished
     report = json.loads((place / "difficult" / "mosaic" / "report.json").read_text())
-    lowered = [finding["message"] for finding in report["findings"] if finding["code"] == "contrast-lowered"]
-    assert any("--preset satellite" in message for message in lowered)
+    for code in ("contrast-lowered", "scenes-disagree"):
+        assert any("--preset satellite" in one["message"] for one in report["findings"] if one["code"] == code)
 
 
 def test_every_preset_is_on_the_page_and_none_else() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,12 @@ from processor.cli.commands import build_parser
 from processor.config import iter_parameters
 from processor.model import Finding
 from processor.report import findings as module
-from processor.report.figures import ReportInputs, compute_residuals, summarise_residuals
+from processor.report.figures import (
+    ReportInputs,
+    compute_residuals,
+    compute_sample_disagreement,
+    summarise_residuals,
+)
 from processor.report.findings import compute_findings
 from processor.stages.matching.control_surface import ControlGrid, ControlSurface
 from processor.stages.matching.match_figures import MatchFigures
@@ -265,3 +271,53 @@ def test_light_that_gains_cannot_follow_recommends_the_preset_that_does() -> Non
 def test_light_that_is_small_or_not_left_to_gains_is_not_worth_a_word(changes: dict[str, float], matched: bool) -> None:
     inputs = dataclasses.replace(make_report_inputs(matched=matched), match=dataclasses.replace(LIT, **changes))
     assert "illumination-trend" not in {finding.code for finding in find(inputs)}
+
+
+def hide(inputs: ReportInputs, share: float) -> ReportInputs:
+    """The same with clouds over a share of the samples of the second scene of each pair."""
+    overlaps = []
+    for overlap in inputs.overlaps:
+        assert overlap.samples is not None
+        second = overlap.samples.second.copy()
+        second[:, : round(share * second.shape[1])] += 5000
+        overlaps.append(dataclasses.replace(overlap, samples=dataclasses.replace(overlap.samples, second=second)))
+    return dataclasses.replace(inputs, overlaps=tuple(overlaps))
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, False), (0.04, False), (0.06, True), (0.3, True)])
+def test_clouds_in_the_overlaps_recommend_the_preset_that_leaves_them_out(share: float, expected: bool) -> None:
+    inputs = hide(make_report_inputs(samples=400), share)
+    found = [finding for finding in find(inputs) if finding.code == "scenes-disagree"]
+    assert bool(found) == expected
+    assert all(one.severity == "warning" and "--preset satellite" in one.message for one in found)
+    assert compute_sample_disagreement(inputs.overlaps) == pytest.approx(share, abs=0.005)
+
+
+def test_unmatched_scenes_are_told_of_no_method() -> None:
+    inputs = make_report_inputs(samples=400, matched=False, local=False)
+    assert "scenes-disagree" not in {finding.code for finding in find(hide(inputs, 0.3))}
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.1, False), (0.2, True), (math.nan, False)])
+@pytest.mark.parametrize("preset", ["satellite", "aerial"])
+def test_what_a_robust_method_left_out_is_said_and_where_to_look(preset: str, share: float, expected: bool) -> None:
+    inputs = make_report_inputs(flags={"methods.preset": preset})
+    found = find(dataclasses.replace(inputs, match=dataclasses.replace(LIT, disagreement=share)))
+    told = [finding for finding in found if finding.code == "scenes-disagree"]
+    assert bool(told) == expected
+    for one in told:
+        assert one.severity == "info"
+        assert "agreement.tif" in one.message
+        assert ("--preset satellite" in one.message) == (preset == "aerial")
+
+
+def test_steps_of_whole_numbers_and_few_samples_are_no_disagreement() -> None:
+    random = np.random.default_rng(5)
+    (overlap, *_) = make_report_inputs(bands=1, samples=400).overlaps
+    assert overlap.samples is not None
+    dark = random.integers(3, 7, (1, 400)).astype(np.float32)
+    other = dark + (random.random((1, 400)) < 0.2)
+    samples = dataclasses.replace(overlap.samples, first=dark, second=other.astype(np.float32))
+    assert compute_sample_disagreement([dataclasses.replace(overlap, samples=samples)]) == 0
+    few = dataclasses.replace(samples, **{name: getattr(samples, name)[..., :63] for name in ("x", "y", "first", "second")})
+    assert math.isnan(compute_sample_disagreement([dataclasses.replace(overlap, samples=few)]))
