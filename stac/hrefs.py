@@ -149,6 +149,20 @@ def publish_href(href: str) -> str:
     return plain.replace(" ", "%20")
 
 
+def drop_signature(href: str) -> str:
+    """A URL without user name, signature and token; a path, or a URL without any, as it is.
+
+    Examples
+    --------
+    >>> drop_signature("https://host/a.tif?file=3&sig=abc"), drop_signature("a.tif?sig=abc")
+    ('https://host/a.tif?file=3', 'a.tif?sig=abc')
+    """
+    if "://" not in href:
+        return href
+    plain = publish_href(href)
+    return href if plain == href.replace(" ", "%20") else plain
+
+
 def _is_credential(pair: str) -> bool:
     return _CREDENTIAL.match(unquote(pair.partition("=")[0])) is not None
 

@@ -3,7 +3,9 @@
 from processor.config.general import Inputs
 from processor.config.load import (
     apply_options,
+    check_unsigned,
     decisive_settings,
+    dump_settings,
     flat_name,
     load_config,
     local_settings,
@@ -22,7 +24,9 @@ __all__ = [
     "Parameter",
     "VectorMask",
     "apply_options",
+    "check_unsigned",
     "decisive_settings",
+    "dump_settings",
     "flat_name",
     "iter_parameters",
     "list_sections",

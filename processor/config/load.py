@@ -22,6 +22,7 @@ from processor.config.presets import PRESETS
 from processor.config.sections import Config, Parameter, iter_parameters, list_sections
 from processor.errors import ConfigError
 from processor.stages import STAGES
+from stac.hrefs import drop_signature
 
 _SURROUNDINGS = frozenset({"io", "kubernetes"})
 """Sections that are of the machine and the user, never of the data."""
@@ -243,9 +244,44 @@ def _name_unknown(path: str) -> str:
     return f"no such parameter; `mosaic-processor config` lists them{guess}"
 
 
+def dump_settings(config: Config) -> dict[str, dict[str, Any]]:
+    """Every parameter, by section, as JSON values; URLs without signatures and tokens, so that they may be published."""
+    dumped: dict[str, dict[str, Any]] = config.model_dump(mode="json")
+    for parameter in iter_parameters(config):
+        if parameter.is_path:
+            dumped[parameter.section][parameter.name] = _drop_signatures(dumped[parameter.section][parameter.name])
+    return dumped
+
+
+def _drop_signatures(value: Any) -> Any:
+    """The same paths and URLs, however nested, without signatures."""
+    if isinstance(value, str):
+        return drop_signature(value)
+    return [_drop_signatures(one) for one in value] if isinstance(value, list) else value
+
+
+def check_unsigned(config: Config) -> None:
+    """Refuse signed URLs of the files that every task of a run reads: the document of the run would tell their signatures.
+
+    Raises
+    ------
+    ConfigError
+        Naming the parameter.
+    """
+    plain, dumped = dump_settings(config), config.model_dump(mode="json")
+    for parameter in iter_parameters(config):
+        values = (settings[parameter.section][parameter.name] for settings in (plain, dumped))
+        if parameter.reads is not None and parameter.section in config.chosen and len({json.dumps(one) for one in values}) > 1:
+            msg = (
+                f"{parameter.path} is a signed URL, and the signature would stand in the document of the run for all who can "
+                "read it: give the plain URL and let the tasks have credentials"
+            )
+            raise ConfigError(msg)
+
+
 def decisive_settings(config: Config) -> dict[str, dict[str, Any]]:
-    """Every parameter that decides the result, by section, as JSON values; not those of methods where another is chosen."""
-    dumped = config.model_dump(mode="json")
+    """Every parameter that decides the result, as :func:`dump_settings` has it; not those of methods that are not chosen."""
+    dumped = dump_settings(config)
     passed_over = {
         name for stage in STAGES for name in stage.methods if name != (config.find_method(stage.switch) or stage.default)
     }

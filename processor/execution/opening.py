@@ -20,7 +20,8 @@ from processor.scenes.unify import unify_scenes
 from processor.storage.options import Access
 
 _NAMED: Final = 100  # scenes that an error names
-_ONCE: Final = ("no-nodata", "scaling-disagrees")  # alike in many scenes: one finding a run
+ONCE: Final = ("no-nodata", "scaling-disagrees")
+"""Codes of findings that are alike in many scenes: one a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ def open_scenes(refs: Sequence[SceneRef], config: Config, access: Access, tracke
             msg = f"scene {named}: no valid pixel; give other scenes, or correct their nodata value or mask"
             raise InputError(msg)
         opened, unified = kept, unify_scenes(kept, config)
-    described = merge_findings((finding for scene in opened for finding in scene.findings), _ONCE)
+    described = merge_findings((finding for scene in opened for finding in scene.findings), ONCE)
     return OpenedScenes(scenes=unified.scenes, findings=(*skipped, *described, *describe_empty(empty), *unified.findings))
 
 

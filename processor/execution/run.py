@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from processor.config import Config, apply_options
 from processor.errors import ConfigError, InputError
-from processor.execution.opening import open_scenes, trust_overviews, without_overviews
+from processor.execution.opening import ONCE, open_scenes, trust_overviews, without_overviews
 from processor.execution.phases import Run, do_missing
 from processor.execution.run_manifest import open_run, write_run
 from processor.execution.task_store import LocalStore, ObjectStore
@@ -21,6 +21,7 @@ from processor.execution.tasks import Cut
 from processor.execution.workbench import count_passes, open_workbench
 from processor.geotiff.cog.tags import is_crs_kept
 from processor.model import Finding
+from processor.model.findings import merge_findings
 from processor.mosaic.budget import estimate_scratch
 from processor.mosaic.digest import compute_digest
 from processor.mosaic.planning import plan_run
@@ -177,7 +178,7 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
     files = read_user_files(scenes, config, Store(access=access))
     references = read_references(config.reference, scenes, access, threads=threads)
     checks = read_checks(config.check, scenes, access, threads=threads)
-    plan = plan_run(scenes, config, files, references, checks)
+    plan = plan_run(scenes, config, files, references.scenes, checks.scenes)
     find_kept_stages(config, plan.scenes)  # a setting that does not fit is refused early
     if not is_crs_kept(scenes[0].grid.crs):
         msg = f"scene {scenes[0].name}: GeoTIFF cannot hold its coordinate reference system; warp the scenes to one that it can"
@@ -185,9 +186,10 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
     doubtful, doubts = trust_overviews(plan, access)
     if doubtful:
         scenes = without_overviews(scenes, doubtful)
-        plan = plan_run(scenes, config, files, references, checks)
-    digest = compute_digest(scenes, config, read_version(), files.fingerprints, references, checks)
-    findings = (*resolved.findings, *opened.findings, *doubts, *plan.findings)
+        plan = plan_run(scenes, config, files, references.scenes, checks.scenes)
+    digest = compute_digest(scenes, config, read_version(), files.fingerprints, references.scenes, checks.scenes)
+    known = merge_findings((*references.findings, *checks.findings), ONCE)
+    findings = (*resolved.findings, *opened.findings, *known, *doubts, *plan.findings)
     for finding in findings:
         log_finding(finding)
     log_event(
@@ -214,8 +216,8 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         findings=findings,
         access=access,
         inputs=resolved,
-        references=references,
-        checks=checks,
+        references=references.scenes,
+        checks=checks.scenes,
         registration=registration,
         inputs_table=table,
     )

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from processor.config import Config, decisive_settings, load_config, local_settings
+from processor.config import Config, check_unsigned, decisive_settings, load_config, local_settings
 from processor.errors import ConfigError, InputError, MosaicError
 from processor.execution.phases import Run
 from processor.execution.task_store import ObjectStore
@@ -35,7 +35,7 @@ from processor.storage.store import Store
 from processor.storage.url import absolute_path, join_url, redact_url
 from processor.version import read_version
 from stac.documents import ITEM_ID
-from stac.hrefs import publish_href
+from stac.hrefs import drop_signature
 from stac.read.sign import make_signer
 
 WORK_FOLDER: Final = ".work"
@@ -113,16 +113,12 @@ class RunManifest(BaseModel):
         return value
 
 
-def _drop_signature(href: str, *, is_signing: bool) -> str:
-    if "://" not in href:
-        return href
-    plain = publish_href(href)
-    if plain == href.replace(" ", "%20"):
-        return href
-    if not is_signing:
+def _drop_signature(href: str, *, name: str, is_signing: bool) -> str:
+    plain = drop_signature(href)
+    if plain != href and not is_signing:
         msg = (
             f"{redact_url(href)} is signed, and the signature would stand in the document of the run for all who can read it: "
-            "give the plain href and let the tasks have credentials, or use --inputs.sign"
+            f"give the plain href and let the tasks have credentials, or use --{name}.sign"
         )
         raise ConfigError(msg)
     return plain
@@ -279,9 +275,10 @@ def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: 
     place = RunPlace(destination=base, item_id=prepared.item_id, digest=prepared.digest)
     store = Store(access=prepared.access)
     config, table = prepared.plan.config, prepared.inputs_table
-    drop = partial(_drop_signature, is_signing=config.inputs.sign is not None)
-    drop_known = partial(_drop_signature, is_signing=config.reference.sign is not None)
-    drop_check = partial(_drop_signature, is_signing=config.check.sign is not None)
+    check_unsigned(config)
+    drop = partial(_drop_signature, name="inputs", is_signing=config.inputs.sign is not None)
+    drop_known = partial(_drop_signature, name="reference", is_signing=config.reference.sign is not None)
+    drop_check = partial(_drop_signature, name="check", is_signing=config.check.sign is not None)
     scenes = sorted(prepared.plan.scenes, key=lambda scene: scene.priority)
     document = RunManifest(
         version=read_version(),

@@ -59,7 +59,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from processor.config import iter_parameters
+from processor.config import dump_settings, iter_parameters
 from processor.model import Finding
 from processor.report.axes import describe_crs
 from processor.report.figures import (
@@ -103,7 +103,7 @@ def build_report(inputs: ReportInputs, residuals: Sequence[OverlapResidual] | No
         spread_ratio = states["local"].spread / states["before"].spread
     grid, counts, statistics = inputs.grid, inputs.counts, inputs.statistics
     crs = describe_crs(grid.crs)
-    values = inputs.config.model_dump(mode="json")
+    values = dump_settings(inputs.config)
     return {
         "schema_version": SCHEMA_VERSION,
         "run": {"item_id": inputs.item_id, "software": "mosaic-processor", "version": inputs.version, "digest": inputs.digest},

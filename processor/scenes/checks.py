@@ -13,7 +13,7 @@ from rasterio.crs import CRS
 from processor.config.general import Check
 from processor.errors import InputError
 from processor.model import Grid, Scene
-from processor.scenes.references import open_known, unify_known
+from processor.scenes.references import Known, open_known, unify_known
 from processor.stages.align.warp import compute_pixel_ratio, project_bounds
 from processor.storage.options import Access
 
@@ -24,7 +24,7 @@ _MOST_CELLS: Final = 500_000
 _NEARLY: Final = 0.01  # of a pixel: a cell that is smaller than the check's pixel by this is one
 
 
-def read_checks(setting: Check, scenes: Sequence[Scene], access: Access, *, threads: int) -> tuple[Scene, ...]:
+def read_checks(setting: Check, scenes: Sequence[Scene], access: Access, *, threads: int) -> Known:
     """Open the checks that the configuration names, and give them the bands of the scenes, in name order.
 
     Raises
@@ -34,9 +34,9 @@ def read_checks(setting: Check, scenes: Sequence[Scene], access: Access, *, thre
     StorageError
         Storage or the network failed.
     """
-    opened = open_known(setting, access, section="check", threads=threads)
+    opened, findings = open_known(setting, access, section="check", threads=threads)
     found = (unify_known(check, scenes[0], setting.bands, section="check") for check in opened)
-    return tuple(sorted(found, key=lambda check: check.name))
+    return Known(scenes=tuple(sorted(found, key=lambda check: check.name)), findings=findings)
 
 
 def place_check(check: Scene, grid: Grid) -> tuple[Scene, int, int] | None:

@@ -22,7 +22,7 @@ from processor.model.names import name_scenes
 from processor.scenes.band_files import group_files
 from processor.storage.store import Store
 from processor.storage.url import join_url, parse_url, redact_url, storage_errors
-from stac.api.request import SearchRequest
+from stac.api.request import SearchRequest, is_search_url, parse_search_url
 from stac.api.session import Patience
 from stac.documents import clean_text, find_page, parse_features
 from stac.hrefs import holds_credentials, href_name, href_suffix, show_href
@@ -86,7 +86,7 @@ def read_inputs(
         - A pattern: the GeoTIFFs that match, in name order.
         - One or several paths or URLs of rasters or of such documents, in this order.
         - Several local folders with a ``catalog.json`` each.
-        - A search on a STAC API.
+        - A search on a STAC API, as a record or as the URL of one.
     stdin
         Binary standard input; relative hrefs of what it holds start from the working folder.
     inputs
@@ -216,6 +216,8 @@ def _read_local(path: str, inputs: Inputs, store: Store, refine: Refine | None) 
 
 
 def _read_remote(url: str, inputs: Inputs, store: Store, refine: Refine | None) -> ResolvedInputs:
+    if is_search_url(url):
+        return _search(parse_search_url(url), inputs, store)
     can_list = parse_url(url).backend.is_writable
     if can_list and glob.has_magic(url):
         return _choose_matches(url, store.glob(url), inputs, store)

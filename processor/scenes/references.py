@@ -18,7 +18,7 @@ from rasterio.crs import CRS
 from processor.config.general import Check, Reference
 from processor.errors import InputError
 from processor.geotiff.open import OpenedScene, open_scene
-from processor.model import Band, Bounds, Grid, Part, Scene, Window
+from processor.model import Band, Bounds, Finding, Grid, Part, Scene, Window
 from processor.model.bands import find_label
 from processor.process.threads import map_ordered
 from processor.scenes.inputs import read_inputs
@@ -33,15 +33,26 @@ _NEARLY: Final = 0.01  # of a pixel: one that is finer by this is not too fine
 _AROUND: Final = 2  # pixels around the mosaic
 
 
-def read_references(setting: Reference, scenes: Sequence[Scene], access: Access, *, threads: int) -> tuple[Scene, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """Images of a section of the configuration."""
+
+    scenes: tuple[Scene, ...] = ()
+    """With the bands of the scenes, in name order."""
+    findings: tuple[Finding, ...] = ()
+    """What reading them brought to light, such as a page of Items that is not the last."""
+
+
+def read_references(setting: Reference, scenes: Sequence[Scene], access: Access, *, threads: int) -> Known:
     """Open the references that the configuration names; errors and result: :func:`open_known` and :func:`unify_references`."""
-    return unify_references(open_known(setting, access, section="reference", threads=threads), scenes, setting.bands)
+    opened, findings = open_known(setting, access, section="reference", threads=threads)
+    return Known(scenes=unify_references(opened, scenes, setting.bands), findings=findings)
 
 
 def open_known(
     setting: Reference | Check, access: Access, *, section: Literal["reference", "check"], threads: int
-) -> list[OpenedScene]:
-    """Open the images that a section of the configuration names.
+) -> tuple[list[OpenedScene], tuple[Finding, ...]]:
+    """Open the images that a section of the configuration names, and say what reading them brought to light.
 
     Raises
     ------
@@ -51,13 +62,16 @@ def open_known(
         Storage or the network failed.
     """
     if setting.images is None:
-        return []
+        return [], ()
     images = (setting.images,) if isinstance(setting.images, str) else setting.images
     try:
-        refs = read_inputs(images, stdin=None, inputs=setting, store=Store(access=access)).refs
+        resolved = read_inputs(images, stdin=None, inputs=setting, store=Store(access=access))
     except InputError as error:  # its options have the names of those of the inputs
         raise InputError(str(error).replace("inputs.", f"{section}.")) from error
-    return list(map_ordered(lambda ref: open_scene(ref, nodata=setting.nodata, access=access), refs, threads=threads))
+    opening = map_ordered(lambda ref: open_scene(ref, nodata=setting.nodata, access=access), resolved.refs, threads=threads)
+    found = list(opening)
+    told = (*resolved.findings, *(finding for scene in found for finding in scene.findings))
+    return found, tuple(replace(finding, message=f"{section}: {finding.message}") for finding in told)
 
 
 def unify_references(

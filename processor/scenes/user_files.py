@@ -28,6 +28,7 @@ from processor.stages.method import BlockMaps, FileContents, Footprints, Region
 from processor.storage.store import Store
 from processor.storage.url import redact_url
 from processor.vectors import Feature, list_parts, read_features
+from stac.hrefs import drop_signature
 
 _MAX_BYTES = 1 << 30
 
@@ -39,7 +40,7 @@ class UserFiles:
     contents: Mapping[str, FileContents]
     """What they say, by the method whose options name them."""
     fingerprints: Mapping[str, str]
-    """SHA-256 of each file's bytes, by URL."""
+    """SHA-256 of each file's bytes, by URL without signature."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,9 @@ def read_user_files(scenes: Sequence[Scene], config: Config, store: Store) -> Us
             contents.setdefault(parameter.section, {})[parameter.name] = content
     return UserFiles(
         contents={method: FileContents(by_option=by_option) for method, by_option in contents.items()},
-        fingerprints={part: _fingerprint(part, store) for url in sorted(context.urls) for part in list_parts(url, store)},
+        fingerprints={
+            drop_signature(part): _fingerprint(part, store) for url in sorted(context.urls) for part in list_parts(url, store)
+        },
     )
 
 
@@ -206,14 +209,14 @@ def _read_map(url: str, name: str, context: _Context) -> BlockMap:
 
 def _read_surfaces(url: str, parameter: str, context: _Context) -> KnownSurfaces:
     del parameter
-    text = context.store.read_bytes(url, max_bytes=_MAX_BYTES).decode("utf-8", errors="replace")
+    text = context.read(url).decode("utf-8", errors="replace")
     return parse_surfaces(text, source=redact_url(url), bands=context.bands)
 
 
 def _read_blocks(url: str, parameter: str, context: _Context) -> KnownBlocks:
     del parameter
     source = redact_url(url)
-    known = parse_blocks(context.store.read_bytes(url, max_bytes=_MAX_BYTES), source=source, bands=context.bands)
+    known = parse_blocks(context.read(url), source=source, bands=context.bands)
     if CRS.from_wkt(known.canvas.crs) != CRS.from_wkt(context.crs):
         msg = f"{source} and the scenes have different coordinate reference systems; load blocks of these scenes"
         raise InputError(msg)

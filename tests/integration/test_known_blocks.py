@@ -51,3 +51,20 @@ def test_new_scenes_are_measured_beside_known_ones(tmp_path: Path) -> None:
     assert len(paths) == 4
     assert again.files["mosaic.tif"] == whole.files["mosaic.tif"]
     assert again.files["surfaces.json"] == whole.files["surfaces.json"]
+
+
+def test_a_file_of_the_same_name_and_other_content_is_another_run(tmp_path: Path) -> None:
+    """As for every file that decides the result; blocks and surfaces were passed over."""
+    scenes = open_scenes(sorted(make_plain(tmp_path / "scenes").parent.glob("*.tif")))
+    made = run_quietly(tmp_path / "scenes" / "items.json", tmp_path / "first", TRUE)
+    folder = made.folder / "out" / "m"
+    loads = {**known(made), "surface_adjustment.load_surfaces": str(folder / "surfaces.json")}
+    config = load_config(flags={**TRUE, **loads}, environment={})
+    before = read_user_files(scenes, config, Store()).fingerprints
+    assert sorted(before) == sorted(loads.values())
+    for path in loads.values():
+        data = Path(path).read_bytes()
+        Path(path).write_bytes(data + b" " if path.endswith(".json") else data)
+    after = read_user_files(scenes, config, Store()).fingerprints
+    changed = {path for path in before if before[path] != after[path]}
+    assert changed == {path for path in loads.values() if path.endswith(".json")}

@@ -17,7 +17,7 @@ from processor.storage.options import Access
 
 
 def read(image: Path, scene: Path, **settings: object) -> tuple[Scene, ...]:
-    return read_checks(Check(images=str(image), **settings), open_scenes([scene]), Access(), threads=1)
+    return read_checks(Check(images=str(image), **settings), open_scenes([scene]), Access(), threads=1).scenes
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def scene(tmp_path: Path) -> Path:
 
 
 def test_nothing_is_read_where_nothing_is_named(scene: Path) -> None:
-    assert read_checks(Check(), open_scenes([scene]), Access(), threads=1) == ()
+    assert read_checks(Check(), open_scenes([scene]), Access(), threads=1).scenes == ()
 
 
 def test_checks_may_be_in_different_units_and_are_in_name_order(tmp_path: Path, scene: Path) -> None:

@@ -28,7 +28,7 @@ GRID = Grid(crs=UTM33, left=LEFT, top=TOP, pixel_width=1.0, pixel_height=1.0, wi
 
 
 def read(image: Path, scenes: list[Scene], **settings: Any) -> tuple[Scene, ...]:
-    return read_references(Reference(images=str(image), **settings), scenes, Access(), threads=1)
+    return read_references(Reference(images=str(image), **settings), scenes, Access(), threads=1).scenes
 
 
 @pytest.fixture
