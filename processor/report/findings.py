@@ -1,8 +1,8 @@
 """Rules that turn figures into findings: what a user should know before using the mosaic, and what to do about it.
 
 Codes are stable: ``contrast-lowered``, ``coverage-gap``, ``fallback-used``, ``illumination-trend``, ``local-outlier``,
-``misregistered``, ``negative-scale``, ``no-overlap``, ``offset-outlier``, ``overlaps-worse``, ``residual-raised``, ``scale-
-outlier``, ``scene-isolated``, ``scene-unused``, ``scenes-disagree``.
+``misregistered``, ``negative-scale``, ``no-overlap``, ``offset-outlier``, ``overlaps-worse``, ``residual-raised``,
+``scale-outlier``, ``scene-isolated``, ``scene-unused``, ``scenes-disagree``.
 """
 
 from __future__ import annotations
