@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -66,12 +67,12 @@ class _Group:
     """What the names begin with before the band; "" where they begin with it."""
     bands: Mapping[str, _File]
     """{what the names call a band: its file}, in the order of the bands."""
-    outline: Outline
-    """Of one of them."""
+    outline: Outline | None
+    """Of one of them; None where none can be read."""
 
 
 def group_files(
-    hrefs: Sequence[str], inputs: Inputs, outline: Callable[[str], Outline], *, has_bands: bool
+    hrefs: Sequence[str], inputs: Inputs, outline: Callable[[str], Outline | None], *, has_bands: bool
 ) -> tuple[tuple[FileScene, ...], tuple[Finding, ...]]:
     """Make scenes of files: one of each, or of those that hold its bands.
 
@@ -85,7 +86,8 @@ def group_files(
     inputs
         What is to be read of them.
     outline
-        Reads where a file lies; asked only of files whose names call a band, and of those beside them.
+        Reads where a file lies, None where it cannot be read now, which opening it will say; asked only of files whose names
+        call a band, and of those beside them.
     has_bands
         Whether ``inputs.bands`` says which bands are read; of references it says which bands are meant.
 
@@ -138,7 +140,7 @@ def _parse(href: str) -> _File:
 # Bands of one scene
 
 
-def _find_groups(files: Sequence[_File], outline: Callable[[str], Outline], *, least: int) -> list[_Group]:
+def _find_groups(files: Sequence[_File], outline: Callable[[str], Outline | None], *, least: int) -> list[_Group]:
     """Files of at least so many bands of one scene."""
     alike: dict[tuple[str, str, str], list[_File]] = defaultdict(list)
     for file in files:
@@ -149,21 +151,25 @@ def _find_groups(files: Sequence[_File], outline: Callable[[str], Outline], *, l
     return [
         _make_group(group, known)
         for family in families
-        for group in _part_by_place([file for file in family if known[file.href].bands == 1], known)
+        for group in _part_by_place([file for file in family if _may_be_band(known[file.href])], known)
         if len({_label(file).casefold() for file in group}) >= least
     ]
+
+
+def _may_be_band(outline: Outline | None) -> bool:
+    return outline is None or outline.bands == 1
 
 
 def _label(file: _File) -> str:
     return file.stem if file.band is None else file.band.label
 
 
-def _read_outlines(files: Sequence[_File], outline: Callable[[str], Outline]) -> dict[str, Outline]:
+def _read_outlines(files: Sequence[_File], outline: Callable[[str], Outline | None]) -> dict[str, Outline | None]:
     found = map_ordered(lambda file: outline(file.href), files, threads=_THREADS)
     return {file.href: read for file, read in zip(files, found, strict=True)}
 
 
-def _part_by_place(files: Sequence[_File], known: Mapping[str, Outline]) -> list[list[_File]]:
+def _part_by_place(files: Sequence[_File], known: Mapping[str, Outline | None]) -> list[list[_File]]:
     """Files that cover the same area, together."""
     parts: list[list[_File]] = []
     for file in files:
@@ -175,7 +181,10 @@ def _part_by_place(files: Sequence[_File], known: Mapping[str, Outline]) -> list
     return parts
 
 
-def _is_same_place(first: Outline, second: Outline) -> bool:
+def _is_same_place(first: Outline | None, second: Outline | None) -> bool:
+    """Whether two files cover the same area; one that cannot be read is taken to."""
+    if first is None or second is None:
+        return True
     one, other = first.grid, second.grid
     if one.crs != other.crs and CRS.from_wkt(one.crs) != CRS.from_wkt(other.crs):
         return False
@@ -185,9 +194,10 @@ def _is_same_place(first: Outline, second: Outline) -> bool:
     return all(abs(a - b) <= limit for a, b, limit in corners)
 
 
-def _make_group(files: Sequence[_File], known: Mapping[str, Outline]) -> _Group:
+def _make_group(files: Sequence[_File], known: Mapping[str, Outline | None]) -> _Group:
     """The bands in their order; of several files of one band that of the smallest pixels."""
-    finest = sorted(files, key=lambda file: known[file.href].grid.pixel_width)
+    sizes = {file.href: math.inf if (own := known[file.href]) is None else own.grid.pixel_width for file in files}
+    finest = sorted(files, key=lambda file: sizes[file.href])
     by_label: dict[str, _File] = {}
     for file in finest:
         by_label.setdefault(_label(file).casefold(), file)
@@ -199,11 +209,11 @@ def _make_group(files: Sequence[_File], known: Mapping[str, Outline]) -> _Group:
         folder=first.folder,
         stem=first.band.stem if first.band else "",
         bands={_label(file): file for file in ordered},
-        outline=known[first.href],
+        outline=known[finest[0].href],
     )
 
 
-def _find_aside(files: Sequence[_File], groups: Sequence[_Group], outline: Callable[[str], Outline]) -> dict[str, int]:
+def _find_aside(files: Sequence[_File], groups: Sequence[_Group], outline: Callable[[str], Outline | None]) -> dict[str, int]:
     """Files that belong to a scene of bands and are none of them, each with the position of its scene."""
     begins = {(group.folder, group.stem.casefold()): position for position, group in enumerate(groups)}
     near: dict[str, tuple[_File, int]] = {}

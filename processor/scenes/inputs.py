@@ -8,6 +8,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, Final
@@ -15,11 +16,12 @@ from urllib.parse import unquote
 
 from processor.config import Inputs
 from processor.config.general import Check, Reference
-from processor.errors import InputError
-from processor.geotiff.open import read_outline
+from processor.errors import InputError, UnreadableError
+from processor.geotiff.open import Outline, read_outline
 from processor.model import Finding, Provenance, SceneRef
 from processor.model.names import name_scenes
 from processor.scenes.band_files import group_files
+from processor.storage.options import Access
 from processor.storage.store import Store
 from processor.storage.url import join_url, parse_url, redact_url, storage_errors
 from stac.api.request import SearchRequest, is_search_url, parse_search_url
@@ -296,7 +298,7 @@ def _describe_rasters(hrefs: Sequence[str], inputs: Inputs, description: str, st
     scenes, findings = group_files(
         hrefs,
         inputs,
-        lambda href: read_outline(href, show_href(href), store.access),
+        partial(_read_outline, access=store.access),
         has_bands=not is_known,
     )
     if len(scenes) > inputs.max_scenes:
@@ -364,6 +366,14 @@ def _join(parts: Sequence[ResolvedInputs], description: str, inputs: Inputs) -> 
         is_remote=any(part.is_remote for part in parts),
         bases=tuple(bases),
     )
+
+
+def _read_outline(href: str, *, access: Access) -> Outline | None:
+    """Where a raster lies; None where it cannot be read, of which opening the scenes tells, or leaves the scene out."""
+    try:
+        return read_outline(href, show_href(href), access)
+    except UnreadableError:
+        return None
 
 
 def _refuse_many(count: int, what: str, inputs: Inputs, description: str) -> None:
