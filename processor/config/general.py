@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from processor.model.options import Dtype, Paths, Place, Section, Threads, Word, Words, option
+from processor.model.options import Dtype, Numbers, Paths, Place, Section, Threads, Word, Words, option
 
 _MaskValues = Annotated[tuple[Annotated[int, Field(ge=0, le=65535)], ...], Field(max_length=65536)]
 """Values of a mask's pixels."""
@@ -79,7 +79,13 @@ class SceneInputs(Inputs):
         "from several files, all where they are in one.",
         example="any",
     )
-
+    nodata: Numbers | None = option(
+        None,
+        "Values of invalid pixels in the inputs, instead of what files and Items say: a number, a range, or several. The "
+        "mosaic's is shared.custom_nodata_value, or the first of these.",
+        example="253..255",
+        unit="source units",
+    )
     skip_unreadable: Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] | None = option(
         None,
         "Scenes that may be left out, as a number or a share of all, because storage has no such file or denies it; a finding "
@@ -99,7 +105,7 @@ class Reference(Inputs):
         example="sentinel2.tif",
         path=True,
     )
-    nodata: float | None = option(None, "Value of invalid pixels, where the files do not say it.", example=0)
+    nodata: Numbers | None = option(None, "Values of invalid pixels, instead of what the files say.", example=0)
     weight: float = option(
         1.0, "Weight of the blocks of references against those of overlaps.", example=0.5, gt=0, allow_inf_nan=False
     )
@@ -115,7 +121,7 @@ class Check(Inputs):
         example="landsat8.tif",
         path=True,
     )
-    nodata: float | None = option(None, "Value of invalid pixels, where the files do not say it.", example=0)
+    nodata: Numbers | None = option(None, "Values of invalid pixels, instead of what the files say.", example=0)
 
 
 class Shared(Section):

@@ -12,10 +12,12 @@ from processor.geotiff.open import OpenedScene, open_scene
 from processor.geotiff.reader import RasterReader
 from processor.model import Finding, Scene, SceneRef
 from processor.model.findings import merge_findings
+from processor.model.options import list_ranges
 from processor.mosaic.plan import Plan
 from processor.mosaic.probing import describe_doubtful, describe_empty, drop_overviews, find_doubtful, find_empty
 from processor.process.progress import Silent, Tracker
 from processor.process.threads import map_ordered, resolve_threads
+from processor.scenes.fill import mark_fill
 from processor.scenes.unify import unify_scenes
 from processor.storage.options import Access
 
@@ -47,23 +49,25 @@ def open_scenes(refs: Sequence[SceneRef], config: Config, access: Access, tracke
     InputError, ConfigError, StorageError
         As :func:`processor.geotiff.open.open_scene` and :func:`processor.scenes.unify.unify_scenes`; or no scene is left.
     """
-    nodata, rule = config.shared.custom_nodata_value, config.inputs.validity
+    rule, custom = config.inputs.validity, config.shared.custom_nodata_value
+    nodata = custom if config.inputs.nodata is None else list_ranges(config.inputs.nodata)
+    reader = RasterReader(cache_bytes=0, access=access, forgets=False)
 
     def attempt(ref: SceneRef) -> OpenedScene | UnreadableError:
         try:
-            return open_scene(ref, nodata=nodata, validity=rule, access=access)
+            return mark_fill(open_scene(ref, nodata=nodata, validity=rule, access=access), reader)
         except UnreadableError as error:
             return error
 
     threads = resolve_threads(config.shared.image_threads, auto=8)
     watch = Silent() if tracker is None else tracker
-    attempts = map_ordered(attempt, refs, threads=threads)
-    tried = list(watch.track(attempts, name="open", total=len(refs), amount=lambda _: 1.0, unit="scenes"))
-    opened = [one for one in tried if isinstance(one, OpenedScene)]
-    failed = {ref.name: one for ref, one in zip(refs, tried, strict=True) if isinstance(one, UnreadableError)}
-    skipped = _skip(failed, config.inputs.skip_unreadable, len(refs))
-    unified = unify_scenes(opened, config)
-    with RasterReader(cache_bytes=0, access=access, forgets=False) as reader:
+    with reader:
+        attempts = map_ordered(attempt, refs, threads=threads)
+        tried = list(watch.track(attempts, name="open", total=len(refs), amount=lambda _: 1.0, unit="scenes"))
+        opened = [one for one in tried if isinstance(one, OpenedScene)]
+        failed = {ref.name: one for ref, one in zip(refs, tried, strict=True) if isinstance(one, UnreadableError)}
+        skipped = _skip(failed, config.inputs.skip_unreadable, len(refs))
+        unified = unify_scenes(opened, config)
         empty = find_empty(unified.scenes, reader, threads=threads)
     if empty:
         kept = [scene for scene, own in zip(opened, unified.scenes, strict=True) if own.name not in empty]

@@ -24,7 +24,7 @@ def compare_declared(declared: Declared, scene: Scene, dataset: DatasetReader) -
         reasons.append(f"shape {declared.shape[0]} x {declared.shape[1]}, where it is {grid.height} x {grid.width}")
     if declared.transform is not None and _find_departure(declared.transform, transform, grid) > _SAME_PLACE:
         reasons.append(f"transform {list(declared.transform)}, where it is {list(transform)}")
-    if declared.crs is not None and not _is_crs(declared.crs, dataset.crs):
+    if declared.crs is not None and dataset.crs is not None and not _is_crs(declared.crs, dataset.crs):
         authority = dataset.crs.to_authority()
         name = ":".join(authority) if authority else str(dataset.crs.to_wkt().split('"')[1])
         reasons.append(f"CRS {declared.crs[:40]}, where it is {name}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp, Compression, MaskFlags
 from rasterio.io import DatasetReader
 
 from processor.errors import InputError, MosaicError
@@ -28,6 +28,11 @@ from processor.storage.reading import ObjectInfo
 from processor.storage.store import Store
 from processor.storage.url import redact_url
 
+Ranges = tuple[tuple[float, float], ...]
+"""First and last values of ranges."""
+
+_LOSSY: Final = frozenset({Compression.jpeg, Compression.webp})
+_HUGE: Final = 1e30  # no measured value
 _UNEVEN = 2.0  # pixels of an overview by which its two factors may differ
 _PIECES, _PIECE = 16, 64 * 2**10  # of a file's fingerprint: how many, and their bytes
 _COMPOSED_EDGE: Final = 512  # pixels of a composed scene that are made at once
@@ -55,7 +60,7 @@ class OpenedScene:
 
 
 def open_scene(
-    ref: SceneRef, *, nodata: float | None = None, validity: BandRule | None = None, access: Access | None = None
+    ref: SceneRef, *, nodata: float | Ranges | None = None, validity: BandRule | None = None, access: Access | None = None
 ) -> OpenedScene:
     """Open a scene's rasters and describe them; where file and Item disagree, the file wins and a finding says so.
 
@@ -64,7 +69,7 @@ def open_scene(
     ref
         What the input says.
     nodata
-        Value of invalid pixels that replaces the files' own.
+        Value of invalid pixels that replaces the files' own, or ranges of such values.
     validity
         Where a pixel is invalid that some bands have and others do not; None: where any has not, if the bands are from several
         files, and where all have not, if they are from one.
@@ -79,7 +84,8 @@ def open_scene(
     StorageError
         If a remote file cannot be reached.
     """
-    opener = _Opener(access if access is not None else Access(), nodata)
+    given = ((float(nodata), float(nodata)),) if isinstance(nodata, int | float) else nodata
+    opener = _Opener(access if access is not None else Access(), given)
     several = len(ref.rasters) > 1 or ref.mask is not None
     rule: BandRule = validity or ("any" if len(ref.rasters) > 1 else "all")
     rasters = [
@@ -97,7 +103,7 @@ def _name_part(ref: SceneRef, raster: RasterRef, position: int) -> str:
 class _Opener:
     """Opens the files of one scene and collects what is found."""
 
-    def __init__(self, access: Access, nodata: float | None) -> None:
+    def __init__(self, access: Access, nodata: Ranges | None) -> None:
         self._gdal = GdalReader(access)
         self._store = Store(access=access)
         self._nodata = nodata
@@ -153,7 +159,7 @@ class _Opener:
     def _read(
         self, dataset: DatasetReader, ref: SceneRef, raster: RasterRef, name: str, info: ObjectInfo
     ) -> tuple[Scene, tuple[Finding, ...]]:
-        placement = read_placement(dataset, name)
+        placement = read_placement(dataset, name, raster.declared.crs)
         grid = placement.grid
         marked = [i for i, role in enumerate(dataset.colorinterp, start=1) if role == ColorInterp.alpha]
         # GDAL's writers mark a fourth band as alpha; where the Item names its colour, it is data.
@@ -167,7 +173,9 @@ class _Opener:
         mask = None if masked else find_mask(raster.href)
         if mask is not None:
             self._check_mask(mask, grid, name)
-        value, findings = _read_nodata(dataset, indexes, self._nodata, name, dtype)
+        value, fills, findings = _read_nodata(dataset, indexes, self._nodata, name, dtype)
+        if value is None and not (alpha or masked or mask is not None):
+            value, findings = _take_declared(raster.declared.nodata, dtype, name, findings)
         validity: Literal["nodata", "alpha", "mask", "all"] = "all" if value is None else "nodata"
         if alpha or masked or mask is not None:
             validity = "alpha" if alpha else "mask"
@@ -188,6 +196,8 @@ class _Opener:
             requester_pays=raster.requester_pays,
             region=raster.region,
             flipped=placement.flipped,
+            fills=fills,
+            is_lossy=dataset.compression in _LOSSY,
         )
         scene = Scene(
             name=name,
@@ -198,8 +208,12 @@ class _Opener:
             source=source,
             provenance=ref.provenance,
         )
-        if validity != "all" or np.dtype(dtype).kind == "f":
+        if validity in ("alpha", "mask") or (validity == "all" and np.dtype(dtype).kind == "f"):
             findings = ()
+        if dataset.crs is None:
+            message = f"scene {name}: the file has no coordinate reference system, and that of the Item is taken"
+            told = Finding(severity="info", code="crs-from-item", message=message, scene=name.partition("/")[0])
+            findings = (*findings, told)
         if marked != alpha:
             colour = raster.bands[marked[0] - 1].common_name
             known = f"is marked as alpha in the file, and is {colour} by the Item"
@@ -291,20 +305,45 @@ def has_mask(dataset: DatasetReader) -> bool:
 
 
 def _read_nodata(
-    dataset: DatasetReader, indexes: tuple[int, ...], given: float | None, scene: str, dtype: str
-) -> tuple[float | None, tuple[Finding, ...]]:
-    """The value of invalid pixels, None where the dtype has no such value; and a finding for when nothing else marks them."""
-    declared = [given] if given is not None else [dataset.nodatavals[i - 1] for i in indexes]
-    values = [float(value) for value in declared if value is not None]
-    usable = [value for value in values if is_representable(value, dtype)]
+    dataset: DatasetReader, indexes: tuple[int, ...], given: Ranges | None, scene: str, dtype: str
+) -> tuple[float | None, Ranges, tuple[Finding, ...]]:
+    """The value of invalid pixels, None where the dtype has none such; ranges of more; a finding where nothing marks them."""
+    declared = [dataset.nodatavals[i - 1] for i in indexes]
+    ranges = given if given is not None else tuple((float(value), float(value)) for value in declared if value is not None)
+    usable = [value for ends in ranges for value in _list_ends(ends, dtype)]
     if usable:
-        return usable[0], ()
-    reason = f"a nodata value ({values[0]:g}) that {dtype} cannot hold" if values else "neither a nodata value nor a mask"
+        own = tuple(ends for ends in ranges if ends[0] != ends[1] or ends[0] != usable[0]) if given is not None else ()
+        huge = abs(usable[0]) >= _HUGE and np.dtype(dtype).kind == "f"  # its digits are not those of the pixels, often
+        return usable[0], (*own, *((_find_huge(usable[0]),) if huge else ())), ()
+    reason = f"a nodata value ({ranges[0][0]:g}) that {dtype} cannot hold" if ranges else "neither a nodata value nor a mask"
     message = (
-        f"scene {scene} has {reason}: every pixel is taken as valid; "
-        "if it has a border, give its value with --shared.custom_nodata_value"
+        f"scene {scene} has {reason}: every pixel is taken as valid; if it has a border, give its value with --inputs.nodata"
     )
-    return None, (Finding(severity="warning", code="no-nodata", message=message, scene=scene.partition("/")[0]),)
+    return None, (), (Finding(severity="warning", code="no-nodata", message=message, scene=scene.partition("/")[0]),)
+
+
+def _list_ends(ends: tuple[float, float], dtype: str) -> list[float]:
+    """Ends of a range that the dtype has, the one at the end of an integer dtype first; of an infinite one the other."""
+    low, high = ends
+    kind = np.dtype(dtype)
+    if low != high and kind.kind in "ui" and high >= np.iinfo(kind).max:
+        low, high = float(np.iinfo(kind).max), low
+    return [value for value in dict.fromkeys((low, high)) if is_representable(value, dtype)]
+
+
+def _find_huge(value: float) -> tuple[float, float]:
+    """Values of a sign that are no measured ones."""
+    return (_HUGE, math.inf) if value > 0 else (-math.inf, -_HUGE)
+
+
+def _take_declared(
+    nodata: float | None, dtype: str, scene: str, findings: tuple[Finding, ...]
+) -> tuple[float | None, tuple[Finding, ...]]:
+    """The nodata value of the Item where the file says nothing, and a finding that says so."""
+    if nodata is None or not is_representable(nodata, dtype):
+        return None, findings
+    message = f"scene {scene}: the file marks no invalid pixels, and the nodata value {nodata:g} of the Item is taken"
+    return nodata, (Finding(severity="info", code="nodata-from-item", message=message, scene=scene.partition("/")[0]),)
 
 
 def _name_bands(dataset: DatasetReader, data: tuple[int, ...], raster: RasterRef) -> tuple[Band, ...]:

@@ -9,6 +9,8 @@ from pathlib import PurePosixPath
 from typing import Final
 
 import numpy as np
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
 from rasterio.io import DatasetReader
 from rasterio.transform import Affine
 
@@ -32,8 +34,8 @@ class Placement:
     """(rows, columns): whether the file stores them from south to north, or from east to west."""
 
 
-def read_placement(dataset: DatasetReader, scene: str) -> Placement:
-    """Where an open raster's pixels lie.
+def read_placement(dataset: DatasetReader, scene: str, declared: str | None = None) -> Placement:
+    """Where an open raster's pixels lie; in the CRS that its Item declares where it has none of its own.
 
     Raises
     ------
@@ -41,9 +43,10 @@ def read_placement(dataset: DatasetReader, scene: str) -> Placement:
         If it has no georeference, or its geotransform makes no grid.
     """
     transform: Affine = dataset.transform
-    if dataset.crs is None or transform.is_identity:
+    own = dataset.crs if dataset.crs is not None else _parse_crs(declared)
+    if own is None or transform.is_identity:
         raise _describe_missing(dataset, scene)
-    crs = dataset.crs.to_wkt(version="WKT2_2019")
+    crs = own.to_wkt(version="WKT2_2019")
     a, b, c, d, e, f = tuple(transform)[:6]
     width, height = dataset.width, dataset.height
     try:
@@ -69,6 +72,14 @@ def read_placement(dataset: DatasetReader, scene: str) -> Placement:
         msg = f"scene {scene}: the geotransform {(a, b, c, d, e, f)} makes no grid; georeference the raster anew"
         raise InputError(msg)
     return placement
+
+
+def _parse_crs(text: str | None) -> CRS | None:
+    """A CRS by its code or WKT2; None where there is none."""
+    try:
+        return None if text is None else CRS.from_user_input(text)
+    except CRSError:
+        return None
 
 
 def read_grid(dataset: DatasetReader, scene: str) -> Grid:

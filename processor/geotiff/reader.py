@@ -6,6 +6,7 @@ between them again.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -281,6 +282,8 @@ def _compute_valid(
     if nodata is not None and np.isfinite(nodata):
         fill = values.dtype.type(nodata)
         found = [np.not_equal(band, fill) for band in values]
+        for low, high in scene.source.fills:
+            found = [valued & _lies_outside(band, low, high) for valued, band in zip(found, values, strict=True)]
     elif by_band and is_float:
         found = []
     else:
@@ -289,6 +292,16 @@ def _compute_valid(
         sane = [np.isfinite(band) for band in values]
         found = [one & other for one, other in zip(found, sane, strict=True)] if found else sane
     return combine_bands(found, allowed, scene.band_rule)
+
+
+def _lies_outside(band: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
+    """Where a band's values are in no closed range."""
+    if band.dtype.kind == "f":
+        return np.asarray(~((band >= low) & (band <= high)))
+    limits = np.iinfo(band.dtype.name)
+    least, most = (int(min(max(end, limits.min), limits.max)) for end in (math.ceil(low), math.floor(high)))
+    is_met = low <= limits.max and high >= limits.min
+    return np.asarray((band < least) | (band > most)) if is_met else np.ones(band.shape, np.bool_)
 
 
 def _copy_columns(array: NDArray[Any] | None, cols: slice) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -28,6 +29,43 @@ Place = Annotated[str, StringConstraints(min_length=1, max_length=8192), WithJso
 def _split_words(value: Any) -> Any:
     """Words between commas."""
     return tuple(word.strip() for word in value.split(",")) if isinstance(value, str) else value
+
+
+def _split_values(value: Any) -> Any:
+    """Numbers and ranges between commas, or in a list; ranges as they are shown."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float | list | tuple):
+        return value
+    entries = value.split(",") if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else [value]
+    return tuple(_read_entry(entry) for entry in entries)
+
+
+def _read_entry(entry: Any) -> Any:
+    if not isinstance(entry, str):
+        return entry
+    low, dots, high = entry.partition("..")
+    try:
+        ends = [float(low), float(high) if dots else float(low)]
+    except ValueError as error:
+        msg = f"{entry!r} is neither a number nor a range such as 253..255"
+        raise ValueError(msg) from error
+    if ends[0] > ends[1]:
+        msg = f"the range {entry!r} ends before it begins"
+        raise ValueError(msg)
+    return f"{ends[0]:g}..{ends[1]:g}" if dots else ends[0]
+
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Numbers = Annotated[
+    tuple[Number | Annotated[str, StringConstraints(max_length=64)], ...],
+    Field(min_length=1, max_length=64),
+    BeforeValidator(_split_values),
+]
+
+
+def list_ranges(values: Iterable[float | str]) -> tuple[tuple[float, float], ...]:
+    """First and last number of each range of :data:`Numbers`; of a number it is twice the same."""
+    ends = [value.split("..") if isinstance(value, str) else (value, value) for value in values]
+    return tuple((float(low), float(high)) for low, high in ends)
 
 
 Words = Annotated[tuple[Word, ...], Field(min_length=1, max_length=256), BeforeValidator(_split_words)]

@@ -79,6 +79,10 @@ class Source:
     """Region of the bucket as the Item says, or None."""
     flipped: tuple[bool, bool] = (False, False)
     """(rows, columns): whether the file stores them from south to north, or from east to west; the grid is north-up even so."""
+    fills: tuple[tuple[float, float], ...] = ()
+    """Further values of invalid pixels when there is a nodata value: ranges, both ends included, maybe infinite."""
+    is_lossy: bool = False
+    """Whether pixels are stored with losses (JPEG, WebP)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,12 @@ from rasterio.crs import CRS
 from processor.config.general import Check, Reference
 from processor.errors import InputError
 from processor.geotiff.open import OpenedScene, open_scene
+from processor.geotiff.reader import RasterReader
 from processor.model import Band, Bounds, Finding, Grid, Part, Scene, Window
 from processor.model.bands import find_label
+from processor.model.options import list_ranges
 from processor.process.threads import map_ordered
+from processor.scenes.fill import mark_fill
 from processor.scenes.inputs import read_inputs
 from processor.stages.align.warp import compute_pixel_ratio, find_turn, project_bounds
 from processor.storage.options import Access
@@ -68,10 +71,15 @@ def open_known(
         resolved = read_inputs(images, stdin=None, inputs=setting, store=Store(access=access))
     except InputError as error:  # its options have the names of those of the inputs
         raise InputError(str(error).replace("inputs.", f"{section}.")) from error
-    opening = map_ordered(lambda ref: open_scene(ref, nodata=setting.nodata, access=access), resolved.refs, threads=threads)
-    found = list(opening)
+    nodata = None if setting.nodata is None else list_ranges(setting.nodata)
+    with RasterReader(cache_bytes=0, access=access, forgets=False) as reader:
+        opening = map_ordered(
+            lambda ref: mark_fill(open_scene(ref, nodata=nodata, access=access), reader), resolved.refs, threads=threads
+        )
+        found = list(opening)
     told = (*resolved.findings, *(finding for scene in found for finding in scene.findings))
-    return found, tuple(replace(finding, message=f"{section}: {finding.message}") for finding in told)
+    texts = (finding.message.replace("--inputs.", f"--{section}.") for finding in told)
+    return found, tuple(replace(finding, message=f"{section}: {text}") for finding, text in zip(told, texts, strict=True))
 
 
 def unify_references(

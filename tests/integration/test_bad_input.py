@@ -279,10 +279,7 @@ def test_a_scene_without_nodata_or_mask_is_valid_everywhere_and_said_to_be(shell
     warnings, mosaic = shell.make(*pair)
     found = [event for event in warnings if event["event"] == "no-nodata"]
     assert [event["scene"] for event in found] == ["odd"]
-    assert (
-        "every pixel is taken as valid; if it has a border, give its value with --shared.custom_nodata_value"
-        in found[0]["message"]
-    )
+    assert "every pixel is taken as valid; if it has a border, give its value with --inputs.nodata" in found[0]["message"]
     assert (mosaic != 0).all()
 
 

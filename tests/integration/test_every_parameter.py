@@ -272,6 +272,7 @@ ROWS = (
     row("inputs.mask", {"asset": "qa", "bits": [2]}, scenes="stacked", inputs__assets=["red"]),  # a bit that no pixel has
     row("inputs.validity", "any", "pixels", "owners", "cells", scenes="fringed"),
     row("inputs.validity", "band", "pixels", scenes="fringed"),
+    row("inputs.nodata", "0,700..900", *MEASURED, "owners", "cells"),
     row("inputs.skip_unreadable", 2),  # what it leaves out: integration/test_validity.py
     row("inputs.sign", "planetary-computer"),  # what it signs: unit/stac/test_sign.py
     Row(path="inputs.allow_local_files", value=True, scenes="remote", refused_before="allow_local_files"),

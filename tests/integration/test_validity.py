@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from outcomes import Outcome, run_both_ways, run_quietly
 from scenes import LEFT, TOP, write_items, write_scene
 
-from processor.errors import UnreadableError
+from processor.config import load_config
+from processor.errors import ConfigError, UnreadableError
 
 F64 = NDArray[np.float64]
 
@@ -158,6 +159,99 @@ def test_a_stack_is_invalid_where_one_of_its_files_is(dtype: str, nodata: float,
     mosaic = read_mosaic(outcome)
     assert mosaic[mosaic != nodata].min() > 200
     assert "left out too" in read_findings(outcome)["bands-differ"]
+
+
+# Fill that the files do not declare
+
+
+def write_collared(folder: Path, *, fill: float, dtype: str, **options: Any) -> Path:
+    """Two scenes of one band with a border of fill where they lie over one another; b is darker."""
+    ground = draw_ground(120, 240, low=50, high=200)
+    for name, left, gain in (("a", 0, 1.0), ("b", 90, 0.8)):
+        array = ground[:, :, left : left + 150] * gain
+        array[:, :9], array[:, :, -7:], array[:, :, :5] = fill, fill, fill
+        write_scene(folder / f"{name}.tif", array, dtype=dtype, left=LEFT + left, **{"nodata": None, **options})
+    return folder
+
+
+@pytest.mark.parametrize("fill", [-9999.0, -3.4028234663852886e38, 1e20, float("nan")])
+def test_a_border_that_cannot_be_data_is_as_if_it_were_declared(fill: float, tmp_path: Path) -> None:
+    found = run_both_ways(write_collared(tmp_path / "in", fill=fill, dtype="float32"), tmp_path / "run", {})
+    known = write_collared(tmp_path / "known", fill=-9999, dtype="float32", nodata=-9999)
+    expected = run_quietly(known, tmp_path / "known-run", {})
+    assert found.files["adjustments.json"] == expected.files["adjustments.json"]
+    pixels, nodata = found.read("mosaic.tif").values, found.read("mosaic.tif").nodata
+    assert nodata is not None
+    valid = ~np.isnan(pixels) if np.isnan(nodata) else pixels != nodata
+    np.testing.assert_array_equal(valid, read_mosaic(expected) != -9999)
+    np.testing.assert_array_equal(pixels[valid], read_mosaic(expected)[valid])
+    assert ("undeclared-fill" in read_findings(found)) == np.isfinite(fill)
+
+
+@pytest.mark.parametrize("nodata", ["253..255", [254, "255..300", 253], "-5,253..255"])
+def test_nodata_may_be_given_as_a_range_and_as_several_values(nodata: Any, tmp_path: Path) -> None:
+    """White borders of a lossy file are not quite white."""
+    folder = write_collared(tmp_path / "in", fill=255, dtype="uint8")
+    for name in "ab":
+        with rasterio.open(folder / f"{name}.tif", "r+") as raster:
+            pixels = raster.read()
+            white = np.flatnonzero(pixels == 255)
+            pixels.reshape(-1)[white[::2]] = 254
+            pixels.reshape(-1)[white[::3]] = 253
+            raster.write(pixels)
+    found = run_both_ways(folder, tmp_path / "run", {"inputs.nodata": nodata})
+    known = write_collared(tmp_path / "known", fill=0, dtype="uint8", nodata=0)
+    expected = run_quietly(known, tmp_path / "known-run", {})
+    assert found.files["adjustments.json"] == expected.files["adjustments.json"]
+    assert {"undeclared-fill", "no-nodata"} & set(read_findings(found)) == set()
+
+
+@pytest.mark.parametrize("nodata", ["255..253", "white", "nan", [], "1..x"])
+def test_nodata_that_is_no_value_is_refused(nodata: Any) -> None:
+    with pytest.raises(ConfigError, match=r"inputs\.nodata"):
+        load_config(flags={"inputs.nodata": nodata}, environment={})
+
+
+def test_what_the_item_declares_counts_where_the_file_says_nothing(tmp_path: Path) -> None:
+    """Nodata and CRS of the Item, as the whole file has neither."""
+    found = {}
+    for kind in ("silent", "said"):
+        folder = write_collared(tmp_path / kind, fill=0, dtype="uint16", nodata=0)
+        items = write_items(folder, [folder / "a.tif", folder / "b.tif"])
+        if kind == "silent":
+            write_collared(folder, fill=0, dtype="uint16", crs=None)
+        document = json.loads(items.read_text())
+        for feature in document["features"]:
+            feature["properties"]["proj:code"] = "EPSG:32633"
+            feature["assets"]["image"] |= {"bands": [{"name": "grey", "nodata": 0}]}
+        items.write_text(json.dumps(document))
+        found[kind] = run_both_ways(items, tmp_path / f"{kind}-run", {})
+    assert read_mosaic(found["silent"]).tobytes() == read_mosaic(found["said"]).tobytes()
+    assert {"nodata-from-item", "crs-from-item"} <= set(read_findings(found["silent"]))
+    assert {"nodata-from-item", "crs-from-item", "item-disagrees"} & set(read_findings(found["said"])) == set()
+
+
+def test_a_collar_that_compression_smeared_is_named_with_what_mends_it(tmp_path: Path) -> None:
+    """Blocks of a few nearly black pixels gave corrections by factors of thousands."""
+    ground = draw_ground(500, 800, 3, low=90, high=200)
+    for name, left, gain, turn in (("a", 0, 1.0, 1), ("b", 300, 0.85, -1)):
+        array = ground[:, :, left : left + 500] * gain
+        y, x = np.mgrid[:500, :500] - 250
+        array[:, (abs(x + turn * 0.35 * y) > 190) | (abs(y - turn * 0.2 * x) > 190)] = 0
+        options = {"compress": "JPEG", "JPEG_QUALITY": 60, "photometric": "YCBCR", "block": 128}
+        write_scene(tmp_path / "in" / f"{name}.tif", array, dtype="uint8", left=LEFT + left, **options)
+    smeared = run_quietly(tmp_path / "in", tmp_path / "run", {})
+    remedy = read_findings(smeared)["lossy-collar"].split("--inputs.nodata ")[1].split(";")[0]
+    assert remedy.startswith("0..")
+    mended = run_both_ways(tmp_path / "in", tmp_path / "mended", {"inputs.nodata": remedy})
+    assert "lossy-collar" not in read_findings(mended)
+    mosaic = mended.read("mosaic.tif")
+    row, col = (round(TOP - mosaic.transform[5]), round(mosaic.transform[2] - LEFT))
+    assert (row, col) == (0, 0)
+    level = mosaic.values[:, :500, :800] / ground[:, : mosaic.values.shape[1], : mosaic.values.shape[2]]
+    level = level[:, (mosaic.values != 0).all(axis=0)]
+    assert np.abs(np.median(level) - 0.92) < 0.03
+    assert (np.abs(level - 0.92) < 0.15).mean() > 0.99
 
 
 # Overviews of other pixels

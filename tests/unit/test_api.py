@@ -82,6 +82,7 @@ OWN = {
     "inputs_assets": None,
     "inputs_bands": None,
     "inputs_mask": None,
+    "inputs_nodata": None,
     "inputs_skip_unreadable": None,
     "inputs_validity": None,
     "inputs_sign": None,
