@@ -489,6 +489,7 @@ def _join_pairs(plan: Plan, pairs: Mapping[tuple[int, int], list[PairPart]]) -> 
         reference_weight=plan.config.reference.weight,
         bands=plan.bands,
         held=plan.methods.matching_global.hold(tuple(scene.name for scene in plan.scenes)),
+        known={name: one for name, one in plan.methods.matching_local.known_adjustments.items() if name in bounds},
         groups={scene.name: plan.methods.matching_local.find_group(scene.provenance.properties) for scene in plan.scenes},
         blocks=tuple(sorted(blocks, key=lambda pair: (pair.first, pair.second))),
     )

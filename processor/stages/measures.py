@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shapely import MultiPolygon, Polygon
 
-from processor.model import Bounds, Grid, Moments, Overlap
+from processor.model import Adjustment, Bounds, Grid, Moments, Overlap
 from processor.stages.align.coregistration import PairShift
 from processor.stages.block_sums import BlockSums
 from processor.stages.check_cells import CellSums
@@ -49,6 +49,8 @@ class MatchedPairs:
     """Bands of every scene."""
     held: tuple[str, ...]
     """Names of the scenes that keep their radiometry."""
+    known: Mapping[str, Adjustment]
+    """Adjustments of scenes that are known and to be kept, by name; of no other scenes than those of the run."""
     groups: Mapping[str, str]
     """What scenes that share their illumination have in common, by name."""
     blocks: tuple[MatchedBlocks, ...]

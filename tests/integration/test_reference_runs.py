@@ -192,6 +192,37 @@ def test_surfaces_that_were_saved_make_the_same_mosaic(ground: F64, tmp_path: Pa
         assert json.loads(again.files["surfaces.json"]) == json.loads(first.files["surfaces.json"])
 
 
+@pytest.mark.parametrize("preset", ["satellite", "aerial"])
+def test_a_scene_that_comes_later_moves_no_pixel_of_those_whose_surfaces_are_known(
+    preset: str, ground: F64, tmp_path: Path
+) -> None:
+    items = json.loads(write_scenes(tmp_path / "scenes", ground).read_text())
+    early = tmp_path / "scenes" / "early.json"
+    early.write_text(json.dumps(items | {"features": items["features"][:3]}))
+    saved = str(tmp_path / "surfaces.json")
+    first = run_quietly(early, tmp_path / "first", use(preset, surface_adjustment__save_surfaces=saved))
+    flags = use(preset, surface_adjustment__load_surfaces=saved)
+    second = run_quietly(tmp_path / "scenes" / "items.json", tmp_path / "second", flags)
+    for name, known in json.loads(first.files["surfaces.json"])["scenes"].items():
+        assert json.loads(second.files["surfaces.json"])["scenes"][name] == known
+    owner, before = (made.read("scene_index.tif").values[0] for made in (second, first))
+    kept = (owner == before) & (owner > 0)
+    np.testing.assert_array_equal(read_mosaic(second)[:, kept], read_mosaic(first)[:, kept])
+    for made, true in zip(read_mosaic(second), ground, strict=True):
+        line = np.polyfit(made[kept], true[kept], 1)
+        assert np.std((np.polyval(line, made) - true)[owner == 4]) < 0.1 * true.std()  # aerial has no offsets
+
+
+def test_surfaces_on_gains_that_are_not_kept_are_reported(ground: F64, tmp_path: Path) -> None:
+    items, saved = write_scenes(tmp_path / "scenes", ground), str(tmp_path / "surfaces.json")
+    run_quietly(items, tmp_path / "first", use("satellite", surface_adjustment__save_surfaces=saved))
+    flags = use("satellite", surface_adjustment__load_surfaces=saved, methods__matching_global_method="global_regression")
+    made = run_quietly(items, tmp_path / "second", flags)
+    report = json.loads(made.files["report.json"])
+    (found,) = [one for one in report["findings"] if one["code"] == "surfaces-on-other-gains"]
+    assert "4 scenes (a, b, c, d)" in found["message"]
+
+
 @pytest.mark.parametrize("local", [None, "surface_adjustment"])
 def test_scenes_that_are_held_keep_their_pixels(local: str | None, ground: F64, tmp_path: Path) -> None:
     items = write_scenes(tmp_path / "scenes", ground)

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.model import Bounds, Grid
+from processor.model import Adjustment, Bounds, Grid
 from processor.stages.matching.matched_blocks import MatchedBlocks
 
 _LEAST_VALID: Final = 0.3  # share of a block's pixels
@@ -244,6 +244,20 @@ def adjust_table(table: BlockTable, scale: NDArray[np.float64], offset: NDArray[
     mean = np.stack([table.spread(scale[s].T) * table.mean[k] + table.spread(offset[s].T) for k, s in enumerate(sides)])
     variance = np.stack([table.spread(scale[s].T ** 2) * table.variance[k] for k, s in enumerate(sides)])
     return replace(table, mean=mean, variance=variance)
+
+
+def adjust_scenes(table: BlockTable, adjustments: Mapping[str, Adjustment]) -> BlockTable:
+    """The table of scenes with their global adjustments, by name; those that have none stay as they are."""
+    scale, offset = np.ones((len(table.names), table.bands)), np.zeros((len(table.names), table.bands))
+    for number, name in enumerate(table.names):
+        if name in adjustments:
+            scale[number], offset[number] = adjustments[name].scale, adjustments[name].offset
+    return adjust_table(table, scale, offset)
+
+
+def hold_scenes(table: BlockTable, names: Collection[str]) -> BlockTable:
+    """The table with further scenes held."""
+    return replace(table, held=table.held | np.array([name in names for name in table.names], dtype=np.bool_))
 
 
 def compute_level_factors(table: BlockTable) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from functools import lru_cache, reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.model import Grid, Window
+from processor.model import Adjustment, Grid, Window
 from processor.stages.matching.control_surface import ControlStrips, ControlSurface, compose_surfaces
 from processor.stages.matching.illumination import make_pattern_surface
 
@@ -23,6 +23,8 @@ class LitSurface:
     """Coefficients of the shared pattern, float64 (bands, 5); None: there is none."""
     fit: ControlSurface | None = None
     """Gain and offset in small kernels against references; None: there are none."""
+    adjustment: Adjustment | None = None
+    """The global adjustment of the scene that it was solved after; None: not known."""
 
     @property
     def scene(self) -> str:
@@ -39,6 +41,7 @@ class LitSurface:
             surface=_round_surface(self.surface),
             pattern=None if self.pattern is None else _round(self.pattern),
             fit=None if self.fit is None else _round_surface(self.fit),
+            adjustment=self.adjustment,
         )
 
     def on_window(self, grid: Grid, window: Window, dtype: type[np.floating], strip: int) -> ControlStrips:

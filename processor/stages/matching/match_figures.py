@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.model import Adjustment, BlockMap
-from processor.stages.matching.block_weights import BlockTable, adjust_table
+from processor.stages.matching.block_weights import BlockTable, adjust_scenes
 from processor.stages.matching.illumination import compute_trend
 from processor.stages.matching.matched_blocks import MatchedBlocks
 from processor.stages.matching.method import SceneCorrection
@@ -162,11 +162,7 @@ def _make_adjusted_table(matched: MatchedPairs, adjusted: Mapping[str, Adjustmen
     parts = [part for part in matched.blocks if not {part.first, part.second} & references]
     step = max(1, -(-sum(len(part.count) for part in parts) // _MOST_BLOCKS))
     table = replace(matched, blocks=tuple(parts[::step]), references=(), held=()).make_table()
-    scale, offset = np.ones((len(table.names), table.bands)), np.zeros((len(table.names), table.bands))
-    for number, name in enumerate(table.names):
-        if name in adjusted:
-            scale[number], offset[number] = adjusted[name].scale, adjusted[name].offset
-    return adjust_table(table, scale, offset)
+    return adjust_scenes(table, adjusted)
 
 
 def _correct_means(table: BlockTable, corrected: Mapping[str, SceneCorrection]) -> BlockTable:

@@ -165,6 +165,11 @@ class LocalMethod(StageMethod[OptionsT], ABC):
         """Whether it solves for the gains of scenes too, so that no global method may go before."""
         return False
 
+    @property
+    def known_adjustments(self) -> Mapping[str, Adjustment]:
+        """Global adjustments, by scene, that corrections which are known were solved after."""
+        return {}
+
     def find_group(self, properties: Mapping[str, Any]) -> str:
         """What scenes that share their illumination have in common, from an Item's properties."""
         del properties

@@ -24,6 +24,8 @@ from processor.stages.matching.adjustments_file import KnownStatistics, render_a
 from processor.stages.matching.agreement import draw_agreement, make_agreement_raster
 from processor.stages.matching.block_weights import (
     BlockTable,
+    adjust_scenes,
+    hold_scenes,
     prepare_weighting,
     start_weights,
     sum_pairs,
@@ -265,12 +267,13 @@ class RobustRegression(GlobalMethod[RobustRegressionOptions]):
         """:func:`solve_robust_regression`."""
         matched = measures.require_matched()
         names = [scene.name for scene in measures.scenes]
-        table = matched.make_table()
+        table = hold_scenes(adjust_scenes(matched.make_table(), matched.known), matched.known.keys())
         solved = solve_robust_regression(table, with_offsets=self.options.offsets)
         position = {name: number for number, name in enumerate(table.names)}
         return AgreedSolution(
             adjustments=tuple(
-                Adjustment(scene=name, scale=solved.scale[position[name]], offset=solved.offset[position[name]])
+                matched.known.get(name)
+                or Adjustment(scene=name, scale=solved.scale[position[name]], offset=solved.offset[position[name]])
                 for name in names
             ),
             findings=tuple(self._judge_groups(table, solved, names)),

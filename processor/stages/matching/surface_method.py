@@ -14,7 +14,7 @@ from processor.model.options import Paths
 from processor.stages.block_sums import BlockSums
 from processor.stages.files import BlockRaster, TextFile
 from processor.stages.matching.agreement import draw_agreement, make_agreement_raster
-from processor.stages.matching.block_weights import BlockTable, adjust_table, compute_level_factors
+from processor.stages.matching.block_weights import BlockTable, adjust_scenes, adjust_table, compute_level_factors, hold_scenes
 from processor.stages.matching.control_surface import ControlGrid, ControlSurface
 from processor.stages.matching.illumination import TERMS, IlluminationSolution, light_table, solve_illumination
 from processor.stages.matching.lit_surface import LitSurface
@@ -84,6 +84,11 @@ class SurfaceAdjustment(LocalMethod[SurfaceAdjustmentOptions]):
         known = self.files.get("load_surfaces", KnownSurfaces)
         return {} if known is None else known.by_scene
 
+    @property
+    def known_adjustments(self) -> Mapping[str, Adjustment]:
+        """Of ``load_surfaces``."""
+        return {name: lit.adjustment for name, lit in self._known.items() if lit.adjustment is not None}
+
     def list_needs(self, scenes: Collection[str]) -> frozenset[Need]:
         """Matched blocks, unless the surfaces of all scenes are known."""
         return frozenset() if self._known.keys() >= set(scenes) else frozenset({"matched_blocks"})
@@ -109,19 +114,20 @@ class SurfaceAdjustment(LocalMethod[SurfaceAdjustmentOptions]):
         """:func:`solve_illumination` where it is asked for, then :func:`solve_surfaces`."""
         del blocks, sums
         names, known = [scene.name for scene in measures.scenes], self._known
+        adjusted = {adjustment.scene: adjustment for adjustment in adjustments}
+        findings = list(self._compare_adjustments(adjusted))
         if measures.matched is None:
-            return SurfaceCorrections(corrections=tuple(known[name] for name in names))
-        table = self._adjust(measures.matched, {adjustment.scene: adjustment for adjustment in adjustments})
+            return SurfaceCorrections(corrections=tuple(known[name] for name in names), findings=tuple(findings))
+        table = self._adjust(measures.matched, adjusted)
         scale = np.ones((len(table.names), table.bands))
         scale[~table.held] = compute_level_factors(table)  # what is held may be in other units
         table = adjust_table(table, scale, np.zeros_like(scale))
         light: IlluminationSolution | None = None
-        findings: tuple[Finding, ...] = ()
         if self.options.illumination == "shared":
             light = solve_illumination(table, [measures.matched.groups.get(name, "") for name in table.names])
             table = light_table(table, light)
             scale = scale * light.scale
-            findings = tuple(self._judge(light))
+            findings += self._judge(light)
         stiffness = self._choose_stiffness(measures.matched)
         solved = solve_surfaces(
             table,
@@ -133,13 +139,16 @@ class SurfaceAdjustment(LocalMethod[SurfaceAdjustmentOptions]):
         )
         fits = self._fit(table, solved, measures.matched)
         found = {
-            surface.scene: _join(surface, scale[number], None if light is None else light.pattern[light.group[number]], fits)
+            surface.scene: replace(
+                _join(surface, scale[number], None if light is None else light.pattern[light.group[number]], fits),
+                adjustment=adjusted.get(surface.scene),
+            )
             for number, surface in enumerate(solved.surfaces)
             if surface.scene not in known
         }
         agreement = None if light is None else draw_agreement(table, solved.weights, measures.matched.canvas)
         corrections = tuple(known[name] if name in known else found[name] for name in names)
-        return SurfaceCorrections(corrections=corrections, findings=findings, agreement=agreement)
+        return SurfaceCorrections(corrections=corrections, findings=tuple(findings), agreement=agreement)
 
     def _choose_stiffness(self, matched: MatchedPairs) -> Stiffness:
         """As configured, and as the case asks for where nothing is said."""
@@ -161,12 +170,23 @@ class SurfaceAdjustment(LocalMethod[SurfaceAdjustmentOptions]):
         """The table of globally adjusted scenes, those with known surfaces corrected and held."""
         table = matched.make_table()
         known = [self._known[name].compose() if name in self._known else None for name in table.names]
-        scale, offset = np.ones((len(table.names), table.bands)), np.zeros((len(table.names), table.bands))
-        for number, name in enumerate(table.names):
-            if name in adjustments:
-                scale[number], offset[number] = adjustments[name].scale, adjustments[name].offset
-        held = table.held | np.array([surface is not None for surface in known], dtype=np.bool_)
-        return replace(correct_table(adjust_table(table, scale, offset), known), held=held)
+        return hold_scenes(correct_table(adjust_scenes(table, adjustments), known), self._known.keys())
+
+    def _compare_adjustments(self, adjusted: Mapping[str, Adjustment]) -> Iterator[Finding]:
+        """Say that known surfaces lie on other gains and offsets than those that they were solved after."""
+        moved = [
+            name
+            for name, before in self.known_adjustments.items()
+            if (now := adjusted.get(name)) is not None
+            and not (np.array_equal(now.scale, before.scale) and np.array_equal(now.offset, before.offset))
+        ]
+        if moved:
+            message = (
+                f"load_surfaces: {len(moved)} scenes ({', '.join(sorted(moved)[:5])}) have other gains and offsets now than "
+                "those that their surfaces were solved after, so that they are not matched as they were; the global method "
+                "that keeps them is robust_regression"
+            )
+            yield Finding(severity="warning", code="surfaces-on-other-gains", message=message, stage=self.name)
 
     def _judge(self, light: IlluminationSolution) -> Iterator[Finding]:
         """Say where the pattern of a group cannot be told from a trend of the gains."""

@@ -1,9 +1,11 @@
 """The file of surfaces: what the surface adjustment does to each scene, so that later scenes can be fitted to it.
 
 {"format": "mosaic-processor surfaces", "version": 1, "scenes": {scene: {"surface": SURFACE, "pattern": for each band the
-coefficients of v, u, v², u², uv, or null, "fit": SURFACE or null}}}, each SURFACE {"bounds": [left, bottom, right, top],
-"gain": bands of rows of control points from the top, or null, "offset": the same, or null}: a pixel x at p becomes
-gain(p) x + offset(p), bilinear between the points, in the fit what exp(pattern(p)) x became in the surface. Single precision.
+coefficients of v, u, v², u², uv, or null, "fit": SURFACE or null, "adjustment": {"scale": of each band, "offset": of each band}
+or null}}}, each SURFACE {"bounds": [left, bottom, right, top], "gain": bands of rows of control points from the top, or null,
+"offset": the same, or null}: a pixel x at p becomes gain(p) x + offset(p), bilinear between the points, in the fit what
+exp(pattern(p)) x became in the surface. Single precision. The adjustment is what the global stage did before, in double
+precision; null or missing: it is not known.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.errors import InputError
-from processor.model import Bounds
+from processor.model import Adjustment, Bounds
 from processor.stages.matching.control_surface import ControlGrid, ControlSurface
 from processor.stages.matching.file_checks import LARGEST_PLACE, parse_json, require_mapping, require_numbers
 from processor.stages.matching.illumination import TERMS
@@ -40,10 +42,19 @@ class KnownSurfaces:
 def render_surfaces(surfaces: Sequence[LitSurface]) -> str:
     """The file's text."""
     scenes = {
-        lit.scene: {"surface": _render(lit.surface), "pattern": _list(lit.pattern), "fit": lit.fit and _render(lit.fit)}
+        lit.scene: {
+            "surface": _render(lit.surface),
+            "pattern": _list(lit.pattern),
+            "fit": lit.fit and _render(lit.fit),
+            "adjustment": lit.adjustment and _render_adjustment(lit.adjustment),
+        }
         for lit in surfaces
     }
     return json.dumps({"format": _FORMAT, "version": _VERSION, "scenes": scenes}, allow_nan=False) + "\n"
+
+
+def _render_adjustment(adjustment: Adjustment) -> dict[str, Any]:
+    return {"scale": adjustment.scale.tolist(), "offset": adjustment.offset.tolist()}
 
 
 def _render(surface: ControlSurface) -> dict[str, Any]:
@@ -90,7 +101,18 @@ def _parse_scene(name: str, entry: Any, source: str, bands: int) -> LitSurface:
         surface=_parse_surface(name, known.get("surface"), f"{place}, surface", bands),
         pattern=pattern,
         fit=None if known.get("fit") is None else _parse_surface(name, known["fit"], f"{place}, fit", bands),
+        adjustment=None if known.get("adjustment") is None else _parse_adjustment(name, known["adjustment"], place, bands),
     )
+
+
+def _parse_adjustment(name: str, entry: Any, place: str, bands: int) -> Adjustment:
+    place = f"{place}, adjustment"
+    known = require_mapping(entry, place)
+    scale, offset = (require_numbers(known, key, (bands,), place) for key in ("scale", "offset"))
+    if not (scale > 0).all():
+        msg = f"{place}, scale: must be positive"
+        raise InputError(msg)
+    return Adjustment(scene=name, scale=scale, offset=offset)
 
 
 def _parse_surface(name: str, entry: Any, place: str, bands: int) -> ControlSurface:

@@ -41,6 +41,7 @@ def make_pairs(*blocks: MatchedBlocks) -> MatchedPairs:
         reference_weight=1.0,
         bands=2,
         held=(),
+        known={},
         groups={},
         blocks=blocks,
     )

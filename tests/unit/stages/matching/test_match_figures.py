@@ -34,6 +34,7 @@ def join(scenes: Scenes) -> MatchedPairs:
         reference_weight=1.0,
         bands=3,
         held=(),
+        known={},
         groups={},
         blocks=tuple(scenes.measure()),
     )

@@ -23,6 +23,15 @@ def test_what_is_written_is_read() -> None:
     assert json.loads(render_surfaces([known]))["scenes"]["a"]["surface"]["gain"] == SURFACE["gain"]
 
 
+def test_adjustments_are_read_to_their_last_bit() -> None:
+    entry = {"surface": SURFACE, "adjustment": {"scale": [1.1 / 3], "offset": [-1 / 3]}}
+    text = json.dumps({"format": "mosaic-processor surfaces", "version": 1, "scenes": {"a": entry}})
+    known = parse_surfaces(text, source="f", bands=1).by_scene["a"]
+    assert known.adjustment is not None
+    assert json.loads(render_surfaces([known]))["scenes"]["a"]["adjustment"] == entry["adjustment"]
+    assert parse_surfaces(write(), source="f", bands=1).by_scene["a"].adjustment is None
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -46,7 +55,19 @@ def test_numbers_that_are_none_and_other_shapes_are_refused(changes: dict[str, A
 
 
 @pytest.mark.parametrize(
-    "entry", [1, {}, {"surface": 1}, {"surface": SURFACE, "fit": 1}, {"surface": SURFACE, "pattern": [[99] * 5]}]
+    "entry",
+    [
+        1,
+        {},
+        {"surface": 1},
+        {"surface": SURFACE, "fit": 1},
+        {"surface": SURFACE, "pattern": [[99] * 5]},
+        {"surface": SURFACE, "adjustment": 1},
+        {"surface": SURFACE, "adjustment": {"scale": [1]}},
+        {"surface": SURFACE, "adjustment": {"scale": [1, 1], "offset": [0, 0]}},
+        {"surface": SURFACE, "adjustment": {"scale": [0], "offset": [0]}},
+        {"surface": SURFACE, "adjustment": {"scale": [1], "offset": [float("nan")]}},
+    ],
 )
 def test_scenes_that_are_none_are_refused(entry: Any) -> None:
     text = json.dumps({"format": "mosaic-processor surfaces", "version": 1, "scenes": {"a": entry}})
