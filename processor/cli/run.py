@@ -75,7 +75,7 @@ def add_run_options(parser: OptionParser) -> None:
         nargs="*",
         metavar="INPUT",
         help="an ItemCollection, Catalog or Collection (path, URL, or - for standard input), a folder, a quoted pattern, or "
-        "GeoTIFFs",
+        "rasters (GeoTIFF, JPEG 2000)",
     )
     parser.add_argument("--output", required=True, metavar="DEST", help="folder path or URL; the mosaic goes to DEST/ID/")
     parser.add_argument("--item-id", metavar="ID", help="id of the Item (default: made from the inputs and the configuration)")

@@ -1,8 +1,8 @@
 """The only code that names a raster to GDAL: how it is reached, and what GDAL must not follow.
 
-Inputs are untrusted: only GeoTIFF is opened, and GDAL is kept from following what a file or its folder names besides
-(overviews, masks and metadata elsewhere may be files of any format, anywhere). The one file beside a local raster that is read
-is ``scene.tif.msk``, GDAL's form of a mask, and only as GeoTIFF.
+Inputs are untrusted: only GeoTIFF and JPEG 2000 are opened, by name, and GDAL is kept from following what a file or its folder
+names besides (overviews, masks and metadata elsewhere may be files of any format, anywhere). The one file beside a local raster
+that is read is ``scene.tif.msk``, GDAL's form of a mask, and only as GeoTIFF.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ from processor.storage.url import describe_denial, parse_url, redact_url
 T = TypeVar("T")
 
 DRIVER: Final = "GTiff"
-"""Nothing else: a VRT could name any file of this machine."""
+"""What this program writes, and what masks and files of users are."""
+
+_JPEG2000: Final = "JP2OpenJPEG"
+_JPEG2000_SUFFIXES: Final = (".jp2", ".jpx")
 
 MASK_SUFFIX: Final = ".msk"
 
@@ -110,6 +113,14 @@ def find_mask(href: str) -> str | None:
         return None
     path = local_name(href) + MASK_SUFFIX
     return path if os.path.isfile(path) else None  # noqa: PTH113 - a plain name for GDAL, not a path to work on
+
+
+def list_drivers(href: str) -> tuple[str, ...]:
+    """GDAL's drivers that a raster is opened with, in turn: nothing else, since a VRT could name any file of this machine."""
+    path = urlsplit(href).path.lower()
+    if path.endswith(MASK_SUFFIX):
+        return (DRIVER,)
+    return (_JPEG2000, DRIVER) if path.endswith(_JPEG2000_SUFFIXES) else (DRIVER, _JPEG2000)
 
 
 def first_line(error: BaseException) -> str:
@@ -195,21 +206,55 @@ class GdalReader:
         if not os.path.isfile(path):  # noqa: PTH113 - as above
             msg = f"scene {scene}: no such file: {href}; correct the href, or fetch the file"
             raise UnreadableError(msg)
-        try:
-            return rasterio.open(path, driver=DRIVER, sharing=False, **options)
-        except RasterioError as error:
-            raise _describe_format(href, scene, error) from error
+        return self._try_drivers(
+            href,
+            lambda driver: rasterio.open(path, driver=driver, sharing=False, **options),
+            lambda error: (_describe_format(href, scene, error), _is_of_other_format(error)),
+        )
 
     def _open_remote(self, href: str, scene: str, options: dict[str, int]) -> DatasetReader:
         path = self._vsi_path(href)
-        try:
+
+        def reach(driver: str) -> DatasetReader:
             if path is not None and (self._range_cache is None or not has_files()):
-                return rasterio.open(path, driver=DRIVER, sharing=False, **options)
+                return rasterio.open(path, driver=driver, sharing=False, **options)
             by_fsspec = partial(FsspecObject, href, self._access, self.traffic)
-            reach = by_fsspec if path is None else partial(_GdalObject, href, path)
-            return open_ranged(href, reach, self._range_cache, driver=DRIVER, **options)
-        except RasterioError as error:
-            raise describe_failure(href, scene, "cannot open", error) from error
+            return open_ranged(
+                href,
+                by_fsspec if path is None else partial(_GdalObject, href, path),
+                self._range_cache,
+                driver=driver,
+                **options,
+            )
+
+        return self._try_drivers(href, reach, lambda error: _judge_failure(href, scene, "cannot open", error))
+
+    @staticmethod
+    def _try_drivers(
+        href: str,
+        reach: Callable[[str], DatasetReader],
+        judge: Callable[[RasterioError], tuple[MosaicError, bool]],
+    ) -> DatasetReader:
+        """Open as the format that the name says, and as another where it is not that; the first error tells what is wrong.
+
+        Parameters
+        ----------
+        reach
+            Opens it with a driver.
+        judge
+            The error of this project, and whether it is that the raster is of another format.
+        """
+        failures: list[tuple[MosaicError, RasterioError]] = []
+        for driver in list_drivers(href):
+            try:
+                return reach(driver)
+            except RasterioError as error:
+                told, is_other = judge(error)
+                if not is_other:
+                    raise told from error
+                failures.append((told, error))
+        first, cause = failures[0]
+        raise first from cause
 
     def _vsi_path(self, href: str) -> str | None:
         """The name under which GDAL reads an href itself; None where fsspec reads it."""
@@ -224,10 +269,16 @@ class GdalReader:
 
 
 def _describe_format(href: str, scene: str, error: RasterioError) -> InputError:
-    reason = first_line(error)
+    reason, kind = first_line(error), "GeoTIFF" if list_drivers(href)[0] == DRIVER else "JPEG 2000"
     return InputError(
-        f"scene {scene}: {redact_url(href)} is not a readable GeoTIFF ({reason}); convert it, e.g. with gdal_translate"
+        f"scene {scene}: {redact_url(href)} is not a readable {kind} ({reason}); convert it, e.g. with gdal_translate"
     )
+
+
+def _is_of_other_format(error: RasterioError) -> bool:
+    """Whether a driver does not know a raster as one of its own."""
+    text = f"{error} {error.__cause__ or ''}"
+    return "not recognized" in text or "not a supported" in text
 
 
 class _GdalObject(VsiFile):
@@ -257,15 +308,19 @@ class _GdalObject(VsiFile):
 
 def describe_failure(href: str, scene: str, what: str, error: RasterioError) -> MosaicError:
     """The error of this project for one of GDAL about a remote file."""
+    return _judge_failure(href, scene, what, error)[0]
+
+
+def _judge_failure(href: str, scene: str, what: str, error: RasterioError) -> tuple[MosaicError, bool]:
+    """The error of this project for one of GDAL about a remote file, and whether it is that it has another format."""
     failure = find_failure()
     if failure is not None:
-        return type(failure)(f"scene {scene}: {failure}")
+        return type(failure)(f"scene {scene}: {failure}"), False
     cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-    text = f"{error} {cause}"
-    told = _describe_storage(href, what, text, first_line(cause))
-    if isinstance(told, StorageError) and ("not recognized" in text or "not a supported" in text):
-        return _describe_format(href, scene, error)
-    return type(told)(f"scene {scene}: {told}")
+    told = _describe_storage(href, what, f"{error} {cause}", first_line(cause))
+    if isinstance(told, StorageError) and _is_of_other_format(error):
+        return _describe_format(href, scene, error), True
+    return type(told)(f"scene {scene}: {told}"), False
 
 
 def _describe_storage(href: str, what: str, text: str, reason: str) -> InputError | StorageError:

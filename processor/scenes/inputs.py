@@ -1,4 +1,4 @@
-"""Read INPUT: an ItemCollection, a catalogue, a folder, a pattern, GeoTIFFs, or a search on a STAC API."""
+"""Read INPUT: an ItemCollection, a catalogue, a folder, a pattern, rasters, or a search on a STAC API."""
 
 from __future__ import annotations
 
@@ -42,10 +42,11 @@ _MOST_FILES: Final = 50  # a scene, of one band each
 Refine = Callable[[object, bool], Inputs]
 
 _GEOTIFF: Final = frozenset({".tif", ".tiff"})
-_RASTER: Final = _GEOTIFF | {".jp2"}
+_JPEG2000: Final = frozenset({".jp2"})
+_RASTER: Final = _GEOTIFF | _JPEG2000
 _DOCUMENT: Final = frozenset({".json", ".geojson"})
 _TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_HELP: Final = "give an ItemCollection or a catalogue (.json), a folder, a quoted pattern, GeoTIFFs (.tif), or --api URL"
+_HELP: Final = "give an ItemCollection or a catalogue (.json), a folder, a quoted pattern, rasters (.tif, .jp2), or --api URL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +84,9 @@ def read_inputs(
 
         - Path or URL of an ItemCollection, or of a Catalog or Collection, whose links are followed to its Items; ``-`` for
           standard input.
-        - A folder: its ``catalog.json``, or without one its ``.tif`` and ``.tiff`` files in name order, with the Items that lie
-          beside them, without subfolders.
-        - A pattern: the GeoTIFFs that match, in name order.
+        - A folder: its ``catalog.json``, or without one its ``.tif`` and ``.tiff`` files in name order, or the
+          ``.jp2`` files where there are none, with the Items that lie beside them, without subfolders.
+        - A pattern: the GeoTIFFs that match, or the JPEG 2000 files where none does, in name order.
         - One or several paths or URLs of rasters or of such documents, in this order.
         - Several local folders with a ``catalog.json`` each.
         - A search on a STAC API, as a record or as the URL of one.
@@ -253,10 +254,10 @@ def _search(request: SearchRequest, inputs: Inputs, store: Store) -> ResolvedInp
 def _read_folder(
     folder: str, files: list[str], inputs: Inputs, store: Store, refine: Refine | None, *, has_folders: bool
 ) -> ResolvedInputs:
-    """Read a folder's catalogue, as an OGC Application Package stages scenes; without one, its GeoTIFFs in name order."""
+    """Read a folder's catalogue, as an OGC Application Package stages scenes; without one, its rasters in name order."""
     if any(href_name(file) == CATALOG for file in files):
         return _read_document(join_url(folder, CATALOG), inputs, store, refine)
-    rasters = [file for file in files if _is_geotiff(file)]
+    rasters, findings = _choose_format(files)
     shown = redact_url(folder).rstrip("/")
     if not rasters:
         documents = sorted(href_name(file) for file in files if href_suffix(file) in _DOCUMENT)
@@ -266,7 +267,8 @@ def _read_folder(
         raise InputError(msg)
     items = find_items(sorted(rasters), files, lambda href: store.read_bytes(href, max_bytes=MAX_LINKED_BYTES))
     if not items:
-        return _describe_rasters(sorted(rasters), inputs, f"folder {shown}", store)
+        described = _describe_rasters(sorted(rasters), inputs, f"folder {shown}", store)
+        return replace(described, findings=(*described.findings, *findings))
     claimed = {file for item in items for file in item.files}
     plain = [file for file in sorted(rasters) if file not in claimed]
     document = {"type": "FeatureCollection", "features": [item.feature for item in items]}
@@ -277,17 +279,28 @@ def _read_folder(
 
 
 def _choose_matches(pattern: str, matches: list[str], inputs: Inputs, store: Store) -> ResolvedInputs:
-    """The GeoTIFFs that a pattern matches, in name order."""
-    rasters = [match for match in matches if _is_geotiff(match)]
+    """The rasters that a pattern matches, in name order."""
+    rasters, findings = _choose_format(matches)
     if not rasters:
         found = f"matches {len(matches)} files, none of them a .tif or .tiff" if matches else "matches no file"
         msg = f"the pattern {redact_url(pattern)} {found}: {_HELP}"
         raise InputError(msg)
-    return _describe_rasters(sorted(rasters), inputs, f"pattern {redact_url(pattern)}", store)
+    described = _describe_rasters(sorted(rasters), inputs, f"pattern {redact_url(pattern)}", store)
+    return replace(described, findings=(*described.findings, *findings))
 
 
-def _is_geotiff(href: str) -> bool:
-    return href_suffix(href) in _GEOTIFF and not href_name(href).startswith(".")
+def _choose_format(hrefs: Sequence[str]) -> tuple[list[str], tuple[Finding, ...]]:
+    """The GeoTIFFs among files, or the JPEG 2000 files where there are none: beside GeoTIFFs they are mostly the same again."""
+    shown = [href for href in hrefs if not href_name(href).startswith(".")]
+    geotiffs = [href for href in shown if href_suffix(href) in _GEOTIFF]
+    others = [href for href in shown if href_suffix(href) in _JPEG2000]
+    if not geotiffs or not others:
+        return geotiffs or others, ()
+    message = (
+        f"{len(others)} JPEG 2000 files beside {len(geotiffs)} GeoTIFFs are left out ({href_name(min(others))} is one); if "
+        "they are other scenes, name all files"
+    )
+    return geotiffs, (Finding(severity="info", code="jpeg2000-left-out", message=message),)
 
 
 def _describe_rasters(hrefs: Sequence[str], inputs: Inputs, description: str, store: Store) -> ResolvedInputs:

@@ -141,14 +141,13 @@ def choose_mask(item: ItemFields, mask: MaskSelection) -> Choice:
     Raises
     ------
     InputError
-        If the Item has no such asset, or several, or it is no GeoTIFF.
+        If the Item has no such asset, or several, or it is no raster.
     """
     chosen = _read_whole(_find_one(item, mask.asset, "--inputs.mask"))
     return chosen if mask.band is None else replace(chosen, wanted=(mask.band,))
 
 
 def _read_whole(asset: AssetFields) -> Choice:
-    _refuse_jpeg2000(asset)
     return Choice(asset=asset, bands=parse_bands(asset))
 
 
@@ -200,7 +199,7 @@ def _find_asset(item: ItemFields, key: str, option: str) -> AssetFields:
         msg = f"Item {item.name!r} has no asset {key!r} ({option}){hint}: it has {what}"
         raise InputError(msg)
     if asset.fields.get("type") is not None and not (_is_geotiff(asset) or _is_jpeg2000(asset)):
-        what = f"is {clean_text(asset.fields['type'])!r}, not a GeoTIFF"
+        what = f"is {clean_text(asset.fields['type'])!r}, not a GeoTIFF or JPEG 2000 file"
         msg = f"{asset.where} {what}: choose another of {list_words(item.assets)}"
         raise InputError(msg)
     return asset
@@ -225,13 +224,6 @@ def _choose_only(item: ItemFields) -> AssetFields:
         msg = f"Item {item.name!r} has no raster asset among {what}: name one with --inputs.asset KEY"
         raise InputError(msg)
     keys = list_words(asset.key for asset in candidates)
-    if not any(map(_is_geotiff, candidates)):
-        msg = (
-            f"Item {item.name!r} has {len(candidates)} raster assets, {keys}, all JPEG 2000, and only GeoTIFFs are read: "
-            "convert those that are wanted, or take the Items of a catalogue that has GeoTIFFs, and then choose bands with "
-            f"--inputs.bands {_propose_bands(candidates) or 'NAME,NAME'}"
-        )
-        raise InputError(msg)
     bands = _propose_bands(candidates)
     by_band = f"choose bands with --inputs.bands {bands}, " if bands else ""
     msg = (
@@ -257,14 +249,12 @@ def _choose_bands(item: ItemFields, wanted: Sequence[str], assets: list[AssetFie
     names = {asset.key: parse_bands(asset, names_only=True) for asset in assets}
     silent = [asset for asset in assets if not names[asset.key]]
     if len(assets) == 1 and silent and (is_named or wanted != (assets[0].key,)):
-        _refuse_jpeg2000(assets[0])
         return (Choice(asset=assets[0], bands=(), wanted=tuple(wanted)),)  # the file itself may name them
     matches = [_choose_band(item, name, assets, names) for name in wanted]
     choices = []
     for _, group in groupby(matches, key=lambda match: match.asset.key):
         found = list(group)
         asset = found[0].asset
-        _refuse_jpeg2000(asset)
         bands = parse_bands(asset) or (Band(name=clean_text(asset.key)),)
         choices.append(Choice(asset=asset, bands=bands, wanted=tuple(match.index for match in found)))
     return tuple(choices)
@@ -318,25 +308,6 @@ def _match_band(name: str, asset: AssetFields, bands: tuple[Band, ...]) -> list[
         )
         for index, band, common in found
     ]
-
-
-def _refuse_jpeg2000(asset: AssetFields) -> None:
-    """Refuse a JPEG 2000 asset, and name the asset with the same data as GeoTIFF if there is one."""
-    if not _is_jpeg2000(asset):
-        return
-    twin = _find_twin(asset)
-    what = f"choose its twin {clean_text(twin.key)!r} instead" if twin else "choose a GeoTIFF, or convert it to one"
-    msg = f"{asset.where} is JPEG 2000, and only GeoTIFFs are read: {what}"
-    raise InputError(msg)
-
-
-def _find_twin(asset: AssetFields) -> AssetFields | None:
-    others = [other for other in _list_rasters(asset.item) if _is_geotiff(other)]
-    stem = asset.key.lower().removesuffix("jp2").rstrip("-_.")
-    named = [other for other in others if stem and other.key.lower() in {stem, f"{stem}-cog", f"{stem}_cog"}]
-    bands = [band.name for band in parse_bands(asset, names_only=True)]
-    alike = [other for other in others if bands and [band.name for band in parse_bands(other, names_only=True)] == bands]
-    return next(iter([*named, *alike]), None)
 
 
 def _is_geotiff(asset: AssetFields) -> bool:

@@ -497,7 +497,8 @@ def test_a_mask_beside_the_scene_is_read_as_geotiff_only(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "prefix", ["/vsizip/", "/vsicurl/http://127.0.0.1:9/", "/vsistdin/", "/vsimem/", "GTIFF_DIR:1:", "GTIFF_RAW:"]
+    "prefix",
+    ["/vsizip/", "/vsicurl/http://127.0.0.1:9/", "/vsistdin/", "/vsimem/", "GTIFF_DIR:1:", "GTIFF_RAW:", "J2K_SUBFILE:0,100,"],
 )
 def test_names_with_a_meaning_to_gdal_are_no_files(tmp_path: Path, prefix: str) -> None:
     path = write_scene(tmp_path / "scene.tif", np.ones((8, 8), "uint8"), nodata=0, block=16)
@@ -577,9 +578,7 @@ def test_damaged_headers_give_an_error_that_names_the_scene_or_a_scene(tmp_path:
 @pytest.mark.parametrize(
     ("transform", "reason"),
     [
-        (Affine(1, 0.1, 5e5, 0, -1, 5e6), "rotated or flipped"),
-        (Affine(1, 0, 5e5, 0, 1, 5e6), "rotated or flipped"),
-        (Affine(-1, 0, 5e5, 0, -1, 5e6), "rotated or flipped"),
+        (Affine(1, 1, 5e5, -1, -1, 5e6), "makes no grid"),
         (Affine(1e-300, 0, 5e5, 0, -1, 5e6), "makes no grid"),
         (Affine(1, 0, 5e5, 0, -5000, 5e6), "makes no grid"),
         (Affine(float("nan"), 0, 5e5, 0, -1, 5e6), "makes no grid"),

@@ -80,7 +80,6 @@ def test_a_band_that_may_be_two_is_refused() -> None:
         ({"assets": "B04,B11"}, r"no asset 'B11' \(--inputs.assets\)"),
         ({"asset": "b04"}, r"did you mean 'B04'\?"),
         ({"asset": "thumbnail"}, "is 'image/png', not a GeoTIFF"),
-        ({"asset": "red-jp2"}, "is JPEG 2000, and only GeoTIFFs are read"),
         ({}, "has 5 raster assets"),
     ],
     ids=str,
@@ -152,11 +151,13 @@ def test_a_word_that_means_several_assets_stacks_them_or_is_refused() -> None:
         choose(SENTINEL, asset="role:none")
 
 
-def test_an_item_of_jpeg_2000_alone_is_told_all_at_once(tmp_path: Path) -> None:
+def test_jpeg_2000_is_chosen_as_geotiff_is(tmp_path: Path) -> None:
+    assert choose(SENTINEL, asset="red-jp2") == [("red-jp2", ())]
     path = write_scene(tmp_path / "x.tif", np.ones((4, 4)), dtype="uint16", pixel=10)
     item = make_copernicus("S2B_MSIL2A_20240601T101031", dict.fromkeys(("B02_10m", "B03_10m", "B04_10m", "SCL_20m"), path))
-    with pytest.raises(InputError, match=r"all JPEG 2000, .* and then choose bands with --inputs.bands red,green,blue"):
+    with pytest.raises(InputError, match=r"has 4 raster assets, .*: choose bands with --inputs.bands red,green,blue"):
         choose(item["assets"])
+    assert choose(item["assets"], bands="red,blue") == [("B04_10m", (1,)), ("B02_10m", (1,))]
     as_tiff = make_copernicus("S2B", dict.fromkeys(("B02_10m", "B02_20m", "B04_10m"), path), media_type=COG)
     assert choose(as_tiff["assets"], bands="red,B02") == [("B04_10m", (1,)), ("B02_10m", (1,))]
 
