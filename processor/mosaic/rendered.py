@@ -143,8 +143,9 @@ class RenderCounter:
 def mosaic_spec(plan: Plan, *, statistics: Moments | None = None) -> CogSpec:
     """What the mosaic's file is."""
     output, bands, told = plan.config.output, plan.scenes[0].bands, plan.describe_bands()
-    colours = [band.label for band in bands[:3]]
-    is_picture = colours == ["red", "green", "blue"] and plan.dtype == "uint8"
+    is_picture = plan.dtype == "uint8" and any(
+        colours == ["red", "green", "blue"] for colours in ([band.label for band in bands[:3]], [b.colour for b in told[:3]])
+    )
     return CogSpec(
         grid=plan.grid,
         bands=plan.bands,

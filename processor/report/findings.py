@@ -1,8 +1,9 @@
 """Rules that turn figures into findings: what a user should know before using the mosaic, and what to do about it.
 
-Codes are stable: ``contrast-lowered``, ``coverage-gap``, ``fallback-used``, ``illumination-trend``, ``local-outlier``,
-``misregistered``, ``negative-scale``, ``no-overlap``, ``offset-outlier``, ``overlaps-worse``, ``residual-raised``,
-``scale-outlier``, ``scene-isolated``, ``scene-unused``, ``scenes-disagree``.
+Codes are stable: ``contrast-lowered``, ``coverage-gap``, ``fallback-used``, ``groups-apart``, ``illumination-trend``,
+``local-outlier``, ``misregistered``, ``negative-scale``, ``no-overlap``, ``offset-outlier``, ``overlaps-worse``,
+``residual-raised``, ``scale-outlier``, ``scene-isolated``, ``scene-unused``,
+``scenes-disagree``.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from functools import partial
 from typing import Final
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from processor.model import Band, Finding
+from processor.mosaic.plan_findings import describe_groups
 from processor.report.figures import (
     OverlapResidual,
     ReportInputs,
@@ -27,10 +30,12 @@ from processor.report.figures import (
     pool,
 )
 from processor.stages.matching.options import SurfaceAdjustmentOptions
+from processor.stages.matching.pair_network import find_groups
 
 LOWEST_CONTRAST: Final = 0.9  # mean scale, or spread after the local stage against before it
 _FACTOR = 2.0  # a gain, or a local change of the level, by more than this factor either way is an outlier
 _SHIFT = 2.0  # standard deviations that an adjustment may move a scene's mean
+_FEW = 0.0075  # share of a scene's blocks up to which outliers are those that few pixels decide by chance
 _WORSE = 1.05  # a residual that grows by less is not worth a word
 _FALLBACK = 0.01  # share of the mosaic
 _TREND = 0.3  # share of what the gains leave that is light within the scenes
@@ -294,8 +299,8 @@ def _judge_corrections(run: ReportInputs) -> Iterator[Finding]:
         adjustment = adjusted.get(correction.scene)
         level = moments.mean if adjustment is None else adjustment.scale * moments.mean + adjustment.offset
         factor = correction.compute_factors(level)
-        far = (factor > _FACTOR) | (factor < 1 / _FACTOR)  # NaN, a missing block, is neither
-        if far.any():
+        far = _keep_sound(factor, (factor > _FACTOR) | (factor < 1 / _FACTOR))  # NaN, a missing block, is neither
+        if far.any(axis=0).sum() > _FEW * np.isfinite(factor).any(axis=0).sum():
             beyond = factor[far]
             change = np.abs(np.log(beyond, out=np.full_like(beyond, np.inf), where=beyond > 0))
             extreme = float(beyond[np.argmax(change)])
@@ -316,6 +321,21 @@ def _judge_corrections(run: ReportInputs) -> Iterator[Finding]:
     yield from _cap(outliers)
 
 
+def _keep_sound(factor: NDArray[np.float64], far: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Without blocks beside missing ones: at the edge of what a scene has, a block may hold a few pixels that say nothing.
+
+    Parameters
+    ----------
+    factor
+        (bands, rows, cols), NaN where a block is missing.
+    far
+        Same shape, True where a factor is an outlier.
+    """
+    padded = np.pad(np.isfinite(factor), ((0, 0), (1, 1), (1, 1)), constant_values=True)
+    whole = sliding_window_view(padded, (3, 3), axis=(1, 2)).all(axis=(3, 4))
+    return np.asarray(far & whole)
+
+
 def _judge_overlaps(run: ReportInputs, residuals: Sequence[OverlapResidual]) -> Iterator[Finding]:
     if len(run.scenes) < 2:
         return
@@ -331,6 +351,7 @@ def _judge_overlaps(run: ReportInputs, residuals: Sequence[OverlapResidual]) -> 
             ),
         )
         return
+    yield from _judge_groups(run, residuals, stage)
     met = {name for residual in residuals for name in (residual.first, residual.second)}
     yield from _cap(
         [
@@ -345,6 +366,21 @@ def _judge_overlaps(run: ReportInputs, residuals: Sequence[OverlapResidual]) -> 
             if scene.name not in met
         ]
     )
+
+
+def _judge_groups(run: ReportInputs, residuals: Sequence[OverlapResidual], stage: str | None) -> Iterator[Finding]:
+    """Groups of scenes whose bounds overlap, but not their valid pixels; the plan names those that not even bounds tie."""
+    if _has_reference(run) or stage is None or any(finding.code == "groups-apart" for finding in run.findings):
+        return
+    position = {scene.name: number for number, scene in enumerate(run.scenes)}
+    first, second = np.array([(position[r.first], position[r.second]) for r in residuals], dtype=np.intp).T
+    groups = find_groups(first, second, np.ones(len(first)), len(position))
+    listed = [
+        [run.scenes[at].name for at in np.flatnonzero(groups == group).tolist()] for group in range(int(groups.max()) + 1)
+    ]
+    several = [names for names in listed if len(names) > 1]
+    if len(several) > 1:
+        yield Finding(severity="warning", code="groups-apart", stage=stage, message=describe_groups(several))
 
 
 def _judge_cells(run: ReportInputs) -> Iterator[Finding]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -268,9 +267,6 @@ def test_a_fine_scene_in_a_coarse_one_is_a_finding_before_anything_is_read(tmp_p
     assert not (tmp_path / "out").exists()
 
 
-Write = Callable[[Path], list[Path]]
-
-
 @pytest.mark.parametrize("preset", ["spectralmatch", "satellite", "aerial"])
 def test_groups_of_scenes_that_nothing_ties(tmp_path: Path, preset: str) -> None:
     truth = gradient_truth(60, 300, 1)
@@ -281,3 +277,52 @@ def test_groups_of_scenes_that_nothing_ties(tmp_path: Path, preset: str) -> None
     done = run(tmp_path, *paths, "--preset", preset)
     (message,) = find_messages(done, "groups-apart")
     assert "a1, a2; b1, b2" in message
+
+
+def test_groups_whose_bounds_overlap_and_whose_pixels_do_not(tmp_path: Path) -> None:
+    """Two pairs whose empty margins meet: that nothing ties them is known when pixels have been read."""
+    truth = gradient_truth(60, 300, 1)
+    paths = []
+    for name, col, empty in (("a1", 0, np.s_[:0]), ("a2", 40, np.s_[35:]), ("b1", 90, np.s_[:15]), ("b2", 130, np.s_[:0])):
+        values = truth[:, :, col : col + 60].copy()
+        values[:, :, empty] = 0
+        paths.append(write_scene(tmp_path / f"{name}.tif", values, left=LEFT + col, dtype="uint16"))
+    done = run(tmp_path, *paths)
+    (message,) = find_messages(done, "groups-apart")
+    assert "a1, a2; b1, b2" in message
+
+
+# Colours
+
+
+def test_drone_tiles_of_three_colours_and_alpha_stay_coloured(tmp_path: Path) -> None:
+    """Nothing names the bands but the colour interpretation of the files."""
+    truth = np.clip(gradient_truth(80, 150, 3) / 8, 20, 220).astype("uint8")
+    paths = []
+    for name, col in (("a", 0), ("b", 60)):
+        values = truth[:, :, col : col + 90].copy()
+        alpha = np.full((1, 80, 90), 255, "uint8")
+        alpha[:, :9], alpha[:, 9] = 0, 128
+        values[:, :9] = 255
+        options = {"photometric": "RGB", "alpha": "YES"}
+        path = tmp_path / f"{name}.tif"
+        transform = Affine(1, 0, LEFT + col, 0, -1, TOP)
+        with rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            width=90,
+            height=80,
+            count=4,
+            dtype="uint8",
+            crs="EPSG:32633",
+            transform=transform,
+            **options,
+        ) as raster:
+            raster.write(np.concatenate([values, alpha]))
+        paths.append(path)
+    run(tmp_path, *paths)
+    with rasterio.open(tmp_path / "out" / "m" / "mosaic.tif") as raster:
+        assert [colour.name for colour in raster.colorinterp] == ["red", "green", "blue"]
+        assert (raster.read()[:, :9] == raster.nodata).all()
+    assert_same_by_tasks_and_items(tmp_path, paths)

@@ -177,6 +177,24 @@ def test_local_change_of_the_level_beyond_a_factor_of_two_is_an_outlier(
     assert (("warning", "local-outlier", "scene_0003") in found) == outlier
 
 
+def test_blocks_of_few_pixels_at_the_edge_of_clouds_are_no_outliers() -> None:
+    """Where a mask cuts blocks, what is left of them may be bright or dark by chance; a few of many say nothing either."""
+    inputs = make_report_inputs()
+    parameter = np.ones((3, 60, 60))
+    parameter[:, 10:30, 10:30] = np.nan
+    parameter[:, 9, 9:31:3] = parameter[:, 30, 9:31:3] = 1.8
+    parameter[:, 45, [5, 25, 50]] = 4.0
+
+    def judge(more: int) -> set[str]:
+        changed = parameter.copy()
+        changed[:, 50 : 50 + more, 20 : 20 + more] = 3.0
+        corrections = [dataclasses.replace(c, parameter=changed, method="linear") for c in inputs.corrections]
+        return {finding.code for finding in find(dataclasses.replace(inputs, corrections=tuple(corrections)))}
+
+    assert "local-outlier" not in judge(0)
+    assert "local-outlier" in judge(6)  # a cloud
+
+
 def test_a_correction_that_makes_a_level_negative_is_the_worst_outlier() -> None:
     inputs = make_report_inputs()
     level = inputs.whole["scene_0003"].mean * inputs.adjustments[3].scale + inputs.adjustments[3].offset
