@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,6 +151,22 @@ def _convert(values: NDArray[np.generic], conversion: Scaling | None, out: NDArr
         out[...] = np.nan_to_num(np.rint(wide)).clip(limits.min, limits.max).astype(out.dtype)
     else:
         out[...] = wide.astype(out.dtype)
+
+
+def find_fineness(scene: Scene, grid: Grid) -> float:
+    """Pixels of the finest level that is read of any part on the edge of a pixel of a grid, at least 1."""
+    rasters = [part.raster for part in scene.parts] + ([] if scene.mask is None else [scene.mask.raster])
+    return max(1.0, *(_find_ratio(raster.grid, raster.source.overviews, grid) for raster in rasters))
+
+
+@lru_cache(maxsize=1024)
+def _find_ratio(own: Grid, overviews: tuple[int, ...], grid: Grid) -> float:
+    """Pixels of a file's level that is chosen on the longer edge of a pixel of a grid."""
+    down, across = grid.pixel_height / own.pixel_height, grid.pixel_width / own.pixel_width
+    if own.crs != grid.crs:
+        down, across = compute_pixel_ratio(own, grid)
+    coarsest = max((factor for factor in overviews if factor <= min(down, across) * _NEAR), default=1)
+    return max(down, across) / coarsest
 
 
 def _choose_level(raster: Scene, ratio: float) -> int | None:

@@ -24,7 +24,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from processor.errors import InputError
-from processor.geotiff.compose import Pixels, combine_bands, compose_window
+from processor.geotiff.compose import Pixels, combine_bands, compose_window, find_fineness
 from processor.geotiff.gdal import (
     DRIVER,
     MASK_SUFFIX,
@@ -43,6 +43,8 @@ from processor.geotiff.traffic import TrafficCount
 from processor.model import Grid, Scene, Window
 from processor.storage.options import Access
 from processor.storage.url import redact_url
+
+_MOST_SOURCE = 2048  # pixels of a file on the edge of what is made at once of a composed scene
 
 
 class _Key(NamedTuple):
@@ -116,7 +118,7 @@ class RasterReader(AbstractContextManager["RasterReader", None]):
             If the file cannot be decoded; the message names the scene.
         """
         grid = level_grid(scene, level)
-        unit_height, unit_width = unit_shape(scene, grid, level)
+        unit_height, unit_width = _choose_unit(scene, grid, level)
         rows = range(window.row // unit_height, (window.row_end - 1) // unit_height + 1)
         cols = range(window.col // unit_width, (window.col_end - 1) // unit_width + 1)
         keys = [_Key(scene.name, level, row, col) for row in rows for col in cols]
@@ -146,7 +148,7 @@ class RasterReader(AbstractContextManager["RasterReader", None]):
         Neighbours along a row are read together where that saves requests; elsewhere one by one, which saves copies.
         """
         pending = list(keys)
-        joins = bool(scene.parts) or is_remote(scene.source.href)
+        joins = (bool(scene.parts) or is_remote(scene.source.href)) and unit == unit_shape(scene, grid, level)
         try:
             for run in _runs(keys) if joins else ([key] for key in keys):
                 top, left = run[0].row * unit[0], run[0].col * unit[1]
@@ -257,6 +259,15 @@ def _check_shape(handle: DatasetReader, scene: Scene, level: int | None) -> None
             "expected; rebuild the overviews or use exact statistics (--global_regression.estimate_stats false)"
         )
         raise InputError(msg)
+
+
+def _choose_unit(scene: Scene, grid: Grid, level: int | None) -> tuple[int, int]:
+    """What is read at once, (height, width); less where the pixels of a composed scene are made of many finer ones."""
+    height, width = unit_shape(scene, grid, level)
+    if not scene.parts:
+        return height, width
+    edge = max(1, int(_MOST_SOURCE / find_fineness(scene, grid)))
+    return min(height, edge), min(width, edge)
 
 
 def _runs(keys: list[_Key]) -> Iterator[list[_Key]]:

@@ -17,6 +17,7 @@ from processor.stages.align.coregistration import Coregistration, move_footprint
 from processor.stages.block_sums import BlockSums
 from processor.stages.matching.global_regression import identity_adjustment
 from processor.stages.matching.method import GlobalSolution, LocalSolution, SceneCorrection
+from processor.stages.matching.reference_checks import judge_references
 from processor.stages.measures import Measures
 from processor.stages.seamlines.records import Seamlines
 from processor.stages.seamlines.voronoi_center_seamline import clip_cells
@@ -76,6 +77,7 @@ def solve(plan: Plan, measures: Measures, blocks: BlockGrid | None, sums: Sequen
         The block grid and each scene's sums in plan order; None and empty where none are needed.
     """
     methods = plan.methods
+    known = () if measures.matched is None else judge_references(measures.matched)
     matching_global = methods.matching_global.solve(measures)
     adjustments = matching_global.adjustments or tuple(identity_adjustment(scene.name, plan.bands) for scene in plan.scenes)
     matching_local = methods.matching_local.solve(measures, adjustments, blocks, sums)
@@ -87,6 +89,7 @@ def solve(plan: Plan, measures: Measures, blocks: BlockGrid | None, sums: Sequen
         matching_local=matching_local,
         seamlines=seamlines,
         findings=(
+            *known,
             *matching_global.findings,
             *methods.matching_local.list_findings(matching_local),
             *(seamlines.findings if seamlines is not None else ()),

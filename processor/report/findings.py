@@ -57,7 +57,6 @@ _FEWER_BLOCKS: Final = (
     f"{_PRESETS}"
 )
 _STIFFER: Final = "; raise surface_adjustment.ridge (try 0.2), so that surfaces correct less"
-_OR_OFFSETS: Final = "; where the light within the scenes is even, their offsets may differ: then match with --preset satellite"
 _SHARED_LIGHT: Final = (
     "; where the scenes were lit unevenly that light was part of it and is rightly gone; where they were not, match with "
     "--preset satellite"
@@ -219,9 +218,9 @@ def _judge_places(run: ReportInputs) -> Iterator[Finding]:
 
 def _judge_disagreement(run: ReportInputs) -> Iterator[Finding]:
     """Whether clouds or change stand in the overlaps: by blocks where a robust method leaves them out, else by samples."""
-    share = math.nan if run.match is None else run.match.disagreement
+    share, sampled = math.nan if run.match is None else run.match.disagreement, compute_sample_disagreement(run.overlaps)
     if math.isnan(share):
-        share = compute_sample_disagreement(run.overlaps)
+        share = sampled
         if share > _DISAGREEMENT and (run.adjustments or run.corrections):
             yield Finding(
                 severity="warning",
@@ -233,7 +232,7 @@ def _judge_disagreement(run: ReportInputs) -> Iterator[Finding]:
                     "mark them (inputs.mask), or match with --preset satellite, which leaves them out"
                 ),
             )
-    elif share > _BLOCK_DISAGREEMENT:
+    elif share > _BLOCK_DISAGREEMENT and not sampled <= _DISAGREEMENT:  # which scenes do that differ by less than noise
         lit = run.config.of(SurfaceAdjustmentOptions).illumination is not None
         yield Finding(
             severity="info",
@@ -242,7 +241,7 @@ def _judge_disagreement(run: ReportInputs) -> Iterator[Finding]:
             message=(
                 f"scenes disagree in {share:.0%} of their overlaps' blocks (above {_BLOCK_DISAGREEMENT:.0%} is reported): "
                 "clouds, shadows or changed ground, left out of the matching, but not of the mosaic; agreement.tif says where, "
-                f"inputs.mask hides them{_OR_OFFSETS if lit else ''}"
+                "inputs.mask hides them"
             ),
         )
 

@@ -168,7 +168,7 @@ def _match_bands(bands: Sequence[Band], wanted: Sequence[Band], name: str, *, by
         positions = {key(band): position for position, band in reversed(list(enumerate(bands)))}
         if all(key(band) is not None and key(band) in positions for band in wanted):
             return [positions[key(band)] for band in wanted]
-    if by_position and len(bands) == len(wanted):
+    if by_position and len(bands) == len(wanted) and not any(map(_contradict, bands, wanted)):
         return list(range(len(bands)))
     msg = (
         f"{name} has bands {', '.join(band.name for band in bands)}, and what is wanted are "
@@ -176,6 +176,11 @@ def _match_bands(bands: Sequence[Band], wanted: Sequence[Band], name: str, *, by
         f"--{name.partition(' ')[0]}.bands"
     )
     raise InputError(msg)
+
+
+def _contradict(band: Band, wanted: Band) -> bool:
+    """Whether two bands say that they are of different colours."""
+    return None not in {band.common_name, wanted.common_name} and band.common_name != wanted.common_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from commands import CREATED, call_command, keeping_process_state, make_items, r
 from effort import exhaustive
 from kubernetes_fake import NAMESPACE, Cluster, Fails, PodRun, Works
 from kubernetes_server import Server, serve, write_kubeconfig
+from scenes import gradient_truth, write_scene
 
 from processor.cli import commands as cli
 from processor.cli import task
@@ -168,6 +169,36 @@ def test_a_scene_that_a_pod_cannot_read_ends_the_run_and_is_named(place: Place) 
         place.run()
     assert place.phases() == ["measure"]
     assert not place.read()
+
+
+def test_pods_match_to_a_reference_and_judge_by_a_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "plan_tasks", partial(plan_tasks, cut=Cut(chunks_per_task=1, tile_blocks=2)))
+    items = make_items(tmp_path / "scenes", edge=240)
+    coarse = gradient_truth(400, 400, 2).reshape(2, 50, 8, 50, 8).mean(axis=(2, 4))
+    images = {}
+    for name, values in (("reference", 0.3 * coarse + 7), ("check", 2 * coarse)):
+        path = write_scene(tmp_path / "known" / f"{name}.tif", values, pixel=8.0, dtype="float32", nodata=None)
+        images[f"{name}.images"] = str(path)
+    flags = {"methods.preset": "satellite", **images}
+    words = [word for name, value in flags.items() for word in (f"--{name}", value)]
+    place = ("--output", str(tmp_path / "out"), "--item-id", "summer", "--created", CREATED)
+    done = call_command("run", str(items), *place, *words, cwd=tmp_path, scratch=tmp_path / "scratch")
+    assert done.code == 0, done.stderr
+    expected = read_files(tmp_path / "out" / "summer")
+    request = make_request(items, f"file://{tmp_path / 'jobs'}")
+    with keeping_process_state(), serve(Cluster(do_task)) as server:
+        kubeconfig = write_kubeconfig(tmp_path / "config", server.url)
+        api = connect(None, {"KUBECONFIG": str(kubeconfig)}, server.cluster.pace)
+        try:
+            prepared = prepare(request, load(flags), Silent())
+            outcome = jobs.execute_kubernetes(request, prepared, Silent(), api=api, environ={})
+        finally:
+            api.close()
+    made = read_files(tmp_path / "jobs" / "summer")
+    assert made.keys() == expected.keys()
+    assert {name for name in made if made[name] != expected[name]} <= {"summer.json"}
+    assert outcome.item["properties"]["mosaic:fidelity"] > 0.9
+    assert "matched to reference" in outcome.item["properties"]["processing:lineage"]
 
 
 def test_a_folder_of_this_machine_is_refused_outside_of_a_cluster(

@@ -14,14 +14,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from commands import CREATED, call_command, read_files
+from effort import exhaustive
 from known_truth import draw_fields
 from numpy.typing import NDArray
 from outcomes import leaving_out_drawings, write_vectors
 from rasterio.io import MemoryFile
-from scenes import LEFT, TOP, write_items, write_scene
+from rasterio.transform import Affine
+from rasterio.warp import transform as transform_points
+from scenes import LEFT, TOP, UTM, write_items, write_scene
 from stac_api import run_api
+from task_processes import KILLED, open_nursery
+
+from processor.geotiff.reader import RasterReader
+from processor.model import Scene, Window
 
 F64 = NDArray[np.float64]
 BANDS = ("red", "green", "blue")
@@ -276,3 +284,74 @@ def test_a_page_of_references_that_is_not_the_last_is_told(items: Path, tiles: l
     files = run_both(items, tmp_path / "run", "--reference", str(collection))
     told = [finding["message"] for finding in json.loads(files["report.json"])["findings"]]
     assert any(message.startswith("reference: ") and "page" in message for message in told)
+
+
+# What reading one may take
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("crs", [UTM, *exhaustive("EPSG:32634")])
+def test_of_a_reference_of_400_million_pixels_what_the_scenes_need_is_read_piece_by_piece(
+    crs: str, ground: F64, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pixels are 50 times finer than the scenes', so that a scene of 60 pixels lies on 3,000 of it."""
+    size, factor, side = 20_000, 50, 60
+    scene = write_scene(tmp_path / "scenes" / "s.tif", ground[:, :side, :side] * 1.2, dtype="uint16", descriptions=BANDS)
+    folder = tmp_path / "known"
+    folder.mkdir()
+    transform = Affine(1 / factor, 0, LEFT, 0, -1 / factor, TOP)
+    options: dict[str, Any] = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate", "sparse_ok": True}
+    if crs != UTM:
+        left, top = (values[0] for values in transform_points(UTM, crs, [LEFT], [TOP])[:2])
+        transform = Affine(1 / factor, 0, left - 30, 0, -1 / factor, top + 30)
+    options |= {"width": size, "height": size, "count": 3, "dtype": "uint16", "nodata": 0}
+    with rasterio.open(folder / "fine.tif", "w", driver="GTiff", crs=crs, transform=transform, **options) as raster:
+        rows, cols = np.indices((6000, 6000))
+        x, y = transform.c + (cols + 0.5) / factor, transform.f - (rows + 0.5) / factor
+        if crs != UTM:
+            x, y = (np.reshape(axis, x.shape) for axis in transform_points(crs, UTM, x.ravel(), y.ravel())[:2])
+        row = np.floor(TOP - y).astype(int)
+        col = np.floor(x - LEFT).astype(int)
+        known = (row >= 0) & (col >= 0) & (row < side + 20) & (col < side + 20)
+        raster.write(
+            np.where(known, ground[:, row.clip(0, SIDE - 1), col.clip(0, SIDE - 1)], 0).astype(np.uint16),
+            window=((0, 6000), (0, 6000)),
+        )
+    sizes: list[int] = []
+    read = RasterReader.read
+
+    def watch(self: RasterReader, scene: Scene, window: Window, *, level: int | None = None) -> Any:
+        if scene.name.startswith("reference:") and not scene.parts:
+            sizes.append(window.height * window.width)
+        return read(self, scene, window, level=level)
+
+    monkeypatch.setattr(RasterReader, "read", watch)
+    files = run_both(scene.parent, tmp_path / "run", "--reference", str(folder / "fine.tif"), "--shared.memory", "0.25")
+    assert compute_error(files, ground[:, :side, :side]) < 0.05
+    assert max(sizes) < 2500**2  # the pixels of 2,048 and a kernel around them
+    assert sum(sizes) < 2 * 3 * 2 * (factor * side) ** 2  # of two runs, in three files of a band each
+
+
+@pytest.mark.slow
+def test_a_run_killed_while_it_measures_against_a_reference_comes_out_the_same(
+    items: Path, ground: F64, tmp_path: Path
+) -> None:
+    sensor = write_reference(tmp_path / "sensor.tif", average(ground))
+    target = ("--output", "out", "--item-id", "m", "--created", CREATED, "--preset", "satellite", "--reference", str(sensor))
+    with open_nursery(tmp_path / "nursery") as nursery:
+        made = {}
+        for name, executor, die_at in (("plain", "local", 0), ("local", "local", 6), ("tasks", "tasks", 7)):
+            place = tmp_path / "work" / name
+            place.mkdir(parents=True)
+            words = ("run", str(items), *target, "--executor", executor)
+            if die_at:
+                assert nursery.run(*words, cwd=place, die_at=die_at).code == KILLED
+                assert "m/m.json" not in read_files(place / "out")
+                assert "m/mosaic.tif" not in read_files(place / "out")
+            done = nursery.run(*words, cwd=place)
+            assert done.code == 0, done.stderr
+            files = read_files(place / "out" / "m")
+            made[name] = {key: data.replace(str(place).encode(), b"PLACE") for key, data in files.items()}
+    for name in ("local", "tasks"):
+        assert sorted(made[name]) == sorted(made["plain"])
+        assert [key for key, data in made[name].items() if data != made["plain"][key]] == []

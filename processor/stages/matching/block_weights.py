@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from processor.model import Adjustment, Bounds, Grid
 from processor.stages.matching.matched_blocks import MatchedBlocks
 
-_LEAST_VALID: Final = 0.3  # share of a block's pixels
+LEAST_VALID: Final = 0.3
+"""Share of a block's pixels that have to be valid in both, for it to count."""
+
 _CUT_OFF: Final = 4.5  # of Tukey's biweight, in robust standard deviations
 _MAD: Final = 1.4826  # standard deviations of a normal distribution in its median absolute deviation
 _LEAST_RHO: Final = 0.05
@@ -127,7 +129,7 @@ def make_block_table(
     ]
     moments = [_compute_block_moments(part, coarse) for part, _, _, coarse in rows]
     kept = [
-        np.flatnonzero((part.count >= _LEAST_VALID * part.whole) & one.finite)
+        np.flatnonzero((part.count >= LEAST_VALID * part.whole) & one.finite)
         for (part, *_), one in zip(rows, moments, strict=True)
     ]
     used = [number for number, chosen in enumerate(kept) if len(chosen)]
