@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from outcomes import leaving_out_drawings, write_vectors
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
+from rasterio.warp import Resampling, reproject, transform_bounds
 from rasterio.warp import transform as transform_points
 from scenes import LEFT, TOP, UTM, write_items, write_scene
 from stac_api import run_api
@@ -147,6 +148,39 @@ def test_a_vector_mask_limits_what_is_compared_with_a_reference(items: Path, gro
     right = np.s_[:, :, SIDE // 2 + 40 :]
     assert np.abs(made[right] / ground[right] - 1).mean() < 0.1
     assert np.abs(wrong[right] / ground[right] - 1).mean() > 0.4
+
+
+# What references are like
+
+
+def test_one_scene_alone_is_brought_to_the_reference(items: Path, ground: F64, tmp_path: Path) -> None:
+    sensor = write_reference(tmp_path / "sensor.tif", average(ground))
+    files = run_both(items.parent / "b.tif", tmp_path / "run", "--reference", str(sensor))
+    assert compute_error(files, ground[:, :EDGE, STEP:]) < 0.03
+    findings = {one["code"] for one in json.loads(files["report.json"])["findings"]}
+    assert not {code for code in findings if code.startswith("reference")}
+
+
+def test_a_reference_lies_in_another_crs(items: Path, ground: F64, tmp_path: Path) -> None:
+    beyond, pixel = 40, 12.0
+    wide = np.pad(ground, ((0, 0), (beyond, beyond), (beyond, beyond)), mode="edge").astype(np.float32)
+    corner = LEFT - beyond, TOP + beyond
+    left, bottom, right, top = transform_bounds(
+        UTM, "EPSG:3857", corner[0], corner[1] - len(wide[0]), corner[0] + len(wide[0]), corner[1]
+    )
+    there = Affine(pixel, 0, left, 0, -pixel, top)
+    coarse = np.full((3, int((top - bottom) / pixel), int((right - left) / pixel)), -1.0, np.float32)
+    place = {"src_transform": Affine(1, 0, corner[0], 0, -1, corner[1]), "src_crs": UTM, "dst_transform": there}
+    reproject(wide, coarse, **place, dst_crs="EPSG:3857", resampling=Resampling.average, dst_nodata=-1.0)
+    sensor = write_reference(tmp_path / "sensor.tif", coarse, crs="EPSG:3857", transform=there, nodata=-1.0)
+    assert compute_error(run_both(items, tmp_path / "run", "--reference", str(sensor)), ground) < 0.05
+
+
+def test_a_reference_of_few_large_pixels_holds_the_levels(items: Path, ground: F64, tmp_path: Path) -> None:
+    """16 pixels, each of 6,400 of the scenes'; 1,000 times as coarse a side is in test_reference_runs."""
+    sensor = write_reference(tmp_path / "sensor.tif", 2 * average(ground, 80), pixel=80.0)
+    files = run_both(items, tmp_path / "run", "--reference", str(sensor), "--shared.output_dtype", "uint16")
+    np.testing.assert_allclose(average(read_mosaic(files), 80), 2 * average(ground, 80), rtol=0.04)
 
 
 # Where references come from
