@@ -8,20 +8,24 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeGuard
 
 from processor.errors import InputError
 from processor.model import Band, Scaling
-from stac.documents import clean_text, json_type
+from stac.documents import clean_text
 
 _BAND_LISTS: Final = ("bands", "eo:bands", "raster:bands")
 _SCALES: Final = ("raster:scale", "scale")  # the second only in raster:bands of STAC 1.0
 _OFFSETS: Final = ("raster:offset", "offset")
-_BASELINE: Final = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}")
+_BASELINE: Final = re.compile(r"N?([0-9]{1,2})\.?([0-9]{2})|([0-9]{1,2})\.([0-9])")  # 05.09, N0509, 5.1
+_TEXT_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{0,15})?([eE][+-]?[0-9]{1,3})?")
 _OFFSET_SINCE: Final = 4.0  # Sentinel-2 processing baseline whose pixels hold an offset of 1000
 _SENTINEL: Final = Scaling(scale=1e-4, offset=-0.1)  # BOA_QUANTIFICATION_VALUE 10000, BOA_ADD_OFFSET -1000
 _SENTINEL_ASSET: Final = re.compile(r"B(0[1-9]|1[0-2]|8A)")
+_SENTINEL_NAMES: Final = frozenset(
+    {"coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "nir08", "nir09", "swir16", "swir22"}
+)
 _OFFSET_APPLIED: Final = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
 
 
@@ -54,6 +58,14 @@ class ItemFields:
     """JSON values by name, not checked."""
     collection: str | None
     """Id of its Collection, or None."""
+    unusable: list[str] = field(default_factory=list)
+    """Fields that say something beside the pixels, in a way that cannot be used: noted while they are parsed."""
+
+    def note(self, key: str, value: object, wanted: str) -> None:
+        """Note a field that cannot be used, once."""
+        text = f"{key} is {clean_text(value)!r}, not {wanted}"
+        if text not in self.unusable:
+            self.unusable.append(text)
 
     def find(self, key: str) -> AssetFields | None:
         """Asset by its key; None where there is none, or it is no object."""
@@ -168,13 +180,23 @@ def _is_offset_gone(item: ItemFields) -> bool:
     from the pixels where ``earthsearch:boa_offset_applied`` is true (github.com/Element84/earth-search, issues 23 and 24):
     applied again, it makes dark pixels negative. Products of baselines before 04.00 never had an offset.
     """
-    flags = [(key, item.properties[key]) for key in _OFFSET_APPLIED if item.properties.get(key) is not None]
-    for key, flag in flags:
-        if not isinstance(flag, bool):
-            msg = f"Item {item.name!r}: its {key} is a JSON {json_type(flag)}, not true or false; correct the Item"
-            raise InputError(msg)
+    flags = _list_flags(item)
     baseline = _parse_baseline(item) if flags else None
-    return any(flag for _, flag in flags) or (baseline is not None and baseline < _OFFSET_SINCE)
+    return any(flags) or (baseline is not None and baseline < _OFFSET_SINCE)
+
+
+def _list_flags(item: ItemFields) -> list[bool]:
+    """What an Item says of whether the offset has been subtracted from its pixels."""
+    flags = []
+    for key in _OFFSET_APPLIED:
+        flag = item.properties.get(key)
+        if isinstance(flag, str) and flag.lower() in {"true", "false"}:
+            flag = flag.lower() == "true"
+        if isinstance(flag, bool):
+            flags.append(flag)
+        elif flag is not None:
+            item.note(key, flag, "true or false")
+    return flags
 
 
 def _implied_scaling(asset: AssetFields) -> Scaling | None:
@@ -182,12 +204,14 @@ def _implied_scaling(asset: AssetFields) -> Scaling | None:
 
     Their pixels are those of the product: since processing baseline 04.00 (25 January 2022) they hold an offset of 1000,
     which only the product's XML mentions (github.com/microsoft/PlanetaryComputer, issue 134). Without it,
-    scenes before and after do not compare.
+    scenes before and after do not compare. An Item that says whether the offset has been subtracted is believed, as those of
+    Earth Search's version 0, which have ``sentinel:boa_offset_applied`` and no ``raster:bands``.
     """
     item = asset.item
+    flags = _list_flags(item)
+    if flags and (_SENTINEL_ASSET.fullmatch(asset.key) or asset.key in _SENTINEL_NAMES):
+        return Scaling(scale=_SENTINEL.scale) if _is_offset_gone(item) else _SENTINEL
     if item.collection != "sentinel-2-l2a" or not _SENTINEL_ASSET.fullmatch(asset.key):
-        return None
-    if any(item.properties.get(key) is not None for key in _OFFSET_APPLIED):
         return None
     baseline = _parse_baseline(item)
     if baseline is None:
@@ -196,13 +220,17 @@ def _implied_scaling(asset: AssetFields) -> Scaling | None:
 
 
 def _parse_baseline(item: ItemFields) -> float | None:
-    value = item.properties.get("s2:processing_baseline")
-    if value is None:
-        return None
-    if not isinstance(value, str) or not _BASELINE.fullmatch(value):
-        msg = f'Item {item.name!r}: its s2:processing_baseline is {clean_text(value)!r}, not as "05.09"; correct the Item'
-        raise InputError(msg)
-    return float(value)
+    for key in ("s2:processing_baseline", "sentinel:processing_baseline"):
+        value = item.properties.get(key)
+        if is_number(value) and 0 <= value < 100:
+            return float(value)
+        match = _BASELINE.fullmatch(value.strip()) if isinstance(value, str) else None
+        if match is not None:
+            whole, part = match[1] or match[3], match[2] or match[4]
+            return float(f"{whole}.{part}")
+        if value is not None:
+            item.note(key, value, 'as "05.09"')
+    return None
 
 
 def parse_number(fields: Mapping[str, Any], keys: tuple[str, ...], where: str) -> float | None:
@@ -216,6 +244,8 @@ def parse_number(fields: Mapping[str, Any], keys: tuple[str, ...], where: str) -
     for key in keys:
         value = fields.get(key)
         if value is not None:
+            if isinstance(value, str) and _TEXT_NUMBER.fullmatch(value.strip()):
+                value = float(value)
             if not is_number(value):
                 msg = f"{where}: its {key} is {clean_text(value)!r}, not a finite number; correct the Item"
                 raise InputError(msg)

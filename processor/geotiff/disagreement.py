@@ -32,12 +32,22 @@ def compare_declared(declared: Declared, scene: Scene, dataset: DatasetReader) -
     if declared.nodata is not None and (nodata is None or not np.array_equal(declared.nodata, nodata, equal_nan=True)):
         has = "it has none" if nodata is None else f"it is {nodata:g}"
         reasons.append(f"nodata {declared.nodata:g}, where {has}")
+    unusable = _report_unusable(declared, scene)
     if not reasons:
-        return ()
+        return unusable
     message = (
         f"scene {scene.name}: the Item says of {redact_url(scene.source.href)} {'; '.join(reasons)}: the file is taken as it is"
     )
-    return (Finding(severity="warning", code="item-disagrees", message=message, scene=scene.name.partition("/")[0]),)
+    told = Finding(severity="warning", code="item-disagrees", message=message, scene=scene.name.partition("/")[0])
+    return (told, *unusable)
+
+
+def _report_unusable(declared: Declared, scene: Scene) -> tuple[Finding, ...]:
+    """A finding about what the Item says in a way that nobody understands."""
+    if not declared.unusable:
+        return ()
+    message = f"scene {scene.name}: the Item's {'; '.join(declared.unusable)}: left aside, the file is taken as it is"
+    return (Finding(severity="warning", code="item-unusable", message=message, scene=scene.name.partition("/")[0]),)
 
 
 def _find_departure(declared: Sequence[float], transform: Sequence[float], grid: Grid) -> float:

@@ -115,6 +115,8 @@ class Declared:
     """Authority code ("EPSG:32632") or WKT2."""
     nodata: float | None = None
     """Value of invalid pixels, maybe NaN."""
+    unusable: tuple[str, ...] = ()
+    """Fields that could not be used, each with its value, for a finding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from stac.read.declared import find_resolution
 
 _GEOTIFF_TYPES: Final = frozenset({"image/tiff", "image/vnd.stac.geotiff", "application/geotiff"})
 _JPEG2000_TYPES: Final = frozenset({"image/jp2", "image/jpx", "image/jpeg2000"})
+_ANY_TYPES: Final = frozenset({"application/octet-stream", "binary/octet-stream", "application/x-octet-stream"})
 _GEOTIFF_SUFFIXES: Final = frozenset({".tif", ".tiff"})
 _JPEG2000_SUFFIXES: Final = frozenset({".jp2", ".j2k", ".jpx"})
 _SIDE_ROLES: Final = frozenset({"thumbnail", "metadata", "data-mask"})
@@ -198,7 +199,7 @@ def _find_asset(item: ItemFields, key: str, option: str) -> AssetFields:
         what = list_words(item.assets) or "no assets at all"
         msg = f"Item {item.name!r} has no asset {key!r} ({option}){hint}: it has {what}"
         raise InputError(msg)
-    if asset.fields.get("type") is not None and not (_is_geotiff(asset) or _is_jpeg2000(asset)):
+    if _media_type(asset) is not None and not (_is_geotiff(asset) or _is_jpeg2000(asset)):
         what = f"is {clean_text(asset.fields['type'])!r}, not a GeoTIFF or JPEG 2000 file"
         msg = f"{asset.where} {what}: choose another of {list_words(item.assets)}"
         raise InputError(msg)
@@ -320,11 +321,18 @@ def _is_jpeg2000(asset: AssetFields) -> bool:
 
 def _is_kind(asset: AssetFields, types: frozenset[str], suffixes: frozenset[str]) -> bool:
     """Whether an asset is of a format, by its media type, or without one by its file name."""
-    kind = asset.fields.get("type")
-    if isinstance(kind, str) and kind:
-        return kind.partition(";")[0].strip().lower() in types
+    kind = _media_type(asset)
+    if kind is not None:
+        return kind in types
     href = asset.fields.get("href")
     return isinstance(href, str) and href_suffix(href) in suffixes
+
+
+def _media_type(asset: AssetFields) -> str | None:
+    """Media type of an asset; None where it has none, or one of bytes of any kind."""
+    kind = asset.fields.get("type")
+    kind = kind.partition(";")[0].strip().lower() if isinstance(kind, str) else ""
+    return kind if kind and kind not in _ANY_TYPES else None
 
 
 def _is_picture(asset: AssetFields) -> bool:

@@ -1,6 +1,6 @@
 """Grid, CRS, nodata and bucket of an asset's file, as its Item declares them.
 
-Items come from strangers: a field of the wrong type is an error that names it, never a guess.
+Items come from strangers: a field that says something beside the pixels and cannot be used is noted, never guessed.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from pyproj.exceptions import CRSError
 
 from processor.errors import InputError
 from processor.model import Declared
-from stac.documents import clean_text, json_type
-from stac.fields import AssetFields, is_finite, is_number, merge_entries, parse_number
+from stac.documents import clean_text
+from stac.fields import AssetFields, is_number, merge_entries, parse_number
 
 T = TypeVar("T")
 
 _SPECIAL: Final[Mapping[str, float]] = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _AUTHORITY_CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(:[0-9.]+)?:[A-Za-z0-9_-]+")
 _REGION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CODE_DIGITS: Final = 9
 _MAX_SIDE: Final = 2**31 - 1  # pixels; GDAL has no more
 
 
@@ -37,7 +38,11 @@ def find_resolution(asset: AssetFields) -> float:
     places = [asset.fields, *entries[:1]]
     for key in ("gsd", "raster:spatial_resolution", "spatial_resolution"):
         for place in places:
-            value = parse_number(place, (key,), asset.where)
+            try:
+                value = parse_number(place, (key,), asset.where)
+            except InputError:
+                asset.item.note(key, place[key], "a finite number")
+                continue
             if value is not None:
                 return abs(value)
     transform = _parse_transform(asset.fields, asset)
@@ -47,10 +52,7 @@ def find_resolution(asset: AssetFields) -> float:
 def parse_declared(asset: AssetFields) -> Declared:
     """Grid, CRS and nodata that an Item declares for an asset; the asset's own fields win over the Item's properties.
 
-    Raises
-    ------
-    InputError
-        Naming Item, asset and key.
+    The file knows all of it itself: what cannot be used is noted for a finding, and never ends a run.
     """
     places = (asset.fields, asset.item.properties)
     return Declared(
@@ -65,14 +67,19 @@ def _first(values: Iterable[T | None]) -> T | None:
     return next((value for value in values if value is not None), None)
 
 
+def _is_empty(value: object) -> bool:
+    """Whether a field says nothing: null, an empty list or text, or a list of nulls."""
+    return value is None or value in ("", [], {}) or (isinstance(value, list) and all(member is None for member in value))
+
+
 def _parse_shape(place: Mapping[str, Any], asset: AssetFields) -> tuple[int, int] | None:
     value = place.get("proj:shape")
-    if value is None:
+    if _is_empty(value):
         return None
     numbers = _integers(value)
     if numbers is None or len(numbers) != 2 or not all(0 < number <= _MAX_SIDE for number in numbers):
-        msg = f"{asset.where}: its proj:shape is {clean_text(value)!r}, not [height, width] in pixels; correct the Item"
-        raise InputError(msg)
+        asset.item.note("proj:shape", value, "[height, width] in pixels")
+        return None
     return numbers[0], numbers[1]
 
 
@@ -86,44 +93,50 @@ def _integers(value: object) -> list[int] | None:
 def _parse_transform(place: Mapping[str, Any], asset: AssetFields) -> tuple[float, float, float, float, float, float] | None:
     """Affine transform of 6 coefficients, or of 9 whose last row is [0, 0, 1]."""
     value = place.get("proj:transform")
-    if value is None:
+    if _is_empty(value):
         return None
-    is_list = isinstance(value, list) and len(value) in {6, 9}
-    if not is_list or not all(map(is_number, value)):
-        msg = f"{asset.where}: its proj:transform is {clean_text(value)!r}, not 6 or 9 finite numbers; correct the Item"
-        raise InputError(msg)
-    a, b, c, d, e, f = (float(number) for number in value[:6])
-    if [*value[6:]] not in ([], [0, 0, 1]):
-        msg = f"{asset.where}: the last row of its proj:transform is {value[6:]}, not [0, 0, 1]; correct the Item"
-        raise InputError(msg)
+    numbers = value if isinstance(value, list) and len(value) in {6, 9} else []
+    if not numbers or not all(map(is_number, numbers)) or numbers[6:] not in ([], [0, 0, 1]):
+        asset.item.note("proj:transform", value, "6 finite numbers, or 9 that end in 0, 0, 1")
+        return None
+    a, b, c, d, e, f = (float(number) for number in numbers[:6])
     return a, b, c, d, e, f
 
 
 def _parse_crs(place: Mapping[str, Any], asset: AssetFields) -> str | None:
-    """CRS as authority code or WKT2, from the first key that is not null."""
+    """CRS as authority code or WKT2, from the first key that says one."""
     code, epsg = place.get("proj:code"), place.get("proj:epsg")
-    if code is not None:
-        if not isinstance(code, str) or not _AUTHORITY_CODE.fullmatch(code):
-            msg = f"{asset.where}: its proj:code is {clean_text(code)!r}, not as EPSG:32632; correct the Item"
-            raise InputError(msg)
-        return code.upper() if code.lower().startswith("epsg:") else code
-    if epsg is not None:
-        if isinstance(epsg, bool) or not isinstance(epsg, int) or epsg <= 0:
-            msg = f"{asset.where}: its proj:epsg is {clean_text(epsg)!r}, not a code as 32632; correct the Item"
-            raise InputError(msg)
-        return f"EPSG:{epsg}"
+    if not _is_empty(code):
+        if isinstance(code, str) and _AUTHORITY_CODE.fullmatch(code) and _is_known(code):
+            return code.upper() if code.lower().startswith("epsg:") else code
+        asset.item.note("proj:code", code, "as EPSG:32632")
+    if not _is_empty(epsg):
+        text = str(int(epsg)) if is_number(epsg) and epsg == int(epsg) else epsg if isinstance(epsg, str) else ""
+        text = text.strip().upper().removeprefix("EPSG:")
+        if text.isdecimal() and len(text) <= _CODE_DIGITS and _is_known(f"EPSG:{text}"):
+            return f"EPSG:{int(text)}"
+        asset.item.note("proj:epsg", epsg, "a code as 32632")
     for key, kind in (("proj:wkt2", str), ("proj:projjson", Mapping)):
         value = place.get(key)
-        if value is not None:
-            if not isinstance(value, kind):
-                msg = f"{asset.where}: its {key} is a JSON {json_type(value)}; correct the Item"
-                raise InputError(msg)
+        if _is_empty(value):
+            continue
+        if isinstance(value, kind):
             try:
                 return _to_wkt(value if isinstance(value, str) else json.dumps(value), key)
-            except (CRSError, RecursionError) as error:
-                msg = f"{asset.where}: its {key} is no coordinate reference system; correct the Item"
-                raise InputError(msg) from error
+            except (CRSError, RecursionError):
+                pass  # noted below, as what is of another type
+        asset.item.note(key, value, "a coordinate reference system")
     return None
+
+
+@lru_cache(maxsize=256)
+def _is_known(code: str) -> bool:
+    """Whether an authority code is one of a CRS."""
+    try:
+        CRS.from_user_input(code)
+    except CRSError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=256)
@@ -151,12 +164,17 @@ def _parse_nodata_of(place: Mapping[str, Any], asset: AssetFields) -> float | No
     value = place.get("nodata")
     if value is None:
         return None
-    if isinstance(value, str) and value.lower() in _SPECIAL:
-        return _SPECIAL[value.lower()]
-    if isinstance(value, bool) or not isinstance(value, int | float) or (isinstance(value, int) and not is_finite(value)):
-        msg = f'{asset.where}: its nodata is {clean_text(value)!r}, not a number, "nan", "inf" or "-inf"; correct the Item'
-        raise InputError(msg)
-    return float(value)
+    if isinstance(value, str) and value.strip().lower() in _SPECIAL:
+        return _SPECIAL[value.strip().lower()]
+    if _is_empty(value):
+        return None
+    if isinstance(value, float):
+        return value
+    try:
+        return parse_number(place, ("nodata",), asset.where)
+    except InputError:
+        asset.item.note("nodata", value, 'a number, "nan", "inf" or "-inf"')
+        return None
 
 
 def parse_storage(asset: AssetFields, followed: Mapping[str, Any]) -> tuple[bool, str | None]:
@@ -172,18 +190,13 @@ def parse_storage(asset: AssetFields, followed: Mapping[str, Any]) -> tuple[bool
     tuple
         Whether the requester pays, and the region or None. Version 2.0.0 has ``storage:schemes`` in the Item and
         ``storage:refs`` to them; 1.0.0 has ``storage:requester_pays`` and ``storage:region`` in the asset or the Item.
-
-    Raises
-    ------
-    InputError
-        Naming Item, asset and key.
     """
     properties = asset.item.properties
     schemes = _objects_of(properties, "storage:schemes", asset)
     refs = followed.get("storage:refs")
     if refs is not None and (not isinstance(refs, list) or not all(isinstance(ref, str) for ref in refs)):
-        msg = f"{asset.where}: its storage:refs is not a list of names; correct the Item"
-        raise InputError(msg)
+        asset.item.note("storage:refs", refs, "a list of names")
+        refs = None
     places = [scheme for ref in refs or () if (scheme := _objects_of(schemes, ref, asset))]
     pays = [_flag(place, "requester_pays", asset) for place in places]
     regions = [_word(place, "region", asset) for place in places]
@@ -196,22 +209,22 @@ def parse_storage(asset: AssetFields, followed: Mapping[str, Any]) -> tuple[bool
 def _objects_of(place: Mapping[str, Any], key: str, asset: AssetFields) -> Mapping[str, Any]:
     value = place.get(key)
     if value is not None and not isinstance(value, Mapping):
-        msg = f"{asset.where}: {clean_text(key)} of its storage is a JSON {json_type(value)}, not an object; correct the Item"
-        raise InputError(msg)
+        asset.item.note(f"{clean_text(key)} of its storage", value, "an object")
+        return {}
     return value or {}
 
 
 def _flag(place: Mapping[str, Any], key: str, asset: AssetFields) -> bool | None:
     value = place.get(key)
     if value is not None and not isinstance(value, bool):
-        msg = f"{asset.where}: its {key} is {clean_text(value)!r}, not true or false; correct the Item"
-        raise InputError(msg)
+        asset.item.note(key, value, "true or false")
+        return None
     return value
 
 
 def _word(place: Mapping[str, Any], key: str, asset: AssetFields) -> str | None:
     value = place.get(key)
-    if value is not None and (not isinstance(value, str) or not _REGION.fullmatch(value)):
-        msg = f"{asset.where}: its {key} is {clean_text(value)!r}, not the name of a region; correct the Item"
-        raise InputError(msg)
-    return value
+    if not _is_empty(value) and (not isinstance(value, str) or not _REGION.fullmatch(value)):
+        asset.item.note(key, value, "the name of a region")
+        return None
+    return value or None

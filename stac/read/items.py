@@ -118,15 +118,16 @@ def _parse_item(feature: Mapping[str, Any], *, name: str, priority: int, origin:
     item = ItemFields(name=item_id, assets=feature["assets"], properties=properties, collection=_find_collection(feature))
     mask = selection.mask
     provenance = _parse_provenance(item, feature["id"], feature.get("links"), origin)
+    rasters = [_parse_raster(choice, origin) for choice in choose_rasters(item, selection)]
+    marks = None if mask is None else _parse_raster(choose_mask(item, mask), origin)
+    rasters[0] = replace(rasters[0], declared=replace(rasters[0].declared, unusable=tuple(item.unusable)))
     return SceneRef(
         name=name,
         priority=priority,
-        rasters=tuple(_parse_raster(choice, origin) for choice in choose_rasters(item, selection)),
+        rasters=tuple(rasters),
         mask=None
-        if mask is None
-        else MaskRef(
-            raster=_parse_raster(choose_mask(item, mask), origin), invalid=mask.invalid, valid=mask.valid, bits=mask.bits
-        ),
+        if mask is None or marks is None
+        else MaskRef(raster=marks, invalid=mask.invalid, valid=mask.valid, bits=mask.bits),
         provenance=provenance if feature["id"] == name else replace(provenance, title=item_id),
     )
 

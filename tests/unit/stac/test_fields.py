@@ -67,18 +67,54 @@ def test_others_have_none(key: str, collection: str, baseline: str | None) -> No
         ({"bands": ["red"]}, {}),
         ({"eo:bands": {}}, {}),
         ({"bands": [{"raster:scale": 0}]}, {}),
-        ({"bands": [{"raster:scale": "1"}]}, {}),
+        ({"bands": [{"raster:scale": "one"}]}, {}),
         ({"bands": [{"raster:offset": float("nan")}]}, {}),
         ({"raster:bands": [{"scale": True}]}, {}),
         ({"raster:bands": [{"scale": 10**400}]}, {}),
-        ({"raster:bands": [{"scale": 0.0001, "offset": -0.1}]}, {"earthsearch:boa_offset_applied": "yes"}),
-        (
-            {"raster:bands": [{"scale": 0.0001, "offset": -0.1}]},
-            {"earthsearch:boa_offset_applied": False, "s2:processing_baseline": "five"},
-        ),
     ],
     ids=str,
 )
 def test_what_has_another_type_is_refused_by_name(fields: dict[str, Any], properties: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"^Item 'a'"):
         parse(fields, **properties)
+
+
+@pytest.mark.parametrize(
+    ("properties", "noted"),
+    [
+        ({"earthsearch:boa_offset_applied": "yes"}, ["earthsearch:boa_offset_applied is 'yes', not true or false"]),
+        (
+            {"earthsearch:boa_offset_applied": False, "s2:processing_baseline": "five"},
+            ["s2:processing_baseline is 'five', not as \"05.09\""],
+        ),
+        ({"earthsearch:boa_offset_applied": False}, []),
+    ],
+    ids=str,
+)
+def test_what_is_said_oddly_of_the_offset_is_noted(properties: dict[str, Any], noted: list[str]) -> None:
+    fields = {"raster:bands": [{"scale": 0.0001, "offset": -0.1}]}
+    item = ItemFields(name="a", assets={"x": fields}, properties=properties, collection=None)
+    asset = item.find("x")
+    assert asset is not None
+    assert [band.scaling for band in parse_bands(asset)] == [Scaling(scale=0.0001, offset=-0.1)]
+    assert item.unusable == noted
+
+
+@pytest.mark.parametrize(
+    ("baseline", "offset"),
+    [("04.00", -0.1), ("N0400", -0.1), ("0510", -0.1), (5.11, -0.1), ("5.1", -0.1), ("03.01", 0), ("N0214", 0), (2.14, 0)],
+)
+def test_baselines_are_written_in_many_ways(baseline: object, offset: float) -> None:
+    properties = {"s2:processing_baseline": baseline}
+    assert scaling({}, key="B04", collection="sentinel-2-l2a", **properties) == Scaling(scale=1e-4, offset=offset)
+
+
+@pytest.mark.parametrize(
+    ("applied", "baseline", "offset"),
+    [(True, None, 0), (False, None, -0.1), (True, "04.00", 0), (False, "04.00", -0.1), (False, "02.14", 0)],
+)
+def test_the_flag_of_version_0_counts_without_raster_bands(applied: bool, baseline: str | None, offset: float) -> None:
+    properties = {"sentinel:boa_offset_applied": applied, "sentinel:processing_baseline": baseline}
+    for key in ("B04", "red"):
+        assert scaling({}, key=key, collection="sentinel-s2-l2a-cogs", **properties) == Scaling(scale=1e-4, offset=offset)
+    assert parse({}, key="SCL", collection="sentinel-s2-l2a-cogs", **properties) == ()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
 from pyproj import CRS
 
-from processor.errors import InputError
 from processor.model import Declared
 from stac.fields import AssetFields, ItemFields
 from stac.read.declared import find_resolution, parse_declared, parse_storage
@@ -83,27 +83,52 @@ def test_a_crs_may_be_written_out() -> None:
         {"proj:code": "EPSG:1\nx"},
         {"proj:epsg": -1},
         {"proj:epsg": True},
-        {"proj:epsg": "32632"},
-        {"proj:wkt2": {}},
+        {"proj:epsg": "utm"},
+        {"proj:code": "EPSG:None"},
+        {"proj:wkt2": {"a": 1}},
         {"proj:wkt2": "nonsense"},
         {"proj:projjson": "x"},
         {"proj:projjson": {"type": "nonsense"}},
         {"nodata": "none"},
         {"nodata": True},
         {"nodata": 10**400},
-        {"bands": [{"nodata": []}]},
+        {"bands": [{"nodata": [1]}]},
     ],
     ids=str,
 )
-def test_what_has_another_type_is_refused_by_name(fields: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r"^Item 'a', asset 'x': .* correct the Item$"):
-        parse_declared(make_asset(fields))
+def test_what_cannot_be_used_is_noted_and_says_nothing(fields: dict[str, Any]) -> None:
+    asset = make_asset(fields)
+    assert parse_declared(asset) == Declared()
+    (note,) = asset.item.unusable
+    assert re.match(r"(proj:\w+|nodata) is .*, not ", note)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"proj:code": "EPSG:None", "proj:epsg": "32633"}, Declared(crs="EPSG:32633")),
+        ({"proj:epsg": "EPSG:32633"}, Declared(crs="EPSG:32633")),
+        ({"proj:epsg": 4326.0}, Declared(crs="EPSG:4326")),
+        ({"proj:code": "", "proj:epsg": None, "proj:wkt2": ""}, Declared()),
+        ({"proj:shape": [], "proj:transform": []}, Declared()),
+        ({"proj:shape": [None, None], "proj:transform": [None] * 6}, Declared()),
+        ({"nodata": "0"}, Declared(nodata=0)),
+        ({"nodata": "-9999.0"}, Declared(nodata=-9999)),
+        ({"nodata": ""}, Declared()),
+        ({"bands": [{"nodata": "0"}, {"nodata": 0}]}, Declared(nodata=0)),
+    ],
+    ids=str,
+)
+def test_odd_ways_to_say_something_or_nothing(fields: dict[str, Any], expected: Declared) -> None:
+    assert parse_declared(make_asset(fields)) == expected
 
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
         ({"gsd": 10}, 10),
+        ({"gsd": "10"}, 10),
+        ({"gsd": "ten", "raster:spatial_resolution": 20}, 20),
         ({"raster:bands": [{"spatial_resolution": 20}]}, 20),
         ({"raster:spatial_resolution": 30, "proj:transform": [*TRANSFORM]}, 30),
         ({"proj:transform": [*TRANSFORM]}, 10),
@@ -166,7 +191,7 @@ def test_an_alternate_is_another_bucket() -> None:
     ],
     ids=str,
 )
-def test_what_is_said_of_buckets_in_another_type_is_refused(fields: dict[str, Any], properties: dict[str, Any]) -> None:
+def test_what_is_said_of_buckets_in_another_type_is_noted(fields: dict[str, Any], properties: dict[str, Any]) -> None:
     asset = make_asset(fields, **properties)
-    with pytest.raises(InputError, match=r"^Item 'a', asset 'x': .* correct the Item$"):
-        parse_storage(asset, asset.fields)
+    assert parse_storage(asset, asset.fields) == (False, None)
+    assert len(asset.item.unusable) == 1
