@@ -18,7 +18,6 @@ ITEM_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"
 _MAX_TEXT: Final = 200
 _LISTED: Final = 20  # words in one message
 _MAX_DIGITS: Final = 18
-_HTML_START: Final = 512  # bytes
 
 
 def process_options(document: object) -> dict[str, Any]:
@@ -87,12 +86,6 @@ def find_matched(document: Mapping[str, Any]) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return value
     return None
-
-
-def describe_html(data: bytes) -> str | None:
-    """What a web page is that came in place of what was asked for; None where the bytes do not begin one."""
-    start = data[:_HTML_START].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return "HTML: a login page?" if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) else None
 
 
 def is_item_id(text: str) -> bool:

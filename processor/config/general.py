@@ -63,6 +63,13 @@ class Inputs(Section):
     sign: Literal["planetary-computer"] | None = option(
         None, "Sign the hrefs of this catalogue; needs the extra of that name.", example="planetary-computer", decisive=False
     )
+    alternate: Word | None = option(
+        None,
+        "Key of the alternate to read where an asset has it, such as s3 or https; null: the asset's own href. Where storage "
+        "does not give the one, the others are tried.",
+        example="s3",
+        decisive=False,
+    )
     allow_local_files: bool = option(
         False, "Let an ItemCollection that was read from a URL name files of this machine.", example=True, decisive=False
     )

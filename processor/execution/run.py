@@ -6,7 +6,7 @@ It is the same whoever does the work: executors differ in where results of tasks
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import IO, Any
@@ -133,6 +133,13 @@ def run(request: Request, config: Config, tracker: Tracker) -> Outcome:
     return execute(request, prepare(request, config, tracker), tracker)
 
 
+def _list_words(inputs: SearchRequest | str | Sequence[str] | None) -> Sequence[str]:
+    """What a user names, as paths and URLs."""
+    if isinstance(inputs, SearchRequest):
+        return (inputs.api,)
+    return () if inputs is None else (inputs,) if isinstance(inputs, str) else inputs
+
+
 def prepare(request: Request, config: Config, tracker: Tracker | None = None) -> Prepared:
     """Read the input, open every scene, and plan; nothing is written.
 
@@ -149,11 +156,12 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         )
         raise ConfigError(msg)
     base = config
+    named = [*_list_words(request.inputs), *_list_words(base.reference.images), *_list_words(base.check.images)]
     resolved = read_inputs(
         request.inputs,
         stdin=request.stdin,
         inputs=base.inputs,
-        store=Store(access=resolve_access(base.io)),
+        store=Store(access=resolve_access(base.io).for_hosts(named)),
         refine=lambda document, is_remote: apply_options(base, process_options(document), is_remote=is_remote).inputs,
     )
     config = apply_options(
@@ -162,7 +170,7 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         is_remote=resolved.is_remote,
         preset_by_default=request.preset_by_default,
     )
-    access = resolve_access(config.io)
+    access = resolve_access(config.io).for_hosts([*named, *resolved.list_hosts()])
     registration = plan_registration(
         destination=request.destination,
         collection=request.collection,

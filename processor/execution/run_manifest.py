@@ -99,6 +99,7 @@ class RunManifest(BaseModel):
     it is left to the coordinator.
     """
     inputs_table: _Digest | None = None
+    hosts: tuple[str, ...] = ()
     """SHA-256 of the table of input Items, which lies beside the document; None: there is none."""
     chunks_per_task: Annotated[int, Field(ge=1, le=4096)] = CHUNKS_PER_TASK
     tile_blocks: Annotated[int, Field(ge=1, le=32)] = TILE_BLOCKS
@@ -154,7 +155,7 @@ def open_run(url: str, machine: Config) -> Run:
     for parameter, value in local_settings(machine).items():
         merged.setdefault(parameter.section, {})[parameter.name] = value
     config = load_config(document=merged, environment={})
-    store = Store(access=resolve_access(config.io))
+    store = Store(access=resolve_access(config.io).for_hosts(manifest.hosts))
     files = read_user_files(manifest.scenes, config, store)
     digest = compute_digest(manifest.scenes, config, read_version(), files.fingerprints, manifest.references, manifest.checks)
     if digest != manifest.digest:
@@ -292,6 +293,7 @@ def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: 
         checks=tuple(_map_hrefs(check, drop_check) for check in prepared.checks),
         findings=prepared.findings,
         registration=replace(prepared.registration, api=None, token=None),
+        hosts=prepared.access.hosts,
         inputs_table=None if table is None else hashlib.sha256(table).hexdigest(),
         chunks_per_task=cut.chunks_per_task,
         tile_blocks=cut.tile_blocks,

@@ -27,8 +27,9 @@ from processor.geotiff.ranges import FsspecObject, close_opened, find_failure, o
 from processor.geotiff.traffic import Traffic
 from processor.storage.backends import Backend
 from processor.storage.options import Access
+from processor.storage.renewal import is_renewed, renew_url
 from processor.storage.retry import MOST_ROUNDS, repeat
-from processor.storage.url import describe_denial, parse_url, redact_url
+from processor.storage.url import HTML_START, describe_denial, describe_html, parse_url, redact_url
 
 T = TypeVar("T")
 
@@ -213,15 +214,37 @@ class GdalReader:
         )
 
     def _open_remote(self, href: str, scene: str, options: dict[str, int]) -> DatasetReader:
+        try:
+            return self._open_reached(href, scene, options)
+        except InputError as error:
+            page = self._find_page(href)
+            if page is None:
+                raise
+            msg = (
+                f"scene {scene}: {redact_url(href)} is no raster, the server answered {page} ({parse_url(href).backend().hint})"
+            )
+            raise UnreadableError(msg) from error
+
+    def _find_page(self, href: str) -> str | None:
+        """What a web page is that a server sends in place of a raster; None where it sends none."""
+        if not href.startswith(("http://", "https://")):
+            return None
+        try:
+            reached = FsspecObject(href, self._access, self.traffic)
+            return describe_html(reached.read(0, min(HTML_START, reached.find_size())))
+        except MosaicError:  # the failure of opening is told
+            return None
+
+    def _open_reached(self, href: str, scene: str, options: dict[str, int]) -> DatasetReader:
         path = self._vsi_path(href)
 
         def reach(driver: str) -> DatasetReader:
-            if path is not None and (self._range_cache is None or not has_files()):
+            if path is not None and (not has_files() or (self._range_cache is None and not is_renewed(href))):
                 return rasterio.open(path, driver=driver, sharing=False, **options)
             by_fsspec = partial(FsspecObject, href, self._access, self.traffic)
             return open_ranged(
                 href,
-                by_fsspec if path is None else partial(_GdalObject, href, path),
+                by_fsspec if path is None else partial(_GdalObject, href, self._vsi_path),
                 self._range_cache,
                 driver=driver,
                 **options,
@@ -284,19 +307,25 @@ def _is_of_other_format(error: RasterioError) -> bool:
 class _GdalObject(VsiFile):
     """An object as GDAL fetches it, with errors of this project."""
 
-    def __init__(self, href: str, path: str) -> None:
-        super().__init__(path)
-        self._href = href
+    def __init__(self, href: str, find_path: Callable[[str], str | None]) -> None:
+        super().__init__(find_path(renew_url(href)) or "")
+        self._href, self._find_path = href, find_path
 
     def find_size(self) -> int:
         """Bytes of the object."""
         with self._telling():
+            self._renew()
             return super().find_size()
 
     def read(self, start: int, end: int) -> bytes:
         """Exactly the bytes that were asked for."""
         with self._telling():
+            self._renew()
             return super().read(start, end)
+
+    def _renew(self) -> None:
+        """Open the object anew where its signature has been renewed."""
+        self.rename(self._find_path(renew_url(self._href)) or "")
 
     @contextmanager
     def _telling(self) -> Iterator[None]:

@@ -103,6 +103,12 @@ class VsiFile:
             raise OSError(msg)
         return bytes(buffer)
 
+    def rename(self, name: str) -> None:
+        """Read from another name from now on."""
+        if name.encode() != self._name:
+            self.close()
+            self._name = name.encode()
+
     def close(self) -> None:
         """Close the file, if it was opened."""
         if self._handle is not None:

@@ -15,7 +15,7 @@ import numpy as np
 from rasterio.enums import ColorInterp, Compression, MaskFlags
 from rasterio.io import DatasetReader
 
-from processor.errors import InputError, MosaicError
+from processor.errors import InputError, MosaicError, StorageError, UnreadableError
 from processor.geotiff.cog.spec import DTYPES
 from processor.geotiff.disagreement import compare_declared
 from processor.geotiff.gdal import GdalReader, find_mask, is_remote, local_name
@@ -110,6 +110,24 @@ class _Opener:
         self.findings: list[Finding] = []
 
     def open(self, ref: SceneRef, raster: RasterRef, name: str, *, is_mask: bool = False) -> Scene:
+        """Describe one file, or an alternate of it where storage does not give it."""
+        try:
+            return self._open(ref, raster, name, is_mask=is_mask)
+        except UnreadableError as error:
+            problem = error
+        for alternate in raster.alternates:
+            place = replace(alternate, declared=raster.declared)
+            try:
+                scene = self._open(ref, place, name, is_mask=is_mask)
+            except (InputError, StorageError):  # the first place is the one to be mended
+                continue
+            message = f"{problem}: its alternate {redact_url(place.href)} is read in its place"
+            found = Finding(severity="info", code="alternate-read", message=message, scene=ref.name)
+            self.findings.append(found)
+            return scene
+        raise problem
+
+    def _open(self, ref: SceneRef, raster: RasterRef, name: str, *, is_mask: bool) -> Scene:
         """Describe one file."""
         info = self._describe(raster, name)
         with self._gdal.env(raster.href, requester_pays=raster.requester_pays, region=raster.region):

@@ -24,7 +24,8 @@ from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.traffic import Traffic
 from processor.storage.options import Access
 from processor.storage.reading import find_object
-from processor.storage.url import storage_errors
+from processor.storage.renewal import is_renewed, renew_url
+from processor.storage.url import parse_url, storage_errors
 
 T = TypeVar("T")
 
@@ -67,17 +68,21 @@ class FsspecObject:
         """Bytes of the object."""
         with storage_errors(self._url):
             self._traffic.count(requests=1, size=0)
-            return int(self._filesystem.info(self._path)["size"])
+            return int(self._filesystem.info(self._find_path())["size"])
 
     def read(self, start: int, end: int) -> bytes:
         """Exactly the bytes that were asked for."""
         with storage_errors(self._url):
-            data = bytes(self._filesystem.cat_file(self._path, start=start, end=end))
+            data = bytes(self._filesystem.cat_file(self._find_path(), start=start, end=end))
             if len(data) != end - start:
                 msg = f"{len(data)} bytes came where {end - start} were asked for"
                 raise OSError(msg)
         self._traffic.count(requests=1, size=len(data))
         return data
+
+    def _find_path(self) -> str:
+        """Its name now: a signature may have been renewed."""
+        return parse_url(renew_url(self._url)).path if is_renewed(self._url) else self._path
 
     def close(self) -> None:
         """Nothing is open between requests."""

@@ -139,6 +139,8 @@ class RasterRef:
     """True where the Item says that readers of the bucket pay for the traffic."""
     region: str | None = None
     """Region of the bucket as the Item says, or None."""
+    alternates: tuple[RasterRef, ...] = ()
+    """The same file elsewhere, to be read where storage does not give it; they have none themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from processor.config import Inputs
 from processor.config.general import Check, Reference
@@ -23,7 +23,7 @@ from processor.model.names import name_scenes
 from processor.scenes.band_files import group_files
 from processor.storage.options import Access
 from processor.storage.store import Store
-from processor.storage.url import join_url, parse_url, redact_url, storage_errors
+from processor.storage.url import describe_html, join_url, parse_url, redact_url, storage_errors
 from stac.api.request import SearchRequest, is_search_url, parse_search_url
 from stac.api.session import Patience
 from stac.documents import clean_text, find_page, parse_features
@@ -65,6 +65,14 @@ class ResolvedInputs:
     """Whether the document was read from a URL."""
     bases: tuple[str, ...] = ()
     """URL or absolute path of each Item's document; empty for plain rasters."""
+
+    def list_hosts(self) -> list[str]:
+        """URL on the one host that a document of this machine leads to; empty where it leads to several or none."""
+        if self.is_remote or self.document is None:
+            return []
+        hrefs = [raster.href for ref in self.refs for raster in ref.rasters if raster.href.startswith(("http://", "https://"))]
+        hosts = {tuple(urlsplit(href)[:2]) for href in hrefs}
+        return hrefs[:1] if len(hosts) == 1 else []
 
 
 def read_inputs(
@@ -244,6 +252,7 @@ def _search(request: SearchRequest, inputs: Inputs, store: Store) -> ResolvedInp
         request,
         max_scenes=inputs.max_scenes,
         patience=Patience(retries=access.retries, timeout=access.timeout),
+        find_keys=access.find_keys,
         allow_local_files=inputs.allow_local_files,
     )
     shown = f"search on {show_href(request.api)}"
@@ -407,7 +416,9 @@ def _parse_document(
     try:
         document: object = json.loads(data)
     except (ValueError, RecursionError) as error:
-        msg = f"{shown} is not JSON ({error}): {_HELP}"
+        web_page = describe_html(data)
+        what = f"is not JSON ({error})" if web_page is None else f"is not JSON, but {web_page}"
+        msg = f"{shown} {what}: {_HELP}"
         raise InputError(msg) from error
     if isinstance(document, dict) and is_catalog(document):
         return _walk(document, f"{document['type']} {shown}", inputs, store, base=base)
@@ -478,6 +489,7 @@ def select_assets(inputs: Inputs) -> Selection:
         if mask is None
         else MaskSelection(asset=mask.asset, band=mask.band, invalid=mask.invalid, valid=mask.valid, bits=mask.bits),
         sign=inputs.sign,
+        alternate=inputs.alternate,
         allow_local_files=inputs.allow_local_files,
         max_scenes=inputs.max_scenes,
     )

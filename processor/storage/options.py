@@ -6,7 +6,7 @@ What the configuration leaves open is taken from the ecosystem's own variables, 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final, Literal
@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from pydantic import create_model
 
 from processor.model.options import Section, option
-from processor.storage.backends import BACKENDS, Backend, Local
+from processor.storage.backends import BACKENDS, Backend, Http, Local
 from processor.storage.url import parse_url
 
 RasterBackend = Literal["auto", "gdal", "fsspec"]
@@ -84,6 +84,19 @@ class Access:
         known = self.storages + tuple(one() for one in BACKENDS if one not in {type(storage) for storage in self.storages})
         return replace(self, storages=tuple(one.for_bucket(requester_pays=requester_pays, region=region) for one in known))
 
+    def for_hosts(self, urls: Sequence[str]) -> Access:
+        """The same where keys of web servers go to the hosts of URLs, unless it was said which hosts they are for."""
+        return replace(self, storages=tuple(one.for_hosts(urls) for one in self.storages))
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Origins that keys of web servers go to, such as ``https://host:443``."""
+        return next((one.keys.hosts or () for one in self.storages if isinstance(one, Http)), ())
+
+    def find_keys(self, url: str) -> dict[str, str]:
+        """Headers that a request to a URL of a web server gets."""
+        return next((one.keys.find(url) for one in self.storages if isinstance(one, Http)), {})
+
     def fsspec_options(self, url: str) -> dict[str, Any]:
         """Options of the fsspec filesystem that holds a URL."""
         options = self.of(url).fsspec_options(retries=self.retries, timeout=self.timeout)
@@ -103,6 +116,8 @@ class Access:
             "GDAL_HTTP_LOW_SPEED_TIME": f"{max(1, round(self.timeout))}",
             "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
         }
+        # Of the environment: GDAL would send them to every host, and along redirects. What is meant for a host, fsspec reads.
+        options |= dict.fromkeys(("GDAL_HTTP_HEADERS", "GDAL_HTTP_BEARER"), "")
         return options | storage.gdal_options()
 
 

@@ -15,6 +15,7 @@ from processor.errors import ConfigError, InputError
 from processor.storage.backends.base import is_absence
 from processor.storage.backends.local import Archive
 from processor.storage.options import Access, resolve_access
+from processor.storage.renewal import renew_url
 from processor.storage.retry import MOST_ROUNDS, repeat
 from processor.storage.url import parse_url, redact_url, storage_errors
 
@@ -188,7 +189,7 @@ def find_object(url: str, access: Access) -> tuple[Any, str]:
     ConfigError
         The package that speaks the protocol is not installed, or the archive has no name.
     """
-    place = parse_url(url)
+    place = parse_url(renew_url(url))
     if place.backend is not Archive:
         return find_filesystem(url, access), place.path
     member, _, archive = place.path.partition("://")[2].partition("::")

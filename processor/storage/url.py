@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError, UnreadableError
 from processor.storage.backends import Backend, Local, find_backend, list_protocols
 
+HTML_START: Final = 512
+"""Bytes that tell a web page."""
+
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 
 
@@ -175,3 +178,9 @@ def parse_writable_url(url: str) -> Place:
         )
         raise ConfigError(msg)
     return place
+
+
+def describe_html(data: bytes) -> str | None:
+    """What a web page is that came in place of what was asked for; None where the bytes do not begin one."""
+    start = data[:HTML_START].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return "HTML: a login page?" if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) else None

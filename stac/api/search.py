@@ -16,11 +16,12 @@ from pystac_client.item_search import ItemSearch
 
 from processor.errors import ConfigError, InputError
 from processor.model import Finding
+from processor.storage.url import describe_html
 from stac.api.abilities import Method, Plan, plan_search, read_abilities
 from stac.api.pages import PageRequest, Pages, read_pages
 from stac.api.request import TOKEN, SearchRequest
 from stac.api.session import ApiSession, Patience, RefusedError, is_same_api
-from stac.documents import describe_document, describe_html
+from stac.documents import describe_document
 from stac.hrefs import resolve_href, show_href
 
 MAX_SEARCH_BYTES: Final = 512 << 20
@@ -46,6 +47,7 @@ def search_items(
     max_scenes: int,
     patience: Patience,
     allow_local_files: bool,
+    find_keys: Callable[[str], Mapping[str, str]] | None = None,
 ) -> Found:
     """Search a STAC API for Items, through all pages.
 
@@ -63,6 +65,8 @@ def search_items(
         Timeout and repetitions of requests.
     allow_local_files
         Whether the self link of an Item may be a file of this machine.
+    find_keys
+        Headers with keys that a request to a URL gets; the token wins over them.
 
     Raises
     ------
@@ -80,6 +84,7 @@ def search_items(
         token_name=TOKEN,
         patience=patience,
         max_bytes=MAX_SEARCH_BYTES,
+        find_keys=find_keys,
     )
     shown = session.name
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -76,6 +76,7 @@ class ApiSession:
         token_name: str = "",
         patience: Patience | None = None,
         max_bytes: int | None = None,
+        find_keys: Callable[[str], Mapping[str, str]] | None = None,
     ) -> None:
         """Take the URL of the landing page.
 
@@ -87,6 +88,8 @@ class ApiSession:
             Bearer token, and the variable of the environment that it is from, or would be.
         max_bytes
             How much the API may answer in all; None: there is only the bound of a single answer.
+        find_keys
+            Headers with keys that a request to a URL gets, whatever host it is on; the token wins over them.
         """
         import requests  # noqa: PLC0415 - a twentieth of a second to load: only for who searches or posts
 
@@ -96,6 +99,8 @@ class ApiSession:
         self._token = token
         self._token_name = token_name
         self._left = max_bytes
+        self._find_keys = find_keys
+        self._sent: set[str] = set()
         self._session = requests.Session()
         self._session.auth = self._authorise  # set in any case, else a .netrc would be sent
 
@@ -172,6 +177,10 @@ class ApiSession:
         return self.send(method, f"{self._root}{path}", document=document)
 
     def _authorise(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._find_keys is not None:
+            keys = self._find_keys(str(request.url))
+            request.headers.update(keys)
+            self._sent.update(keys.values())
         if self._token and is_same_api(self._root, str(request.url)):
             request.headers["Authorization"] = f"Bearer {self._token}"
         return request
@@ -227,7 +236,11 @@ class ApiSession:
         if not isinstance(document, Mapping):
             return ""
         words = next((document[key] for key in ("description", "detail", "message", "title") if document.get(key)), "")
-        text = str(words).replace(self._token, "…") if self._token else words
+        text = str(words)
+        for secret in sorted(
+            {self._token or "", *self._sent, *(value.partition(" ")[2] for value in self._sent)}, key=len, reverse=True
+        ):
+            text = text.replace(secret, "…") if secret else text
         return f" ({clean_text(text)})" if words else ""
 
 

@@ -65,6 +65,8 @@ class Selection:
     """Asset that marks invalid pixels, or None."""
     sign: Literal["planetary-computer"] | None
     """Catalogue whose hrefs are signed."""
+    alternate: str | None
+    """Key of the ``alternate`` that is read where an asset has it, or None."""
     allow_local_files: bool
     """Whether a document from a URL may name files of this machine."""
     max_scenes: int

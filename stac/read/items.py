@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any, Final
@@ -15,7 +16,7 @@ from urllib.parse import quote
 
 from pystac.utils import datetime_to_str, str_to_datetime
 
-from processor.errors import InputError
+from processor.errors import InputError, StorageError
 from processor.model import MaskRef, Provenance, RasterRef, SceneRef
 from processor.model.names import name_scenes
 from stac.documents import clean_text, json_type, parse_features, parse_ids
@@ -41,6 +42,8 @@ class _Origin:
     """Whether it was read from a URL, and whether it may name local files even then."""
     sign: Callable[[str], str]
     """Signs an absolute href."""
+    alternate: str | None
+    """Key of the alternate that is read where an asset has it, or None."""
 
     def resolve(self, href: object) -> str:
         """An href of the Item, absolute."""
@@ -95,6 +98,7 @@ def parse_item_collection(
             is_remote=is_remote if origin is None else not origin.startswith("/"),
             allow_local_files=selection.allow_local_files,
             sign=sign,
+            alternate=selection.alternate,
         )
         for origin in own
     ]
@@ -133,38 +137,52 @@ def _parse_item(feature: Mapping[str, Any], *, name: str, priority: int, origin:
 
 
 def _parse_raster(choice: Choice, origin: _Origin) -> RasterRef:
-    href, followed = _resolve_asset(choice.asset, origin)
-    requester_pays, region = parse_storage(choice.asset, followed)
-    return RasterRef(
-        href=origin.sign(href),
-        asset=choice.asset.key,
-        bands=choice.bands,
-        wanted=choice.wanted,
-        declared=parse_declared(choice.asset),
-        requester_pays=requester_pays,
-        region=region,
-    )
+    refs = []
+    for href, followed in _resolve_asset(choice.asset, origin):
+        requester_pays, region = parse_storage(choice.asset, followed)
+        refs.append(
+            RasterRef(
+                href=href,
+                asset=choice.asset.key,
+                bands=choice.bands,
+                wanted=choice.wanted,
+                declared=parse_declared(choice.asset),
+                requester_pays=requester_pays,
+                region=region,
+            )
+        )
+    alternates = []
+    for other in refs[1:]:
+        with suppress(InputError, StorageError):  # of another catalogue: what cannot be signed is no alternate
+            alternates.append(replace(other, href=origin.sign(other.href)))
+    return replace(refs[0], href=origin.sign(refs[0].href), alternates=tuple(alternates))
 
 
-def _resolve_asset(asset: AssetFields, origin: _Origin) -> tuple[str, Mapping[str, Any]]:
-    """Resolve the asset's href; where that is no href that is read, the first alternate that is, ``s3://`` first.
+def _resolve_asset(asset: AssetFields, origin: _Origin) -> list[tuple[str, Mapping[str, Any]]]:
+    """Resolve the hrefs of an asset: that of the wanted alternate, its own, and those of other alternates, ``s3://`` first.
+
+    Those that may not be read are left out; at least one is left.
 
     Returns
     -------
-    tuple
-        The absolute href, and the fields that it is from: those of the asset or of the alternate.
+    list
+        Absolute hrefs, and the fields that each is from: those of the asset or of the alternate.
     """
     listed = asset.fields.get("alternate")
-    alternates = [other for other in listed.values() if isinstance(other, Mapping)] if isinstance(listed, Mapping) else []
-    alternates.sort(key=lambda other: not str(other.get("href")).lower().startswith("s3://"))
+    alternates = {key: one for key, one in listed.items() if isinstance(one, Mapping)} if isinstance(listed, Mapping) else {}
+    chosen = [alternates.pop(origin.alternate)] if origin.alternate in alternates else []
+    others = sorted(alternates.values(), key=lambda other: not str(other.get("href")).lower().startswith("s3://"))
     problem: ValueError | None = None
-    for fields in (asset.fields, *alternates):
+    found: dict[str, Mapping[str, Any]] = {}
+    for fields in (*chosen, asset.fields, *others):
         try:
-            return origin.resolve(fields.get("href")), fields
+            found.setdefault(origin.resolve(fields.get("href")), fields)
         except ValueError as error:
             problem = problem or error
-    msg = f"{asset.where}: {problem}"
-    raise InputError(msg) from problem
+    if not found:
+        msg = f"{asset.where}: {problem}"
+        raise InputError(msg) from problem
+    return list(found.items())
 
 
 def _parse_provenance(item: ItemFields, item_id: str, links: object, origin: _Origin) -> Provenance:

@@ -14,6 +14,7 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from processor.errors import ConfigError, InputError, StorageError
+from processor.storage.renewal import remember_signed
 from stac.hrefs import show_href
 
 _BLOB_HOST: Final = ".blob.core.windows.net"
@@ -27,7 +28,8 @@ def make_signer(kind: Literal["planetary-computer"] | None) -> Callable[[str], s
 
     ``planetary-computer`` signs hrefs of Azure's blob storage by the package of that name, which asks for one token a
     container and keeps it until shortly before it ends (that of ``PC_SDK_SAS_URL``, with ``PC_SDK_SUBSCRIPTION_KEY`` if set).
-    An href that has a signature already stays as it is.
+    An href that has a signature already stays as it is. One that was signed here is signed again while it is read
+    (:mod:`processor.storage.renewal`).
 
     Returns
     -------
@@ -45,7 +47,12 @@ def make_signer(kind: Literal["planetary-computer"] | None) -> Callable[[str], s
     sas = _import_sas()
 
     def sign(href: str) -> str:
-        return _sign(href, sas) if _is_blob(href) else href
+        if not _is_blob(href):
+            return href
+        signed = _sign(href, sas)
+        if signed != href:  # one that is signed already has its own
+            remember_signed(signed, lambda: _sign(href, sas))
+        return signed
 
     return sign
 

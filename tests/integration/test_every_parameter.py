@@ -275,6 +275,7 @@ ROWS = (
     row("inputs.nodata", "0,700..900", *MEASURED, "owners", "cells"),
     row("inputs.skip_unreadable", 2),  # what it leaves out: integration/test_validity.py
     row("inputs.sign", "planetary-computer"),  # what it signs: unit/stac/test_sign.py
+    row("inputs.alternate", "s3"),  # what it reads: integration/test_login.py
     Row(path="inputs.allow_local_files", value=True, scenes="remote", refused_before="allow_local_files"),
     row("inputs.allow_local_files", True),
     Row(path="inputs.max_scenes", value=3, refused="max_scenes"),
@@ -295,6 +296,7 @@ ROWS = (
         "reference.mask", {"asset": "qa", "invalid": [3]}, *MATCHED, scenes="stacked", reference__assets=["red", "nir"], **PAIR
     ),
     row("reference.sign", "planetary-computer", reference__images=KNOWN, **TRUE),
+    row("reference.alternate", "s3", reference__images=KNOWN, **TRUE),
     row("reference.allow_local_files", True, reference__images=KNOWN, **TRUE),
     row("reference.max_scenes", 2, scenes="twofold", inputs__asset="image", reference__asset="image", **ITEMS),
     row("reference.nodata", 777, *MATCHED, reference__images=KNOWN, **TRUE),
@@ -328,6 +330,7 @@ ROWS = (
         inputs__assets=["red", "nir"],
     ),
     row("check.sign", "planetary-computer", check__images=KNOWN),
+    row("check.alternate", "s3", check__images=KNOWN),
     row("check.allow_local_files", True, check__images=KNOWN),
     row("check.max_scenes", 4, check__images="{scenes}/items.json"),
     row("check.nodata", 777, check=is_judged_anew, check__images=KNOWN),
@@ -742,6 +745,9 @@ STORAGE: Mapping[str, tuple[Any, str]] = {
     "azure_sas_token": ("sv=2025&sig=x", "az"),
     "azure_connection_string": ("UseDevelopmentStorage=true", "az"),
     "azure_anonymous": (True, "az"),
+    "http_hosts": (["data.example.org"], "http"),
+    "http_headers": ("X-Api-Key: key", "http"),
+    "http_bearer": ("token", "http"),
 }
 
 
@@ -755,13 +761,15 @@ def test_an_option_of_storage_reaches_what_reads_and_writes_there_and_nothing_el
     if name == "gs_credentials":
         value = str(tmp_path / value)
         Path(value).touch()
-    keys = {"s3_access_key_id": "k", "s3_secret_access_key": "s"} if name in KEYS else {}
+    keys: dict[str, Any] = {"s3_access_key_id": "k", "s3_secret_access_key": "s"} if name in KEYS else {}
+    keys |= {"http_bearer": "t"} if name == "http_hosts" else {}
     plain, changed = (resolve_access(io_model()(**flags), environment={}) for flags in (keys, {**keys, name: value}))
     assert changed.fsspec_options(f"{protocol}://") != plain.fsspec_options(f"{protocol}://")
     if name not in {"retries", "timeout"}:
         for other in {"s3", "gs", "az"} - {protocol}:
             assert changed.fsspec_options(f"{other}://") == plain.fsspec_options(f"{other}://")
-        assert changed.fsspec_options("http://").keys() == plain.fsspec_options("http://").keys()
+        own, other = (access.fsspec_options("http://")["client_kwargs"].keys() for access in (changed, plain))
+        assert own == other or protocol == "http"
 
 
 #: What the Jobs on Kubernetes become, by parameter: a value, and the path of what it changes in the manifest of a phase.

@@ -2,7 +2,7 @@
 
 Both count what they are asked for. ``/-/counted`` gives the counts and begins anew, ``/-/faults`` takes the faults that
 requests meet from now on, ``/-/seen`` tells how many did. Run as ``loopback.py PORT web FOLDER`` or
-``loopback.py PORT proxy HOST:PORT``.
+``loopback.py PORT proxy HOST:PORT``, or ``loopback.py PORT guarded FOLDER RULES``, whose rules are JSON.
 """
 
 from __future__ import annotations
@@ -151,6 +151,43 @@ class _FileHandler(_Handler):
     do_GET = do_HEAD = _answer  # noqa: N815 - the library's names
 
 
+class _GuardedHandler(_FileHandler):
+    """Files for who brings the right header; others are refused, shown a page to log in, or sent elsewhere.
+
+    ``rules`` has ``header`` and ``value``, and may have ``page`` (HTML with status 200 in place of 401), ``send_on`` (a URL
+    that requests with the header are redirected to) and ``no_head``. ``/-/counted`` gives the header's value too,
+    as a path.
+    """
+
+    rules: dict[str, Any]
+
+    def _answer(self) -> None:
+        if self._control(None):
+            return
+        given = self.headers.get(self.rules["header"], "")
+        self.state.count(self.command, given, 0)
+        if self.rules.get("no_head") and self.command == "HEAD":
+            self._say(403, b"")
+        elif self.rules["value"] and given != self.rules["value"]:
+            page = b"<!DOCTYPE html><html><title>Log in</title></html>"
+            self._say(200 if self.rules.get("page") else 401, page, **{"Content-Type": "text/html"})
+        elif self.rules.get("send_on"):
+            self._say(302, b"", Location=self.rules["send_on"] + self.path)
+        else:
+            super()._answer()
+
+    do_GET = do_HEAD = _answer  # noqa: N815 - the library's names
+
+    def _say(self, status: int, body: bytes, **headers: str) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+
 class _ProxyHandler(_Handler):
     """Hands requests on, unless a fault is for them."""
 
@@ -246,10 +283,11 @@ class _Server(ThreadingHTTPServer):
         """Say nothing."""
 
 
-def main(port: str, kind: str, what: str) -> None:
+def main(port: str, kind: str, what: str, rules: str = "{}") -> None:
     """Serve until this process is killed."""
     handlers: dict[str, tuple[type[_Handler], dict[str, Any]]] = {
         "web": (_FileHandler, {"root": Path(what)}),
+        "guarded": (_GuardedHandler, {"root": Path(what), "rules": json.loads(rules)}),
         "proxy": (_ProxyHandler, {"upstream": what}),
     }
     base, members = handlers[kind]

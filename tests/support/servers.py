@@ -360,6 +360,13 @@ def run_web(folder: Path, log: Path) -> Iterator[Counting]:
 
 
 @contextmanager
+def run_guarded(folder: Path, log: Path, **rules: Any) -> Iterator[Counting]:
+    """A web server that gives a folder's files to who sends the right header; see :mod:`loopback` for its rules."""
+    with run_loopback("guarded", str(folder), json.dumps(rules), folder=log) as url:
+        yield Counting(url=url)
+
+
+@contextmanager
 def run_proxy(upstream: str, log: Path) -> Iterator[Counting]:
     """A proxy before the server at a URL."""
     with run_loopback("proxy", upstream.removeprefix("http://"), folder=log) as url:

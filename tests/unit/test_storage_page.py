@@ -46,6 +46,7 @@ def test_every_variable_on_the_page_is_read(tmp_path: Path) -> None:
         "AWS_VIRTUAL_HOSTING": "FALSE",
         "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "key.json"),
         "AZURE_NO_SIGN_REQUEST": "YES",
+        "GDAL_HTTP_HEADERS": "X-Api-Key: key",
         "AZURE_STORAGE_CONNECTION_STRING": "UseDevelopmentStorage=true",
     }
     nothing = resolve_access(environment={})

@@ -20,6 +20,7 @@ __all__ = [
     "Backend",
     "Failure",
     "Gcs",
+    "Http",
     "Local",
     "find_backend",
     "find_status",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Final, Literal, Self, cast
@@ -78,6 +78,11 @@ class Backend:
     def for_bucket(self, *, requester_pays: bool, region: str | None) -> Self:
         """The same for a bucket of which an Item says more."""
         del requester_pays, region
+        return self
+
+    def for_hosts(self, urls: Sequence[str]) -> Self:
+        """The same where keys may go to the hosts of URLs, unless it was said which hosts they are for."""
+        del urls
         return self
 
     def fsspec_options(self, *, retries: int, timeout: float) -> dict[str, Any]:

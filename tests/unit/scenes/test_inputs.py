@@ -108,7 +108,7 @@ def test_standard_input_resolves_against_the_working_folder() -> None:
     [
         (b"", "standard input is empty"),
         (b" \n", "standard input is empty"),
-        (b"<html>", "standard input is not JSON"),
+        (b"<html>", r"standard input is not JSON, but HTML: a login page\?"),
         (b"\xff\xfe\xfa", "standard input is not JSON"),
         (b"[" * 100_000, "standard input is not JSON"),
         (b"II*\0abc", "standard input is a TIFF"),

@@ -14,6 +14,7 @@ from stac_api import serving
 from processor.config import Inputs
 from processor.errors import ConfigError, InputError, StorageError
 from processor.scenes.inputs import select_assets
+from processor.storage.renewal import renew_url
 from stac.hrefs import publish_href, show_href
 from stac.read.items import parse_item_collection
 from stac.read.sign import make_signer
@@ -133,3 +134,13 @@ def test_without_the_package_the_run_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "planetary_computer.sas", None)
     with pytest.raises(ConfigError, match=r"pip install 'mosaic-processor\[planetary-computer\]'"):
         make_signer("planetary-computer")
+
+
+def test_a_signature_that_ends_is_renewed_for_who_reads(service: Service) -> None:
+    signed = make_signer("planetary-computer")(BLOB)
+    assert renew_url(signed) == signed
+    sas.TOKEN_CACHE.clear()  # as when the token has ended
+    service.body = ANSWER.replace(b"SECRET", b"LATER")
+    assert renew_url(signed) == f"{BLOB}?st=x&sig=LATER"
+    assert renew_url(BLOB) == BLOB
+    assert len(service.asked) == 2
