@@ -6,6 +6,7 @@ A resolved href begins with ``/`` or with an allowed ``scheme://``. GDAL therefo
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from typing import Final
@@ -68,6 +69,8 @@ def resolve_href(href: object, *, base: str, is_remote: bool, allow_local_files:
     _check_characters(href)
     scheme, is_url, rest = href.partition("://")
     if is_url and _SCHEME.fullmatch(scheme):
+        href = href.replace(" ", "%20") if scheme.lower() in {"http", "https"} else href
+        rest = href.partition("://")[2]
         path_or_url = _parse_url(scheme.lower(), rest, href, in_memory=base.startswith(f"{_MEMORY}://"))
     elif ":" in href.partition("/")[0]:
         msg = f"href {show_href(href)} is neither a path nor a URL: use one of {_listed_schemes()}, or ./ before a file name"
@@ -204,6 +207,10 @@ def _parse_local(path: str) -> str:
     if path.lower().startswith("/vsi"):
         msg = f"href {show_href(path)} is a virtual file system of GDAL: use the plain path or one of {_listed_schemes()}"
         raise ValueError(msg)
+    plain = unquote(path)
+    # Written as a URI, as catalogues on disk do.
+    if plain != path and not os.path.exists(path) and os.path.exists(plain):  # noqa: PTH110 - too long a name is no file
+        return _parse_local(plain)
     return path
 
 
@@ -213,6 +220,8 @@ def _join(base: str, href: str) -> str:
     if not is_url or scheme.lower() == "file":
         folder = (unquote(rest) if is_url else base).rpartition("/")[0]
         return _parse_local(f"{folder}/{href}")
+    if scheme in {"http", "https"}:
+        href, rest = href.replace(" ", "%20"), rest.replace(" ", "%20")
     authority, _, path = rest.partition("/")
     path = _split_query(path)[0] if scheme in {"http", "https"} else path
     folder = path.rpartition("/")[0]

@@ -143,6 +143,7 @@ class GdalReader:
     def __init__(self, access: Access, range_cache: RangeCache | None = None) -> None:
         self._access = access
         self._range_cache = range_cache
+        self._by_fsspec: set[str] = set()
         self.traffic = Traffic()
 
     @contextmanager
@@ -217,6 +218,9 @@ class GdalReader:
         try:
             return self._open_reached(href, scene, options)
         except InputError as error:
+            if isinstance(error, UnreadableError) and self._is_curled(href):
+                self._by_fsspec.add(href)  # a server may deny HEAD, by which GDAL begins, and allow GET
+                return self._open_remote(href, scene, options)
             page = self._find_page(href)
             if page is None:
                 raise
@@ -235,8 +239,12 @@ class GdalReader:
         except MosaicError:  # the failure of opening is told
             return None
 
+    def _is_curled(self, href: str) -> bool:
+        """Whether GDAL asks a web server for an object itself."""
+        return href not in self._by_fsspec and (self._vsi_path(href) or "").startswith("/vsicurl/")
+
     def _open_reached(self, href: str, scene: str, options: dict[str, int]) -> DatasetReader:
-        path = self._vsi_path(href)
+        path = None if href in self._by_fsspec else self._vsi_path(href)
 
         def reach(driver: str) -> DatasetReader:
             if path is not None and (not has_files() or (self._range_cache is None and not is_renewed(href))):
@@ -356,7 +364,7 @@ def _describe_storage(href: str, what: str, text: str, reason: str) -> InputErro
     """The error of this project for what GDAL said of storage."""
     text, shown = text.lower(), redact_url(href)
     if any(word in text for word in _DENIED):
-        return describe_denial(shown, parse_url(href).backend(), reason)
+        return describe_denial(href, parse_url(href).backend(), reason)
     if "404" in text or "does not exist" in text or "nosuchkey" in text or "nosuchbucket" in text:
         return UnreadableError(f"{shown} does not exist ({reason}); correct the href")
     return StorageError(f"{what} {shown} ({reason}); storage or the network failed, try again later")

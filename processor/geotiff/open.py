@@ -23,6 +23,7 @@ from processor.geotiff.placement import read_placement
 from processor.model import Band, BandRule, Finding, Grid, Mask, MaskRef, RasterRef, Scaling, Scene, SceneRef, Source
 from processor.model.bands import find_label
 from processor.model.dtypes import is_representable
+from processor.storage.backends import S3
 from processor.storage.options import Access
 from processor.storage.reading import ObjectInfo
 from processor.storage.store import Store
@@ -107,6 +108,7 @@ class _Opener:
         self._gdal = GdalReader(access)
         self._store = Store(access=access)
         self._nodata = nodata
+        self._s3 = next((one for one in access.storages if isinstance(one, S3)), S3())
         self.findings: list[Finding] = []
 
     def open(self, ref: SceneRef, raster: RasterRef, name: str, *, is_mask: bool = False) -> Scene:
@@ -125,7 +127,11 @@ class _Opener:
             found = Finding(severity="info", code="alternate-read", message=message, scene=ref.name)
             self.findings.append(found)
             return scene
-        raise problem
+        offer = raster.endpoint
+        if offer is None or not raster.href.startswith("s3") or self._s3.endpoint is not None:
+            raise problem
+        msg = f"{problem}; its Item says that the bucket is on {offer}: --io.s3_endpoint {offer}, if you trust it"
+        raise UnreadableError(msg) from problem
 
     def _open(self, ref: SceneRef, raster: RasterRef, name: str, *, is_mask: bool) -> Scene:
         """Describe one file."""

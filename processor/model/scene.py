@@ -139,6 +139,8 @@ class RasterRef:
     """True where the Item says that readers of the bucket pay for the traffic."""
     region: str | None = None
     """Region of the bucket as the Item says, or None."""
+    endpoint: str | None = None
+    """URL of the S3 server that the Item says the bucket is on, offered and never used unasked; None: Amazon's, or unsaid."""
     alternates: tuple[RasterRef, ...] = ()
     """The same file elsewhere, to be read where storage does not give it; they have none themselves."""
 

@@ -19,6 +19,7 @@ from processor.storage.url import parse_url
 
 RasterBackend = Literal["auto", "gdal", "fsspec"]
 
+_RETRY_CODES: Final = "408,425,429,500,502,503,504"  # what passes by itself; a denial stays one
 _MAX_RETRY_WAIT: Final = 30  # seconds between two attempts of GDAL
 
 
@@ -111,7 +112,7 @@ class Access:
             "GDAL_HTTP_MAX_RETRY": str(self.retries),
             "GDAL_HTTP_RETRY_DELAY": "0.5",
             "GDAL_HTTP_MAX_RETRY_DELAY": str(_MAX_RETRY_WAIT),
-            "GDAL_HTTP_RETRY_CODES": "ALL",
+            "GDAL_HTTP_RETRY_CODES": _RETRY_CODES,
             "GDAL_HTTP_CONNECTTIMEOUT": f"{self.timeout:g}",
             "GDAL_HTTP_LOW_SPEED_TIME": f"{max(1, round(self.timeout))}",
             "GDAL_HTTP_LOW_SPEED_LIMIT": "1",

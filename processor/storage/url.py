@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError, UnreadableError
 from processor.storage.backends import Backend, Local, find_backend, list_protocols
@@ -128,17 +129,47 @@ def storage_errors(url: str) -> Iterator[None]:
         raise {
             "taken": ExistsError(f"{name} exists already and may not be overwritten; choose another name or allow overwriting"),
             "missing": UnreadableError(f"{name} does not exist or is not an object ({detail}); check its name"),
-            "denied": describe_denial(name, backend, detail),
+            "denied": describe_denial(url, backend, detail),
             "refused": InputError(f"the server refuses {name} ({detail}); check the storage options ({backend.hint})"),
             "for now": StorageError(f"storage failed for {name} ({detail}); try again later"),
         }[backend.explain(error)] from cause
 
 
-def describe_denial(name: str, backend: Backend, detail: str) -> UnreadableError:
-    """The error of this project for access that is denied, which names the options that give credentials."""
+def describe_denial(url: str, backend: Backend, detail: str) -> UnreadableError:
+    """The error of this project for access that is denied: it names the options of credentials, or the signature's end."""
+    ended = find_end(url)
+    if ended is not None and ended < datetime.now(UTC):
+        when = ended.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return UnreadableError(f"the signature of {redact_url(url)} ended at {when} ({detail}); fetch the Items anew")
+    name = redact_url(url)
     return UnreadableError(
         f"access to {name} is denied ({detail}); check the credentials and the storage options ({backend.hint})"
     )
+
+
+def find_end(url: str) -> datetime | None:
+    """When the signature of a URL ends, as it says itself; None where it has none, or does not say.
+
+    Examples
+    --------
+    >>> find_end("https://host/a.tif?X-Amz-Date=20240601T000000Z&X-Amz-Expires=3600&X-Amz-Signature=1").isoformat()
+    '2024-06-01T01:00:00+00:00'
+    """
+    query = url.partition("?")[2] if url.startswith(("http://", "https://")) else ""
+    given = {name.lower(): values[-1] for name, values in parse_qs(query).items()}
+    try:
+        for vendor in ("x-amz", "x-goog"):
+            if f"{vendor}-date" in given and f"{vendor}-expires" in given:
+                start = datetime.strptime(given[f"{vendor}-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+                return start + timedelta(seconds=int(given[f"{vendor}-expires"]))
+        if "se" in given and "sig" in given:  # Azure; a day, or an instant
+            end = datetime.fromisoformat(given["se"])
+            return end.replace(tzinfo=UTC) if end.tzinfo is None else end
+        if "expires" in given and "signature" in given:  # CloudFront, S3's second version
+            return datetime.fromtimestamp(int(given["expires"]), UTC)
+    except (ValueError, OverflowError):  # a signature that nobody understands ends at no time
+        return None
+    return None
 
 
 def parse_url(url: str) -> Place:

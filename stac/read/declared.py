@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 _SPECIAL: Final[Mapping[str, float]] = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _AUTHORITY_CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(:[0-9.]+)?:[A-Za-z0-9_-]+")
+_ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9._-]{1,253}(:[0-9]{1,5})?")
 _REGION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CODE_DIGITS: Final = 9
 _MAX_SIDE: Final = 2**31 - 1  # pixels; GDAL has no more
@@ -191,19 +192,41 @@ def parse_storage(asset: AssetFields, followed: Mapping[str, Any]) -> tuple[bool
         Whether the requester pays, and the region or None. Version 2.0.0 has ``storage:schemes`` in the Item and
         ``storage:refs`` to them; 1.0.0 has ``storage:requester_pays`` and ``storage:region`` in the asset or the Item.
     """
-    properties = asset.item.properties
-    schemes = _objects_of(properties, "storage:schemes", asset)
-    refs = followed.get("storage:refs")
-    if refs is not None and (not isinstance(refs, list) or not all(isinstance(ref, str) for ref in refs)):
-        asset.item.note("storage:refs", refs, "a list of names")
-        refs = None
-    places = [scheme for ref in refs or () if (scheme := _objects_of(schemes, ref, asset))]
+    properties, places = asset.item.properties, _list_schemes(asset, followed)
     pays = [_flag(place, "requester_pays", asset) for place in places]
     regions = [_word(place, "region", asset) for place in places]
     own = (followed, properties)  # not the asset where an alternate is followed, which is another bucket
     pays += [_flag(place, "storage:requester_pays", asset) for place in own]
     regions += [_word(place, "storage:region", asset) for place in own]
     return bool(_first(pays)), _first(regions)
+
+
+def find_endpoint(asset: AssetFields, followed: Mapping[str, Any]) -> str | None:
+    """URL of the S3 server that ``storage:schemes`` names for an href; None where it is Amazon's, or none is named.
+
+    Examples
+    --------
+    A ``platform`` of ``https://minio.example.org/{bucket}`` or ``https://{bucket}.minio.example.org`` is
+    ``https://minio.example.org``.
+    """
+    for scheme in _list_schemes(asset, followed):
+        platform = scheme.get("platform")
+        if isinstance(platform, str) and str(scheme.get("type", "")).lower() in {"custom-s3", "s3"}:
+            host = platform.replace("{bucket}.", "").partition("://")[2].partition("/")[0]
+            address = f"{platform.partition('://')[0]}://{host}"
+            if _ENDPOINT.fullmatch(address) and not host.endswith("amazonaws.com"):
+                return address
+    return None
+
+
+def _list_schemes(asset: AssetFields, followed: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What ``storage:schemes`` of the Item says of the places that ``storage:refs`` names."""
+    schemes = _objects_of(asset.item.properties, "storage:schemes", asset)
+    refs = followed.get("storage:refs")
+    if refs is not None and (not isinstance(refs, list) or not all(isinstance(ref, str) for ref in refs)):
+        asset.item.note("storage:refs", refs, "a list of names")
+        refs = None
+    return [scheme for ref in refs or () if (scheme := _objects_of(schemes, ref, asset))]
 
 
 def _objects_of(place: Mapping[str, Any], key: str, asset: AssetFields) -> Mapping[str, Any]:

@@ -23,7 +23,7 @@ from stac.documents import clean_text, json_type, parse_features, parse_ids
 from stac.fields import AssetFields, ItemFields
 from stac.hrefs import resolve_href
 from stac.read.choice import Choice, Selection, choose_mask, choose_rasters
-from stac.read.declared import parse_declared, parse_storage
+from stac.read.declared import find_endpoint, parse_declared, parse_storage
 from stac.read.sign import make_signer
 
 _MAX_DEPTH: Final = 32
@@ -149,6 +149,7 @@ def _parse_raster(choice: Choice, origin: _Origin) -> RasterRef:
                 declared=parse_declared(choice.asset),
                 requester_pays=requester_pays,
                 region=region,
+                endpoint=find_endpoint(choice.asset, followed),
             )
         )
     alternates = []

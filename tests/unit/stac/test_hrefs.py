@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -34,10 +35,24 @@ def resolve(href: object, base: str = "s3://bucket/a/items.json", *, allow: bool
         ("file:///data/a%20b/items.json", "1.tif", "/data/a b/1.tif"),
         ("/data/a/items.json", "./S2A:1.tif", "/data/a/S2A:1.tif"),
         ("/data/a/items.json", "gs://bucket/1.tif", "gs://bucket/1.tif"),
+        ("https://host/a b/items.json", "c d.tif?x=e f", "https://host/a%20b/c%20d.tif?x=e%20f"),
+        ("/data/items.json", "https://host/a b/c.tif?sig=x y", "https://host/a%20b/c.tif?sig=x%20y"),
+        ("s3://bucket/a/items.json", "c d%20e.tif", "s3://bucket/a/c d%20e.tif"),
     ],
 )
 def test_href_becomes_absolute(base: str, href: str, expected: str) -> None:
     assert resolve(href, base) == expected
+
+
+def test_a_link_on_disk_may_be_percent_encoded(tmp_path: Path) -> None:
+    base = str(tmp_path / "catalog.json")
+    for name in ("a b.json", "100%25.json", "100%.json"):
+        (tmp_path / name).touch()
+    assert resolve("./a%20b.json", base) == str(tmp_path / "a b.json")
+    assert resolve("100%25.json", base) == str(tmp_path / "100%25.json")  # the name itself comes first
+    assert resolve("gone%20.json", base) == str(tmp_path / "gone%20.json")
+    with pytest.raises(ValueError, match="file of this machine"):
+        resolve(str(tmp_path / "a%20b.json"), "https://host/items.json")
 
 
 @pytest.mark.parametrize(

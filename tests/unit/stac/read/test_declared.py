@@ -11,7 +11,7 @@ from pyproj import CRS
 
 from processor.model import Declared
 from stac.fields import AssetFields, ItemFields
-from stac.read.declared import find_resolution, parse_declared, parse_storage
+from stac.read.declared import find_endpoint, find_resolution, parse_declared, parse_storage
 
 
 def make_asset(fields: dict[str, Any], **properties: Any) -> AssetFields:
@@ -195,3 +195,22 @@ def test_what_is_said_of_buckets_in_another_type_is_noted(fields: dict[str, Any]
     asset = make_asset(fields, **properties)
     assert parse_storage(asset, asset.fields) == (False, None)
     assert len(asset.item.unusable) == 1
+
+
+@pytest.mark.parametrize(
+    ("scheme", "endpoint"),
+    [
+        ({"type": "custom-s3", "platform": "https://minio.example.org/{bucket}"}, "https://minio.example.org"),
+        ({"type": "custom-s3", "platform": "https://{bucket}.ceph.example.org"}, "https://ceph.example.org"),
+        ({"type": "custom-s3", "platform": "http://127.0.0.1:9000"}, "http://127.0.0.1:9000"),
+        ({"type": "aws-s3", "platform": "https://{bucket}.s3.{region}.amazonaws.com"}, None),
+        ({"type": "custom-s3", "platform": "https://me:pw@minio.example.org"}, None),
+        ({"type": "ms-azure", "platform": "https://{account}.blob.core.windows.net"}, None),
+        ({"type": "custom-s3", "platform": 3}, None),
+    ],
+    ids=str,
+)
+def test_a_server_that_a_scheme_names_is_found(scheme: dict[str, Any], endpoint: str | None) -> None:
+    asset = make_asset({"storage:refs": ["own"]}, **{"storage:schemes": {"own": scheme}})
+    assert find_endpoint(asset, asset.fields) == endpoint
+    assert find_endpoint(asset, {}) is None
