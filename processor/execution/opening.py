@@ -14,7 +14,7 @@ from processor.model import Finding, Scene, SceneRef
 from processor.model.findings import merge_findings
 from processor.model.options import list_ranges
 from processor.mosaic.plan import Plan
-from processor.mosaic.probing import describe_doubtful, describe_empty, drop_overviews, find_doubtful, find_empty
+from processor.mosaic.probing import describe_doubtful, describe_empty, drop_overviews, find_clipped, find_doubtful, find_empty
 from processor.process.progress import Silent, Tracker
 from processor.process.threads import map_ordered, resolve_threads
 from processor.scenes.fill import mark_fill
@@ -76,8 +76,12 @@ def open_scenes(refs: Sequence[SceneRef], config: Config, access: Access, tracke
             msg = f"scene {named}: no valid pixel; give other scenes, or correct their nodata value or mask"
             raise InputError(msg)
         opened, unified = kept, unify_scenes(kept, config)
+    with RasterReader(cache_bytes=0, access=access, forgets=False) as reader:
+        beyond = find_clipped(unified.scenes, reader, threads=threads)
     described = merge_findings((finding for scene in opened for finding in scene.findings), ONCE)
-    return OpenedScenes(scenes=unified.scenes, findings=(*skipped, *described, *describe_empty(empty), *unified.findings))
+    return OpenedScenes(
+        scenes=unified.scenes, findings=(*skipped, *described, *describe_empty(empty), *unified.findings, *beyond)
+    )
 
 
 def _skip(failed: dict[str, UnreadableError], allowed: float | None, total: int) -> tuple[Finding, ...]:

@@ -190,7 +190,15 @@ class GdalReader:
 
     def repeat(self, call: Callable[[], T]) -> T:
         """Repeat what failed for now, of a remote file; GDAL or the protocol's client has repeated single requests before."""
-        return repeat(call, times=min(self._access.retries, MOST_ROUNDS))
+
+        def attempt() -> T:
+            try:
+                return call()
+            except StorageError:
+                self.forget()  # GDAL keeps what came before a body ended early, as if that were all
+                raise
+
+        return repeat(attempt, times=min(self._access.retries, MOST_ROUNDS))
 
     def close(self, dataset: DatasetReader) -> None:
         """Close a raster, in whatever thread it was opened."""

@@ -199,6 +199,8 @@ class Scene:
     """What marks further pixels as invalid, or None."""
     band_rule: BandRule = "all"
     """Where pixels are invalid that hold nodata in some bands and values in others; statistics leave them out either way."""
+    stored_dtype: str | None = None
+    """Numpy dtype name of its files' values, where converted ones may lie beyond it and ``dtype`` is wider; None: the same."""
 
     @property
     def title(self) -> str:

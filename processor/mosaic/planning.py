@@ -104,7 +104,9 @@ def plan_run(
         )
         raise ConfigError(msg)
     canvas = reduce(Bounds.union, (scene.grid.bounds for scene in ordered))
-    dtype = config.shared.output_dtype or str(np.result_type(*(scene.dtype for scene in references or ordered)))
+    dtype = config.shared.output_dtype or str(
+        np.result_type(*(scene.stored_dtype or scene.dtype for scene in references or ordered))
+    )
     blocks = methods.matching_local.plan_blocks(canvas, len(ordered))
     levels = tuple(_choose_level(scene, blocks, methods) for scene in ordered)
     pairs = _find_pairs(ordered)

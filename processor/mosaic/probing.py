@@ -30,6 +30,7 @@ _WRONG: Final = 0.01  # share of a window's cells that may be valid in one of bo
 _CERTAIN: Final = 6.0  # standard errors
 _BIAS: Final = 0.03  # of the spread of the pixels: less is no matter
 _EDGE_BIAS: Final = 0.25  # of the spread, in cells that are partly valid
+_BEYOND: Final = 0.01  # share of pixels: less is noise in dark water and shadow
 _LEAST_CELLS: Final = 16
 _NAMED: Final = 5  # scenes that a finding names
 
@@ -106,6 +107,49 @@ def _iter_units(scene: Scene) -> Iterator[Window]:
 
 def _clip(grid: Grid, row: int, col: int, height: int, width: int) -> Window:
     return Window(row=row, col=col, height=min(height, grid.height - row), width=min(width, grid.width - col))
+
+
+# Conversions
+
+
+def find_clipped(scenes: Sequence[Scene], reader: RasterReader, *, threads: int) -> tuple[Finding, ...]:
+    """A finding for each scene whose converted values lie beyond what its files hold: its Item may state a wrong offset.
+
+    The smallest overview of a scene is looked at, else the middle of it.
+
+    Raises
+    ------
+    InputError, StorageError
+        A scene cannot be read.
+    """
+    suspects = [scene for scene in scenes if scene.stored_dtype is not None]
+    shares = map_ordered(lambda scene: _find_share_beyond(scene, reader), suspects, threads=_limit(suspects, threads))
+    return tuple(
+        Finding(
+            severity="warning",
+            code="converted-beyond",
+            scene=scene.name,
+            message=(
+                f"scene {scene.name}: {share:.0%} of the pixels looked at lie beyond {scene.stored_dtype} once its scale and "
+                "offset are those of most scenes; nothing is clipped before matching, but its Item may state a wrong offset: "
+                "compare raster:offset, or boa_offset_applied, with the pixels"
+            ),
+        )
+        for scene, share in zip(suspects, shares, strict=True)
+        if share >= _BEYOND
+    )
+
+
+def _find_share_beyond(scene: Scene, reader: RasterReader) -> float:
+    """Share of valid pixels that the dtype of the files cannot hold in some band."""
+    level = _find_glance(scene)
+    window = next(_iter_units(scene)) if level is None else level_grid(scene, level).window
+    pixels = reader.read(scene, window, level=level)
+    limits = np.iinfo(np.dtype(scene.stored_dtype))
+    values = pixels.values.astype(np.float64)
+    beyond = ((values < limits.min) | (values > limits.max)).any(axis=0)
+    valid = np.ones(beyond.shape, np.bool_) if pixels.valid is None else pixels.valid
+    return int(np.count_nonzero(beyond & valid)) / max(1, int(np.count_nonzero(valid)))
 
 
 # Overviews

@@ -33,6 +33,7 @@ _SAME_AREA = 0.9  # share of the largest file's area that files of one scene hav
 _SHOWN = 10  # scenes in a message
 _MUCH_FINER = 1.1  # times as many pixels along an edge as the mosaic
 _NAMED = 5  # scenes that are named as losing detail
+_SHORT = 16  # bits of integers whose sums and differences int32 holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,18 +383,35 @@ def _compose(
     dtypes = [raster.dtype for raster in scene.rasters]
     dtypes += [dtype for conversion, dtype in zip(conversions, units.dtypes, strict=False) if conversion and dtype]
     mask = None if scene.mask is None else replace(scene.mask, raster=_as_part(scene.mask.raster, grid))
+    stored = str(np.result_type(*dtypes))
+    wide = _widen(stored, [part for part in parts if part.conversions])
     return Scene(
         name=_name(scene),
         priority=first.priority,
         grid=grid,
         bands=bands,
-        dtype=str(np.result_type(*dtypes)),
+        dtype=wide,
+        stored_dtype=None if wide == stored else stored,
         source=_describe_source(scene, grid),
         provenance=first.provenance,
         parts=tuple(parts),
         mask=mask,
         band_rule=first.band_rule,
     )
+
+
+def _widen(dtype: str, parts: Sequence[Part]) -> str:
+    """A dtype that holds all converted values, so that what lies beyond the files' own is matched before it is clipped."""
+    if np.dtype(dtype).kind not in "ui":
+        return dtype
+    limits = np.iinfo(dtype)
+    for part in parts:
+        own = np.iinfo(np.dtype(part.raster.dtype).name)
+        for conversion in part.conversions:
+            values = [end * conversion.scale + conversion.offset for end in (float(own.min), float(own.max))]
+            if min(values) < limits.min or max(values) > limits.max:
+                return "int32" if limits.bits <= _SHORT else "float64"
+    return dtype
 
 
 def _as_part(raster: Scene, grid: Grid) -> Scene:
