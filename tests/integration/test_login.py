@@ -156,15 +156,17 @@ def test_keys_are_not_sent_along_a_redirect(
     assert read_files(tmp_path / "out" / "m")["mosaic.tif"] == plain
 
 
+@pytest.mark.parametrize("name", ["GDAL_HTTP_BEARER", "GDAL_HTTP_HEADERS"])
 def test_keys_are_not_sent_to_hosts_that_nobody_named(
-    folder: Path, stranger: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, folder: Path, stranger: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A document from one server that leads to another does not take the keys there."""
     served = tmp_path / "served"
     served.mkdir()
     (served / "led.json").write_text(lead_to(folder, stranger.url))
     with run_guarded(served, tmp_path / "log", **BEARER) as server:
-        done = set_and_run(monkeypatch, {"GDAL_HTTP_BEARER": SECRET}, tmp_path, f"{server.url}/led.json")
+        text = SECRET if name == "GDAL_HTTP_BEARER" else f"Authorization: Bearer {SECRET}"
+        done = set_and_run(monkeypatch, {name: text}, tmp_path, f"{server.url}/led.json")
         assert done.code == 0, done.stderr
         assert list_keys(server) == {BEARER["value"]}
     assert list_keys(stranger) == {""}
