@@ -14,6 +14,7 @@ import rasterio
 from numpy.typing import NDArray
 from outcomes import Outcome, run_both_ways, run_quietly
 from scenes import LEFT, TOP, write_items, write_scene
+from servers import run_web
 
 from processor.config import load_config
 from processor.errors import ConfigError, UnreadableError
@@ -124,6 +125,23 @@ def test_nodata_of_one_band_is_mixed_into_no_neighbour(rule: str, tmp_path: Path
     mosaic = read_mosaic(run_both_ways(tmp_path / "in", tmp_path / "run", flags))
     assert set(np.unique(mosaic[:2]).tolist()) <= {0, 1000}
     assert set(np.unique(mosaic[2]).tolist()) == {0, 1000} | ({1} if rule == "all" else set())
+
+
+@pytest.mark.parametrize("rule", ["all", "band"])
+def test_a_scene_without_one_of_its_bands_keeps_the_others(rule: str, tmp_path: Path) -> None:
+    """It has no pixel that every band has, so it is not matched, and comes out as it is."""
+    ground = np.rint(draw_ground(60, 120, 2))
+    write_scene(tmp_path / "in" / "a.tif", ground[:, :, :80], dtype="uint16")
+    second = ground[:, :, 40:].copy()
+    second[1] = 0
+    write_scene(tmp_path / "in" / "b.tif", second, dtype="uint16", left=LEFT + 40)
+    outcome = run_both_ways(tmp_path / "in", tmp_path / "run", {"inputs.validity": rule})
+    mosaic = read_mosaic(outcome)
+    np.testing.assert_allclose(mosaic[0].astype(float), ground[0], atol=1)
+    assert set(np.unique(mosaic[1, :, 90:]).tolist()) == {1 if rule == "all" else 0}
+    findings = read_findings(outcome)
+    assert "--inputs.bands" in findings["no-statistics"]
+    assert "b 100.00%" in findings["bands-differ"]
 
 
 def write_stack(folder: Path, *, nodata: float, dtype: str, hole: float) -> Path:
@@ -338,3 +356,16 @@ def test_all_scenes_that_cannot_be_read_are_named(allowed: float | None, tmp_pat
         (folder / f"{name}.tif").unlink()
     with pytest.raises(UnreadableError, match=r"2 of 4 scenes cannot be read: b, d; .*--skip-unreadable 2"):
         run_quietly(items, tmp_path / "run", {"inputs.skip_unreadable": allowed})
+
+
+@pytest.mark.server
+def test_a_scene_that_a_server_does_not_have_may_be_left_out(tmp_path: Path) -> None:
+    folder = write_row(tmp_path / "in")
+    items = write_items(folder, [folder / f"{name}.tif" for name in "abcd"])
+    (folder / "b.tif").unlink()
+    with run_web(folder, tmp_path / "log") as web:
+        address = f"{web.url}/{items.name}"
+        with pytest.raises(UnreadableError, match=r"scene b: .*does not exist"):
+            run_quietly(address, tmp_path / "refused", {})
+        found = run_quietly(address, tmp_path / "run", {"inputs.skip_unreadable": 1})
+    assert "scene b" in read_findings(found)["scene-unreadable"]

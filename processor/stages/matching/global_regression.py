@@ -317,13 +317,13 @@ class GlobalRegression(GlobalMethod[GlobalRegressionOptions]):
         return choose_scenes(setting, {*scenes, *self._known.whole}, parameter="global_regression.specify_model_images")
 
     def _warn_of_nothing(self, scene: str) -> Finding:
+        cause = "check global_regression.vector_mask"
+        if self.region is None:
+            cause = "in none has every band a value: choose bands that it has with --inputs.bands, or leave it out"
         return Finding(
             severity="warning",
             code="no-statistics",
-            message=(
-                f"scene {scene} has no pixel that counts for the statistics, so its radiometry is not matched; check "
-                "global_regression.vector_mask"
-            ),
+            message=(f"scene {scene} has no pixel that counts for the statistics, so its radiometry is not matched; {cause}"),
             scene=scene,
             stage=self.name,
         )

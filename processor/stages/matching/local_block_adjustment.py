@@ -506,6 +506,8 @@ def _describe_map(block_map: BlockMap, name: str, key: str, title: str) -> Block
 
 
 def _adjusted_minimum(moments: Moments, adjustment: Adjustment) -> float:
-    """Smallest value of a scene over all bands after the global adjustment, source units."""
+    """Smallest value of a scene over all bands after the global adjustment, source units; +inf where it has none."""
+    if not moments.count:
+        return math.inf
     ends = np.stack([moments.minimum, moments.maximum])
     return float((adjustment.scale * ends + adjustment.offset).min())
