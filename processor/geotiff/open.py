@@ -21,7 +21,7 @@ from processor.geotiff.disagreement import compare_declared
 from processor.geotiff.gdal import GdalReader, find_mask, is_remote, local_name
 from processor.geotiff.placement import read_placement
 from processor.model import Band, BandRule, Finding, Grid, Mask, MaskRef, RasterRef, Scaling, Scene, SceneRef, Source
-from processor.model.bands import find_label
+from processor.model.bands import find_label, is_placeholder
 from processor.model.dtypes import is_representable
 from processor.storage.backends import S3
 from processor.storage.options import Access
@@ -287,10 +287,10 @@ def _choose_indexes(
 
 
 def _find_band(name: str, data: tuple[int, ...], bands: Sequence[Band]) -> list[int]:
-    """1-based indexes of the bands that a name means: exactly, else as a colour, else as a number from 1."""
+    """1-based indexes of the bands that a name means: exactly, else as a colour, else as a number (``1``, ``band_1``)."""
     found = [i for i, band in zip(data, bands, strict=True) if name in (band.name, band.common_name)]
     found = found or [i for i, band in zip(data, bands, strict=True) if name.casefold() == find_label(band)]
-    return found or [i for i in data if name == str(i)]
+    return found or [i for i in data if name in (str(i), f"band_{i}")]
 
 
 def _fingerprint(file: Path) -> str:
@@ -382,6 +382,10 @@ def _name_bands(dataset: DatasetReader, data: tuple[int, ...], raster: RasterRef
         if len(data) == 1 and raster.asset is not None and "." not in raster.asset:  # with a point it is a file's name
             unnamed = [" ".join(raster.asset.split())]
         named = tuple(Band(name=text or name, description=text) for text, name in zip(described, unnamed, strict=True))
+    named = tuple(
+        replace(band, name=told) if (told := dataset.descriptions[i - 1]) and is_placeholder(band.name) else band
+        for i, band in zip(data, named, strict=True)
+    )
     return tuple(_describe_band(dataset, i, band) for i, band in zip(data, named, strict=True))
 
 

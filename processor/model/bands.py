@@ -165,6 +165,11 @@ def find_colour(name: str, *, product: str = "") -> str | None:
     return _UNKNOWN_PRODUCT.get(number)
 
 
+def is_placeholder(name: str) -> bool:
+    """Whether a name is one that stands where none is given, as ``band_1``."""
+    return name.startswith("band_") and name.removeprefix("band_").isdigit()
+
+
 def find_label(band: Band) -> str | None:
     """What kind of band this is: its common name, what its own name says, or its colour in the file; None where unknown."""
     return band.common_name or find_colour(band.name) or band.colour

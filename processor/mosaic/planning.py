@@ -18,6 +18,7 @@ from processor.config.methods import Methods, choose_methods
 from processor.errors import ConfigError, InputError
 from processor.geotiff.open import level_grid
 from processor.model import BlockGrid, Bounds, Grid, Scene
+from processor.model.bands import find_label
 from processor.mosaic.budget import count_window_bytes, fit_window_edge
 from processor.mosaic.chunks import CHUNK_EDGE, plan_chunks
 from processor.mosaic.plan import BLOCK_EDGE, Check, Plan, Reference
@@ -195,9 +196,20 @@ def _check_alike(scenes: tuple[Scene, ...]) -> None:
         if len(scene.bands) != len(first.bands):
             msg = (
                 f"scene {scene.name} has {len(scene.bands)} bands and scene {first.name} has {len(first.bands)}; "
-                "choose an asset with the same bands in every Item (--inputs.asset)"
+                f"{_propose_bands(scene, first)}"
             )
             raise InputError(msg)
+
+
+def _propose_bands(scene: Scene, other: Scene) -> str:
+    """What to do about scenes with different numbers of bands."""
+    known = {find_label(band) or band.name for band in other.bands}
+    shared = [label for band in scene.bands if (label := find_label(band) or band.name) in known]
+    if shared and len({*shared}) == len(shared):
+        return f"choose bands that both have, --inputs.bands {','.join(shared)}"
+    if scene.source.asset is None:
+        return "choose as many of each by number, as with --inputs.bands 1,2,3, or leave one out"
+    return "choose an asset with the same bands in every Item (--inputs.asset), or leave one out"
 
 
 def _check_size(scenes: tuple[Scene, ...], canvas: Bounds, grid: Grid, measured: Sequence[Grid]) -> None:

@@ -10,7 +10,7 @@ from itertools import groupby
 from processor.errors import InputError
 from processor.geotiff.open import OpenedScene
 from processor.model import Band, Finding, Scene
-from processor.model.bands import find_colour, find_label
+from processor.model.bands import find_colour, find_label, is_placeholder
 
 _SHOWN = 3  # scenes in a message
 
@@ -72,16 +72,12 @@ def _name(scene: OpenedScene) -> str:
     return scene.scene.name.partition("/")[0]
 
 
-def _is_placeholder(name: str) -> bool:
-    return name.startswith("band_") and name.removeprefix("band_").isdigit()
-
-
 def _find_kinds(scene: OpenedScene, *, with_colour: bool) -> tuple[str, ...]:
     """What each band is known by; its position where nothing is said of it."""
     kinds = []
     for position, band in enumerate(list_bands(scene)):
         label = find_label(band) if with_colour else band.common_name or find_colour(band.name)
-        named = None if _is_placeholder(band.name) else band.name.casefold()
+        named = None if is_placeholder(band.name) else band.name.casefold()
         kinds.append(label or named or f"#{position}")
     return tuple(kinds)
 

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from processor.errors import ConfigError, InputError
 from processor.model import Band
-from processor.model.bands import find_colour
+from processor.model.bands import find_colour, is_placeholder
 from stac.documents import clean_text, list_words
 from stac.fields import AssetFields, ItemFields, parse_bands
 from stac.hrefs import href_suffix
@@ -130,12 +130,22 @@ def choose_rasters(item: ItemFields, selection: Selection) -> tuple[Choice, ...]
     option = "--inputs.assets" if selection.assets is not None else "--inputs.asset"
     assets = None if named is None else _find_assets(item, named, option)
     if selection.bands is not None:
+        rasters = _list_rasters(item) if assets is None else assets
+        if len(rasters) == 1 and _is_counted(rasters[0]):  # the file itself may name them
+            return (Choice(asset=rasters[0], bands=parse_bands(rasters[0]), wanted=selection.bands),)
+    if selection.bands is not None:
         return _choose_bands(
             item, selection.bands, _list_rasters(item) if assets is None else assets, is_named=assets is not None
         )
     if assets is None:
         assets = [_choose_only(item)]
     return tuple(_read_whole(asset) for asset in assets)
+
+
+def _is_counted(asset: AssetFields) -> bool:
+    """Whether an Item counts the bands of an asset, and names none of them."""
+    bands = parse_bands(asset, names_only=True)
+    return len(bands) > 1 and all(band.common_name is None and is_placeholder(band.name) for band in bands)
 
 
 def choose_mask(item: ItemFields, mask: MaskSelection) -> Choice:
@@ -178,9 +188,12 @@ def _match_assets(item: ItemFields, word: str) -> list[AssetFields]:
         return []
     assets = (asset for asset in map(item.find, item.assets) if asset is not None)
     rasters = [asset for asset in assets if _is_geotiff(asset) or _is_jpeg2000(asset)]
-    if kind not in _SELECTORS:
-        return [asset for asset in rasters if fnmatchcase(asset.key, word)]
-    return [asset for asset in rasters if any(fnmatchcase(own.casefold(), text.casefold()) for own in _describe(asset, kind))]
+    if kind in _SELECTORS:
+        pattern = text.casefold()
+        found = [asset for asset in rasters if any(fnmatchcase(own.casefold(), pattern) for own in _describe(asset, kind))]
+    else:
+        found = [asset for asset in rasters if fnmatchcase(asset.key, word)]
+    return [asset for asset in found if _is_geotiff(asset)] or found  # a band is there in both formats in some catalogues
 
 
 def _describe(asset: AssetFields, kind: str) -> frozenset[str]:

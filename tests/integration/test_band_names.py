@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from commands import CREATED, Finished, call_command, read_files
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
@@ -259,6 +260,23 @@ def test_bands_that_would_be_mixed_are_refused(tmp_path: Path) -> None:
     assert run(tmp_path, "scenes", "--inputs.bands", "red,green").descriptions == ["red", "green"]
 
 
+@pytest.mark.parametrize(
+    ("order", "remedy"),
+    [
+        (("red", "green"), "choose bands that both have, --inputs.bands red,green"),
+        (("x", "y"), "choose bands that both have, --inputs.bands band_1,band_2"),
+    ],
+)
+def test_different_numbers_of_bands_are_refused_with_what_works(tmp_path: Path, order: tuple[str, ...], remedy: str) -> None:
+    for name, names, col in (("a", order, 0), ("b", (*order, "z"), 300)):
+        array = np.stack([np.full((EDGE, EDGE), 5)] * len(names))
+        told = names if "red" in names else None
+        write_scene(tmp_path / "scenes" / f"{name}.tif", array, left=LEFT + col, pixel=10, dtype="float32", descriptions=told)
+    done = call(tmp_path, "scenes")
+    assert done.code != 0
+    assert remedy in done.stderr
+
+
 def test_masks_beside_files_are_found_by_the_word_in_their_names(tmp_path: Path) -> None:
     """As Planet delivers scenes: an analytic product and a mask of eight bands, of which one says what is clear."""
     for name, col in (("20200101_100000_3B", 0), ("20200101_100010_3B", 300)):
@@ -406,3 +424,42 @@ def test_assets_that_have_no_place_in_common_are_refused(tmp_path: Path) -> None
 def test_assets_that_cover_one_area_are_not_told(tmp_path: Path) -> None:
     found = run(tmp_path, str(make_stack(tmp_path, {"x": 0, "y": 5})), "--inputs.assets", "x,y")
     assert "areas-differ" not in found.findings
+
+
+def test_bands_that_items_only_count_have_the_names_of_their_files(tmp_path: Path) -> None:
+    paths = [
+        write_colours(tmp_path / "a.tif", RGB),
+        write_colours(tmp_path / "b.tif", BGR, col=300),
+    ]
+    items = write_items(tmp_path, paths)
+    document = json.loads(items.read_text())
+    for feature in document["features"]:
+        feature["stac_version"] = "1.0.0"
+        feature["assets"]["image"]["raster:bands"] = [{"nodata": 0}] * 3
+    items.write_text(json.dumps(document))
+    found = run(tmp_path, str(items))
+    assert found.descriptions == [*RGB]
+    assert found.values == [[100, 120, 140]] * 2
+    assert run(tmp_path, str(items), "--inputs.bands", "blue,red", "--overwrite").values == [[140, 100]] * 2
+    assert run(tmp_path, str(items), "--inputs.bands", "band_2", "--overwrite").values == [[120]] * 2
+
+
+def test_a_sentinel_2_product_as_it_is_downloaded(tmp_path: Path) -> None:
+    """JPEG 2000, a folder for each resolution, pictures and classes beside the bands."""
+    for tile, col in (("T32TPT", 0), ("T32TQT", 300)):
+        data = tmp_path / f"S2B_MSIL2A_{tile}.SAFE" / "GRANULE" / "L2A" / "IMG_DATA"
+        sizes = {10: {**SENTINEL, "TCI": 77}, 20: {"B02": 77, "B11": 2000, "SCL": 4}}
+        for size, bands in sizes.items():
+            for name, value in bands.items():
+                array = np.full((3 if name == "TCI" else 1, EDGE * 10 // size, EDGE * 10 // size), value)
+                dtype = "uint8" if name in {"TCI", "SCL"} else "uint16"
+                source = write_scene(tmp_path / "one.tif", array, left=LEFT + col, pixel=size, dtype=dtype)
+                target = data / f"R{size}m" / f"{tile}_20240601T101031_{name}_{size}m.jp2"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                rasterio.shutil.copy(source, target, driver="JP2OpenJPEG", QUALITY=100, REVERSIBLE="YES")
+    pattern = str(tmp_path / "*.SAFE" / "**" / "*.jp2")
+    found = run(tmp_path, pattern)
+    assert found.names == [("B02", "blue"), ("B03", "green"), ("B04", "red"), ("B11", "swir16")]
+    assert found.values == [[1400, 1200, 1000, 2000]] * 2
+    mask = ("--inputs.mask", "{asset: SCL, valid: [4, 5]}")
+    assert run(tmp_path, pattern, "--inputs.bands", "red,green,blue", *mask, "--overwrite").values == [[1000, 1200, 1400]] * 2

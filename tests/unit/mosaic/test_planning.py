@@ -266,7 +266,8 @@ def test_the_same_crs_in_other_words_is_one_crs() -> None:
 
 
 def test_scenes_with_other_bands_are_refused_by_name() -> None:
-    with pytest.raises(InputError, match="scene b has 2 bands and scene a has 1; choose an asset with the same bands"):
+    remedy = r"choose bands that both have, --inputs\.bands red"
+    with pytest.raises(InputError, match=f"scene b has 2 bands and scene a has 1; {remedy}"):
         plan([make_scene("a"), make_scene("b", bands=("red", "nir"))])
 
 

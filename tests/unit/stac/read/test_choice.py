@@ -142,9 +142,19 @@ def test_an_asset_is_found_by_pattern_role_and_title(word: str, key: str) -> Non
     assert choose(UMBRA, assets=[word]) == [(key, ())]
 
 
+def test_bands_that_an_item_only_counts_are_looked_up_in_the_file() -> None:
+    counted = raster(**{"raster:bands": [{"nodata": 0, "scale": 2}, {"nodata": 0}]})
+    del counted["bands"]
+    item = ItemFields(name="a", assets={"image": counted}, properties={}, collection=None)
+    (choice,) = choose_rasters(item, select_assets(Inputs(bands="red,nir")))
+    assert choice.wanted == ("red", "nir")
+    assert choice.bands[0].scaling is not None
+
+
 def test_a_word_that_means_several_assets_stacks_them_or_is_refused() -> None:
     assert choose(SENTINEL, assets="B0*") == [(f"B0{number}", ()) for number in (2, 3, 4, 8)]
     assert choose({"a": raster(), "b": raster(type="image/jp2")}, asset="type:image/tiff") == [("a", ())]
+    assert choose({"red": raster(), "red-jp2": raster(type="image/jp2")}, assets="red*") == [("red", ())]
     with pytest.raises(InputError, match=r"has 2 assets that 'role:data' means \(--inputs.asset\), 'a', 'b': give the key"):
         choose({"a": raster(), "b": raster()}, asset="role:data")
     with pytest.raises(InputError, match=r"has no asset 'role:none' \(--inputs.asset\)"):
