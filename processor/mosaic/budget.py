@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
+from shapely import STRtree, box
 
 from processor.config import Config
 from processor.config.methods import Methods
 from processor.geotiff.cog.writer import HEADER_EDGE
 from processor.geotiff.gdal import GDAL_CACHE
 from processor.geotiff.open import unit_shape
-from processor.model import Grid, Scene
+from processor.model import Grid, Scene, Window
 from processor.mosaic.chunks import CHUNK_EDGE
 from processor.mosaic.measure import SAMPLES_A_PAIR, mask_grid
 from processor.mosaic.plan import BLOCK_EDGE, MATCHED_BLOCK, Plan
@@ -44,6 +45,9 @@ _UPLOAD_PARTS: Final = 9000  # of a large object; two and what the client copies
 _SCENE_MEMORY: Final = 30_000  # bytes: an Item, as Python holds it
 _MASKS_AT_ONCE: Final = 64  # scenes that are being measured at one time, at most: chunks follow a Z-order curve
 _PLACE_MEMORY: Final = 90  # bytes of a pixel that is looked up in a reference
+_STACK: Final = 32 * 10**6  # bytes: pixels of all scenes that are held together, unless the least rows are more
+_LEAST_STACK_ROWS: Final = 16
+_STACK_SCRATCH: Final = 8 * 10**6  # bytes: what is sorted or placed at one time
 _ALL_SAMPLES: Final = 150 * 10**6  # bytes: of all of them together
 
 
@@ -153,6 +157,34 @@ def count_window_bytes(scenes: Sequence[Scene], grid: Grid, dtype: str, methods:
     return len(scenes[0].bands) * values + 24 + sum(method.pixel_bytes for _, method in methods)
 
 
+def count_observation_bytes(bands: int, dtype: str) -> int:
+    """Bytes that a scene's pixel takes in a stack: its values and whether it is there."""
+    return bands * np.dtype(dtype).itemsize + 1
+
+
+def find_stack_rows(plan: Plan, scenes: int, width: int) -> int:
+    """Rows of a window whose pixels of so many scenes are held together; a whole number of source tiles where that fits."""
+    row = max(1, scenes * width * count_observation_bytes(plan.bands, plan.dtype))
+    rows = BLOCK_EDGE
+    while rows > _LEAST_STACK_ROWS and rows * row > _STACK:
+        rows //= 2
+    return rows
+
+
+def count_depth(scenes: Sequence[Scene], grid: Grid, edge: int) -> int:
+    """How many scenes meet a window of the mosaic at most, for windows of that edge."""
+    tree = STRtree([box(*scene.grid.bounds.as_tuple()) for scene in scenes])
+    deepest = 0
+    for row in range(0, grid.height, edge):
+        height = min(edge, grid.height - row)
+        windows = [
+            Window(row=row, col=col, height=height, width=min(edge, grid.width - col)) for col in range(0, grid.width, edge)
+        ]
+        found = tree.query([box(*grid.window_bounds(window).as_tuple()) for window in windows])[0]
+        deepest = max(deepest, int(np.bincount(found, minlength=1).max()))
+    return deepest
+
+
 def estimate_memory(plan: Plan) -> int:
     """Bytes of memory at most: libraries, decoded blocks kept, what each thread holds at once, what is kept of each scene."""
     allotment = allot_memory(plan)
@@ -202,7 +234,16 @@ def _estimate_render_task(plan: Plan) -> int:
     """Bytes of a rendering task: the window's result, its overviews, and one scene's pixels on their way into it."""
     width, height = min(plan.window_edge, plan.grid.width), min(plan.window_edge, plan.grid.height)
     pixel = count_window_bytes(plan.scenes, plan.grid, plan.dtype, plan.methods, plan.config)
-    return width * height * pixel + _estimate_large_blocks(plan)
+    return width * height * pixel + _estimate_stack(plan, width, height) + _estimate_large_blocks(plan)
+
+
+def _estimate_stack(plan: Plan, width: int, height: int) -> int:
+    """Bytes of the pixels of all scenes that a rendering task holds together, and of what is made of them."""
+    if not plan.is_stack:
+        return 0
+    depth = count_depth(plan.scenes, plan.grid, plan.window_edge)
+    rows = min(find_stack_rows(plan, depth, width), height)
+    return rows * width * (depth + 1) * count_observation_bytes(plan.bands, plan.dtype) + _STACK_SCRATCH
 
 
 def _estimate_large_blocks(plan: Plan) -> int:

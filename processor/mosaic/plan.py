@@ -15,6 +15,7 @@ from processor.model.bands import merge_bands
 from processor.mosaic.chunks import Chunks
 from processor.stages.matching.matched_blocks import choose_edge, most_blocks
 from processor.stages.matching.reference_blocks import BlockSize
+from processor.stages.merge.method import StackMethod
 from processor.stages.method import Need
 from processor.stages.scene_cells import CellLattice, choose_lattice
 
@@ -131,6 +132,11 @@ class Plan:
     def has_late_blocks(self) -> bool:
         """Whether the blocks that are summed hang on the statistics, so that there is a pass of their own for them."""
         return "blocks" in self.needs and self.blocks is None
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether pixels are made of all scenes, so that there are no cells, and numbers of observations for a scene index."""
+        return isinstance(self.methods.merge, StackMethod)
 
     @property
     def phases(self) -> tuple[Phase, ...]:

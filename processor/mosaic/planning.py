@@ -19,7 +19,7 @@ from processor.errors import ConfigError, InputError
 from processor.geotiff.open import level_grid
 from processor.model import BlockGrid, Bounds, Grid, Scene
 from processor.model.bands import find_label
-from processor.mosaic.budget import count_window_bytes, fit_window_edge
+from processor.mosaic.budget import count_depth, count_observation_bytes, count_window_bytes, fit_window_edge
 from processor.mosaic.chunks import CHUNK_EDGE, plan_chunks
 from processor.mosaic.plan import BLOCK_EDGE, Check, Plan, Reference
 from processor.mosaic.plan_findings import judge_grid, judge_network
@@ -30,6 +30,7 @@ from processor.scenes.unify import name_crs
 from processor.scenes.user_files import UserFiles
 from processor.stages.align.align_rasters import choose_target
 from processor.stages.merge.merge_rasters import choose_nodata
+from processor.stages.merge.method import StackMethod
 
 _ESTIMATE_EDGE = 1000  # pixels on a scene's longer side that are enough for an estimate
 _ESTIMATE_BLOCK = 8  # pixels on a block's edge that are enough for its mean
@@ -267,10 +268,13 @@ def _window_edge(scenes: Sequence[Scene], grid: Grid, dtype: str, methods: Metho
     edge = BLOCK_EDGE << (max(shared.window_size // BLOCK_EDGE, 1).bit_length() - 1)
     if edge > CHUNK_EDGE and shared.memory == "auto":
         return edge
+    pixel = count_window_bytes(scenes, grid, dtype, methods, config)
+    if isinstance(methods.merge, StackMethod):
+        pixel += count_depth(scenes, grid, edge) * count_observation_bytes(len(scenes[0].bands), dtype)
     return fit_window_edge(
         edge,
         BLOCK_EDGE,
-        pixel=count_window_bytes(scenes, grid, dtype, methods, config),
+        pixel=pixel,
         setting=shared.memory,
         threads=resolve_threads(shared.tile_threads),
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,11 @@ from processor.mosaic.measure import mask_factor, reduce_mask
 from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.scene_pipeline import make_pipelines
 from processor.mosaic.solve import Solution
+from processor.mosaic.stack import combine_scenes
 from processor.stages.align.coregistration import move_footprint
 from processor.stages.check_cells import CellSums, sum_cells
 from processor.stages.measures import Measures
+from processor.stages.merge.method import LayerMethod, MergeMethod, StackMethod
 from processor.stages.scene_cells import sum_mosaic
 from processor.stages.seam_blocks import count_seam_blocks, merge_seam_blocks
 from processor.stages.seam_steps import SeamSteps, find_seams, sum_seam_steps
@@ -46,7 +49,7 @@ class RenderStatistics:
     scenes: NDArray[np.int64]
     """Scene indexes that occur, int64 (n,), ascending, 0 for nodata."""
     counts: NDArray[np.int64]
-    """Number of pixels of each of them, int64 (n,)."""
+    """Number of pixels of each of them, int64 (n,); in a stack a pixel is of several."""
     filled: int
     """Pixels whose cell's owner has none there."""
     mask: NDArray[np.bool_]
@@ -66,7 +69,7 @@ class RenderedWindow:
     values: NDArray[np.generic]
     """(bands, height, width) in the mosaic's dtype, nodata where no scene has a pixel."""
     index: NDArray[np.unsignedinteger]
-    """(height, width) uint8 or uint16: position of the pixel's scene in the plan plus 1, 0 where there is none."""
+    """(height, width) uint8 or uint16: position of the pixel's scene in the plan plus 1, or of how many it is made; 0: none."""
     statistics: RenderStatistics
     """What was counted in it."""
 
@@ -121,11 +124,14 @@ class Renderer:
         plan = self._plan
         values = np.full((plan.bands, *window.shape), plan.nodata, np.dtype(plan.dtype))
         index = np.zeros(window.shape, self.index_dtype)
-        for position, mask in self._iter_masks(window):
-            if mask is None or mask.any():
-                self._lay(values, index, window, position, mask)
-        is_cut = self._cell_tree is not None and not plan.methods.clip.has_region
-        filled = self._fill(values, index, window) if is_cut else 0
+        filled = 0
+        if isinstance(plan.methods.merge, StackMethod):
+            scenes, counts = self._combine(plan.methods.merge, values, index, window)
+        else:
+            filled = self._cover(plan.methods.merge, values, index, window)
+            counts = np.bincount(index.ravel()).astype(np.int64)
+            scenes = np.flatnonzero(counts).astype(np.int64)
+            counts = counts[scenes]
         # Block by block, so that merging does not depend on the windows.
         counted = self._find_complete(values, index)
         moments, steps, seam_blocks, cells, means = [], [], [], [], []
@@ -135,6 +141,8 @@ class Renderer:
             place = block.row // BLOCK_EDGE, block.col // BLOCK_EDGE
             moments.append((place, compute_valid_moments(values[:, rows, cols], counted[rows, cols])))
             scenes_here = np.where(counted[rows, cols], index[rows, cols], index.dtype.type(0))
+            if plan.is_stack:  # of no scene more than of another, and without a seam
+                np.minimum(scenes_here, 1, out=scenes_here)
             if self._lattice is not None:
                 kept = sum_mosaic(values[:, rows, cols], scenes_here, (block.row, block.col), self._lattice)
                 if kept is not None:
@@ -148,8 +156,6 @@ class Renderer:
                 if block.intersection(self._checked[number]) is not None:
                     summed = sum_cells(values[:, rows, cols], counted[rows, cols], (block.row, block.col), check.cell)
                     cells.append((place, number, summed))
-        counts = np.bincount(index.ravel()).astype(np.int64)
-        scenes = np.flatnonzero(counts).astype(np.int64)
         valid = index > 0
         mask, mask_row, mask_col = reduce_mask(None if valid.all() else valid, window, mask_factor(plan.grid))
         return RenderedWindow(
@@ -161,7 +167,7 @@ class Renderer:
                 steps=tuple(steps),
                 seam_blocks=merge_seam_blocks(seam_blocks),
                 scenes=scenes,
-                counts=counts[scenes],
+                counts=counts,
                 filled=filled,
                 cells=tuple(cells),
                 means=tuple(means),
@@ -170,6 +176,29 @@ class Renderer:
                 mask_col=mask_col,
             ),
         )
+
+    def _combine(
+        self, method: StackMethod[Any], values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Make the window of all scenes, the index of their number; which scenes gave pixels (0: no one), and how many."""
+        near = self._near(window)
+        given = combine_scenes(self._plan, method, self._scenes, near, window, values, index)
+        scenes = np.array([0, *(position + 1 for position in near)], np.int64)
+        counts = np.array([np.count_nonzero(index == 0), *given], np.int64)
+        return scenes[counts > 0], counts[counts > 0]
+
+    def _cover(
+        self, method: MergeMethod[Any], values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window
+    ) -> int:
+        """Lay the scenes over the window; how many pixels their cells' owners have not."""
+        if not isinstance(method, LayerMethod):
+            msg = f"{method.name} makes no mosaic"
+            raise TypeError(msg)
+        for position, mask in self._iter_masks(window):
+            if mask is None or mask.any():
+                self._lay(method, values, index, window, position, mask)
+        is_cut = self._cell_tree is not None and not self._plan.methods.clip.has_region
+        return self._fill(method, values, index, window) if is_cut else 0
 
     def _find_complete(self, values: NDArray[np.generic], index: NDArray[np.unsignedinteger]) -> NDArray[np.bool_]:
         """Pixels that every band has: all that a scene gave, unless a scene may give some bands of a pixel."""
@@ -213,7 +242,9 @@ class Renderer:
             owners = burn_owners(grid, {position: self._cells[position] for position in near}, window)
             yield from ((position, owners == position + 1) for position in near)
 
-    def _fill(self, values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window) -> int:
+    def _fill(
+        self, method: LayerMethod[Any], values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window
+    ) -> int:
         """Where a cell's owner has no pixel, take another scene's, the first in name order that has one."""
         filled = 0
         inside = compute_area_mask(self._plan, window)
@@ -229,12 +260,13 @@ class Renderer:
             if not missing.any():
                 continue
             before = int(np.count_nonzero(index))
-            self._lay(values, index, window, position, missing)
+            self._lay(method, values, index, window, position, missing)
             filled += int(np.count_nonzero(index)) - before
         return filled
 
     def _lay(
         self,
+        method: LayerMethod[Any],
         values: NDArray[np.generic],
         index: NDArray[np.unsignedinteger],
         window: Window,
@@ -256,4 +288,4 @@ class Renderer:
             return
         rows, cols = layer.window.slices_in(window)
         take = layer.valid if mask is None else mask[rows, cols] & layer.valid
-        self._plan.methods.merge.lay(values[:, rows, cols], index[rows, cols], layer.values, take, position + 1)
+        method.lay(values[:, rows, cols], index[rows, cols], layer.values, take, position + 1)

@@ -164,8 +164,9 @@ def mosaic_spec(plan: Plan, *, statistics: Moments | None = None) -> CogSpec:
 
 
 def index_spec(plan: Plan) -> CogSpec:
-    """What the scene index's file is; the names stand in it too, in the order of the numbers."""
+    """What the scene index's file is, or that of the numbers of observations; the names stand in the former, by number."""
     output = plan.config.output
+    tags = {f"SCENE_{number}": scene.title for number, scene in enumerate(plan.scenes, start=1)}
     return CogSpec(
         grid=plan.grid,
         bands=1,
@@ -179,6 +180,6 @@ def index_spec(plan: Plan) -> CogSpec:
             overview_resampling="nearest",
         ),
         overviews=plan.methods.merge.has_overviews,
-        descriptions=("scene_index",),
-        tags={f"SCENE_{number}": scene.title for number, scene in enumerate(plan.scenes, start=1)},
+        descriptions=("observations" if plan.is_stack else "scene_index",),
+        tags={} if plan.is_stack else tags,
     )

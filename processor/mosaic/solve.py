@@ -134,6 +134,8 @@ def _solve_coregistration(plan: Plan, measures: Measures) -> Coregistration | No
 
 def _solve_seamlines(plan: Plan, measures: Measures, coregistration: Coregistration | None) -> Seamlines | None:
     method = plan.methods.seamlines
+    if plan.is_stack:
+        return None
     given = method.footprints
     footprints: dict[str, Geometry] = {}
     for position, scene in enumerate(measures.scenes):

@@ -38,6 +38,10 @@ REPORT: Final = "report.json"
 """The quality report, for programs."""
 
 
+_SCENE_INDEX: Final = "Scene index: which scene each pixel came from, numbered in name order from 1; 0 where there is none"
+_OBSERVATIONS: Final = "Observations: of how many scenes each pixel was made; 0 where there is none"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactFile:
     """What is published, and the local file that it is made of."""
@@ -88,7 +92,7 @@ def write_headers(plan: Plan, rendered: Rendered, scratch: Path) -> tuple[Path, 
         One would be no valid COG.
     """
     mosaic, index = mosaic_spec(plan, statistics=rendered.statistics), index_spec(plan)
-    headers = scratch / "mosaic.tif", scratch / "scene_index.tif"
+    headers = scratch / "mosaic.tif", scratch / f"{index.descriptions[0]}.tif"
     for head, spec, blocks in ((headers[0], mosaic, rendered.mosaic), (headers[1], index, rendered.index)):
         write_cog_header(head, spec, blocks, edge=HEADER_EDGE)
         check_cog(head, strict=spec.overviews)
@@ -116,9 +120,9 @@ def make_mosaic_products(
         ),
         make_product(
             headers[1],
-            key="scene_index",
+            key=headers[1].stem,
             path=headers[1].name,
-            title="Scene index: which scene each pixel came from, numbered in name order from 1; 0 where there is none",
+            title=_OBSERVATIONS if plan.is_stack else _SCENE_INDEX,
             roles=("metadata", "data-mask"),
             written=write(headers[1].name, index, rendered.index.drain()),
             raster=index,

@@ -136,7 +136,7 @@ def make_item(destination: Destination, prepared: Prepared, mosaic: Mosaic, scra
     headers = write_headers(plan, rendered, scratch)
     inputs = _collect_report_inputs(prepared, mosaic, rendered, findings)
     with ThreadPoolExecutor(1, thread_name_prefix="describe") as pool:  # while bytes are copied, which leaves a processor idle
-        drawing = pool.submit(_draw, inputs, headers)
+        drawing = pool.submit(_draw, inputs, headers, is_stack=plan.is_stack)
         making = pool.submit(lambda: tuple(data))
         rasters = make_mosaic_products(plan, rendered, headers, write, mosaic_url=destination.mosaic_url)
         artifacts = (*rasters, *mosaic.stage_rasters, *making.result())
@@ -198,6 +198,7 @@ def _collect_report_inputs(
     """All that the report is made from, but for the artifacts."""
     plan, measures, solution = prepared.plan, mosaic.measures, mosaic.solution
     owned = rendered.counts[1:].tolist()
+    pixels = rendered.statistics.count if plan.is_stack else sum(owned)
     return ReportInputs(
         item_id=prepared.item_id,
         version=read_version(),
@@ -210,8 +211,8 @@ def _collect_report_inputs(
         cells=solution.seamlines.cells if solution.seamlines is not None else (),
         grid=plan.grid,
         counts=PixelCounts(
-            mosaic=sum(owned),
-            union=sum(owned) if measures.union is None else measures.union,
+            mosaic=pixels,
+            union=pixels if measures.union is None else measures.union,
             fallback=rendered.filled,
             owned=dict(zip((scene.name for scene in plan.scenes), owned, strict=True)),
         ),
@@ -236,12 +237,12 @@ def _collect_report_inputs(
     )
 
 
-def _draw(inputs: ReportInputs, headers: tuple[Path, Path]) -> Drawings:
-    """Draw all pictures, from the headers of the mosaic and of the scene index."""
+def _draw(inputs: ReportInputs, headers: tuple[Path, Path], *, is_stack: bool) -> Drawings:
+    """Draw all pictures, from the headers of the mosaic and of the scene index, or of the numbers of observations."""
     from processor.report.bundle import draw_report  # noqa: PLC0415 - Pillow, which is not needed before
 
     (values, grid), (numbers, _) = (read_decimated(header, edge=_PREVIEW_EDGE) for header in headers)
-    preview = Preview(values=values, valid=numbers[0] > 0, bounds=grid.bounds, scene_index=numbers[0])
+    preview = Preview(values=values, valid=numbers[0] > 0, bounds=grid.bounds, scene_index=None if is_stack else numbers[0])
     return draw_report(inputs, preview)
 
 

@@ -55,7 +55,7 @@ class PixelCounts:
     fallback: int
     """Valid pixels whose cell belongs to a scene that has nothing there, so that another scene filled them."""
     owned: Mapping[str, int]
-    """Pixels that each scene contributed, by name."""
+    """Pixels that each scene contributed, by name; in a stack a pixel is of several scenes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

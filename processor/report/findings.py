@@ -102,7 +102,7 @@ def _judge_coverage(run: ReportInputs) -> Iterator[Finding]:
         yield Finding(
             severity="warning",
             code="coverage-gap",
-            stage="merge_rasters",
+            stage=run.config.find_method("merge_method"),
             message=(
                 f"{missing:,} pixels that some scene has are missing from the mosaic (coverage "
                 f"{compute_coverage(run.counts):.6f}, expected 1); a mask that was asked for explains this, otherwise it is "

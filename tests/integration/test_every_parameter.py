@@ -83,6 +83,7 @@ def facets(*names: str) -> frozenset[str]:
 
 
 NOTHING = facets()
+STACKED = ("pixels", "observations", "observations file")
 PLAIN = {"scene_1_1", "scene_1_2", "scene_2_1", "scene_2_2"}
 
 
@@ -545,6 +546,29 @@ ROWS = (
         *("mosaic overviews", "mosaic file", "scene_index overviews", "scene_index file"),
         scenes="strips",
     ),
+    # median, geomedian
+    *(
+        line
+        for method in ("median", "geomedian")
+        for line in (
+            row(
+                f"{method}.resolution",
+                "lowest",
+                *STACKED,
+                scenes="odd",
+                methods__align_method=None,
+                methods__merge_method=method,
+            ),
+            row(
+                f"{method}.build_overviews",
+                False,
+                *("mosaic overviews", "mosaic file", "observations overviews", "observations file"),
+                scenes="strips",
+                methods__merge_method=method,
+            ),
+        )
+    ),
+    row("geomedian.iterations", 1, "pixels", scenes="odd", methods__merge_method="geomedian"),
     # output
     row("output.artifacts", "full", "files"),
     row("output.compression", "zstd", "mosaic file", "scene_index file"),
@@ -679,6 +703,7 @@ def test_a_parameter_changes_what_it_says_and_nothing_else(row: Row, bench: Benc
 FILES = {
     "mosaic file": ["mosaic.tif"],
     "scene_index file": ["scene_index.tif"],
+    "observations file": ["observations.tif"],
     "seamlines file": ["seamlines.gpkg"],
     "adjustments": ["adjustments.json"],
     "statistics": ["adjustments.json"],

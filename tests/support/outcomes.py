@@ -178,7 +178,7 @@ def find_facets(outcome: Outcome) -> dict[str, object]:
     ``… file`` is a file's bytes; the same name without it is what the file says.
     """
     facets: dict[str, object] = {"files": frozenset(outcome.files), "extra files": _without_random_names(outcome.extra)}
-    for name in ("mosaic", "scene_index"):
+    for name in ("mosaic", "scene_index", "observations"):
         if f"{name}.tif" in outcome.files:
             raster = outcome.read(f"{name}.tif")
             facets |= {name: raster.content, f"{name} overviews": raster.overviews}

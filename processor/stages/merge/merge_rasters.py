@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from processor.model.dtypes import is_representable
 from processor.model.options import Resolution
-from processor.stages.merge.method import MergeMethod
+from processor.stages.merge.method import LayerMethod
 from processor.stages.merge.options import MergeRastersOptions
 
 
@@ -106,7 +106,7 @@ def merge_layer(
     np.copyto(index, index.dtype.type(number), where=take)
 
 
-class MergeRasters(MergeMethod[MergeRastersOptions]):
+class MergeRasters(LayerMethod[MergeRastersOptions]):
     """Lays the scenes over one another."""
 
     @property

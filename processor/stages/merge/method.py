@@ -14,12 +14,16 @@ from processor.stages.method import OptionsT, StageMethod
 
 
 class MergeMethod(StageMethod[OptionsT], ABC):
-    """Makes one raster from all scenes."""
+    """Makes one raster from all scenes: each pixel from one of them, or (:class:`StackMethod`) from all."""
 
     @property
     @abstractmethod
     def resolution(self) -> Resolution:
         """Which of the scenes' pixel sizes the mosaic has where they were not aligned."""
+
+
+class LayerMethod(MergeMethod[OptionsT], ABC):
+    """Takes each pixel from one scene."""
 
     @abstractmethod
     def lay(
@@ -45,6 +49,28 @@ class MergeMethod(StageMethod[OptionsT], ABC):
         """
 
 
+class StackMethod(MergeMethod[OptionsT], ABC):
+    """Makes each pixel of all scenes that have one there; there are no cells, and no scene that a pixel came from."""
+
+    @abstractmethod
+    def combine(
+        self, stack: NDArray[np.generic], valid: NDArray[np.bool_], nodata: float, *, out: NDArray[np.generic]
+    ) -> NDArray[np.generic]:
+        """Make the pixels of a part of the mosaic.
+
+        Parameters
+        ----------
+        stack
+            (scenes, bands, pixels) in the mosaic's dtype, scenes in name order; what is not valid is anything.
+        valid
+            (scenes, pixels).
+        nodata
+            Of the mosaic; what a pixel without a valid value becomes.
+        out
+            (bands, pixels) of the stack's dtype; receives the result and is returned.
+        """
+
+
 class NoMerging(MergeMethod[MergeRastersOptions]):
     """The stage is off: there is no mosaic, and the last stage's rasters are the result."""
 
@@ -54,13 +80,3 @@ class NoMerging(MergeMethod[MergeRastersOptions]):
     def resolution(self) -> Resolution:
         """Of the mosaic that there could be."""
         return self.options.resolution
-
-    def lay(
-        self,
-        mosaic: NDArray[np.generic],
-        index: NDArray[np.generic],
-        layer: NDArray[np.generic],
-        take: NDArray[np.bool_],
-        number: int,
-    ) -> None:
-        """Nothing."""

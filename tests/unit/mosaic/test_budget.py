@@ -15,13 +15,17 @@ from processor.mosaic.budget import (
     FIXED,
     SPARE,
     allot_memory,
+    count_depth,
     estimate_memory,
+    estimate_phases,
     estimate_scratch,
     find_cache_bytes,
+    find_stack_rows,
     find_total,
     fit_window_edge,
     share_out,
 )
+from processor.mosaic.plan import Plan
 
 MB = 10**6
 
@@ -136,3 +140,24 @@ def test_scratch_is_the_pixels_with_their_overviews_and_what_pictures_are_made_f
     assert estimate_scratch(make_plan()) == pytest.approx((pixels + shown) * (2 * 2 + 1) * 4 / 3, rel=1e-3)
     bare = make_plan(**{"merge_rasters.build_overviews": False})  # the whole file is what pictures are made from
     assert estimate_scratch(bare) == pytest.approx(2 * pixels * (2 * 2 + 1) * 4 / 3, rel=1e-3)
+
+
+@pytest.mark.parametrize("method", ["median", "geomedian"])
+def test_a_stack_takes_no_more_memory_however_many_scenes_lie_over_one_another(method: str) -> None:
+    def plan(count: int) -> Plan:
+        return make_plan(*(make_large_scene(f"s{number:03}") for number in range(count)), **{"methods.merge_method": method})
+
+    few, many = plan(24), plan(200)
+    assert few.window_edge < make_plan().window_edge or few.window_edge == 512
+    assert count_depth(many.scenes, many.grid, many.window_edge) == 200
+    rows = find_stack_rows(many, 200, many.window_edge)
+    assert rows < 512
+    assert rows * many.window_edge * 200 * (many.bands * 2 + 1) <= 32 * MB
+    tasks = [estimate_phases(one, 8, kept_stages=0)["render"].memory for one in (few, many)]
+    assert tasks[1] - tasks[0] < 64 * MB  # two tasks, and what is known of each scene
+
+
+def test_depth_is_that_of_the_deepest_window() -> None:
+    scenes = [make_large_scene("a"), make_large_scene("b", left=2048), make_large_scene("c", left=6144)]
+    plan = make_plan(*scenes)
+    assert count_depth(plan.scenes, plan.grid, 512) == 2
