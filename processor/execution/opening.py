@@ -1,4 +1,8 @@
-"""Opening all scenes of a run, and leaving out those of which nothing can be read; decided once, before the run is planned."""
+"""Opening all scenes of a run, and leaving out those of which nothing can be read; decided once, and recorded in the plan.
+
+Headers come first, so that what makes no sense is refused before a pixel is read; then a few pixels of each scene
+are looked at.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from processor.mosaic.probing import describe_doubtful, describe_empty, drop_ove
 from processor.process.progress import Silent, Tracker
 from processor.process.threads import map_ordered, resolve_threads
 from processor.scenes.fill import mark_fill
-from processor.scenes.unify import unify_scenes
+from processor.scenes.unify import UnifiedScenes, unify_scenes
 from processor.storage.options import Access
 
 _NAMED: Final = 100  # scenes that an error names
@@ -30,58 +34,93 @@ ONCE: Final = ("no-nodata", "scaling-disagrees")
 class OpenedScenes:
     """The scenes of a run."""
 
-    scenes: tuple[Scene, ...]
-    """As the stages see them, in the order of the input, without those that are left out."""
-    findings: tuple[Finding, ...]
-    """What opening and unifying them brought to light, and which are left out."""
+    opened: tuple[OpenedScene, ...]
+    """As their headers and Items describe them, in the order of the input, without those that are left out."""
+    unified: UnifiedScenes
+    """The same as the stages see them."""
+    left_out: tuple[Finding, ...]
+    """Which are left out, and why."""
+    noticed: tuple[Finding, ...] = ()
+    """What their pixels brought to light besides."""
+
+    @property
+    def scenes(self) -> tuple[Scene, ...]:
+        """As the stages see them, in the order of the input."""
+        return self.unified.scenes
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What opening and unifying them brought to light, and which are left out."""
+        described = merge_findings((finding for scene in self.opened for finding in scene.findings), ONCE)
+        return (*self.left_out, *described, *self.unified.findings, *self.noticed)
 
 
 def open_scenes(refs: Sequence[SceneRef], config: Config, access: Access, tracker: Tracker | None = None) -> OpenedScenes:
-    """Open and unify scenes, several at once.
+    """Open and unify scenes, several at once, by their headers alone.
 
-    Left out are scenes without a valid pixel, and as many that storage does not have or does not give as
-    ``inputs.skip_unreadable`` allows.
+    Left out are as many scenes that storage does not have or does not give as ``inputs.skip_unreadable`` allows.
 
     Raises
     ------
     UnreadableError
         More of them cannot be read; all are named.
     InputError, ConfigError, StorageError
-        As :func:`processor.geotiff.open.open_scene` and :func:`processor.scenes.unify.unify_scenes`; or no scene is left.
+        As :func:`processor.geotiff.open.open_scene` and :func:`processor.scenes.unify.unify_scenes`.
     """
     rule, custom = config.inputs.validity, config.shared.custom_nodata_value
     nodata = custom if config.inputs.nodata is None else list_ranges(config.inputs.nodata)
-    reader = RasterReader(cache_bytes=0, access=access, forgets=False)
 
     def attempt(ref: SceneRef) -> OpenedScene | UnreadableError:
         try:
-            return mark_fill(open_scene(ref, nodata=nodata, validity=rule, access=access), reader)
+            return open_scene(ref, nodata=nodata, validity=rule, access=access)
         except UnreadableError as error:
             return error
 
-    threads = resolve_threads(config.shared.image_threads, auto=8)
     watch = Silent() if tracker is None else tracker
-    with reader:
-        attempts = map_ordered(attempt, refs, threads=threads)
-        tried = list(watch.track(attempts, name="open", total=len(refs), amount=lambda _: 1.0, unit="scenes"))
-        opened = [one for one in tried if isinstance(one, OpenedScene)]
-        failed = {ref.name: one for ref, one in zip(refs, tried, strict=True) if isinstance(one, UnreadableError)}
-        skipped = _skip(failed, config.inputs.skip_unreadable, len(refs))
-        unified = unify_scenes(opened, config)
+    attempts = map_ordered(attempt, refs, threads=_count_threads(config))
+    tried = list(watch.track(attempts, name="open", total=len(refs), amount=lambda _: 1.0, unit="scenes"))
+    opened = tuple(one for one in tried if isinstance(one, OpenedScene))
+    failed = {ref.name: one for ref, one in zip(refs, tried, strict=True) if isinstance(one, UnreadableError)}
+    left_out = _skip(failed, config.inputs.skip_unreadable, len(refs))
+    return OpenedScenes(opened=opened, unified=unify_scenes(opened, config), left_out=left_out)
+
+
+def probe_scenes(known: OpenedScenes, config: Config, access: Access) -> OpenedScenes:
+    """Look at some pixels of opened scenes: fill that nobody declared is marked, and scenes without a valid pixel are left out.
+
+    Returns
+    -------
+    The same object where nothing was found.
+
+    Raises
+    ------
+    InputError, StorageError
+        A scene cannot be read, or none is left.
+    """
+    threads = _count_threads(config)
+    with RasterReader(cache_bytes=0, access=access, forgets=False) as reader:
+        opened = list(map_ordered(lambda one: mark_fill(one, reader), known.opened, threads=threads))
+        is_new = any(one is not before for one, before in zip(opened, known.opened, strict=True))
+        unified = unify_scenes(opened, config) if is_new else known.unified
         empty = find_empty(unified.scenes, reader, threads=threads)
     if empty:
-        kept = [scene for scene, own in zip(opened, unified.scenes, strict=True) if own.name not in empty]
-        if not kept:
+        opened = [scene for scene, own in zip(opened, unified.scenes, strict=True) if own.name not in empty]
+        if not opened:
             named = ", ".join(sorted(empty)[:_NAMED])
             msg = f"scene {named}: no valid pixel; give other scenes, or correct their nodata value or mask"
             raise InputError(msg)
-        opened, unified = kept, unify_scenes(kept, config)
+        unified = unify_scenes(opened, config)
     with RasterReader(cache_bytes=0, access=access, forgets=False) as reader:
         beyond = find_clipped(unified.scenes, reader, threads=threads)
-    described = merge_findings((finding for scene in opened for finding in scene.findings), ONCE)
+    if not is_new and not empty and not beyond:
+        return known
     return OpenedScenes(
-        scenes=unified.scenes, findings=(*skipped, *described, *describe_empty(empty), *unified.findings, *beyond)
+        opened=tuple(opened), unified=unified, left_out=(*known.left_out, *describe_empty(empty)), noticed=tuple(beyond)
     )
+
+
+def _count_threads(config: Config) -> int:
+    return resolve_threads(config.shared.image_threads, auto=8)
 
 
 def _skip(failed: dict[str, UnreadableError], allowed: float | None, total: int) -> tuple[Finding, ...]:
@@ -113,9 +152,8 @@ def trust_overviews(plan: Plan, access: Access) -> tuple[frozenset[str], tuple[F
     InputError, StorageError
         A scene cannot be read.
     """
-    threads = resolve_threads(plan.config.shared.image_threads, auto=8)
     with RasterReader(cache_bytes=0, access=access, forgets=False) as reader:
-        reasons = find_doubtful(plan, reader, threads=threads)
+        reasons = find_doubtful(plan, reader, threads=_count_threads(plan.config))
     return frozenset(reasons), describe_doubtful(reasons)
 
 

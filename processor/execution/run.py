@@ -8,22 +8,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from processor.config import Config, apply_options
 from processor.errors import ConfigError, InputError
-from processor.execution.opening import ONCE, open_scenes, trust_overviews, without_overviews
+from processor.execution.opening import ONCE, open_scenes, probe_scenes, trust_overviews, without_overviews
 from processor.execution.phases import Run, do_missing
 from processor.execution.run_manifest import open_run, write_run
 from processor.execution.task_store import LocalStore, ObjectStore
 from processor.execution.tasks import Cut
 from processor.execution.workbench import count_passes, open_workbench
 from processor.geotiff.cog.tags import is_crs_kept
-from processor.model import Finding
+from processor.model import Finding, Scene
 from processor.model.findings import merge_findings
 from processor.mosaic.budget import estimate_scratch
 from processor.mosaic.digest import compute_digest
+from processor.mosaic.plan import Plan
 from processor.mosaic.planning import plan_run
 from processor.process.logs import count_things, log_event
 from processor.process.memory import load_ahead
@@ -39,10 +40,10 @@ from processor.publish.thresholds import Threshold
 from processor.report.traffic import TRAFFIC_NAME
 from processor.scenes.checks import read_checks
 from processor.scenes.inputs import read_inputs
-from processor.scenes.references import read_references
-from processor.scenes.user_files import read_user_files
+from processor.scenes.references import Known, read_references
+from processor.scenes.user_files import UserFiles, read_user_files
 from processor.storage.folders import remove_folder
-from processor.storage.options import resolve_access
+from processor.storage.options import Access, resolve_access
 from processor.storage.scratch import warn_of_space
 from processor.storage.store import Store
 from processor.storage.url import absolute_path, join_url
@@ -140,6 +141,41 @@ def _list_words(inputs: SearchRequest | str | Sequence[str] | None) -> Sequence[
     return () if inputs is None else (inputs,) if isinstance(inputs, str) else inputs
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """A plan, and what it was made from."""
+
+    scenes: tuple[Scene, ...]
+    """As the stages see them, in the order of the input."""
+    files: UserFiles
+    """What the user's own files say."""
+    references: Known
+    """What the scenes are matched to."""
+    checks: Known
+    """What the mosaic is judged by."""
+    plan: Plan
+    """Everything that is decided before a pixel is read."""
+
+    def replan(self, scenes: tuple[Scene, ...], config: Config) -> _Draft:
+        """The same of scenes that are measured otherwise."""
+        plan = plan_run(scenes, config, self.files, self.references.scenes, self.checks.scenes)
+        return replace(self, scenes=scenes, plan=plan)
+
+
+def _draft(scenes: tuple[Scene, ...], config: Config, access: Access) -> _Draft:
+    """Plan a run, and refuse settings and scenes that make none; errors as those of planning."""
+    threads = resolve_threads(config.shared.image_threads, auto=8)
+    files = read_user_files(scenes, config, Store(access=access))
+    references = read_references(config.reference, scenes, access, threads=threads)
+    checks = read_checks(config.check, scenes, access, threads=threads)
+    plan = plan_run(scenes, config, files, references.scenes, checks.scenes)
+    find_kept_stages(config, plan.scenes)
+    if not is_crs_kept(scenes[0].grid.crs):
+        msg = f"scene {scenes[0].name}: GeoTIFF cannot hold its coordinate reference system; warp the scenes to one that it can"
+        raise InputError(msg)
+    return _Draft(scenes=scenes, files=files, references=references, checks=checks, plan=plan)
+
+
 def prepare(request: Request, config: Config, tracker: Tracker | None = None) -> Prepared:
     """Read the input, open every scene, and plan; nothing is written.
 
@@ -180,22 +216,16 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         store=Store(access=access),
         thresholds=request.thresholds,
     )
-    threads = resolve_threads(config.shared.image_threads, auto=8)
     opened = open_scenes(resolved.refs, config, access, tracker)
-    scenes = opened.scenes
-    files = read_user_files(scenes, config, Store(access=access))
-    references = read_references(config.reference, scenes, access, threads=threads)
-    checks = read_checks(config.check, scenes, access, threads=threads)
-    plan = plan_run(scenes, config, files, references.scenes, checks.scenes)
-    find_kept_stages(config, plan.scenes)  # a setting that does not fit is refused early
-    if not is_crs_kept(scenes[0].grid.crs):
-        msg = f"scene {scenes[0].name}: GeoTIFF cannot hold its coordinate reference system; warp the scenes to one that it can"
-        raise InputError(msg)
-    doubtful, doubts = trust_overviews(plan, access)
+    draft = _draft(opened.scenes, config, access)  # refuses what makes no sense before a pixel is read
+    probed = probe_scenes(opened, config, access)
+    if probed is not opened:
+        opened, draft = probed, _draft(probed.scenes, config, access)
+    doubtful, doubts = trust_overviews(draft.plan, access)
     if doubtful:
-        scenes = without_overviews(scenes, doubtful)
-        plan = plan_run(scenes, config, files, references.scenes, checks.scenes)
-    digest = compute_digest(scenes, config, read_version(), files.fingerprints, references.scenes, checks.scenes)
+        draft = draft.replan(without_overviews(draft.scenes, doubtful), config)
+    plan, scenes, references, checks = draft.plan, draft.scenes, draft.references, draft.checks
+    digest = compute_digest(scenes, config, read_version(), draft.files.fingerprints, references.scenes, checks.scenes)
     known = merge_findings((*references.findings, *checks.findings), ONCE)
     findings = (*resolved.findings, *opened.findings, *known, *doubts, *plan.findings)
     for finding in findings:

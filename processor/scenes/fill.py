@@ -50,7 +50,7 @@ class _Found:
 
 
 def mark_fill(opened: OpenedScene, reader: RasterReader) -> OpenedScene:
-    """The same scene, with fill that cannot be data taken as nodata, and findings of all fill that was found.
+    """The same scene, with fill that cannot be data taken as nodata, and findings of all fill; itself where there is none.
 
     Raises
     ------
@@ -64,6 +64,8 @@ def mark_fill(opened: OpenedScene, reader: RasterReader) -> OpenedScene:
         rasters.append(raster if found is None or not found.is_certain else replace(raster, source=_declare(raster, found)))
         told += [] if found is None else [_describe_fill(raster, found)]
         told += [] if collar is None else [_describe_collar(raster, collar)]
+    if not told:
+        return opened
     known = {finding.scene for finding in told if finding.code == "undeclared-fill"}
     kept = (finding for finding in opened.findings if finding.code != "no-nodata" or finding.scene not in known)
     return replace(opened, rasters=tuple(rasters), findings=(*kept, *told))

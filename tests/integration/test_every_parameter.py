@@ -862,7 +862,7 @@ def test_what_changes_no_byte_changes_how_the_work_is_done(bench: Bench, monkeyp
 
         monkeypatch.setattr(f"{target}.{name}", call)
 
-    watch("processor.execution.run", "map_ordered", "threads")
+    watch("processor.execution.opening", "map_ordered", "threads")
     watch("processor.publish.assemble", "publish", "threads")
     watch("processor.execution.workbench", "RasterReader", "cache_bytes")
     watch("processor.execution.passes", "map_ordered", "threads")
@@ -870,7 +870,7 @@ def test_what_changes_no_byte_changes_how_the_work_is_done(bench: Bench, monkeyp
     flags = {"image_threads": 3, "io_threads": 5, "tile_threads": 7, "cache": 0.001, "window_size": 2048}
     bench.run("strips", {f"shared.{name}": value for name, value in flags.items()})
     assert seen == {
-        "processor.execution.run.map_ordered": {3},
+        "processor.execution.opening.map_ordered": {3},
         "processor.publish.assemble.publish": {5},
         "processor.execution.workbench.RasterReader": {1_000_000},
         "processor.execution.passes.map_ordered": {7},
