@@ -105,10 +105,10 @@ def through_a_process_block_with_flat_names(items: Path, monkeypatch: pytest.Mon
 
 
 def through_python(items: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mosaic goes where the command puts it, so that all files are in one place."""
+    """The mosaic goes where the command puts it, so that all files are in one place; the grid is found as the command does."""
     del monkeypatch
     keywords = {name: tuple(value) if isinstance(value, list) else value for name, value in make_keywords().items()}
-    pipeline(items, "out/m/mosaic.tif", **keywords)
+    pipeline(items, "out/m/mosaic.tif", align_rasters_tap=None, **keywords)
 
 
 def make_keywords() -> dict[str, Any]:
