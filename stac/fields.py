@@ -132,6 +132,10 @@ def merge_entries(asset: AssetFields) -> list[Mapping[str, Any]]:
 
 
 def _list_objects(value: object, key: str, asset: AssetFields) -> list[Mapping[str, Any]]:
+    """A list of bands; before STAC 1.0, whose traces some migrations leave, they are numbers of the Item's own, from 0."""
+    known = asset.item.properties.get(key)
+    if isinstance(value, list) and isinstance(known, list) and all(type(n) is int and 0 <= n < len(known) for n in value):
+        value = [known[number] for number in value]
     if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
         msg = f"{asset.where}: its bands must be lists of objects, but {key} is not; correct the Item"
         raise InputError(msg)

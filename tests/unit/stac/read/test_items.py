@@ -366,6 +366,19 @@ def test_whatever_a_stranger_writes_is_parsed_or_refused_by_name(data: st.DataOb
     json.dumps(dict(ref.provenance.properties), allow_nan=False)
 
 
+def test_bands_by_number_are_those_of_the_item() -> None:
+    """As documents before STAC 1.0 have it, and what is migrated by pystac 1.12 still."""
+    item = make_item("a")
+    item["properties"]["eo:bands"] = [{"name": "b"}, {"name": "r", "common_name": "red"}]
+    item["assets"]["image"] = {"href": "s3://b/a.tif", "eo:bands": [1]}
+    (ref,) = parse(collect(item))
+    assert ref.rasters[0].bands == (Band(name="r", common_name="red"),)
+    for wrong in ([2], [-1], [True], ["1"]):
+        item["assets"]["image"]["eo:bands"] = wrong
+        with pytest.raises(InputError, match="its bands must be lists of objects"):
+            parse(collect(item))
+
+
 def test_what_the_messages_say_migrates_old_documents(tmp_path: Path) -> None:
     """An Item and a catalogue of 0.9, by the calls that the messages name."""
     item = make_item("a", stac_version="0.9.0", geometry={"type": "Point", "coordinates": [0, 0]}, bbox=[0, 0, 0, 0])
