@@ -67,6 +67,12 @@ def _describe_kind(annotation: object) -> str:
     return _describe_kind(parts[0]) if parts else _KINDS[annotation]
 
 
+def _is_switch(parameter: Parameter) -> bool:
+    """Whether a flag without a value means true."""
+    annotation = parameter.field.annotation
+    return annotation is bool or set(get_args(annotation)) == {bool, types.NoneType}
+
+
 def spell_out(arguments: Sequence[str]) -> list[str]:
     """Rewrite the flags of parameters to the one form that the parser knows, ``--section.name=value``.
 
@@ -93,7 +99,7 @@ def spell_out(arguments: Sequence[str]) -> list[str]:
             spelt.append(word)
         elif equals:
             spelt.append(f"{flag}={value}")
-        elif known[flag].field.annotation is bool and not (rest and rest[0].lower() in _BOOLEANS):
+        elif _is_switch(known[flag]) and not (rest and rest[0].lower() in _BOOLEANS):
             spelt.append(f"{flag}=true")
         elif rest and not rest[0].startswith("--"):
             spelt.append(f"{flag}={rest.pop(0)}")
