@@ -17,7 +17,9 @@ from pydantic import (
 )
 
 Threads = Annotated[int, Field(ge=1, le=1024)] | Literal["cpu", "auto"] | None
-FileKind = Literal["region", "footprints", "area", "adjustments", "block maps", "surfaces", "matched blocks"]
+FileKind = Literal[
+    "region", "footprints", "area", "adjustments", "block maps", "surfaces", "matched blocks", "obstacles", "mask"
+]
 """What a file that the user gives holds."""
 
 Resolution = Literal["highest", "average", "lowest"]

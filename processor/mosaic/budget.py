@@ -21,7 +21,7 @@ from processor.geotiff.open import unit_shape
 from processor.model import Grid, Scene, Window
 from processor.mosaic.chunks import CHUNK_EDGE
 from processor.mosaic.measure import SAMPLES_A_PAIR, mask_grid
-from processor.mosaic.plan import BLOCK_EDGE, MATCHED_BLOCK, Plan
+from processor.mosaic.plan import BLOCK_EDGE, FINE_BLOCK, MATCHED_BLOCK, Plan
 from processor.process.threads import resolve_threads
 from processor.stages.align.align_rasters import compute_shift
 from processor.stages.matching.matched_blocks import most_blocks
@@ -226,7 +226,8 @@ def _estimate_matching(plan: Plan) -> int:
     """Bytes of a measuring task for matched blocks: sums of a pair's columns, and places in a reference."""
     if "matched_blocks" not in plan.needs:
         return 0
-    columns = 5 * plan.bands * 8 * (CHUNK_EDGE // MATCHED_BLOCK) * CHUNK_EDGE
+    edge = FINE_BLOCK if "fine_blocks" in plan.needs else MATCHED_BLOCK
+    columns = 5 * plan.bands * 8 * (CHUNK_EDGE // edge) * CHUNK_EDGE
     return max(columns, _PLACE_MEMORY * STRIP if plan.references else 0)
 
 
@@ -267,6 +268,8 @@ def _estimate_scenes(plan: Plan) -> int:
     matched = 0
     if "matched_blocks" in plan.needs:  # as measured, and as the table of all
         matched = 2 * plan.count_compared() * most_blocks(plan.count_compared()) * 8 * 5 * (1 + plan.bands)
+    if "fine_blocks" in plan.needs:  # in parts and merged
+        matched += 2 * sum(map(plan.count_fine_blocks, plan.pairs)) * 8 * (4 + 5 * plan.bands)
     return len(plan.scenes) * _SCENE_MEMORY + held + min(samples, _ALL_SAMPLES) + matched
 
 

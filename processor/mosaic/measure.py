@@ -28,7 +28,7 @@ from processor.stages.align.warp import choose_lattice, compute_places
 from processor.stages.block_sums import BlockSums, compute_block_sums, merge_block_sums
 from processor.stages.check_cells import CellSums, merge_cell_sums
 from processor.stages.clip.mask_rasters import compute_region_mask
-from processor.stages.matching.matched_blocks import MatchedBlocks, compute_matched_blocks, merge_matched_blocks
+from processor.stages.matching.matched_blocks import MatchedBlocks, coarsen, compute_matched_blocks, merge_matched_blocks
 from processor.stages.matching.reference_blocks import STRIP, ReferencePixels, compute_reference_blocks
 from processor.stages.measures import MatchedPairs, Measures, SceneMeasures
 from processor.stages.method import Region
@@ -291,7 +291,7 @@ def _match_blocks(
     names = plan.find_name(pair[0]), plan.find_name(pair[1])
     if "matched_blocks" not in plan.needs or (known is not None and known.scenes >= set(names)):
         return None
-    return compute_matched_blocks(names, values, valid, plan.measure_grid(pair[0]), shared, plan.grid, plan.block_edge(pair))
+    return compute_matched_blocks(names, values, valid, plan.measure_grid(pair[0]), shared, plan.grid, plan.fine_edge(pair))
 
 
 def _measure_reference(
@@ -478,8 +478,9 @@ def _join_pairs(plan: Plan, pairs: Mapping[tuple[int, int], list[PairPart]]) -> 
         return None
     bounds = {scene.name: scene.grid.bounds for scene in plan.scenes}
     bounds |= {reference.scene.name: reference.bounds for reference in plan.references}
-    measured = [[part.blocks for part in parts if part.blocks is not None] for _, parts in sorted(pairs.items())]
-    blocks = [merge_matched_blocks(parts) for parts in measured if parts]
+    measured = {pair: [part.blocks for part in parts if part.blocks is not None] for pair, parts in sorted(pairs.items())}
+    fine = {pair: merge_matched_blocks(parts) for pair, parts in measured.items() if parts}
+    blocks = [_join_blocks(plan, pair, found) for pair, found in fine.items()]
     if known is not None:
         blocks += known.place(plan.grid, bounds)
     return MatchedPairs(
@@ -492,7 +493,15 @@ def _join_pairs(plan: Plan, pairs: Mapping[tuple[int, int], list[PairPart]]) -> 
         known={name: one for name, one in plan.methods.matching_local.known_adjustments.items() if name in bounds},
         groups={scene.name: plan.methods.matching_local.find_group(scene.provenance.properties) for scene in plan.scenes},
         blocks=tuple(sorted(blocks, key=lambda pair: (pair.first, pair.second))),
+        fine=tuple(fine.values()) if "fine_blocks" in plan.needs else (),
     )
+
+
+def _join_blocks(plan: Plan, pair: tuple[int, int], blocks: MatchedBlocks) -> MatchedBlocks:
+    """The blocks of a pair from those in which it was measured."""
+    while pair[1] < len(plan.scenes) and blocks.edge < plan.block_edge(pair):
+        blocks = coarsen(blocks)
+    return blocks
 
 
 def _add_part(merging: _SceneMerge, part: ScenePart) -> None:

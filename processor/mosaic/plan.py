@@ -13,7 +13,7 @@ from processor.geotiff.open import level_grid
 from processor.model import Band, BlockGrid, Bounds, Finding, Grid, Scene, Window
 from processor.model.bands import merge_bands
 from processor.mosaic.chunks import Chunks
-from processor.stages.matching.matched_blocks import choose_edge, most_blocks
+from processor.stages.matching.matched_blocks import choose_edge, choose_fine_edge, most_blocks
 from processor.stages.matching.reference_blocks import BlockSize
 from processor.stages.merge.method import StackMethod
 from processor.stages.method import Need
@@ -22,8 +22,11 @@ from processor.stages.scene_cells import CellLattice, choose_lattice
 BLOCK_EDGE = 512  # pixels: blocks of the mosaic
 MATCHED_BLOCK: Final = 16
 """Pixels of the mosaic on the edge of a matched block of two scenes, at least."""
+FINE_BLOCK: Final = 4
+"""The same where a method needs fine blocks."""
 
 _MATCHED_PIXELS = 8  # measured pixels on the edge of a matched block, at least
+_FINE_PIXELS = 2  # the same of a fine block
 _NEARLY = 0.01  # of a pixel: what is too small by this is large enough
 
 Phase = Literal["measure", "blocks", "solve", "render", "assemble"]
@@ -162,14 +165,31 @@ class Plan:
 
     def block_edge(self, pair: tuple[int, int]) -> int:
         """Edge of the matched blocks of a pair of scenes, pixels of the mosaic, doubled until their number is bounded."""
-        first, second = (self.scenes[scene].grid.bounds for scene in pair)
-        shared = first.intersection(second)
         size = MATCHED_BLOCK
         coarsest = max(self.measure_grid(scene).pixel_width for scene in pair) / self.grid.pixel_width
         while size < _MATCHED_PIXELS * coarsest:
             size *= 2
-        overlap = Window(row=0, col=0, height=0, width=0) if shared is None else self.grid.window_of_centres(shared)
-        return choose_edge(overlap, self.count_compared(), size=size)
+        return choose_edge(self._find_overlap(pair), self.count_compared(), size=size)
+
+    def fine_edge(self, pair: tuple[int, int]) -> int:
+        """Edge of the blocks in which a pair of scenes is measured, mosaic pixels: fine ones where a method needs them."""
+        edge = self.block_edge(pair)
+        if "fine_blocks" not in self.needs:
+            return edge
+        coarsest = max(self.measure_grid(scene).pixel_width for scene in pair) / self.grid.pixel_width
+        least = max(FINE_BLOCK, math.ceil(_FINE_PIXELS * coarsest))
+        return choose_fine_edge(self._find_overlap(pair), self.count_compared(), edge=edge, least=least)
+
+    def count_fine_blocks(self, pair: tuple[int, int]) -> int:
+        """Blocks in which a pair of scenes is measured, at most."""
+        overlap, edge = self._find_overlap(pair), self.fine_edge(pair)
+        return (overlap.height // edge + 2) * (overlap.width // edge + 2)
+
+    def _find_overlap(self, pair: tuple[int, int]) -> Window:
+        """What the bounds of two scenes share, pixels of the mosaic."""
+        first, second = (self.scenes[scene].grid.bounds for scene in pair)
+        shared = first.intersection(second)
+        return Window(row=0, col=0, height=0, width=0) if shared is None else self.grid.window_of_centres(shared)
 
     def reference_blocks(self, scene: int, reference: Reference) -> BlockSize:
         """Blocks of a scene against a reference: of as few of its pixels as hold 8 x 8 of the scene's, and are bounded."""

@@ -17,6 +17,7 @@ from processor.stages.align.coregistration import Coregistration, move_footprint
 from processor.stages.block_sums import BlockSums
 from processor.stages.matching.global_regression import identity_adjustment
 from processor.stages.matching.method import GlobalSolution, LocalSolution, SceneCorrection
+from processor.stages.matching.pair_difference import Radiometry, make_radiometry
 from processor.stages.matching.reference_checks import judge_references
 from processor.stages.measures import Measures
 from processor.stages.seamlines.records import Seamlines
@@ -82,7 +83,8 @@ def solve(plan: Plan, measures: Measures, blocks: BlockGrid | None, sums: Sequen
     adjustments = matching_global.adjustments or tuple(identity_adjustment(scene.name, plan.bands) for scene in plan.scenes)
     matching_local = methods.matching_local.solve(measures, adjustments, blocks, sums)
     coregistration = _solve_coregistration(plan, measures)
-    seamlines = _solve_seamlines(plan, measures, coregistration)
+    radiometry = make_radiometry(adjustments, matching_local.corrections)
+    seamlines = _solve_seamlines(plan, measures, coregistration, radiometry)
     return Solution(
         coregistration=coregistration,
         matching_global=matching_global,
@@ -132,7 +134,9 @@ def _solve_coregistration(plan: Plan, measures: Measures) -> Coregistration | No
     )
 
 
-def _solve_seamlines(plan: Plan, measures: Measures, coregistration: Coregistration | None) -> Seamlines | None:
+def _solve_seamlines(
+    plan: Plan, measures: Measures, coregistration: Coregistration | None, radiometry: Radiometry
+) -> Seamlines | None:
     method = plan.methods.seamlines
     if plan.is_stack:
         return None
@@ -142,7 +146,7 @@ def _solve_seamlines(plan: Plan, measures: Measures, coregistration: Coregistrat
         moved = move_footprint(scene.footprint, coregistration, position)
         footprints[scene.name] = moved if given is None else given.geometries[scene.name]
     with ThreadPoolExecutor(resolve_threads(plan.config.shared.tile_threads), thread_name_prefix="cut") as pool:
-        seamlines = method.solve(footprints, measures, run=pool.map)
+        seamlines = method.solve(footprints, measures, radiometry, run=pool.map)
     if seamlines is None or method.area is None:
         return seamlines
     return replace(seamlines, cells=clip_cells(seamlines.cells, method.area))

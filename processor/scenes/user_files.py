@@ -6,13 +6,19 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import numpy as np
+from pyproj import Transformer
 from rasterio.crs import CRS
+from rasterio.features import shapes
+from rasterio.transform import Affine
 from shapely import Geometry, box, union_all
+from shapely import transform as transform_geometry
+from shapely.geometry import shape
 
 from processor.config import Config, VectorMask, iter_parameters
 from processor.errors import InputError
@@ -25,12 +31,14 @@ from processor.stages.matching.blocks_file import KnownBlocks, parse_blocks
 from processor.stages.matching.local_block_adjustment import agree
 from processor.stages.matching.surfaces_file import KnownSurfaces, parse_surfaces
 from processor.stages.method import BlockMaps, FileContents, Footprints, Region
+from processor.stages.seamlines.block_path import Obstacles, make_obstacles
 from processor.storage.store import Store
 from processor.storage.url import redact_url
 from processor.vectors import Feature, list_parts, read_features
 from stac.hrefs import drop_signature
 
 _MAX_BYTES = 1 << 30
+_MOST_AREAS: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -154,6 +162,26 @@ def _read_area(url: str, parameter: str, context: _Context) -> Geometry:
     return area
 
 
+def _read_obstacles(url: str, parameter: str, context: _Context) -> Obstacles:
+    return make_obstacles(feature.geometry for feature in context.read_vectors(url, None, parameter))
+
+
+def _read_mask(url: str, parameter: str, context: _Context) -> Obstacles:
+    """The areas of a raster that are not 0, in the scenes' CRS; nodata is 0."""
+    what = f"{parameter}: {redact_url(url)}"
+    values, valid, grid = read_small(context.read(url), what=what)
+    marked = (valid & (values != 0)).any(axis=0)
+    found = shapes(marked.astype(np.uint8), mask=marked, transform=Affine(*grid.transform))
+    areas = [shape(area) for area, _ in islice(found, _MOST_AREAS + 1)]
+    if len(areas) > _MOST_AREAS:
+        msg = f"{what} has more than {_MOST_AREAS} separate areas that are not 0: sieve it, or make it coarser"
+        raise InputError(msg)
+    if CRS.from_wkt(grid.crs) != CRS.from_wkt(context.crs):
+        transformer = Transformer.from_crs(grid.crs, context.crs, always_xy=True)
+        areas = list(transform_geometry(np.array(areas, dtype=object), transformer.transform, interleaved=False))
+    return make_obstacles(area for area in areas if np.isfinite(area.bounds).all())
+
+
 def _read_statistics(url: str, parameter: str, context: _Context) -> KnownStatistics:
     del parameter
     text = context.read(url).decode("utf-8", errors="replace")
@@ -227,6 +255,8 @@ _READERS: Final[Mapping[FileKind, Callable[[Any, str, _Context], object]]] = {
     "region": _read_region,
     "footprints": _read_footprints,
     "area": _read_area,
+    "obstacles": _read_obstacles,
+    "mask": _read_mask,
     "adjustments": _read_statistics,
     "surfaces": _read_surfaces,
     "matched blocks": _read_blocks,

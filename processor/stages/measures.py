@@ -55,6 +55,8 @@ class MatchedPairs:
     """What scenes that share their illumination have in common, by name."""
     blocks: tuple[MatchedBlocks, ...]
     """One a pair with common valid pixels."""
+    fine: tuple[MatchedBlocks, ...] = ()
+    """The same of pairs of scenes that were measured, in blocks of a few pixels; empty where no method needs them."""
 
     def make_table(self) -> BlockTable:
         """All blocks in arrays."""

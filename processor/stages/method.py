@@ -15,9 +15,9 @@ from shapely import Geometry
 from processor.model import BlockGrid, BlockMap
 from processor.model.options import Paths, Section
 
-Need = Literal["moments", "blocks", "footprints", "matched_blocks", "shifts"]
+Need = Literal["moments", "blocks", "footprints", "matched_blocks", "fine_blocks", "shifts"]
 """What has to be measured: moments of scenes and overlaps, sums of blocks of the scenes, outlines of the valid pixels, moments
-of the blocks of pairs, how far pairs lie beside one another.
+of the blocks of pairs, the same in blocks of a few pixels (which need the former), how far pairs lie beside one another.
 """
 
 OptionsT = TypeVar("OptionsT", bound=Section)

@@ -238,6 +238,8 @@ def has_catalog(before: Outcome, after: Outcome) -> bool:
 AREA, CLOUDS, PRINTS, KEEP = "{scenes}/area.gpkg", "{scenes}/clouds.gpkg", "{scenes}/prints.gpkg", "{scenes}/keep.gpkg"
 MAPS = "{scenes}/maps"
 KNOWN = "{scenes}/known.tif"
+SPOTS = "{scenes}/spots.tif"
+LEAST = {"methods__seamline_method": "least_difference_seamline"}
 TRUE = {
     "methods__matching_global_method": "robust_regression",
     "methods__matching_local_method": "surface_adjustment",
@@ -533,6 +535,20 @@ ROWS = (
         voronoi_center_seamline__vector_mask=[PRINTS, "scene"],
     ),
     row("voronoi_center_seamline.image_field_name", "scene", "cells' field", "seamlines file"),
+    # least_difference_seamline
+    row(
+        "least_difference_seamline.output_mask",
+        "{folder}/s.gpkg",
+        "extra files",
+        check=has_copies({"s.gpkg": "seamlines.gpkg"}),
+        **LEAST,
+    ),
+    row("least_difference_seamline.aoi_path", AREA, "pixels", "owners", "cells", check=is_inside_area, **LEAST),
+    row("least_difference_seamline.vector_mask", [PRINTS, "scene"], "pixels", "owners", "cells", **LEAST),
+    row("least_difference_seamline.debug_vectors_path", "{folder}/d.gpkg", "extra files", check=has_new("d.gpkg"), **LEAST),
+    row("least_difference_seamline.image_field_name", "scene", "cells' field", "seamlines file", **LEAST),
+    row("least_difference_seamline.obstacles", CLOUDS, "pixels", "owners", "cells", **LEAST),
+    row("least_difference_seamline.avoid", SPOTS, "pixels", "owners", "cells", **LEAST),
     # mask_rasters
     row("mask_rasters.output_images", "{folder}/mask_rasters", "extra files", check=has_stage("mask_rasters")),
     row("mask_rasters.vector_mask", ["include", KEEP], "pixels", "owners"),
@@ -611,6 +627,9 @@ def make_equipped(folder: Path) -> Path:
     coarse = gradient_truth(40, 40, 2, left=LEFT - 20, top=TOP + 20, pixel=10)
     coarse[:, 20:24, 10:20] = 777
     write_scene(folder / "known.tif", coarse, dtype="uint16", left=LEFT - 20, top=TOP + 20, pixel=10)
+    spots = np.zeros((1, 40, 40))
+    spots[0, 6:16, 10:20] = 1
+    write_scene(folder / "spots.tif", spots, dtype="uint8", left=LEFT - 20, top=TOP + 20, pixel=10)
     raster = known.read("block_maps/reference.tif")
     place = Affine(*raster.transform)
     write_scene(folder / "maps" / "reference.tif", raster.values * 1.05, nodata=raster.nodata, transform=place)

@@ -15,8 +15,10 @@ from shapely.affinity import affine_transform
 from shapely.geometry.base import BaseGeometry
 
 from processor.model import Grid
+from processor.stages.seamlines.block_path import BlockCosts, find_cheapest_way
 from processor.stages.seamlines.footprint import compute_footprint
-from processor.stages.seamlines.voronoi_center_seamline import solve_cells
+from processor.stages.seamlines.pair_split import FindWay
+from processor.stages.seamlines.voronoi_center_seamline import FindWays, solve_cells
 
 KINDS = ["star", "ragged", "rectangle", "sliver", "holed", "islands", "equal"]
 #: Where footprints lie and how large they are: a unit square, metres in UTM, degrees.
@@ -109,6 +111,54 @@ def test_cells_partition_the_union_of_forty_scenes(seed: int) -> None:
     seamlines = solve_cells(footprints, min_point_spacing=0.2, min_cut_length=0.0)
 
     assert_partition(seamlines, footprints)
+
+
+def wander(footprints: dict[str, BaseGeometry], seed: int) -> FindWays:
+    """Paths through random costs, another lattice for every pair; some pairs have none."""
+    left, bottom, right, top = shapely.total_bounds(np.array(list(footprints.values()), dtype=object))
+
+    def find_ways(first: str, second: str) -> FindWay | None:
+        rng = np.random.default_rng([seed, *map(int, (first[1:], second[1:]))])
+        if rng.random() < 0.1:
+            return None
+        rows, cols = rng.integers(4, 80, 2)
+        row, col = (each.ravel() for each in np.indices((rows, cols), dtype=np.int32))
+        costs = BlockCosts(
+            left=left,
+            top=top,
+            width=(right - left) / cols,
+            height=(top - bottom) / rows,
+            row=row,
+            col=col,
+            cost=rng.integers(1, 1000, len(row)),
+            other=500,
+        )
+        return lambda area, ends: find_cheapest_way(costs, area, ends)
+
+    return find_ways
+
+
+@given(footprints=scenes(most=10), seed=st.integers(0, 2**32 - 1))
+@examples(40)
+def test_cells_by_any_paths_partition_the_union_too(footprints: dict[str, BaseGeometry], seed: int) -> None:
+    if not any(not footprint.is_empty for footprint in footprints.values()):
+        return
+    ways = wander(footprints, seed)
+    seamlines = solve_cells(footprints, min_point_spacing=spacing_of(footprints, 0.02), min_cut_length=0.0, find_ways=ways)
+
+    assert_partition(seamlines, footprints)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@examples(3)
+def test_cells_of_forty_scenes_by_any_paths_partition_the_union(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    footprints = {f"s{index:02d}": star(rng, vertices=40, raggedness=0.1) for index in range(40)}
+
+    seamlines = solve_cells(footprints, min_point_spacing=0.2, min_cut_length=0.0, find_ways=wander(footprints, seed))
+
+    assert_partition(seamlines, footprints)
+    assert sum(cut.follows == "difference" for cut in seamlines.cutlines) > len(seamlines.cutlines) / 2
 
 
 @given(footprints=scenes(most=5), order=st.randoms())

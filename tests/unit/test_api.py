@@ -75,7 +75,7 @@ KNOWN: dict[str, Any] = {
     "merge_rasters_build_overviews": True,
 }
 #: What this project has beyond that.
-BEYOND = {"check", "geomedian", "median", "reference", "robust_regression", "surface_adjustment"}
+BEYOND = {"check", "geomedian", "least_difference_seamline", "median", "reference", "robust_regression", "surface_adjustment"}
 OWN = {
     "shared_memory": "auto",
     "inputs_asset": None,

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from processor.model import Adjustment, BlockMap
 from processor.stages.matching.block_weights import BlockTable, adjust_scenes
 from processor.stages.matching.illumination import compute_trend
-from processor.stages.matching.matched_blocks import MatchedBlocks
 from processor.stages.matching.method import SceneCorrection
+from processor.stages.matching.pair_difference import Radiometry, compute_pair_difference, make_radiometry
 from processor.stages.measures import MatchedPairs
 
 _HIGH: Final = 0.95
@@ -70,18 +70,17 @@ def compute_match_figures(
     agreement
         The map of agreement, where a method made one.
     """
-    adjusted = {adjustment.scene: adjustment for adjustment in adjustments}
-    corrected = {correction.scene: correction for correction in corrections}
-    difference, length = _compute_seam_differences(matched, seam_blocks, scenes, adjusted, corrected)
+    radiometry = make_radiometry(adjustments, corrections)
+    difference, length = _compute_seam_differences(matched, seam_blocks, scenes, radiometry)
     known = agreement.values[np.isfinite(agreement.values)] if agreement is not None else np.zeros(0)
-    table = _make_adjusted_table(matched, adjusted)
+    table = _make_adjusted_table(matched, radiometry.adjusted)
     trend_global, size = compute_trend(table)
     return MatchFigures(
         seam_blocks=len(length),
         seam_mean=difference @ length / length.sum() if len(length) else np.full(matched.bands, np.nan),
         seam_high=_find_quantile(difference, length, _HIGH),
         disagreement=float(np.mean(known < _DISAGREE)) if known.size else float("nan"),
-        trend=compute_trend(_correct_means(table, corrected))[0] if corrected else trend_global,
+        trend=compute_trend(_correct_means(table, radiometry.corrected))[0] if radiometry.corrected else trend_global,
         trend_global=trend_global,
         trend_size=size,
     )
@@ -91,8 +90,7 @@ def _compute_seam_differences(
     matched: MatchedPairs,
     seam_blocks: NDArray[np.int64],
     scenes: Sequence[str],
-    adjusted: Mapping[str, Adjustment],
-    corrected: Mapping[str, SceneCorrection],
+    radiometry: Radiometry,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """RMS differences of matched scenes in the blocks that seams pass through, (bands, n), and the seams' lengths, (n,)."""
     parts = {(part.first, part.second): part for part in matched.blocks}
@@ -109,41 +107,9 @@ def _compute_seam_differences(
         order = np.argsort(keys, kind="stable")  # blocks that were moved to this canvas may have changed places
         place = order[np.searchsorted(keys, wanted, sorter=order).clip(max=len(keys) - 1)]
         found = keys[place] == wanted
-        differences.append(_compute_difference(matched, part, place[found], adjusted, corrected))
+        differences.append(compute_pair_difference(part, place[found], matched.canvas, radiometry))
         lengths.append(seam_blocks[4, start:end][found].astype(np.float64))
     return np.concatenate(differences, axis=1), np.concatenate(lengths)
-
-
-def _compute_difference(
-    matched: MatchedPairs,
-    part: MatchedBlocks,
-    blocks: NDArray[np.intp],
-    adjusted: Mapping[str, Adjustment],
-    corrected: Mapping[str, SceneCorrection],
-) -> NDArray[np.float64]:
-    """RMS difference of the two matched scenes in some blocks of a pair, (bands, n)."""
-    count, canvas = part.count[blocks], matched.canvas
-    x = canvas.left + part.x[blocks] / count * canvas.pixel_width
-    y = canvas.top - part.y[blocks] / count * canvas.pixel_height
-    sums = part.sums[:, :, blocks] / count
-    covariance = sums[4] - sums[0] * sums[1]
-    means, gains, variances = [], [], []
-    for side, name in enumerate((part.first, part.second)):
-        mean = sums[side]
-        variance = np.maximum(sums[2 + side] - mean * mean, 0.0)
-        gain = np.ones_like(mean)
-        if name in adjusted:
-            gain = gain * adjusted[name].scale[:, None]
-            mean = gain * mean + adjusted[name].offset[:, None]
-        if name in corrected:
-            reach = np.maximum(np.abs(gain) * np.sqrt(variance), 1e-6 * np.abs(mean) + 1e-12)
-            low, high = (corrected[name].apply_at(mean + sign * reach, x, y) for sign in (-1.0, 1.0))
-            gain, mean = gain * (high - low) / (2 * reach), corrected[name].apply_at(mean, x, y)
-        means.append(mean)
-        gains.append(gain)
-        variances.append(gain * gain * variance)
-    square = (means[0] - means[1]) ** 2 + variances[0] + variances[1] - 2 * gains[0] * gains[1] * covariance
-    return np.asarray(np.sqrt(np.maximum(square, 0.0)))
 
 
 def _find_quantile(values: NDArray[np.float64], weights: NDArray[np.float64], share: float) -> NDArray[np.float64]:

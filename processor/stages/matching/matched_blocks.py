@@ -18,6 +18,7 @@ from processor.model import Grid, Window
 from processor.stages.statistics import zero_invalid
 
 _BLOCKS_A_PAIR: Final = 4096
+_FINE_BLOCKS_A_PAIR: Final = 65_536
 _BLOCKS_AGAINST_REFERENCE: Final = 65_536  # small kernels live on many
 _BLOCKS_A_RUN: Final = 4_000_000
 _STEP: Final = 1 / 1024  # canvas pixels: positions are multiples of it, so that their sums are exact in any order
@@ -71,6 +72,26 @@ def choose_edge(overlap: Window, pairs: int, *, size: int = 16) -> int:
     edge = size
     while not overlap.is_empty and _count_cells(overlap, edge) > most_blocks(pairs):
         edge *= 2
+    return edge
+
+
+def choose_fine_edge(overlap: Window, pairs: int, *, edge: int, least: int) -> int:
+    """Edge of the fine blocks of a pair in canvas pixels: its blocks' edge, halved while their number is bounded.
+
+    A pair has at most 65,536 fine blocks and a run about four million.
+
+    Parameters
+    ----------
+    overlap, pairs
+        As for :func:`choose_edge`.
+    edge
+        Of the pair's blocks.
+    least
+        Smallest edge, canvas pixels; positive.
+    """
+    most = min(_FINE_BLOCKS_A_PAIR, _BLOCKS_A_RUN // max(pairs, 1))
+    while edge % 2 == 0 and edge // 2 >= least and _count_cells(overlap, edge // 2) <= most:
+        edge //= 2
     return edge
 
 

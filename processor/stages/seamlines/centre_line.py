@@ -7,7 +7,7 @@ there is none.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,22 +15,19 @@ import scipy
 import shapely
 from shapely import LineString, Polygon
 
+from processor.stages.seamlines.graph_path import Graph, solve_path
+from processor.stages.seamlines.records import Follows
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 #: Fewest and most seeds along an outline: a line needs some seeds, and no line needs more, whatever the spacing.
 MIN_SEEDS, MAX_SEEDS = 64, 2048
-#: Nodes nearest to the end of a cut that are tried as its way into the Voronoi graph.
-MAX_ENTRIES = 16
-#: Relative rounding of a node's distance to a seed of its own.
-OWN_TOLERANCE = 1e-9
 #: By how much seeds are moved for their triangulation, relative to their extent.
 JOGGLE = 1e-10
 #: Distance between nodes that are one, relative to the extent of the seeds: rounding of circumcentres.
 COINCIDENT = 1e-9
-#: Times that the edges of a path which leave the area are taken out of the graph before all edges are tested.
-MAX_REPAIRS = 4
 #: Rounds in which seeds are added in narrow necks before the line is given up.
 MAX_REFINEMENTS = 6
 #: Share of the seeds' spacing by which a cut may be straightened; the diagram wavers by more between two rows of seeds.
@@ -63,24 +60,8 @@ class CentreLine:
     """float64 (m, 4), x and y of both ends, CRS units: the graph inside the area."""
     problem: Problem | None = None
     """Why the line is not the centre line that the rule asks for, or None."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Graph:
-    """The Voronoi diagram inside an area."""
-
-    nodes: NDArray[np.float64]
-    """float64 (n, 2), CRS units."""
-    clearance: NDArray[np.float64]
-    """float64 (n,), distance from a node to the seeds nearest to it, CRS units."""
-    edges: NDArray[np.intp]
-    """Intp (m, 2), indexes of nodes."""
-    lengths: NDArray[np.float64]
-    """float64 (m,), of the edges, CRS units."""
-
-    def without(self, unwanted: NDArray[np.bool_]) -> _Graph:
-        """Drop edges."""
-        return replace(self, edges=self.edges[~unwanted], lengths=self.lengths[~unwanted])
+    follows: Follows = "centre-line"
+    """What the line follows."""
 
 
 def compute_seeds(ring: NDArray[np.float64], *, spacing: float) -> NDArray[np.float64]:
@@ -139,7 +120,7 @@ def solve_centre_line(
         graph = _compute_graph(seeds, area, min_cut_length)
         if graph is None:
             continue
-        path = _solve_path(graph, area, ends)
+        path = solve_path(graph, area, ends)
         if path is not None:
             edges = np.hstack([graph.nodes[graph.edges[:, 0]], graph.nodes[graph.edges[:, 1]]])
             line = _straighten(path, area, spacing, rule.grid_size)
@@ -151,7 +132,13 @@ def solve_centre_line(
         seeds=np.empty((0, 2)),
         voronoi_edges=np.empty((0, 4)),
         problem="straight-seamline" if found else "no-seamline",
+        follows="straight-line",
     )
+
+
+def follow_way(way: LineString) -> CentreLine:
+    """A cut that was found otherwise."""
+    return CentreLine(line=way, seeds=np.empty((0, 2)), voronoi_edges=np.empty((0, 4)), follows="difference")
 
 
 def _attempt_seeds(
@@ -200,7 +187,7 @@ def _refine_seeds(seeds: NDArray[np.float64]) -> NDArray[np.float64]:
     return _divide(ring, count)
 
 
-def _compute_graph(seeds: NDArray[np.float64], area: Polygon, min_cut_length: float) -> _Graph | None:
+def _compute_graph(seeds: NDArray[np.float64], area: Polygon, min_cut_length: float) -> Graph | None:
     """Voronoi diagram of the seeds: its edges of sufficient length with both ends inside the area.
 
     It is read off its dual, the Delaunay triangulation, which is several times faster to have: the nodes are the triangles'
@@ -230,15 +217,15 @@ def _compute_graph(seeds: NDArray[np.float64], area: Polygon, min_cut_length: fl
     nodes, edges = nodes[inside], np.column_stack([index[one[kept]], index[other[kept]]])
     step = nodes[edges[:, 1]] - nodes[edges[:, 0]]
     reach = nodes - seeds[triangles[inside, 0]]
-    graph = _Graph(
+    graph = Graph(
         nodes=nodes,
         clearance=np.hypot(reach[:, 0], reach[:, 1]),
         edges=edges,
-        lengths=np.hypot(step[:, 0], step[:, 1]),
+        costs=np.hypot(step[:, 0], step[:, 1]),
     )
     # Nodes that coincide, where more than three seeds are equally near, are one node of the diagram.
-    joins = graph.lengths <= COINCIDENT * np.ptp(seeds, axis=0).max()
-    return graph.without((graph.lengths < min_cut_length) & ~joins)
+    joins = graph.costs <= COINCIDENT * np.ptp(seeds, axis=0).max()
+    return graph.without((graph.costs < min_cut_length) & ~joins)
 
 
 def _triangulate(seeds: NDArray[np.float64]) -> scipy.spatial.Delaunay | None:
@@ -265,66 +252,6 @@ def _compute_circumcentres(triangles: NDArray[np.float64]) -> NDArray[np.float64
         x = (second[:, 1] * first_square - first[:, 1] * second_square) / area
         y = (first[:, 0] * second_square - second[:, 0] * first_square) / area
     return np.asarray(triangles[:, 0] + np.column_stack([x, y]), dtype=np.float64)
-
-
-def _solve_path(
-    graph: _Graph, area: Polygon, ends: tuple[NDArray[np.float64], NDArray[np.float64]]
-) -> NDArray[np.float64] | None:
-    """Shortest path through the graph between two points of the outline, inside the area; float64 (k, 2) or None.
-
-    An edge with both ends inside may still leave the area where the outline has a narrow bay. The path is tested first: edges
-    that leave are taken out and it is sought again; only then are all edges tested, which takes longer.
-    """
-    for count in (1, MAX_ENTRIES):
-        starts, goals = (_find_entries(graph, area, end, count) for end in ends)
-        rest = graph
-        for repair in range(MAX_REPAIRS + 1):
-            if repair == MAX_REPAIRS:
-                rest = rest.without(~shapely.covers(area, shapely.linestrings(rest.nodes[rest.edges])))
-            nodes = _trace_path(rest, starts, goals)
-            if nodes is None:
-                break
-            hops = np.sort(np.column_stack([nodes[:-1], nodes[1:]]), axis=1)
-            leaving = hops[~shapely.covers(area, shapely.linestrings(rest.nodes[hops]))] if len(hops) else hops
-            if len(leaving) == 0:
-                return np.concatenate([ends[0][None], rest.nodes[nodes], ends[1][None]])
-            rest = rest.without((np.sort(rest.edges, axis=1)[:, None] == leaving[None]).all(axis=2).any(axis=1))
-    return None
-
-
-def _find_entries(graph: _Graph, area: Polygon, end: NDArray[np.float64], count: int) -> NDArray[np.intp]:
-    """Nodes nearest to a point of the outline that are seen from it inside the area, the nearest first.
-
-    The point is a seed. Nodes of its own Voronoi cell go before all others, which lie off the way into the diagram: from
-    the middle of a straight edge the nearest node of all is on the branch to one of the corners.
-    """
-    distance = np.hypot(graph.nodes[:, 0] - end[0], graph.nodes[:, 1] - end[1])
-    is_foreign = distance > graph.clearance * (1 + OWN_TOLERANCE)
-    near = np.lexsort((distance, is_foreign))[:count]
-    sight = np.empty((len(near), 2, 2))
-    sight[:, 0], sight[:, 1] = end, graph.nodes[near]
-    return np.asarray(near[shapely.covers(area, shapely.linestrings(sight))], dtype=np.intp)
-
-
-def _trace_path(graph: _Graph, starts: NDArray[np.intp], goals: NDArray[np.intp]) -> NDArray[np.intp] | None:
-    """Indexes of the nodes along the shortest path between the first start and the first goal that are connected."""
-    size = len(graph.nodes)
-    # A node that stands on another has an edge of length 0, which a sparse graph would take for no edge.
-    weights = np.maximum(graph.lengths, np.finfo(np.float64).tiny)
-    one, other = graph.edges.T
-    row, column = np.concatenate([one, other]), np.concatenate([other, one])
-    order = np.argsort(row, kind="stable")
-    pointer = np.searchsorted(row[order], np.arange(size + 1))
-    matrix = scipy.sparse.csr_array((np.concatenate([weights, weights])[order], column[order], pointer), shape=(size, size))
-    for start in starts:
-        distances, previous = scipy.sparse.csgraph.dijkstra(matrix, indices=np.array([start]), return_predecessors=True)
-        reached = goals[np.isfinite(distances[0, goals])]
-        if reached.size:
-            nodes = [int(reached[0])]
-            while nodes[-1] != start:
-                nodes.append(int(previous[0, nodes[-1]]))
-            return np.array(nodes[::-1], dtype=np.intp)
-    return None
 
 
 def _straighten(path: NDArray[np.float64], area: Polygon, spacing: float, grid_size: float) -> LineString:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from shapely import Geometry
 
 from processor.model.options import Section
+from processor.stages.matching.pair_difference import Radiometry
 from processor.stages.measures import Measures
 from processor.stages.method import Footprints, Need, OptionsT, StageMethod
 from processor.stages.seamlines.partition import Run
@@ -44,7 +45,9 @@ class SeamlineMethod(StageMethod[OptionsT], ABC):
         return frozenset() if self.footprints is not None else frozenset({"footprints"})
 
     @abstractmethod
-    def solve(self, footprints: Mapping[str, Geometry], measures: Measures, *, run: Run) -> Seamlines | None:
+    def solve(
+        self, footprints: Mapping[str, Geometry], measures: Measures, radiometry: Radiometry, *, run: Run
+    ) -> Seamlines | None:
         """Decide the cells, before they are cut by the area of interest.
 
         Parameters
@@ -53,6 +56,8 @@ class SeamlineMethod(StageMethod[OptionsT], ABC):
             By scene, CRS units.
         measures
             Of the raw scenes.
+        radiometry
+            What matching makes of them.
         run
             As ``map``, or the map of a pool.
         """
@@ -73,7 +78,9 @@ class NoSeamlines(SeamlineMethod[Section]):
         del scenes
         return frozenset()
 
-    def solve(self, footprints: Mapping[str, Geometry], measures: Measures, *, run: Run) -> Seamlines | None:
+    def solve(
+        self, footprints: Mapping[str, Geometry], measures: Measures, radiometry: Radiometry, *, run: Run
+    ) -> Seamlines | None:
         """No cells."""
-        del footprints, measures, run
+        del footprints, measures, radiometry, run
         return None

@@ -6,6 +6,7 @@ Which points the cut goes between is settled here where SPEC section 4 leaves it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,9 @@ import shapely
 from shapely import LineString, MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from processor.stages.seamlines.centre_line import Problem, SplitRule, solve_centre_line
+from processor.stages.seamlines.centre_line import Problem, SplitRule, follow_way, solve_centre_line
 from processor.stages.seamlines.partition import select_polygons
-from processor.stages.seamlines.records import CutlineTrace
+from processor.stages.seamlines.records import CutlineTrace, Follows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +44,14 @@ class PartSplit:
     """How the cut was found; None where there is none."""
     problem: Problem | None = None
     """Why the line is not the centre line that the rule asks for, or None."""
+    follows: Follows = "centre-line"
+    """What the line follows."""
+
+
+FindWay = Callable[[Polygon, tuple["NDArray[np.float64]", "NDArray[np.float64]"]], LineString | None]
+"""Finds a cut through an area without holes, prepared, between two vertices of its outline, float64 (2,) each; None: there is
+none to prefer.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,7 +86,9 @@ class _Outline:
         return np.concatenate([ends[:1], inner, ends[1:]])
 
 
-def solve_splits(first: BaseGeometry, second: BaseGeometry, rule: SplitRule) -> list[PartSplit]:
+def solve_splits(
+    first: BaseGeometry, second: BaseGeometry, rule: SplitRule, find_way: FindWay | None = None
+) -> list[PartSplit]:
     """Share the intersection of two polygons between them, part by part.
 
     A part whose outline follows now one polygon's outline, now the other's, is cut from one change to another: where there
@@ -91,6 +102,8 @@ def solve_splits(first: BaseGeometry, second: BaseGeometry, rule: SplitRule) -> 
         Valid polygons on the precision grid.
     rule
         Spacing, shortest edge and precision grid.
+    find_way
+        Finds a cut that is preferred to the centre line.
 
     Returns
     -------
@@ -111,7 +124,7 @@ def solve_splits(first: BaseGeometry, second: BaseGeometry, rule: SplitRule) -> 
         outline = _compute_outline(part, boundaries, rule.grid_size)
         # A hair along outlines that only touch is no overlap.
         is_minor = part.area < smallest or part.area <= 4 * rule.grid_size * part.length
-        splits.append(_solve_whole(part, outline) if is_minor else _solve_part(part, outline, (first, second), rule))
+        splits.append(_solve_whole(part, outline) if is_minor else _solve_part(part, outline, (first, second), rule, find_way))
     return splits
 
 
@@ -120,8 +133,14 @@ def _solve_whole(part: Polygon, outline: _Outline, problem: Problem | None = Non
     return PartSplit(line=None, second_piece=part if outline.balance[-1] < 0 else Polygon(), problem=problem)
 
 
-def _solve_part(part: Polygon, outline: _Outline, polygons: tuple[BaseGeometry, BaseGeometry], rule: SplitRule) -> PartSplit:
-    """Cut a part along its centre line."""
+def _solve_part(
+    part: Polygon,
+    outline: _Outline,
+    polygons: tuple[BaseGeometry, BaseGeometry],
+    rule: SplitRule,
+    find_way: FindWay | None,
+) -> PartSplit:
+    """Cut a part along the way that was found for it, else along its centre line."""
     crossings = _choose_crossings(outline)
     start, end = _choose_farthest(outline) if crossings is None else crossings
     forth, back = (np.rint(arc / rule.grid_size) * rule.grid_size for arc in (outline.arc(start, end), outline.arc(end, start)))
@@ -130,7 +149,9 @@ def _solve_part(part: Polygon, outline: _Outline, polygons: tuple[BaseGeometry, 
     if not area.is_valid:  # thinner than the precision grid where an end of the cut was put between two vertices
         return _solve_whole(part, outline, "no-seamline")
     shapely.prepare(area)
-    solved = solve_centre_line(area, ring, (forth[0], forth[-1]), rule)
+    ends = forth[0], forth[-1]
+    way = find_way(area, ends) if find_way is not None else None
+    solved = solve_centre_line(area, ring, ends, rule) if way is None else follow_way(way)
     if solved.line is None:
         return _solve_whole(part, outline, "no-seamline")
     line = shapely.get_coordinates(solved.line)
@@ -146,6 +167,7 @@ def _solve_part(part: Polygon, outline: _Outline, polygons: tuple[BaseGeometry, 
         second_piece=pieces[mine],
         trace=CutlineTrace(intersection=area, seeds=solved.seeds, voronoi_edges=solved.voronoi_edges),
         problem=solved.problem,
+        follows=solved.follows,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from shapely import LineString, MultiPolygon, Polygon
@@ -12,6 +12,9 @@ from processor.model import Cell, Finding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Follows = Literal["centre-line", "straight-line", "difference"]
+"""What a cut follows: the middle of the overlap, a straight line where that has none, or where the scenes differ least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,6 +39,8 @@ class Cutline:
     """Name of the other scene."""
     line: LineString
     """In CRS units, from one crossing of the outlines to another."""
+    follows: Follows = "centre-line"
+    """What the line follows."""
     trace: CutlineTrace | None = None
     """None unless debug layers were asked for."""
 

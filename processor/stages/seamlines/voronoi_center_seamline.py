@@ -6,8 +6,9 @@ partition the union of the footprints is the work of :mod:`processor.stages.seam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import shapely
@@ -16,12 +17,13 @@ from shapely.geometry.base import BaseGeometry
 
 from processor.errors import InputError
 from processor.model import Cell, Finding
+from processor.stages.matching.pair_difference import Radiometry
 from processor.stages.measures import Measures
 from processor.stages.method import Footprints, WantedCopy
 from processor.stages.seamlines.centre_line import SplitRule
 from processor.stages.seamlines.method import SeamlineMethod
-from processor.stages.seamlines.options import VoronoiCenterSeamlineOptions
-from processor.stages.seamlines.pair_split import PartSplit, solve_splits
+from processor.stages.seamlines.options import SeamlineOptions, VoronoiCenterSeamlineOptions
+from processor.stages.seamlines.pair_split import FindWay, PartSplit, solve_splits
 from processor.stages.seamlines.partition import (
     REFINEMENT,
     Run,
@@ -32,6 +34,10 @@ from processor.stages.seamlines.partition import (
     solve_partition,
 )
 from processor.stages.seamlines.records import Cutline, Seamlines
+
+FindWays = Callable[[str, str], FindWay | None]
+
+CutOptionsT = TypeVar("CutOptionsT", bound=SeamlineOptions)
 
 STAGE = "voronoi_center_seamline"
 
@@ -52,6 +58,7 @@ def solve_cells(
     min_cut_length: float,
     debug: bool = False,
     run: Run = map,
+    find_ways: FindWays | None = None,
 ) -> Seamlines:
     """Partition the union of the footprints into one cell a scene, along the centre lines of the overlaps.
 
@@ -69,6 +76,9 @@ def solve_cells(
         Keep intersections, seeds and Voronoi edges as the cutlines' traces.
     run
         As ``map``, or the map of a pool: cuts of one scene with several others may be found at once.
+    find_ways
+        What finds the cuts of two scenes, by their names in name order, that are preferred to the centre lines; None where
+        nothing does.
 
     Returns
     -------
@@ -99,7 +109,8 @@ def solve_cells(
     solved: dict[tuple[int, int], list[PartSplit]] = {}
 
     def split(other: int, one: int) -> BaseGeometry:
-        parts = solve_splits(main[one], main[other], rule)
+        find_way = find_ways(names[one], names[other]) if find_ways is not None else None
+        parts = solve_splits(main[one], main[other], rule, find_way)
         # Of thousands of pairs, pieces and traces would fill the memory.
         solved[one, other] = [replace(part, second_piece=Polygon(), trace=part.trace if debug else None) for part in parts]
         return collect_polygons(part.second_piece for part in parts)
@@ -133,7 +144,7 @@ def solve_cells(
         cells=cells,
         footprints=tuple(snapped),
         cutlines=tuple(
-            Cutline(first=first, second=second, line=part.line, trace=part.trace)
+            Cutline(first=first, second=second, line=part.line, follows=part.follows, trace=part.trace)
             for first, second, part in pairs
             if part.line is not None
         ),
@@ -158,8 +169,8 @@ def _part_islands(footprint: Polygon | MultiPolygon) -> tuple[Polygon | MultiPol
     return collect_polygons(parts[~is_island]), collect_polygons(parts[is_island])
 
 
-class VoronoiCenterSeamline(SeamlineMethod[VoronoiCenterSeamlineOptions]):
-    """Cuts overlaps along their centre lines."""
+class CutMethod(SeamlineMethod[CutOptionsT]):
+    """Cuts overlaps, and divides the union of the footprints by the cuts."""
 
     @property
     def footprints(self) -> Footprints | None:
@@ -191,17 +202,6 @@ class VoronoiCenterSeamline(SeamlineMethod[VoronoiCenterSeamlineOptions]):
             if url is not None:
                 yield WantedCopy(option=option, key=key, url=url)
 
-    def solve(self, footprints: Mapping[str, Geometry], measures: Measures, *, run: Run) -> Seamlines:
-        """:func:`solve_cells`."""
-        del measures
-        return solve_cells(
-            footprints,
-            min_point_spacing=self.options.min_point_spacing,
-            min_cut_length=self.options.min_cut_length,
-            debug=self.options.debug_vectors_path is not None,
-            run=run,
-        )
-
     def list_layers(self, seamlines: Seamlines) -> dict[str, Sequence[tuple[Geometry, str]]]:
         """Layers by the names that spectralmatch 1.2.1 gives them."""
         traces = [(cut.trace, f"{cut.first} | {cut.second}") for cut in seamlines.cutlines if cut.trace is not None]
@@ -216,3 +216,18 @@ class VoronoiCenterSeamline(SeamlineMethod[VoronoiCenterSeamlineOptions]):
             "voronoi_cells": [(MultiLineString([*trace.voronoi_edges.reshape(-1, 2, 2)]), name) for trace, name in traces],
             "cutlines": [(cut.line, f"{cut.first} | {cut.second}") for cut in seamlines.cutlines],
         }
+
+
+class VoronoiCenterSeamline(CutMethod[VoronoiCenterSeamlineOptions]):
+    """Cuts overlaps along their centre lines."""
+
+    def solve(self, footprints: Mapping[str, Geometry], measures: Measures, radiometry: Radiometry, *, run: Run) -> Seamlines:
+        """:func:`solve_cells`."""
+        del measures, radiometry
+        return solve_cells(
+            footprints,
+            min_point_spacing=self.options.min_point_spacing,
+            min_cut_length=self.options.min_cut_length,
+            debug=self.options.debug_vectors_path is not None,
+            run=run,
+        )
