@@ -29,6 +29,7 @@ from processor.stages import STAGES, Method
 from processor.stages.block_sums import BlockSums
 from processor.stages.files import TextFile
 from processor.stages.matching.method import LocalMethod, LocalSolution
+from processor.stages.matching.pair_difference import Radiometry
 from processor.stages.measures import Measures
 from processor.stages.seamlines.method import SeamlineMethod
 from processor.stages.seamlines.partition import Run
@@ -108,8 +109,8 @@ class FirstComeOptions(Section):
 
 
 class FirstCome(SeamlineMethod[FirstComeOptions]):
-    def solve(self, footprints: Mapping[str, Geometry], measures: Measures, *, run: Run) -> Seamlines:
-        del measures, run
+    def solve(self, footprints: Mapping[str, Geometry], measures: Measures, radiometry: Radiometry, *, run: Run) -> Seamlines:
+        del measures, radiometry, run
         order = sorted(footprints, reverse=self.options.backwards)
         own = {
             name: difference(footprints[name], union_all([footprints[n] for n in order[:i]])) for i, name in enumerate(order)
