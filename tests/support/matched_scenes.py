@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from processor.model import Bounds, Grid, Window
 from processor.stages.matching.block_weights import BlockTable, make_block_table
 from processor.stages.matching.matched_blocks import MatchedBlocks, compute_matched_blocks
+from processor.synthetic.difficulties import make_clouds
+from processor.synthetic.terrain import make_noise
 
 PIXEL = 10.0
 
@@ -98,4 +100,19 @@ def cut_scenes(
     for name in windows:
         gain, offset = (gains or {}).get(name, (1.0, 0.0))
         scenes.values[name] = (scenes.true_values(name) - offset) / gain
+    return scenes
+
+
+def stack_scenes(gains: Mapping[str, tuple[float, float]], *, clouds: float, size: int = 192, seed: int = 4) -> Scenes:
+    """Dates of one tile, each with such a share of cloud, wherever the others have theirs; ``valid`` is not set."""
+    truth = draw_truth(size, size, 3, seed)
+    canvas = Grid(crs="", left=400_000.0, top=5_000_000.0, pixel_width=PIXEL, pixel_height=PIXEL, width=size, height=size)
+    whole = Window(row=0, col=0, height=size, width=size)
+    scenes = Scenes(canvas=canvas, windows=dict.fromkeys(gains, whole), truth=truth)
+    random = np.random.default_rng(seed)
+    for number, (name, (gain, offset)) in enumerate(gains.items()):
+        values = truth * gain + offset + 0.03 * truth.std() * random.normal(size=truth.shape)
+        opacity = make_clouds(clouds, 100 * seed + number, whole, whole).astype(np.float64)
+        bright = truth.max() * (1.2 + 0.1 * make_noise(1000 * seed + number, (40, 13, 5), whole))
+        scenes.values[name] = values + opacity * (bright - values)
     return scenes

@@ -22,6 +22,10 @@ LEAST_VALID: Final = 0.3
 _CUT_OFF: Final = 4.5  # of Tukey's biweight, in robust standard deviations
 _MAD: Final = 1.4826  # standard deviations of a normal distribution in its median absolute deviation
 _LEAST_RHO: Final = 0.05
+_MOST_RHO: Final = 0.99  # no pair has to be better
+_BEHIND: Final = 0.5  # of the best z in the same place
+_DEEP: Final = 10  # pairs in the same place that tell which of them are behind
+_LEAST_SHARE: Final = 8  # a pair starts from one in so many of its blocks at least
 _PRIOR: Final = 4.0  # blocks: a pair of few blocks takes its scale partly from the run's typical pair
 _UNUSUAL: Final = 3.0  # times the typical scale of residuals: from there on a pair as a whole is believed less
 _LEAST_BELIEF: Final = 1e-3
@@ -51,6 +55,8 @@ class BlockTable:
     """First block of each pair, and n at the end, intp (pairs + 1,)."""
     trust: NDArray[np.float64]
     """Factor on the weights of a pair's blocks, float64 (pairs,): 1, or less for a reference."""
+    lattice: NDArray[np.intp]
+    """Lattice of each pair's blocks, intp (pairs,): of the canvas 0, of a reference its position among the names plus 1."""
     edge: NDArray[np.float64]
     """Edge of each pair's blocks, float64 (pairs,), canvas pixels."""
     row: NDArray[np.int32]
@@ -147,6 +153,7 @@ def make_block_table(
         second=np.array([rows[k][2] for k in used], dtype=np.intp),
         starts=np.cumsum([0, *(len(kept[k]) for k in used)], dtype=np.intp),
         trust=np.array([reference_trust if rows[k][3] else 1.0 for k in used]),
+        lattice=np.array([_find_lattice(rows[k][0], index, references) for k in used], dtype=np.intp),
         edge=np.array([rows[k][0].edge for k in used], dtype=np.float64),
         row=join([part.row for part, *_ in rows], (), np.int32),
         col=join([part.col for part, *_ in rows], (), np.int32),
@@ -157,6 +164,10 @@ def make_block_table(
         mean=join([one.mean for one in moments], (2, bands), np.float64),
         variance=join([one.variance for one in moments], (2, bands), np.float64),
     )
+
+
+def _find_lattice(part: MatchedBlocks, index: Mapping[str, int], references: Collection[str]) -> int:
+    return next((index[name] + 1 for name in (part.first, part.second) if name in references), 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -295,35 +306,65 @@ class Weighting:
     """What weights are found with: which blocks of each pair agree best in texture."""
 
     better: NDArray[np.bool_]
-    """The half of each pair's blocks with the highest correlation, bool (n,); of an odd number the larger half."""
+    """The blocks of each pair to start from, bool (n,): the half with the highest correlation (of an odd number the larger),
+    without those that are behind others in the same place, but no fewer than an eighth of all.
+    """
     halves: tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]
-    """Pairs (k,), and the blocks of their better half (k, m), for each size m of a half."""
+    """Pairs (k,), and their better blocks (k, m), for each number m of them."""
     trust: NDArray[np.float64]
-    """Correlation limited to 0.05 … 1, float64 (n,)."""
+    """Correlation limited to 0.05 … 1, less of a block that is behind others in the same place, float64 (n,)."""
     sizes: NDArray[np.intp]
     """Blocks of each pair, intp (pairs,)."""
 
 
 def prepare_weighting(table: BlockTable) -> Weighting:
-    """Rank the blocks of each pair by their correlation; of equal ones, the upper left come first."""
+    """Rank the blocks of each pair by their correlation; of equal ones, the upper left come first.
+
+    Where most blocks of a pair have a cloud on one side, as in stacks of dates, the half with the highest correlation has
+    clouds too, but there other pairs tell. In a place that ten pairs share, so five scenes, a block is behind by r, which is
+    Fisher's z = artanh(rho) over half the largest z of a pair there, if that is less than 1. It ranks after those that are
+    not, and is trusted by r² as much.
+    """
     sizes = table.sizes
-    half = (sizes + 1) // 2
     pair = np.repeat(np.arange(len(sizes)), sizes)
-    order = np.lexsort((-table.rho, pair))
+    reach = _compare_places(table)
+    behind = reach < 1
+    order = np.lexsort((-table.rho, behind, pair))
+    level = (sizes - sum_pairs(table, behind.astype(np.float64))).astype(np.intp)
+    number = np.clip(level, -(-sizes // _LEAST_SHARE), (sizes + 1) // 2)
     better = np.zeros(len(pair), np.bool_)
-    better[order[np.arange(len(pair)) - table.starts[pair] < half[pair]]] = True
+    better[order[np.arange(len(pair)) - table.starts[pair] < number[pair]]] = True
     chosen = np.flatnonzero(better)
-    begins = np.cumsum(half) - half
+    begins = np.cumsum(number) - number
     halves = tuple(
         (pairs, chosen[begins[pairs][:, None] + np.arange(m)])
-        for m in np.unique(half).tolist()
-        for pairs in [np.flatnonzero(half == m)]
+        for m in np.unique(number).tolist()
+        for pairs in [np.flatnonzero(number == m)]
     )
-    return Weighting(better=better, halves=halves, trust=table.rho.clip(_LEAST_RHO, 1.0), sizes=sizes)
+    return Weighting(better=better, halves=halves, trust=table.rho.clip(_LEAST_RHO, 1.0) * reach * reach, sizes=sizes)
+
+
+def _compare_places(table: BlockTable) -> NDArray[np.float64]:
+    """Fisher's z of each block over half the largest of all pairs in the same place of the same lattice, (n,), 0 to 1."""
+    place = table.row.astype(np.int64) * _COLUMNS + table.col
+    keys = (place, table.spread(table.edge), table.spread(table.lattice))
+    order = np.lexsort(keys)
+    changes = np.zeros(max(0, len(order) - 1), np.bool_)
+    for key in keys:
+        changes |= np.diff(key[order]) != 0
+    starts = np.concatenate([np.zeros(min(1, len(order)), np.intp), np.flatnonzero(changes) + 1])
+    sizes = np.diff(starts, append=len(order))
+    z = np.arctanh(table.rho[order].clip(0.0, _MOST_RHO))
+    least = _BEHIND * np.maximum.reduceat(z, starts) if len(starts) else z
+    least[sizes < _DEEP] = 0.0
+    least = np.repeat(least, sizes)
+    reach = np.ones(len(order))
+    reach[order] = np.divide(z, least, out=np.ones_like(z), where=z < least)
+    return reach
 
 
 def start_weights(weighting: Weighting) -> NDArray[np.float64]:
-    """1 for the better half of each pair's blocks, else 0; float64 (n,)."""
+    """1 for the better blocks of each pair, else 0; float64 (n,)."""
     return weighting.better.astype(np.float64)
 
 
@@ -332,7 +373,7 @@ def update_weights(
 ) -> NDArray[np.float64]:
     """Tukey's biweight of the largest residual over bands, times the correlation; float64 (n,), 0 to 1.
 
-    The unit of a band's residuals is s = 1.4826 times their median absolute value over the better half of the pair's blocks,
+    The unit of a band's residuals is s = 1.4826 times their median absolute value over the better blocks of the pair,
     drawn to the median over all pairs with the weight of four blocks; w = (1 - (r / 4.5 s)²)² up to 4.5 s, then 0. A pair whose
     s is more than three times that median t, one all under cloud, is believed less than others, by (3 t / s)², at least 0.001.
 

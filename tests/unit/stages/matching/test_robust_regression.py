@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matched_scenes import Scenes, cut_scenes
+from matched_scenes import Scenes, cut_scenes, stack_scenes
 from numpy.typing import NDArray
 
 from processor.model import Bounds
@@ -91,6 +91,17 @@ def test_unmasked_clouds_and_changed_fields_are_left_out() -> None:
     cloudy = (table.row[blocks] >= 8) & (table.row[blocks] < 12)
     assert solution.weights[blocks][cloudy].max() == 0
     assert np.median(solution.weights[blocks][~cloudy]) > 0.5
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_dates_of_which_few_share_a_clear_block_are_matched(seed: int) -> None:
+    """With 40 % of each date under cloud about one block in six is clear in both dates of a pair."""
+    random = np.random.default_rng(seed)
+    truth = {f"d{date:02}": (float(np.exp(0.1 * random.normal())), float(60 * random.normal())) for date in range(20)}
+    solution = solve_robust_regression(stack_scenes(truth, clouds=0.4, seed=seed).table())
+    gain = np.array([one for one, _ in truth.values()])[:, None]
+    departure = np.log(solution.scale * gain)
+    np.testing.assert_allclose(departure - departure.mean(axis=0), 0.0, atol=0.01)
 
 
 def test_held_scenes_keep_their_values_and_the_others_come_to_them() -> None:
