@@ -102,6 +102,12 @@ class Window:
         """The same rectangle, moved by whole pixels."""
         return Window(row=self.row + rows, col=self.col + cols, height=self.height, width=self.width)
 
+    def grown(self, pixels: int) -> Window:
+        """The same rectangle and so many pixels on every side."""
+        return Window(
+            row=self.row - pixels, col=self.col - pixels, height=self.height + 2 * pixels, width=self.width + 2 * pixels
+        )
+
     def slices_in(self, outer: Window) -> tuple[slice, slice]:
         """(row slice, column slice) of this window in an array that covers ``outer``."""
         row, col = self.row - outer.row, self.col - outer.col

@@ -26,6 +26,7 @@ from processor.process.threads import resolve_threads
 from processor.stages.align.align_rasters import compute_shift
 from processor.stages.matching.matched_blocks import most_blocks
 from processor.stages.matching.reference_blocks import STRIP
+from processor.stages.merge.blending import BLEND_EDGE
 
 FIXED: Final = 180 * 10**6 + GDAL_CACHE
 """Bytes before the first window is read: interpreter, libraries, GDAL's cache. Measured on Python 3.11 to 3.13."""
@@ -35,6 +36,8 @@ SPARE: Final = 1.25
 
 _SHARED: Final = 256 * 10**6
 _EACH: Final = 64 * 10**6
+_BLENDED_SCENES: Final = 4  # that meet in a block
+_BLEND_SCRATCH: Final = 8  # values of 8 bytes a pixel, beside the blended bands: distances, sums of a band, their means
 _LEAST_CACHE, _MOST_CACHE = 32 * 10**6, 125 * 10**6
 _REPORT_MEMORY: Final = 230 * 10**6  # bytes: the libraries of the report and of vector files, and drawing, after the passes
 _RESULT_MEMORY: Final = 300 * 10**6  # bytes: clients of object stores, and results of tasks while they are packed or read
@@ -235,7 +238,17 @@ def _estimate_render_task(plan: Plan) -> int:
     """Bytes of a rendering task: the window's result, its overviews, and one scene's pixels on their way into it."""
     width, height = min(plan.window_edge, plan.grid.width), min(plan.window_edge, plan.grid.height)
     pixel = count_window_bytes(plan.scenes, plan.grid, plan.dtype, plan.methods, plan.config)
-    return width * height * pixel + _estimate_stack(plan, width, height) + _estimate_large_blocks(plan)
+    own = width * height * pixel + _estimate_stack(plan, width, height) + _estimate_large_blocks(plan)
+    return own + _estimate_blend(plan)
+
+
+def _estimate_blend(plan: Plan) -> int:
+    """Bytes of a rendering task while it blends a block of a window: scenes around a corner, their shares, and differences."""
+    if plan.blend is None:
+        return 0
+    pixels = (BLEND_EDGE + 2 * plan.blend.reach) ** 2
+    scene = plan.bands * np.dtype(plan.dtype).itemsize + 1 + 2 * 4
+    return pixels * (_BLENDED_SCENES * scene + 8 * (plan.bands + _BLEND_SCRATCH))
 
 
 def _estimate_stack(plan: Plan, width: int, height: int) -> int:

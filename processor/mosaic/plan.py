@@ -15,7 +15,8 @@ from processor.model.bands import merge_bands
 from processor.mosaic.chunks import Chunks
 from processor.stages.matching.matched_blocks import choose_edge, choose_fine_edge, most_blocks
 from processor.stages.matching.reference_blocks import BlockSize
-from processor.stages.merge.method import StackMethod
+from processor.stages.merge.blending import BlendRule
+from processor.stages.merge.method import LayerMethod, StackMethod
 from processor.stages.method import Need
 from processor.stages.scene_cells import CellLattice, choose_lattice
 
@@ -125,6 +126,14 @@ class Plan:
     def lattice(self) -> CellLattice | None:
         """Cells over which the mosaic is compared with the scenes as they came; None where there is no mosaic."""
         return choose_lattice(self.grid) if self.methods.merge.is_on else None
+
+    @property
+    def blend(self) -> BlendRule | None:
+        """How scenes are blended along their seams; None: they are not."""
+        width = self.methods.merge.blend if isinstance(self.methods.merge, LayerMethod) else 0.0
+        if not width:
+            return None
+        return BlendRule(width=width, pixel_height=self.grid.pixel_height, pixel_width=self.grid.pixel_width)
 
     @property
     def reads_for_measures(self) -> bool:

@@ -29,8 +29,9 @@ from processor.scenes.references import REFERENCE_PREFIX, place_reference
 from processor.scenes.unify import name_crs
 from processor.scenes.user_files import UserFiles
 from processor.stages.align.align_rasters import choose_target
+from processor.stages.merge.blending import MOST_PIXELS
 from processor.stages.merge.merge_rasters import choose_nodata
-from processor.stages.merge.method import StackMethod
+from processor.stages.merge.method import LayerMethod, StackMethod
 
 _ESTIMATE_EDGE = 1000  # pixels on a scene's longer side that are enough for an estimate
 _ESTIMATE_BLOCK = 8  # pixels on a block's edge that are enough for its mean
@@ -122,6 +123,7 @@ def plan_run(
     nodata = config.shared.custom_nodata_value
     if nodata is None:
         nodata = next((scene.source.nodata for scene in ordered if scene.source.nodata is not None), None)
+    _check_blend(methods, grid)
     grids = [level_grid(scene, level) for scene, level in zip(ordered, levels, strict=True)]
     _check_size(ordered, canvas, grid, grids)
     placed = _place_references(references, ordered, grid, grids)
@@ -211,6 +213,17 @@ def _propose_bands(scene: Scene, other: Scene) -> str:
     if scene.source.asset is None:
         return "choose as many of each by number, as with --inputs.bands 1,2,3, or leave one out"
     return "choose an asset with the same bands in every Item (--inputs.asset), or leave one out"
+
+
+def _check_blend(methods: Methods, grid: Grid) -> None:
+    width = methods.merge.blend if isinstance(methods.merge, LayerMethod) else 0.0
+    most = MOST_PIXELS * min(grid.pixel_width, grid.pixel_height)
+    if width > most:
+        msg = (
+            f"{methods.merge.name}.blend = {width:g} is more than {MOST_PIXELS} pixels of the mosaic, which are {most:g} CRS "
+            "units: give less; some 30 pixels hide what there is to hide"
+        )
+        raise ConfigError(msg)
 
 
 def _check_size(scenes: tuple[Scene, ...], canvas: Bounds, grid: Grid, measured: Sequence[Grid]) -> None:

@@ -5,7 +5,7 @@ What a pixel becomes does not depend on the window it is computed in, nor on the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,8 @@ from processor.mosaic.stack import combine_scenes
 from processor.stages.align.coregistration import move_footprint
 from processor.stages.check_cells import CellSums, sum_cells
 from processor.stages.measures import Measures
+from processor.stages.merge.blending import BLEND_EDGE, BlendRule, compute_blend, compute_shares, find_surroundings
+from processor.stages.merge.merge_rasters import apply_dtype
 from processor.stages.merge.method import LayerMethod, MergeMethod, StackMethod
 from processor.stages.scene_cells import sum_mosaic
 from processor.stages.seam_blocks import count_seam_blocks, merge_seam_blocks
@@ -115,6 +117,7 @@ class Renderer:
         self._by_band = plan.bands > 1 and any(scene.band_rule == "band" for scene in plan.scenes)
         self._pairs = frozenset(plan.pairs if "matched_blocks" in plan.needs else ())
         self._lattice = plan.lattice
+        self._blend = plan.blend
         self._known_edges = _find_known_edges(plan)
         self._checked = [plan.grid.window_touching(check.scene.grid.bounds) for check in plan.checks]
         self.index_dtype: type[np.unsignedinteger] = np.uint8 if len(plan.scenes) < 2**8 else np.uint16
@@ -122,16 +125,7 @@ class Renderer:
     def render(self, window: Window) -> RenderedWindow:
         """Render a window of the mosaic's grid."""
         plan = self._plan
-        values = np.full((plan.bands, *window.shape), plan.nodata, np.dtype(plan.dtype))
-        index = np.zeros(window.shape, self.index_dtype)
-        filled = 0
-        if isinstance(plan.methods.merge, StackMethod):
-            scenes, counts = self._combine(plan.methods.merge, values, index, window)
-        else:
-            filled = self._cover(plan.methods.merge, values, index, window)
-            counts = np.bincount(index.ravel()).astype(np.int64)
-            scenes = np.flatnonzero(counts).astype(np.int64)
-            counts = counts[scenes]
+        values, index, scenes, counts, filled = self._compose(window)
         # Block by block, so that merging does not depend on the windows.
         counted = self._find_complete(values, index)
         moments, steps, seam_blocks, cells, means = [], [], [], [], []
@@ -177,6 +171,27 @@ class Renderer:
             ),
         )
 
+    def _compose(
+        self, window: Window
+    ) -> tuple[NDArray[np.generic], NDArray[np.unsignedinteger], NDArray[np.int64], NDArray[np.int64], int]:
+        """Pixels of a window and their index; the scenes that occur, and how often; and how many pixels the owners lack."""
+        plan = self._plan
+        frame = window if self._blend is None else window.grown(self._blend.reach).intersection(plan.grid.window) or window
+        values = np.full((plan.bands, *frame.shape), plan.nodata, np.dtype(plan.dtype))
+        index = np.zeros(frame.shape, self.index_dtype)
+        if isinstance(plan.methods.merge, StackMethod):
+            scenes, counts = self._combine(plan.methods.merge, values, index, window)
+            return values, index, scenes, counts, 0
+        filled = self._cover(plan.methods.merge, values, index, frame, window)
+        around = index
+        down, across = window.slices_in(frame)
+        values, index = values[:, down, across], index[down, across]
+        if self._blend is not None:
+            self._blend_seams(self._blend, values, around, window, frame)
+        counts = np.bincount(index.ravel()).astype(np.int64)
+        scenes = np.flatnonzero(counts).astype(np.int64)
+        return values, index, scenes, counts[scenes], filled
+
     def _combine(
         self, method: StackMethod[Any], values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -187,10 +202,75 @@ class Renderer:
         counts = np.array([np.count_nonzero(index == 0), *given], np.int64)
         return scenes[counts > 0], counts[counts > 0]
 
+    def _blend_seams(
+        self,
+        rule: BlendRule,
+        values: NDArray[np.generic],
+        around: NDArray[np.unsignedinteger],
+        window: Window,
+        frame: Window,
+    ) -> None:
+        """Blend a window along its seams, in place, block by block, so that nothing hangs on the window.
+
+        ``around`` is the index of the frame: of the window and what is within reach of it.
+        """
+        grid = self._plan.grid
+        for part in iter_z_order(window.height, window.width, BLEND_EDGE):
+            block = part.shifted(rows=window.row, cols=window.col)
+            padded = block.grown(rule.reach).intersection(grid.window) or block
+            rows, cols = padded.slices_in(frame)
+            chosen = find_surroundings(around[rows, cols], rule)
+            if chosen is None:
+                continue
+            near = Window(
+                row=padded.row + chosen[0].start,
+                col=padded.col + chosen[1].start,
+                height=chosen[0].stop - chosen[0].start,
+                width=chosen[1].stop - chosen[1].start,
+            )
+            shared = near.intersection(block)
+            if shared is None:
+                continue
+            index = around[near.slices_in(frame)]
+            layers, valid = self._read_layers(np.unique(index[index > 0]).tolist(), near)
+            shares = compute_shares(index, valid, rule)
+            if shares is None:
+                continue
+            changed, blended = compute_blend(index, layers, valid, shares, rule)
+            down, across = shared.slices_in(near)
+            rounded = np.empty((len(blended), *shared.shape), values.dtype)
+            apply_dtype(blended[:, down, across], self._plan.dtype, self._plan.nodata, out=rounded)
+            np.copyto(values[:, *shared.slices_in(window)], rounded, where=changed[down, across])
+
+    def _read_layers(
+        self, numbers: Sequence[int], window: Window
+    ) -> tuple[dict[int, NDArray[np.generic]], dict[int, NDArray[np.bool_]]]:
+        """Pixels of scenes over a whole window, by their numbers in the index, and where each may give them in all bands."""
+        plan, layers, valid = self._plan, {}, {}
+        nodata = np.dtype(plan.dtype).type(plan.nodata)
+        for number in numbers:
+            values, may = np.zeros((plan.bands, *window.shape), np.dtype(plan.dtype)), np.zeros(window.shape, np.bool_)
+            layer = self._scenes[number - 1].read_aligned(plan.grid, window)
+            if layer is not None:
+                rows, cols = layer.window.slices_in(window)
+                values[:, rows, cols], may[rows, cols] = layer.values, layer.valid
+            allowed = compute_scene_mask(plan, number - 1, window)
+            if allowed is not None:
+                may &= allowed
+            if self._by_band:
+                may &= (~np.isnan(values) if np.isnan(nodata) else values != nodata).all(axis=0)
+            layers[number], valid[number] = values, may
+        return layers, valid
+
     def _cover(
-        self, method: MergeMethod[Any], values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window
+        self,
+        method: MergeMethod[Any],
+        values: NDArray[np.generic],
+        index: NDArray[np.unsignedinteger],
+        window: Window,
+        inner: Window,
     ) -> int:
-        """Lay the scenes over the window; how many pixels their cells' owners have not."""
+        """Lay the scenes over the window; how many pixels of a part of it their cells' owners have not."""
         if not isinstance(method, LayerMethod):
             msg = f"{method.name} makes no mosaic"
             raise TypeError(msg)
@@ -198,7 +278,7 @@ class Renderer:
             if mask is None or mask.any():
                 self._lay(method, values, index, window, position, mask)
         is_cut = self._cell_tree is not None and not self._plan.methods.clip.has_region
-        return self._fill(method, values, index, window) if is_cut else 0
+        return self._fill(method, values, index, window, inner) if is_cut else 0
 
     def _find_complete(self, values: NDArray[np.generic], index: NDArray[np.unsignedinteger]) -> NDArray[np.bool_]:
         """Pixels that every band has: all that a scene gave, unless a scene may give some bands of a pixel."""
@@ -243,9 +323,15 @@ class Renderer:
             yield from ((position, owners == position + 1) for position in near)
 
     def _fill(
-        self, method: LayerMethod[Any], values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window
+        self,
+        method: LayerMethod[Any],
+        values: NDArray[np.generic],
+        index: NDArray[np.unsignedinteger],
+        window: Window,
+        inner: Window,
     ) -> int:
         """Where a cell's owner has no pixel, take another scene's, the first in name order that has one."""
+        counted = index[inner.slices_in(window)]
         filled = 0
         inside = compute_area_mask(self._plan, window)
         for position in self._near(window):
@@ -259,9 +345,9 @@ class Renderer:
                 missing &= burn_touched(self._plan.grid, self._footprints[position], window)
             if not missing.any():
                 continue
-            before = int(np.count_nonzero(index))
+            before = int(np.count_nonzero(counted))
             self._lay(method, values, index, window, position, missing)
-            filled += int(np.count_nonzero(index)) - before
+            filled += int(np.count_nonzero(counted)) - before
         return filled
 
     def _lay(

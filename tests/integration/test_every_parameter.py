@@ -554,6 +554,8 @@ ROWS = (
     row("mask_rasters.vector_mask", ["include", KEEP], "pixels", "owners"),
     row("mask_rasters.include_touched_pixels", True, "pixels", "owners"),
     # merge_rasters
+    row("merge_rasters.blend", 12.0, "pixels"),
+    row("merge_rasters.blend", 12.0, "pixels", scenes="odd"),
     row("merge_rasters.resolution", "lowest", "pixels", "owners", scenes="odd", methods__align_method=None),
     row("merge_rasters.resolution", "lowest", scenes="odd"),
     row(

@@ -18,7 +18,7 @@ from processor.model import Grid, Window
 from processor.stages.statistics import zero_invalid
 
 _BLOCKS_A_PAIR: Final = 4096
-_FINE_BLOCKS_A_PAIR: Final = 65_536
+_FINE_BLOCKS_A_PAIR: Final = 32_768
 _BLOCKS_AGAINST_REFERENCE: Final = 65_536  # small kernels live on many
 _BLOCKS_A_RUN: Final = 4_000_000
 _STEP: Final = 1 / 1024  # canvas pixels: positions are multiples of it, so that their sums are exact in any order
@@ -78,7 +78,7 @@ def choose_edge(overlap: Window, pairs: int, *, size: int = 16) -> int:
 def choose_fine_edge(overlap: Window, pairs: int, *, edge: int, least: int) -> int:
     """Edge of the fine blocks of a pair in canvas pixels: its blocks' edge, halved while their number is bounded.
 
-    A pair has at most 65,536 fine blocks and a run about four million.
+    A pair has at most 32,768 fine blocks and a run about four million.
 
     Parameters
     ----------

@@ -119,4 +119,9 @@ class MergeRasters(LayerMethod[MergeRastersOptions]):
         """As configured."""
         return self.options.build_overviews
 
+    @property
+    def blend(self) -> float:
+        """As configured."""
+        return self.options.blend
+
     lay = staticmethod(merge_layer)

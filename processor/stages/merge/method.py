@@ -25,6 +25,11 @@ class MergeMethod(StageMethod[OptionsT], ABC):
 class LayerMethod(MergeMethod[OptionsT], ABC):
     """Takes each pixel from one scene."""
 
+    @property
+    def blend(self) -> float:
+        """Width over which scenes are blended along their seams, CRS units; 0: they are not."""
+        return 0.0
+
     @abstractmethod
     def lay(
         self,

@@ -13,6 +13,15 @@ class MergeRastersOptions(Section):
 
     resolution: Resolution = option("highest", _RESOLUTION, example="average")
     build_overviews: bool = option(True, _OVERVIEWS, example=False)
+    blend: float = option(
+        0.0,
+        "Width over which scenes go over into one another along their seams, half of it on either side: low frequencies over "
+        "this width, details at the seam; 0: they are cut.",
+        example=20.0,
+        unit="CRS units",
+        ge=0,
+        allow_inf_nan=False,
+    )
 
 
 class MedianOptions(Section):
