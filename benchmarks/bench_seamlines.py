@@ -26,9 +26,9 @@ from processor.stages.matching.control_surface import ControlGrid, ControlSurfac
 from processor.stages.matching.matched_blocks import MatchedBlocks, choose_edge, choose_fine_edge
 from processor.stages.matching.pair_difference import Radiometry, make_radiometry
 from processor.stages.measures import MatchedPairs, Measures, SceneMeasures
+from processor.stages.seamlines.cells import solve_cells
 from processor.stages.seamlines.least_difference_seamline import LeastDifferenceSeamline
 from processor.stages.seamlines.options import LeastDifferenceSeamlineOptions
-from processor.stages.seamlines.voronoi_center_seamline import solve_cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from shapely import Geometry, STRtree, box, prepare
 
@@ -32,6 +33,8 @@ from processor.stages.scene_cells import sum_mosaic
 from processor.stages.seam_blocks import count_seam_blocks, merge_seam_blocks
 from processor.stages.seam_steps import SeamSteps, find_seams, sum_seam_steps
 from processor.stages.statistics import compute_valid_moments
+
+_FILL_REACH: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,6 +121,7 @@ class Renderer:
         self._pairs = frozenset(plan.pairs if "matched_blocks" in plan.needs else ())
         self._lattice = plan.lattice
         self._blend = plan.blend
+        self._places = solution.seamlines.places if solution.seamlines is not None else ()
         self._known_edges = _find_known_edges(plan)
         self._checked = [plan.grid.window_touching(check.scene.grid.bounds) for check in plan.checks]
         self.index_dtype: type[np.unsignedinteger] = np.uint8 if len(plan.scenes) < 2**8 else np.uint16
@@ -330,25 +334,66 @@ class Renderer:
         window: Window,
         inner: Window,
     ) -> int:
-        """Where a cell's owner has no pixel, take another scene's, the first in name order that has one."""
-        counted = index[inner.slices_in(window)]
-        filled = 0
+        """Where a cell's owner has no pixel, take another scene's: the first in name order, or the best by rank, that has one.
+
+        Of equal ones by rank that is the one whose pixel is farthest from where it has none, as far as 64 pixels.
+        """
         inside = compute_area_mask(self._plan, window)
-        for position in self._near(window):
-            missing = index == 0 if inside is None else (index == 0) & inside
+        missing = index == 0 if inside is None else (index == 0) & inside
+        before = int(np.count_nonzero(index[inner.slices_in(window)]))
+        near = self._near(window) if missing.any() else []
+        ranked = [self._places[position] for position in near] if self._places else list(range(len(near)))
+        for place in sorted(set(ranked)):
+            equal = [position for position, own in zip(near, ranked, strict=True) if own == place]
+            for position, chosen in self._choose_fill(equal, missing, window):
+                self._lay(method, values, index, window, position, chosen)
+                missing &= index == 0
             if not missing.any():
                 break
-            allowed = compute_scene_mask(self._plan, position, window)
-            if allowed is not None:
-                missing &= allowed
-            if self._trusted:
-                missing &= burn_touched(self._plan.grid, self._footprints[position], window)
-            if not missing.any():
-                continue
-            before = int(np.count_nonzero(counted))
-            self._lay(method, values, index, window, position, missing)
-            filled += int(np.count_nonzero(counted)) - before
-        return filled
+        return int(np.count_nonzero(index[inner.slices_in(window)])) - before
+
+    def _choose_fill(
+        self, positions: Sequence[int], missing: NDArray[np.bool_], window: Window
+    ) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+        """Which of the missing pixels each scene may fill; of several scenes, the one that has most around a pixel."""
+        if len(positions) == 1:
+            chosen = self._find_fillable(positions[0], missing, window)
+            if chosen.any():
+                yield positions[0], chosen
+            return
+        depths = np.stack([self._measure_depth(position, missing, window) for position in positions])
+        best = depths.argmax(axis=0)  # the first in name order of equal ones
+        for number, position in enumerate(positions):
+            chosen = missing & (best == number) & (depths[number] > 0)
+            if chosen.any():
+                yield position, chosen
+
+    def _find_fillable(self, position: int, missing: NDArray[np.bool_], window: Window) -> NDArray[np.bool_]:
+        """The missing pixels that a scene may give and that may be its own."""
+        allowed = compute_scene_mask(self._plan, position, window)
+        chosen = missing.copy() if allowed is None else missing & allowed
+        if self._trusted:
+            chosen &= burn_touched(self._plan.grid, self._footprints[position], window)
+        return chosen
+
+    def _measure_depth(self, position: int, missing: NDArray[np.bool_], window: Window) -> NDArray[np.float32]:
+        """How far each missing pixel of a scene is from one that it has not, pixels, at most 64; 0 where it may not fill."""
+        fillable = self._find_fillable(position, missing, window)
+        depth = np.zeros(window.shape, np.float32)
+        if not fillable.any():
+            return depth
+        frame = window.grown(_FILL_REACH).intersection(self._plan.grid.window) or window
+        layer = self._scenes[position].read_aligned(self._plan.grid, frame)
+        if layer is None:
+            return depth
+        valid = np.zeros(frame.shape, np.bool_)
+        valid[layer.window.slices_in(frame)] = layer.valid
+        if not valid.all():
+            found = scipy.ndimage.distance_transform_edt(valid)[window.slices_in(frame)]
+            np.minimum(found, _FILL_REACH, out=depth, where=fillable, casting="unsafe")
+        else:
+            depth[fillable] = _FILL_REACH
+        return depth
 
     def _lay(
         self,

@@ -15,13 +15,15 @@ from processor.mosaic.plan import Plan
 from processor.process.threads import resolve_threads
 from processor.stages.align.coregistration import Coregistration, move_footprint, solve_coregistration
 from processor.stages.block_sums import BlockSums
+from processor.stages.matching.agreement import compute_scene_agreement
 from processor.stages.matching.global_regression import identity_adjustment
 from processor.stages.matching.method import GlobalSolution, LocalSolution, SceneCorrection
 from processor.stages.matching.pair_difference import Radiometry, make_radiometry
 from processor.stages.matching.reference_checks import judge_references
 from processor.stages.measures import Measures
+from processor.stages.seamlines.cells import clip_cells
+from processor.stages.seamlines.rank import rank_scenes
 from processor.stages.seamlines.records import Seamlines
-from processor.stages.seamlines.voronoi_center_seamline import clip_cells
 
 _NAMED: Final = 5  # scenes that a finding names
 _NOTABLE: Final = 1e-3  # share of a scene's pixels
@@ -140,13 +142,42 @@ def _solve_seamlines(
     method = plan.methods.seamlines
     if plan.is_stack:
         return None
+    places, findings = _rank_scenes(plan, measures)
     given = method.footprints
     footprints: dict[str, Geometry] = {}
     for position, scene in enumerate(measures.scenes):
         moved = move_footprint(scene.footprint, coregistration, position)
         footprints[scene.name] = moved if given is None else given.geometries[scene.name]
     with ThreadPoolExecutor(resolve_threads(plan.config.shared.tile_threads), thread_name_prefix="cut") as pool:
-        seamlines = method.solve(footprints, measures, radiometry, run=pool.map)
-    if seamlines is None or method.area is None:
-        return seamlines
-    return replace(seamlines, cells=clip_cells(seamlines.cells, method.area))
+        seamlines = method.solve(footprints, measures, radiometry, places=places, run=pool.map)
+    if seamlines is None:
+        return None
+    cells = seamlines.cells if method.area is None else clip_cells(seamlines.cells, method.area)
+    return replace(seamlines, cells=cells, findings=(*seamlines.findings, *findings))
+
+
+def _rank_scenes(plan: Plan, measures: Measures) -> tuple[tuple[int, ...] | None, tuple[Finding, ...]]:
+    """Places of the scenes by the method's expression, and what there is to say of it; None where there is none."""
+    method = plan.methods.seamlines
+    if method.rank is None:
+        return None, ()
+    agreement = {} if measures.matched is None else compute_scene_agreement(measures.matched.make_table())
+    known = [
+        {
+            **scene.provenance.properties,
+            "valid_share": measured.valid.count / math.prod(plan.measure_grid(position).shape) or None,
+            "agreement": agreement.get(scene.name),
+        }
+        for position, (scene, measured) in enumerate(zip(plan.scenes, measures.scenes, strict=True))
+    ]
+    places, lacking = rank_scenes(method.rank, known)
+    parameter, findings = f"{method.name}.rank", []
+    if lacking:
+        named = ", ".join(plan.scenes[position].name for position in lacking[:_NAMED])
+        more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+        message = f"{parameter} has no value for {len(lacking)} of {len(places)} scenes ({named}{more}), which come last"
+        findings.append(Finding(severity="warning", code="rank-unknown", message=message, stage=method.name))
+    if len(set(places)) == 1 and len(places) > 1 and not lacking:
+        message = f"{parameter} has one value for all scenes: they are cut as without it"
+        findings.append(Finding(severity="info", code="rank-equal", message=message, stage=method.name))
+    return places, tuple(findings)

@@ -192,6 +192,12 @@ def _describe(
     return ItemFiles(artifacts=artifacts, copies=copies, item=item, findings=findings)
 
 
+def _find_ranks(plan: Plan, solution: Solution) -> dict[str, int]:
+    """Places of the scenes, from 1, by name; nothing where they are not ranked."""
+    places = solution.seamlines.places if solution.seamlines is not None else ()
+    return {scene.name: place + 1 for scene, place in zip(plan.scenes, places, strict=True)} if places else {}
+
+
 def _collect_report_inputs(
     prepared: Prepared, mosaic: Mosaic, rendered: Rendered, findings: tuple[Finding, ...]
 ) -> ReportInputs:
@@ -209,6 +215,7 @@ def _collect_report_inputs(
         adjustments=solution.adjustments,
         corrections=solution.corrections,
         cells=solution.seamlines.cells if solution.seamlines is not None else (),
+        ranks=_find_ranks(plan, solution),
         grid=plan.grid,
         counts=PixelCounts(
             mosaic=pixels,

@@ -337,6 +337,7 @@ def _scenes(inputs: ReportInputs) -> list[dict[str, Any]]:
                 "offset": _numbers(np.zeros(bands) if adjustment is None else adjustment.offset),
                 "contributed_pixels": owned,
                 "contributed_share": None if owned is None or not total else _number(owned / total),
+                **({"rank": inputs.ranks[scene.name]} if scene.name in inputs.ranks else {}),
                 "cell_area": None if polygon is None else _number(float(polygon.area)),
                 "cell_pieces": None if polygon is None else sum(not part.is_empty for part in shapely.get_parts(polygon)),
                 "pixel_size": [scene.grid.pixel_width, scene.grid.pixel_height],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
@@ -94,6 +94,8 @@ class ReportInputs:
     """Local corrections; empty where the stage is off."""
     cells: tuple[Cell, ...]
     """What each scene owns; empty where the stage is off."""
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    """Places of the scenes by name, from 1, where an expression ranks them; else empty."""
     grid: Grid
     """Of the mosaic."""
     counts: PixelCounts

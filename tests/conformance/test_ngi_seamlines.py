@@ -12,9 +12,9 @@ import shapely
 from partitions import assert_partition
 
 from processor.model import Grid
+from processor.stages.seamlines.cells import solve_cells
 from processor.stages.seamlines.footprint import compute_footprint
 from processor.stages.seamlines.records import Seamlines
-from processor.stages.seamlines.voronoi_center_seamline import solve_cells
 
 NGI = Path(__file__).parents[2].parent / "shared" / "data" / "ngi"
 SCENES = ("ngi_1", "ngi_2", "ngi_3", "ngi_4")

@@ -535,6 +535,7 @@ ROWS = (
         voronoi_center_seamline__vector_mask=[PRINTS, "scene"],
     ),
     row("voronoi_center_seamline.image_field_name", "scene", "cells' field", "seamlines file"),
+    row("voronoi_center_seamline.rank", "-valid_share", "pixels", "owners", "cells"),
     # least_difference_seamline
     row(
         "least_difference_seamline.output_mask",
@@ -547,6 +548,7 @@ ROWS = (
     row("least_difference_seamline.vector_mask", [PRINTS, "scene"], "pixels", "owners", "cells", **LEAST),
     row("least_difference_seamline.debug_vectors_path", "{folder}/d.gpkg", "extra files", check=has_new("d.gpkg"), **LEAST),
     row("least_difference_seamline.image_field_name", "scene", "cells' field", "seamlines file", **LEAST),
+    row("least_difference_seamline.rank", "-agreement", "pixels", "owners", "cells", **LEAST),
     row("least_difference_seamline.obstacles", CLOUDS, "pixels", "owners", "cells", **LEAST),
     row("least_difference_seamline.avoid", SPOTS, "pixels", "owners", "cells", **LEAST),
     # mask_rasters

@@ -109,8 +109,16 @@ class FirstComeOptions(Section):
 
 
 class FirstCome(SeamlineMethod[FirstComeOptions]):
-    def solve(self, footprints: Mapping[str, Geometry], measures: Measures, radiometry: Radiometry, *, run: Run) -> Seamlines:
-        del measures, radiometry, run
+    def solve(
+        self,
+        footprints: Mapping[str, Geometry],
+        measures: Measures,
+        radiometry: Radiometry,
+        *,
+        places: Sequence[int] | None,
+        run: Run,
+    ) -> Seamlines:
+        del measures, radiometry, places, run
         order = sorted(footprints, reverse=self.options.backwards)
         own = {
             name: difference(footprints[name], union_all([footprints[n] for n in order[:i]])) for i, name in enumerate(order)

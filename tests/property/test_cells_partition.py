@@ -16,9 +16,9 @@ from shapely.geometry.base import BaseGeometry
 
 from processor.model import Grid
 from processor.stages.seamlines.block_path import BlockCosts, find_cheapest_way
+from processor.stages.seamlines.cells import FindWays, solve_cells
 from processor.stages.seamlines.footprint import compute_footprint
 from processor.stages.seamlines.pair_split import FindWay
-from processor.stages.seamlines.voronoi_center_seamline import FindWays, solve_cells
 
 KINDS = ["star", "ragged", "rectangle", "sliver", "holed", "islands", "equal"]
 #: Where footprints lie and how large they are: a unit square, metres in UTM, degrees.
@@ -147,6 +147,25 @@ def test_cells_by_any_paths_partition_the_union_too(footprints: dict[str, BaseGe
     seamlines = solve_cells(footprints, min_point_spacing=spacing_of(footprints, 0.02), min_cut_length=0.0, find_ways=ways)
 
     assert_partition(seamlines, footprints)
+
+
+@given(footprints=scenes(most=10), seed=st.integers(0, 2**32 - 1), ranks=st.integers(1, 6))
+@examples(40)
+def test_cells_of_ranked_scenes_partition_the_union_and_the_best_have_all(
+    footprints: dict[str, BaseGeometry], seed: int, ranks: int
+) -> None:
+    places = np.random.default_rng(seed).integers(0, ranks, len(footprints)).tolist()
+    spacing = spacing_of(footprints, 0.02)
+    seamlines = solve_cells(footprints, min_point_spacing=spacing, min_cut_length=0.0, places=places)
+
+    assert_partition(seamlines, footprints)
+    alone = [place for place in places if places.count(place) == 1]
+    if places and min(places) in alone:
+        best = places.index(min(places))
+        whole, cell = seamlines.footprints[best], seamlines.cells[best].polygon
+        largest = max((part.area for part in shapely.get_parts(whole)), default=0.0)
+        lost = shapely.difference(whole, cell).area  # islands and detached pieces may go to others
+        assert lost <= 0.1 * largest + seamlines.grid_size * whole.length
 
 
 @given(seed=st.integers(0, 2**32 - 1))

@@ -99,6 +99,7 @@ OWN = {
     "output_inputs_geoparquet": False,
     "output_catalog": False,
     "preset": None,
+    "voronoi_center_seamline_rank": None,
     "merge_rasters_blend": 0.0,
     # How storage and clusters are reached is the program's own business, and so are methods that spectralmatch does not have.
     **{flat_name(p): p.field.default for p in iter_parameters() if p.section in {"io", "kubernetes", *BEYOND}},

@@ -62,3 +62,17 @@ def make_agreement_raster(agreement: BlockMap) -> BlockRaster:
         blocks=agreement,
         bands=("agreement",),
     )
+
+
+def compute_scene_agreement(table: BlockTable) -> dict[str, float]:
+    """Mean correlation inside the blocks that a scene shares with others, weighted by pixels, by name: clouds destroy it.
+
+    A scene without blocks is not in it.
+    """
+    totals, counts = np.zeros(len(table.names)), np.zeros(len(table.names))
+    for side in (table.first, table.second):
+        scene = table.spread(side)
+        totals += np.bincount(scene, table.rho * table.count, minlength=len(totals))
+        counts += np.bincount(scene, table.count, minlength=len(counts))
+    known = zip(table.names, totals.tolist(), counts.tolist(), strict=True)
+    return {name: total / count for name, total, count in known if count > 0}

@@ -7,7 +7,7 @@ The arrangement of the cells, their partition, and what is done where there is n
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -18,11 +18,12 @@ from processor.stages.matching.pair_difference import Radiometry, compute_pair_d
 from processor.stages.measures import Measures, SceneMeasures
 from processor.stages.method import Need
 from processor.stages.seamlines.block_path import BlockCosts, Obstacles, find_cheapest_way, make_block_costs
+from processor.stages.seamlines.cells import solve_cells
+from processor.stages.seamlines.cut_method import CutMethod
 from processor.stages.seamlines.options import LeastDifferenceSeamlineOptions
 from processor.stages.seamlines.pair_split import FindWay
 from processor.stages.seamlines.partition import Run
 from processor.stages.seamlines.records import Seamlines
-from processor.stages.seamlines.voronoi_center_seamline import CutMethod, solve_cells
 
 
 class LeastDifferenceSeamline(CutMethod[LeastDifferenceSeamlineOptions]):
@@ -32,7 +33,15 @@ class LeastDifferenceSeamline(CutMethod[LeastDifferenceSeamlineOptions]):
         """Moments of small blocks too."""
         return super().list_needs(scenes) | {"matched_blocks", "fine_blocks"}
 
-    def solve(self, footprints: Mapping[str, Geometry], measures: Measures, radiometry: Radiometry, *, run: Run) -> Seamlines:
+    def solve(
+        self,
+        footprints: Mapping[str, Geometry],
+        measures: Measures,
+        radiometry: Radiometry,
+        *,
+        places: Sequence[int] | None,
+        run: Run,
+    ) -> Seamlines:
         """The cells between those paths."""
         del run  # two threads wait for one another between so many small steps: they took as long, and a third more CPU
         matched = measures.require_matched()
@@ -55,6 +64,8 @@ class LeastDifferenceSeamline(CutMethod[LeastDifferenceSeamlineOptions]):
             min_point_spacing=16 * math.sqrt(canvas.pixel_width * canvas.pixel_height),
             min_cut_length=0.0,
             debug=self.options.debug_vectors_path is not None,
+            stage=self.name,
+            places=places,
             find_ways=find_ways,
         )
 

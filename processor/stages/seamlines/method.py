@@ -13,6 +13,7 @@ from processor.stages.matching.pair_difference import Radiometry
 from processor.stages.measures import Measures
 from processor.stages.method import Footprints, Need, OptionsT, StageMethod
 from processor.stages.seamlines.partition import Run
+from processor.stages.seamlines.rank import RankExpression
 from processor.stages.seamlines.records import Seamlines
 
 
@@ -39,6 +40,11 @@ class SeamlineMethod(StageMethod[OptionsT], ABC):
         """Where the user wants a GeoPackage of :meth:`list_layers`; None: nowhere."""
         return None
 
+    @property
+    def rank(self) -> RankExpression | None:
+        """Whose pixels win where scenes cover one another; None: nothing says it."""
+        return None
+
     def list_needs(self, scenes: Collection[str]) -> frozenset[Need]:
         """Outlines of the valid pixels, unless the user gives them."""
         del scenes
@@ -46,7 +52,13 @@ class SeamlineMethod(StageMethod[OptionsT], ABC):
 
     @abstractmethod
     def solve(
-        self, footprints: Mapping[str, Geometry], measures: Measures, radiometry: Radiometry, *, run: Run
+        self,
+        footprints: Mapping[str, Geometry],
+        measures: Measures,
+        radiometry: Radiometry,
+        *,
+        places: Sequence[int] | None,
+        run: Run,
     ) -> Seamlines | None:
         """Decide the cells, before they are cut by the area of interest.
 
@@ -58,6 +70,8 @@ class SeamlineMethod(StageMethod[OptionsT], ABC):
             Of the raw scenes.
         radiometry
             What matching makes of them.
+        places
+            Of the scenes in name order, from :attr:`rank`: the pixels of a lesser one win; None where nothing ranks them.
         run
             As ``map``, or the map of a pool.
         """
@@ -79,8 +93,14 @@ class NoSeamlines(SeamlineMethod[Section]):
         return frozenset()
 
     def solve(
-        self, footprints: Mapping[str, Geometry], measures: Measures, radiometry: Radiometry, *, run: Run
+        self,
+        footprints: Mapping[str, Geometry],
+        measures: Measures,
+        radiometry: Radiometry,
+        *,
+        places: Sequence[int] | None,
+        run: Run,
     ) -> Seamlines | None:
         """No cells."""
-        del footprints, measures, radiometry, run
+        del footprints, measures, radiometry, places, run
         return None

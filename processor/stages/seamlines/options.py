@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import field_validator
 
 from processor.model.options import Place, Section, Word, option
+from processor.stages.seamlines.rank import parse_rank
 
 
 class SeamlineOptions(Section):
@@ -27,6 +28,20 @@ class SeamlineOptions(Section):
         path=True,
     )
     image_field_name: Word = option("image", "Field of the seamlines that holds the scene's name.", example="scene")
+
+    rank: Word | None = option(
+        None,
+        "Whose pixels win where scenes cover one another: an expression of their Items' properties, valid_share and agreement, "
+        "of which the least wins, such as \"eo:cloud_cover + abs(datetime - '2024-06-15')\"; equal ones are cut.",
+        example="eo:cloud_cover",
+    )
+
+    @field_validator("rank")
+    @classmethod
+    def _check_rank(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_rank(value)
+        return value
 
     @field_validator("output_mask", "debug_vectors_path")
     @classmethod

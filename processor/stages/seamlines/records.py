@@ -59,3 +59,5 @@ class Seamlines:
     """Pairs whose centre line could not be found; scenes that own nothing."""
     grid_size: float
     """Precision grid of all coordinates, CRS units; the partition is exact to within it."""
+    places: tuple[int, ...] = ()
+    """Places of the scenes, in name order, from 0, where they are ranked: pixels of a lesser one win; else empty."""

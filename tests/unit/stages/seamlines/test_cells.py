@@ -14,8 +14,8 @@ from shapely.affinity import rotate
 from shapely.geometry.base import BaseGeometry
 
 from processor.errors import InputError
+from processor.stages.seamlines.cells import clip_cells, solve_cells
 from processor.stages.seamlines.records import Seamlines
-from processor.stages.seamlines.voronoi_center_seamline import clip_cells, solve_cells
 
 
 def solve(footprints: dict[str, BaseGeometry], *, spacing: float = 0.25, cut: float = 0.0, debug: bool = False) -> Seamlines:
