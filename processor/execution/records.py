@@ -21,6 +21,7 @@ from processor.model import (
     OverlapSamples,
     Window,
 )
+from processor.mosaic.close_ups import CloseUp, CloseUpPixels
 from processor.mosaic.measure import ChunkMeasures, PairPart, ScenePart
 from processor.mosaic.render import RenderStatistics
 from processor.mosaic.solve import Solution
@@ -45,6 +46,8 @@ _RECORDS: Final = (
     Cell,
     CellSums,
     ChunkMeasures,
+    CloseUp,
+    CloseUpPixels,
     Coregistration,
     Cutline,
     CutlineTrace,

@@ -208,6 +208,16 @@ def _find_only(texts: Iterable[str | None]) -> str | None:
     return said.pop() if len(said) == 1 else None
 
 
+def choose_shown(bands: Sequence[Band]) -> tuple[tuple[int, int, int], bool]:
+    """Positions of the bands that a picture shows as red, green and blue, and whether they are these.
+
+    Without such names the colours that files say of their bands count; else the first three, or the first alone.
+    """
+    natural = find_natural([band.common_name or find_colour(band.name) for band in bands])
+    by_file = find_natural([band.colour for band in bands])
+    return natural or by_file or ((0, 1, 2) if len(bands) >= 3 else (0, 0, 0)), natural is not None
+
+
 def find_natural(names: Sequence[str | None]) -> tuple[int, int, int] | None:
     """Positions of red, green and blue among common names; None where one of them is missing."""
     if not {*_FIRST} <= {*names}:

@@ -16,7 +16,9 @@ from shapely import Geometry, STRtree, box, prepare
 
 from processor.geotiff.reader import RasterReader
 from processor.model import Moments, Window
+from processor.model.bands import choose_shown
 from processor.model.z_order import iter_z_order
+from processor.mosaic.close_ups import CloseUpPixels, take_close_ups
 from processor.mosaic.contribution import burn_owners, burn_touched, compute_area_mask, compute_scene_mask
 from processor.mosaic.measure import mask_factor, reduce_mask
 from processor.mosaic.plan import BLOCK_EDGE, Plan
@@ -55,6 +57,8 @@ class RenderStatistics:
     """Scene indexes that occur, int64 (n,), ascending, 0 for nodata."""
     counts: NDArray[np.int64]
     """Number of pixels of each of them, int64 (n,); in a stack a pixel is of several."""
+    close_ups: tuple[CloseUpPixels, ...]
+    """Of those close-ups that lie in the part."""
     filled: int
     """Pixels whose cell's owner has none there."""
     mask: NDArray[np.bool_]
@@ -121,6 +125,8 @@ class Renderer:
         self._pairs = frozenset(plan.pairs if "matched_blocks" in plan.needs else ())
         self._lattice = plan.lattice
         self._blend = plan.blend
+        self._close_ups = solution.close_ups
+        self._shown = list(choose_shown(plan.describe_bands())[0])
         self._places = solution.seamlines.places if solution.seamlines is not None else ()
         self._known_edges = _find_known_edges(plan)
         self._checked = [plan.grid.window_touching(check.scene.grid.bounds) for check in plan.checks]
@@ -167,6 +173,7 @@ class Renderer:
                 scenes=scenes,
                 counts=counts,
                 filled=filled,
+                close_ups=tuple(self._take_close_ups(values, index, window)),
                 cells=tuple(cells),
                 means=tuple(means),
                 mask=mask,
@@ -174,6 +181,24 @@ class Renderer:
                 mask_col=mask_col,
             ),
         )
+
+    def _take_close_ups(
+        self, values: NDArray[np.generic], index: NDArray[np.unsignedinteger], window: Window
+    ) -> Iterator[CloseUpPixels]:
+        """Pixels of the close-ups in a window, and what the scenes had there as they came."""
+        for number, close_up in take_close_ups(self._close_ups, window):
+            rows, cols = close_up.window.slices_in(window)
+            owners = index[rows, cols]
+            after = values[:, rows, cols][self._shown].copy()
+            before = np.full(after.shape, self._plan.nodata, after.dtype)
+            for owner in np.unique(owners[owners > 0]).tolist():
+                raw = replace(self._scenes[owner - 1], adjustment=None, correction=None)
+                layer = raw.read_aligned(self._plan.grid, close_up.window)
+                if layer is not None:
+                    down, across = layer.window.slices_in(close_up.window)
+                    taken = layer.valid & (owners[down, across] == owner)
+                    np.copyto(before[:, down, across], layer.values[self._shown], where=taken)
+            yield CloseUpPixels(number=number, before=before, after=after, index=owners.copy())
 
     def _compose(
         self, window: Window

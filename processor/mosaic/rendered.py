@@ -11,6 +11,7 @@ from processor.errors import InputError
 from processor.geotiff.cog.spec import CogProfile, CogSpec
 from processor.geotiff.cog.tiles import TileSource
 from processor.model import Grid, Moments
+from processor.mosaic.close_ups import CloseUpPixels
 from processor.mosaic.measure import mask_grid
 from processor.mosaic.plan import BLOCK_EDGE, Plan
 from processor.mosaic.render import RenderedWindow, RenderStatistics
@@ -40,6 +41,8 @@ class Rendered:
     """Sums over cells of the mosaic's lattice; None where the plan has none."""
     counts: NDArray[np.int64]
     """int64 (scenes + 1,), pixels by scene index; 0 is nodata."""
+    close_ups: tuple[CloseUpPixels, ...]
+    """Pixels of the solution's close-ups, in their order."""
     filled: int
     """Pixels whose cell's owner has none there."""
     mask: NDArray[np.bool_]
@@ -68,6 +71,7 @@ class RenderCounter:
         self._bands = plan.bands
         self._counts = np.zeros(len(plan.scenes) + 1, np.int64)
         self._filled = 0
+        self._close_ups: dict[int, CloseUpPixels] = {}
         self._grid = mask_grid(plan.grid)
         self._mask = np.zeros(self._grid.shape, np.bool_)
         self._ends = [self._grid.height, self._grid.width, 0, 0]  # of the cells that were touched
@@ -82,6 +86,7 @@ class RenderCounter:
         self._means.update(found.means)
         self._counts[found.scenes] += found.counts
         self._filled += found.filled
+        self._close_ups.update({pixels.number: pixels for pixels in found.close_ups})
         row, col = found.mask_row, found.mask_col
         row_end, col_end = row + found.mask.shape[0], col + found.mask.shape[1]
         self._mask[row:row_end, col:col_end] |= found.mask
@@ -101,6 +106,7 @@ class RenderCounter:
             scenes=scenes,
             counts=self._counts[scenes],
             filled=self._filled,
+            close_ups=tuple(self._close_ups[number] for number in sorted(self._close_ups)),
             mask=self._mask[top:bottom, left:right].copy(),
             mask_row=top,
             mask_col=left,
@@ -134,6 +140,7 @@ class RenderCounter:
             if self._lattice is None
             else merge_cell_sums((self._means[place] for place in sorted(self._means)), self._bands, self._lattice.shape),
             counts=self._counts,
+            close_ups=tuple(self._close_ups[number] for number in sorted(self._close_ups)),
             filled=self._filled,
             mask=self._mask,
             mask_grid=self._grid,

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from shapely import Geometry
 
 from processor.model import Adjustment, BandRule, BlockGrid, BlockMap, Finding
+from processor.mosaic.close_ups import CloseUp, choose_close_ups
 from processor.mosaic.plan import Plan
 from processor.process.threads import resolve_threads
 from processor.stages.align.coregistration import Coregistration, move_footprint, solve_coregistration
@@ -48,6 +49,8 @@ class Solution:
     """How far the scenes lie beside one another; None where that is not asked for."""
     findings: tuple[Finding, ...]
     """What solving brought to light."""
+    close_ups: tuple[CloseUp, ...] = ()
+    """Places on the worst seams that the report shows."""
 
     @property
     def adjustments(self) -> tuple[Adjustment, ...]:
@@ -92,6 +95,7 @@ def solve(plan: Plan, measures: Measures, blocks: BlockGrid | None, sums: Sequen
         matching_global=matching_global,
         matching_local=matching_local,
         seamlines=seamlines,
+        close_ups=_choose_close_ups(plan, measures, seamlines, radiometry),
         findings=(
             *known,
             *matching_global.findings,
@@ -100,6 +104,14 @@ def solve(plan: Plan, measures: Measures, blocks: BlockGrid | None, sums: Sequen
             *_find_partial(plan, measures),
         ),
     )
+
+
+def _choose_close_ups(
+    plan: Plan, measures: Measures, seamlines: Seamlines | None, radiometry: Radiometry
+) -> tuple[CloseUp, ...]:
+    if seamlines is None or not plan.methods.merge.is_on or not plan.methods.cuts_by_cells:
+        return ()
+    return choose_close_ups(seamlines.cutlines, seamlines.cells, measures, radiometry, plan.grid)
 
 
 def _find_partial(plan: Plan, measures: Measures) -> tuple[Finding, ...]:

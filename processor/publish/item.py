@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shapely import union_all
+from shapely import Geometry, MultiLineString, boundary, intersection, union_all
 
 from processor.geotiff.cog.spec import CogSpec
 from processor.geotiff.reader import read_decimated
@@ -28,7 +28,7 @@ from processor.publish.artifacts import (
 from processor.publish.destination import Destination
 from processor.publish.output_paths import Copy, make_copies, make_debug_copy
 from processor.publish.register import Registration
-from processor.report.figures import PixelCounts, Preview, ReportInputs
+from processor.report.figures import PixelCounts, Preview, ReportInputs, SeamView
 from processor.scenes.inputs import ResolvedInputs
 from processor.stages.check_cells import Fidelity
 from processor.stages.matching.match_figures import compute_match_figures
@@ -192,6 +192,39 @@ def _describe(
     return ItemFiles(artifacts=artifacts, copies=copies, item=item, findings=findings)
 
 
+def _find_other_cuts(solution: Solution) -> Geometry:
+    """Parts of the cells' borders whose cut does not follow what most of them do, or the differences where any does."""
+    cuts = solution.seamlines.cutlines if solution.seamlines is not None else ()
+    usual = "difference" if any(cut.follows == "difference" for cut in cuts) else "centre-line"
+    odd = [cut for cut in cuts if cut.follows != usual]
+    if not odd or solution.seamlines is None:
+        return MultiLineString()
+    polygons = {cell.scene: cell.polygon for cell in solution.seamlines.cells}
+    reach = 64 * solution.seamlines.grid_size
+    return union_all(
+        [intersection(cut.line, boundary(polygons[name]).buffer(reach)) for cut in odd for name in (cut.first, cut.second)]
+    )
+
+
+def _list_views(solution: Solution, rendered: Rendered) -> tuple[SeamView, ...]:
+    """The close-ups with their pixels."""
+    return tuple(
+        SeamView(
+            first=place.first,
+            second=place.second,
+            follows=place.follows,
+            row=place.row,
+            col=place.col,
+            difference=place.difference,
+            before=pixels.before,
+            after=pixels.after,
+            index=pixels.index,
+        )
+        for pixels in rendered.close_ups
+        for place in (solution.close_ups[pixels.number],)
+    )
+
+
 def _find_ranks(plan: Plan, solution: Solution) -> dict[str, int]:
     """Places of the scenes, from 1, by name; nothing where they are not ranked."""
     places = solution.seamlines.places if solution.seamlines is not None else ()
@@ -216,6 +249,9 @@ def _collect_report_inputs(
         corrections=solution.corrections,
         cells=solution.seamlines.cells if solution.seamlines is not None else (),
         ranks=_find_ranks(plan, solution),
+        seam_views=_list_views(solution, rendered),
+        other_cuts=_find_other_cuts(solution),
+        is_converted=bool(plan.references),
         grid=plan.grid,
         counts=PixelCounts(
             mosaic=pixels,

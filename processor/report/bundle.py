@@ -9,6 +9,7 @@ from typing import Any
 from processor.model import Finding
 from processor.report.axes import describe_crs
 from processor.report.charts import draw_adjustments, draw_agreement, draw_residuals
+from processor.report.close_ups import draw_close_ups
 from processor.report.document import build_report, encode_report
 from processor.report.figures import OverlapResidual, Preview, ReportInputs, compute_residuals
 from processor.report.maps import draw_coverage, draw_mosaic
@@ -52,7 +53,8 @@ def draw_report(inputs: ReportInputs, preview: Preview) -> Drawings:
     names = [scene.name for scene in inputs.scenes]
     stretched = stretch(preview, inputs.bands)
     drawn = (
-        draw_mosaic(preview, stretched, inputs.cells, names, label),
+        draw_mosaic(preview, stretched, inputs.cells, names, label, other_cuts=inputs.other_cuts),
+        draw_close_ups(inputs.seam_views, inputs.bands, is_alike=not inputs.is_converted),
         draw_residuals(residuals),
         draw_adjustments(inputs.adjustments, inputs.bands),
         draw_agreement(inputs.overlaps, residuals, inputs.adjustments, inputs.corrections, inputs.bands),

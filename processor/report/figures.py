@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely import Geometry, MultiLineString
 
 from processor.config import Config
 from processor.model import (
@@ -33,6 +34,7 @@ from processor.stages.matching.global_regression import compute_contrast
 from processor.stages.matching.match_figures import MatchFigures
 from processor.stages.matching.method import SceneCorrection
 from processor.stages.seam_steps import SeamSteps
+from processor.stages.seamlines.records import Follows
 
 State = Literal["before", "global", "local"]
 STATES: Final[tuple[State, ...]] = ("before", "global", "local")
@@ -73,6 +75,30 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SeamView:
+    """A place on a seam, at the size of its pixels."""
+
+    first: str
+    """Name of the scene on one side."""
+    second: str
+    """Name of the scene on the other side."""
+    follows: Follows
+    """What the cut follows."""
+    row: int
+    """Row of the upper left pixel in the mosaic."""
+    col: int
+    """Column of the upper left pixel in the mosaic."""
+    difference: float | None
+    """Of the matched scenes, in their standard deviations; None: not measured."""
+    before: NDArray[np.generic]
+    """The scenes as they came, three bands, (3, height, width)."""
+    after: NDArray[np.generic]
+    """The mosaic, (3, height, width)."""
+    index: NDArray[np.unsignedinteger]
+    """(height, width): a number for each scene, 0 where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReportInputs:
     """All that a run knows about its mosaic when the pixels are done."""
 
@@ -96,6 +122,12 @@ class ReportInputs:
     """What each scene owns; empty where the stage is off."""
     ranks: Mapping[str, int] = field(default_factory=dict)
     """Places of the scenes by name, from 1, where an expression ranks them; else empty."""
+    seam_views: tuple[SeamView, ...] = ()
+    """Places on the worst seams, the worst first."""
+    other_cuts: Geometry = field(default_factory=MultiLineString)
+    """Seams whose cut does not follow what the method would have it follow, lines in CRS units."""
+    is_converted: bool = False
+    """Whether the mosaic is in other units than the scenes."""
     grid: Grid
     """Of the mosaic."""
     counts: PixelCounts

@@ -33,6 +33,7 @@ from processor.report.svg import (
 )
 
 _SEAM: Final = "#F0E442"
+_OTHER: Final = "#D55E00"
 _NO_SCENE: Final = "#ffffff"
 
 _TALLEST: Final = 830  # pixels of map
@@ -100,6 +101,12 @@ class _Map:
             draw_path(data, fill="none", stroke_linejoin="round", stroke=casing, stroke_width=2 * width, stroke_opacity=0.55),
             draw_path(data, fill="none", stroke_linejoin="round", stroke=colour, stroke_width=width),
         ]
+
+    def draw_lines(self, lines: shapely.Geometry, colour: str, width: float) -> str:
+        """Lines in CRS units, thinned likewise."""
+        parts = [shapely.get_coordinates(part) for part in shapely.get_parts(shapely.simplify(lines, self.tolerance))]
+        data = trace_lines(np.stack([self.x.place(part[:, 0]), self.y.place(part[:, 1])], axis=1) for part in parts)
+        return draw_path(data, fill="none", stroke_linejoin="round", stroke=colour, stroke_width=width) if data else ""
 
     def draw_labels(self, cells: Sequence[Cell], names: Sequence[str]) -> list[str]:
         """Names of the scenes where their cells are widest; numbers of the table of scenes where there are many."""
@@ -171,7 +178,13 @@ def _line_width(cells: Sequence[Cell]) -> float:
 
 
 def draw_mosaic(
-    preview: Preview, stretched: Image.Image, cells: Sequence[Cell], names: Sequence[str], label: CrsLabel
+    preview: Preview,
+    stretched: Image.Image,
+    cells: Sequence[Cell],
+    names: Sequence[str],
+    label: CrsLabel,
+    *,
+    other_cuts: shapely.Geometry | None = None,
 ) -> Picture:
     """The mosaic with the seamlines and the names of the scenes.
 
@@ -187,6 +200,8 @@ def draw_mosaic(
         Of all scenes, in input order; above a dozen, their numbers are shown instead.
     label
         Of the coordinate reference system.
+    other_cuts
+        Seams to be marked, lines in CRS units.
     """
     drawn = _make_map(preview.bounds, label)
     image = shrink(stretched, _PIXELS, Image.Resampling.BOX)
@@ -194,6 +209,7 @@ def draw_mosaic(
         drawn.draw_raster(*_encode_jpeg(image), image.width),
         *drawn.draw_axes(label),
         *drawn.draw_outlines(cells, _SEAM, "black", _line_width(cells)),
+        drawn.draw_lines(other_cuts, _OTHER, 1.5 * _line_width(cells)) if other_cuts is not None else "",
         *drawn.draw_labels(cells, names),
     ]
     alt = f"The mosaic with the seamlines of {len(cells)} cells."

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from processor.model import Band
-from processor.model.bands import find_colour, find_natural
+from processor.model.bands import choose_shown
 from processor.report.figures import Preview
 
 
@@ -31,9 +31,7 @@ def stretch(preview: Preview, bands: Sequence[Band]) -> Image.Image:
     and blue, which keeps their hue; each for itself where they are not, because their levels are not comparable.
     """
     count = preview.values.shape[0]
-    natural = find_natural([band.common_name or find_colour(band.name) for band in bands[:count]])
-    by_file = find_natural([band.colour for band in bands[:count]])
-    chosen = natural or by_file or ((0, 1, 2) if count >= 3 else (0, 0, 0))
+    chosen, natural = choose_shown(bands[:count])
     shown = preview.valid.copy()
     for band in {*chosen}:
         shown &= np.isfinite(preview.values[band])

@@ -38,8 +38,8 @@ def leaving_out_drawings() -> Iterator[None]:
     """Make reports without their pictures."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in dir(bundle) if name.startswith("draw_") and name != "draw_report"]:
-            patch.setattr(bundle, name, lambda *_: None)
-        patch.setattr(bundle, "render_thumbnail", lambda *_: b"no picture")
+            patch.setattr(bundle, name, lambda *_, **__: None)
+        patch.setattr(bundle, "render_thumbnail", lambda *_, **__: b"no picture")
         yield
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from processor.model import Adjustment, Grid
 from processor.stages.matching.matched_blocks import MatchedBlocks
 from processor.stages.matching.method import SceneCorrection
+from processor.stages.measures import SceneMeasures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,3 +79,14 @@ def compute_pair_difference(
         variances.append(gain * gain * variance)
     square = (means[0] - means[1]) ** 2 + variances[0] + variances[1] - 2 * gains[0] * gains[1] * covariance
     return np.asarray(np.sqrt(np.maximum(square, 0.0)))
+
+
+def compute_spread(scenes: Collection[SceneMeasures], radiometry: Radiometry) -> NDArray[np.float64]:
+    """Root mean square of the scenes' standard deviations after their gains, float64 (bands,)."""
+    variances = []
+    for scene in scenes:
+        if scene.valid.count:
+            adjustment = radiometry.adjusted.get(scene.name)
+            gain = 1.0 if adjustment is None else adjustment.scale
+            variances.append((gain * scene.valid.std) ** 2)
+    return np.asarray(np.sqrt(np.mean(variances, axis=0)), dtype=np.float64)

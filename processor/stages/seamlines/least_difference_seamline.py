@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely import Geometry, LineString, Polygon
 
-from processor.stages.matching.pair_difference import Radiometry, compute_pair_difference
-from processor.stages.measures import Measures, SceneMeasures
+from processor.stages.matching.pair_difference import Radiometry, compute_pair_difference, compute_spread
+from processor.stages.measures import Measures
 from processor.stages.method import Need
 from processor.stages.seamlines.block_path import BlockCosts, Obstacles, find_cheapest_way, make_block_costs
 from processor.stages.seamlines.cells import solve_cells
@@ -77,14 +77,3 @@ def _find_way(
     ends: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> LineString | None:
     return find_cheapest_way(costs, area, ends, [thing for given in obstacles for thing in given.find(area)])
-
-
-def compute_spread(scenes: Collection[SceneMeasures], radiometry: Radiometry) -> NDArray[np.float64]:
-    """Root mean square of the scenes' standard deviations after their gains, float64 (bands,)."""
-    variances = []
-    for scene in scenes:
-        if scene.valid.count:
-            adjustment = radiometry.adjusted.get(scene.name)
-            gain = 1.0 if adjustment is None else adjustment.scale
-            variances.append((gain * scene.valid.std) ** 2)
-    return np.asarray(np.sqrt(np.mean(variances, axis=0)), dtype=np.float64)
