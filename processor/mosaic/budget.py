@@ -27,6 +27,7 @@ from processor.stages.align.align_rasters import compute_shift
 from processor.stages.matching.matched_blocks import most_blocks
 from processor.stages.matching.reference_blocks import STRIP
 from processor.stages.merge.blending import BLEND_EDGE
+from processor.stages.merge.method import StackMethod
 
 FIXED: Final = 180 * 10**6 + GDAL_CACHE
 """Bytes before the first window is read: interpreter, libraries, GDAL's cache. Measured on Python 3.11 to 3.13."""
@@ -253,11 +254,14 @@ def _estimate_blend(plan: Plan) -> int:
 
 def _estimate_stack(plan: Plan, width: int, height: int) -> int:
     """Bytes of the pixels of all scenes that a rendering task holds together, and of what is made of them."""
-    if not plan.is_stack:
+    method = plan.methods.merge
+    if not isinstance(method, StackMethod):
         return 0
     depth = count_depth(plan.scenes, plan.grid, plan.window_edge)
     rows = min(find_stack_rows(plan, depth, width), height)
-    return rows * width * (depth + 1) * count_observation_bytes(plan.bands, plan.dtype) + _STACK_SCRATCH
+    return rows * width * (depth + 1) * count_observation_bytes(plan.bands, plan.dtype) + max(
+        _STACK_SCRATCH, method.count_choosing_bytes(depth, plan.bands)
+    )
 
 
 def _estimate_large_blocks(plan: Plan) -> int:

@@ -27,7 +27,7 @@ def combine_scenes(
 ) -> NDArray[np.int64]:
     """Make a window of the mosaic, in place, and count the pixels that each scene gave, int64 (scenes near,).
 
-    A scene gives a pixel where it has all its bands, and where the user's own files allow it.
+    A scene gives a pixel where it has all its bands, where the user's own files allow it, and where the method lets it count.
 
     Parameters
     ----------
@@ -58,7 +58,8 @@ def combine_scenes(
             for mask in (allowed, inside):
                 if mask is not None:
                     valid[number] &= mask
-            given[number] += np.count_nonzero(valid[number])
+        method.choose(stack, valid)
+        given += np.count_nonzero(valid, axis=(1, 2))
         flat = stack.reshape(len(near), plan.bands, -1), valid.reshape(len(near), -1)
         made = np.empty((plan.bands, strip.height * strip.width), values.dtype)
         method.combine(*flat, plan.nodata, out=made)

@@ -586,6 +586,7 @@ ROWS = (
                 scenes="strips",
                 methods__merge_method=method,
             ),
+            row(f"{method}.observations", "all", *STACKED, scenes="dates", methods__merge_method=method),
         )
     ),
     row("geomedian.iterations", 1, "pixels", scenes="odd", methods__merge_method="geomedian"),
@@ -682,6 +683,17 @@ def make_stacked(folder: Path) -> Path:
     return items
 
 
+def make_dates(folder: Path) -> Path:
+    """Five dates of one tile; four have a cloud, each of which reaches farther down."""
+    truth, random, paths = gradient_truth(64, 64, 2), np.random.default_rng(6), []
+    truth += 60 * random.normal(size=truth.shape)
+    for date in range(5):
+        array = truth + 3 * random.normal(size=truth.shape)
+        array[:, 8 : 8 + 10 * date, 20:40] += 900 + 40 * random.normal(size=(2, 10 * date, 20))
+        paths.append(write_scene(folder / f"d{date}.tif", array, dtype="uint16"))
+    return write_items(folder, paths)
+
+
 MAKERS: Mapping[str, Callable[[Path], Path | str]] = {
     "plain": make_equipped,
     "odd": make_odd,
@@ -691,6 +703,7 @@ MAKERS: Mapping[str, Callable[[Path], Path | str]] = {
     "remote": make_remote,
     "stacked": make_stacked,
     "fringed": make_fringed,
+    "dates": make_dates,
 }
 
 

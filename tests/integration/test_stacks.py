@@ -23,6 +23,8 @@ from processor.synthetic.difficulties import make_clouds, make_noise
 EDGE, DATES = 192, 20
 BANDS = ("red", "green", "blue")
 SATELLITE = {"methods.preset": "satellite"}
+MEDIAN = {"methods.merge_method": "median"}
+ALL = {**MEDIAN, "median.observations": "all"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +46,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
     return make_stack(tmp_path_factory.mktemp("stack"), clouds=0.4)
 
 
-def make_stack(folder: Path, *, clouds: float) -> Stack:
+def make_stack(folder: Path, *, clouds: float, seed: int = 0) -> Stack:
     """Write dates of which each has so large a share of cloud, wherever the others have theirs."""
-    truth = draw_hills()[:, :EDGE, :EDGE]
-    random = np.random.default_rng(5)
+    truth = draw_hills(8 + seed)[:, :EDGE, :EDGE]
+    random = np.random.default_rng(5 + seed)
     whole = Window(row=0, col=0, height=EDGE, width=EDGE)
     spread = truth.std(axis=(1, 2))[:, None, None]
     paths: dict[str, list[Path]] = {"cloudy": [], "masked": []}
@@ -56,8 +58,8 @@ def make_stack(folder: Path, *, clouds: float) -> Stack:
         gain = np.exp(0.1 * random.normal(size=(3, 1, 1)))
         offset = 0.1 * spread * random.normal(size=(3, 1, 1))
         pixels = truth * gain + offset + 0.03 * spread * random.normal(size=truth.shape)
-        opacity = make_clouds(clouds, 300 + date, whole, whole).astype(np.float64)
-        bright = truth.max() * (1.2 + 0.1 * make_noise(900 + date, (40, 13, 5), whole))
+        opacity = make_clouds(clouds, 300 + 1000 * seed + date, whole, whole).astype(np.float64)
+        bright = truth.max() * (1.2 + 0.1 * make_noise(900 + 1000 * seed + date, (40, 13, 5), whole))
         pixels += opacity * (bright - pixels)
         clear.append(opacity == 0)
         for kind, values in (("cloudy", pixels), ("masked", np.where(clear[-1], pixels, 0))):
@@ -100,13 +102,13 @@ def read_dates(items: Path) -> NDArray[np.uint16]:
 
 
 def test_a_pixel_is_the_median_of_all_scenes_that_have_it(stack: Stack, tmp_path: Path) -> None:
-    made = run_quietly(stack.masked, tmp_path, {**OFF, "methods.merge_method": "median"})
+    made = run_quietly(stack.masked, tmp_path, {**OFF, **ALL})
     np.testing.assert_array_equal(made.read("mosaic.tif").values, find_median(stack, read_dates(stack.masked)))
     np.testing.assert_array_equal(made.read("observations.tif").values[0], stack.clear.sum(axis=0))
 
 
 def test_the_number_of_observations_takes_the_scene_indexs_place(stack: Stack, tmp_path: Path) -> None:
-    made = run_quietly(stack.masked, tmp_path, {"methods.merge_method": "median"})
+    made = run_quietly(stack.masked, tmp_path, ALL)
     assert not {"scene_index.tif", "seamlines.gpkg"} & set(made.files)
     asset = made.item["assets"]["observations"]
     assert asset["href"] == "./observations.tif"
@@ -117,14 +119,15 @@ def test_the_number_of_observations_takes_the_scene_indexs_place(stack: Stack, t
     assert report["summary"]["coverage"] == 1
 
 
+@pytest.mark.parametrize("observations", ["agreeing", "all"])
 @pytest.mark.parametrize("method", ["median", "geomedian"])
 def test_a_stack_is_the_same_by_tasks_and_in_pieces(
-    method: str, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, observations: str, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flags = {**SATELLITE, "methods.merge_method": method}
-    whole = run_both_ways(stack.masked, tmp_path / "whole", flags)
+    flags = {**SATELLITE, "methods.merge_method": method, f"{method}.observations": observations}
+    whole = run_both_ways(stack.cloudy, tmp_path / "whole", flags)
     monkeypatch.setattr(budget, "_STACK", 1)  # the fewest rows at a time
-    pieces = run_quietly(stack.masked, tmp_path / "pieces", {**flags, "shared.tile_threads": 1})
+    pieces = run_quietly(stack.cloudy, tmp_path / "pieces", {**flags, "shared.tile_threads": 1})
     for file in ("mosaic.tif", "observations.tif"):
         assert pieces.files[file] == whole.files[file]
 
@@ -133,7 +136,7 @@ def test_scenes_give_what_the_users_files_allow(stack: Stack, tmp_path: Path) ->
     """An area, and what is cut out of each scene."""
     middle = box(LEFT, TOP - EDGE, LEFT + EDGE / 2, TOP)
     geopandas.GeoDataFrame({"id": [1]}, geometry=[middle], crs=UTM).to_file(tmp_path / "a.gpkg", engine="pyogrio")
-    flags = {"methods.merge_method": "median", "methods.matching_global_method": None, "methods.matching_local_method": None}
+    flags = {**ALL, "methods.matching_global_method": None, "methods.matching_local_method": None}
     whole = find_median(stack, read_dates(stack.masked))
     seen = np.zeros((EDGE, EDGE), np.bool_)
     seen[:, : EDGE // 2] = True
@@ -149,13 +152,46 @@ def test_scenes_give_what_the_users_files_allow(stack: Stack, tmp_path: Path) ->
         np.testing.assert_array_equal(values, np.where(seen, whole, 0))
 
 
-def test_clouds_that_nobody_masked_vanish_where_most_dates_are_clear(tmp_path: Path) -> None:
-    """With a tenth of each date under cloud it is nearly as good as if all were masked."""
+@pytest.mark.parametrize("method", ["median", "geomedian"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_clouds_over_40_percent_of_each_date_vanish_as_if_they_had_been_masked(seed: int, method: str, tmp_path: Path) -> None:
+    """Measured with the median: 1.01, 1.01 and 1.07 times the error; of all observations 72 to 83 times."""
+    stack = make_stack(tmp_path, clouds=0.4, seed=seed)
+    everywhere = np.ones((EDGE, EDGE), np.bool_)
+    flags = {**SATELLITE, "methods.merge_method": method}
+    masked = run_quietly(stack.masked, tmp_path / "masked-run", {**flags, f"{method}.observations": "all"})
+    cloudy = run_quietly(stack.cloudy, tmp_path / "cloudy-run", flags)
+    every = run_quietly(stack.cloudy, tmp_path / "all-run", {**flags, f"{method}.observations": "all"})
+    least = compute_error(masked, stack.truth, everywhere)
+    assert compute_error(cloudy, stack.truth, everywhere) <= 1.2 * least
+    assert compute_error(every, stack.truth, everywhere) > 20 * least
+    counted = cloudy.read("observations.tif").values[0]
+    clear = stack.clear.sum(axis=0)
+    assert np.mean(counted >= clear) > 0.99
+    assert np.mean(counted - clear) < 0.5  # thin edges of clouds
+
+
+def test_observations_of_clear_dates_all_count(stack: Stack, tmp_path: Path) -> None:
+    """What is masked already loses nothing."""
+    every = run_quietly(stack.masked, tmp_path / "all", {**SATELLITE, **ALL})
+    agreeing = run_quietly(stack.masked, tmp_path / "agreeing", {**SATELLITE, **MEDIAN})
+    counted = agreeing.read("observations.tif").values[0]
+    assert counted.sum() > 0.999 * stack.clear.sum()
+    assert (counted <= stack.clear.sum(axis=0)).all()
+    report = json.loads(agreeing.files["report.json"])
+    assert sum(scene["contributed_pixels"] for scene in report["scenes"]) == counted.sum()
+    everywhere = np.ones((EDGE, EDGE), np.bool_)
+    errors = [compute_error(made, stack.truth, everywhere) for made in (agreeing, every)]
+    assert errors[0] < 1.01 * errors[1]
+
+
+def test_of_all_observations_clouds_vanish_where_most_dates_are_clear(tmp_path: Path) -> None:
+    """With a tenth of each date under cloud a plain median is nearly as good as if all were masked."""
     stack = make_stack(tmp_path, clouds=0.1)
     everywhere = np.ones((EDGE, EDGE), np.bool_)
     errors = {}
     for kind, items in (("masked", stack.masked), ("cloudy", stack.cloudy)):
-        made = run_quietly(items, tmp_path / f"{kind}-run", {**SATELLITE, "methods.merge_method": "median"})
+        made = run_quietly(items, tmp_path / f"{kind}-run", {**SATELLITE, **ALL})
         errors[kind] = compute_error(made, stack.truth, everywhere)
     covered = run_quietly(stack.cloudy, tmp_path / "one-run", SATELLITE)
     assert errors["cloudy"] < 1.4 * errors["masked"]

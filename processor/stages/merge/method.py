@@ -57,6 +57,24 @@ class LayerMethod(MergeMethod[OptionsT], ABC):
 class StackMethod(MergeMethod[OptionsT], ABC):
     """Makes each pixel of all scenes that have one there; there are no cells, and no scene that a pixel came from."""
 
+    def count_choosing_bytes(self, scenes: int, bands: int) -> int:
+        """Bytes that :meth:`choose` holds beside its arguments, at most."""
+        del scenes, bands
+        return 0
+
+    def choose(self, stack: NDArray[np.generic], valid: NDArray[np.bool_]) -> None:
+        """Take observations that are not to count out of ``valid``, in place.
+
+        Parameters
+        ----------
+        stack
+            (scenes, bands, height, width) in the mosaic's dtype, scenes in name order; what is not valid is anything. The upper
+            left pixel is that of a block of 16 x 16 pixels of the mosaic.
+        valid
+            (scenes, height, width).
+        """
+        del stack, valid
+
     @abstractmethod
     def combine(
         self, stack: NDArray[np.generic], valid: NDArray[np.bool_], nodata: float, *, out: NDArray[np.generic]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from processor.model.options import Resolution, Section, option
 
 _RESOLUTION = "Pixel size of the mosaic where the scenes were not aligned."
@@ -24,16 +26,24 @@ class MergeRastersOptions(Section):
     )
 
 
-class MedianOptions(Section):
+class StackOptions(Section):
+    """What methods that make a pixel of all scenes have in common."""
+
+    resolution: Resolution = option("highest", _RESOLUTION, example="average")
+    build_overviews: bool = option(True, _OVERVIEWS, example=False)
+    observations: Literal["agreeing", "all"] = option(
+        "agreeing",
+        "Which observations of a pixel count: those that show what most alike dates show there, without clouds that nothing "
+        "marks, or all.",
+        example="all",
+    )
+
+
+class MedianOptions(StackOptions):
     """Stage 6: a mosaic of the median of all scenes that have a pixel, band by band: stacks of dates, clouds not masked."""
 
-    resolution: Resolution = option("highest", _RESOLUTION, example="average")
-    build_overviews: bool = option(True, _OVERVIEWS, example=False)
 
-
-class GeomedianOptions(Section):
+class GeomedianOptions(StackOptions):
     """Stage 6: a mosaic of the geometric median of all scenes that have a pixel, all bands at once."""
 
-    resolution: Resolution = option("highest", _RESOLUTION, example="average")
-    build_overviews: bool = option(True, _OVERVIEWS, example=False)
     iterations: int = option(15, "Steps of Weiszfeld's method, from the median on.", example=30, ge=1, le=200)

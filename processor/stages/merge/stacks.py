@@ -1,21 +1,24 @@
 """Merging of stacks: each pixel from all scenes that have one there.
 
-What a pixel becomes depends on the values there alone, in the order of the scenes' names, and on nothing beside it.
+What a pixel becomes depends on the values there alone, in the order of the scenes' names, and on nothing beside it; which of
+them count, on its block of the mosaic (:mod:`processor.stages.merge.agreeing`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from processor.model.options import Resolution
+from processor.stages.merge.agreeing import choose_observations, count_choosing_bytes
 from processor.stages.merge.merge_rasters import apply_dtype
 from processor.stages.merge.method import StackMethod
-from processor.stages.merge.options import GeomedianOptions, MedianOptions
+from processor.stages.merge.options import GeomedianOptions, MedianOptions, StackOptions
+from processor.stages.merge.ranking import sort_valid, take_middle
+
+StackOptionsT = TypeVar("StackOptionsT", bound=StackOptions)
 
 _SORTED_BYTES: Final = 1 << 19  # of one band's values that are sorted together: they stay in the second-level cache
 _PLACED_VALUES: Final = 1 << 17  # float64 of all bands and scenes: ditto
@@ -45,8 +48,8 @@ def compute_medians(
         part = slice(start, start + step)
         count = np.count_nonzero(valid[:, part], axis=0)
         for band in range(stack.shape[1]):
-            ordered = _sort(stack[:, band, part], valid[:, part])
-            apply_dtype(_take_middle(ordered, count), stack.dtype.str, nodata, out=out[band, part])
+            ordered = sort_valid(stack[:, band, part], valid[:, part])
+            apply_dtype(take_middle(ordered, count), stack.dtype.str, nodata, out=out[band, part])
         out[:, part][:, count == 0] = nodata
     return out
 
@@ -81,7 +84,7 @@ def compute_geomedians(
         values = np.where(seen[:, None], stack[:, :, part], stack.dtype.type(0)).astype(np.float64)
         point = np.empty(values.shape[1:], np.float64)
         for band in range(bands):
-            point[band] = _take_middle(_sort(stack[:, band, part], seen), count)
+            point[band] = take_middle(sort_valid(stack[:, band, part], seen), count)
         for _ in range(iterations):
             _approach(point, values, seen, count)
         apply_dtype(point, stack.dtype.str, nodata, out=out[:, part])
@@ -121,65 +124,8 @@ def _approach(
     point += move * pull
 
 
-def _sort(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> NDArray[Any]:
-    """Sort over scenes, valid values first, (scenes, pixels); the rest is the largest number of the dtype."""
-    kind = values.dtype
-    last = np.inf if kind.kind == "f" else np.iinfo(kind.str).max
-    ordered = np.where(valid, values, kind.type(last))
-    lower = np.empty(ordered.shape[1], kind)
-    for first, second in _list_comparisons(len(ordered)):
-        np.minimum(ordered[first], ordered[second], out=lower)
-        np.maximum(ordered[first], ordered[second], out=ordered[second])
-        ordered[first] = lower
-    return ordered
-
-
-@lru_cache(maxsize=64)
-def _list_comparisons(count: int) -> tuple[tuple[int, int], ...]:
-    """Batcher's odd-even merge sort: which two of so many are put in order, one pair after another.
-
-    Whole rows are compared at once, which is many times faster than sorting each pixel's few values.
-    """
-    return tuple(_iter_comparisons(count))
-
-
-def _iter_comparisons(count: int) -> Iterator[tuple[int, int]]:
-    """Knuth, The Art of Computer Programming 3, 5.2.2, algorithm M."""
-    top = 1 << max(0, (count - 1).bit_length() - 1)
-    width = top
-    while width and count > 1:
-        part, reach, offset = top, width, 0
-        while True:
-            for first in range(count - reach):
-                if first & width == offset:
-                    yield first, first + reach
-            if part == width:
-                break
-            reach, part, offset = part - width, part // 2, width
-        width //= 2
-
-
-def _take_middle(ordered: NDArray[Any], count: NDArray[np.intp]) -> NDArray[Any]:
-    """The middle of the first so many values of each pixel; of two in the middle their mean, float64 (or the floating dtype).
-
-    Where there is none, 0.
-    """
-    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(ordered) - 1)
-    is_even = count.size > 0 and count.min() == count.max()
-    if is_even:
-        first, second = ordered[low[0]], ordered[high[0]]
-    else:
-        columns = np.arange(ordered.shape[1])
-        first, second = ordered[low, columns], ordered[high, columns]
-    kind = ordered.dtype if ordered.dtype.kind == "f" else np.dtype(np.float64)
-    half = kind.type(0.5)
-    middle: NDArray[Any] = first.astype(kind) * half + second.astype(kind) * half
-    np.copyto(middle, 0, where=count == 0)
-    return middle
-
-
-class Median(StackMethod[MedianOptions]):
-    """The median of each band."""
+class DateStack(StackMethod[StackOptionsT]):
+    """Makes a pixel of the observations that count."""
 
     @property
     def resolution(self) -> Resolution:
@@ -190,22 +136,25 @@ class Median(StackMethod[MedianOptions]):
     def has_overviews(self) -> bool:
         """As configured."""
         return self.options.build_overviews
+
+    def count_choosing_bytes(self, scenes: int, bands: int) -> int:
+        """Of the comparison of the dates, where there is one."""
+        return count_choosing_bytes(scenes, bands) if self.options.observations == "agreeing" else 0
+
+    def choose(self, stack: NDArray[np.generic], valid: NDArray[np.bool_]) -> None:
+        """:func:`processor.stages.merge.agreeing.choose_observations`, unless all count."""
+        if self.options.observations == "agreeing":
+            choose_observations(stack, valid, out=valid)
+
+
+class Median(DateStack[MedianOptions]):
+    """The median of each band."""
 
     combine = staticmethod(compute_medians)
 
 
-class Geomedian(StackMethod[GeomedianOptions]):
+class Geomedian(DateStack[GeomedianOptions]):
     """The geometric median of all bands."""
-
-    @property
-    def resolution(self) -> Resolution:
-        """As configured."""
-        return self.options.resolution
-
-    @property
-    def has_overviews(self) -> bool:
-        """As configured."""
-        return self.options.build_overviews
 
     def combine(
         self, stack: NDArray[np.generic], valid: NDArray[np.bool_], nodata: float, *, out: NDArray[np.generic]
