@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from processor.cli.commands import main
+from processor.synthetic.difficulties import Difficulties
+from processor.synthetic.scenes import SceneRecipe, make_scenes
 
 _PLAIN: Final = {
     "methods.matching_global_method": "null",
@@ -103,6 +105,44 @@ def draw_agreement(mosaic: Path, picture: Path) -> None:
     figure.savefig(picture, pil_kwargs={"quality": 78, "optimize": True})
 
 
+def draw_seams(folder: Path, picture: Path) -> None:
+    """The piece of a seam that cuts most, pixel by pixel: cut in the middle, where the scenes are alike, and blended."""
+    recipe = SceneRecipe(
+        cols=2, rows=1, bands=3, dtype="uint8", seed=59, gain_spread=0.2, difficulties=Difficulties(changes=0.07, shift=1.5)
+    )
+    make_scenes(folder / "scenes", recipe)
+    least = {"preset": "satellite", "methods.seamline_method": "least_difference_seamline"}
+    made = [
+        (run(folder, "middle", {"preset": "satellite"}), "cut along the middle"),
+        (run(folder, "least", least), "cut where the scenes are alike"),
+        (run(folder, "blended", {**least, "merge_rasters.blend": "60"}), "and blended over 30 pixels"),
+    ]
+    columns = []
+    for place, _ in made[:2]:
+        with rasterio.open(place / "scene_index.tif") as dataset:
+            columns.append((dataset.read(1) == 1).sum(axis=1))
+    middle, height, side = int(np.mean(columns[0])), 130, 58
+    first, second = (read_raster(place / "mosaic.tif")[0][:, :, middle - side : middle + side] for place, _ in made[:2])
+    change = np.abs(first - second).mean(axis=(0, 2))
+    top = int(np.argmax(np.convolve(change, np.ones(height), mode="valid")))
+    figure = Figure(figsize=(12, 4.8), dpi=100, facecolor="white")
+    for place, (mosaic, title) in enumerate(made):
+        values, _ = read_raster(mosaic / "mosaic.tif")
+        piece = values[:, top : top + height, middle - side : middle + side]
+        low, high = find_stretch(piece, np.ones(piece.shape[1:], np.bool_))
+        axes = figure.add_axes((0.005 + place / 3, 0.01, 0.325, 0.9))
+        axes.imshow((np.clip((piece - low) / (high - low), 0, 1) ** 0.9).transpose(1, 2, 0), interpolation="nearest")
+        rows = np.arange(top, top + height)
+        seam = columns[min(place, 1)][rows] - (middle - side)
+        for row in (0, len(rows) - 1):  # where the seam enters and leaves
+            axes.plot([seam[row] - 0.5], [row], marker="v" if row == 0 else "^", color="yellow", markersize=9, clip_on=False)
+        axes.set_xlim(-0.5, piece.shape[2] - 0.5)
+        axes.set_ylim(piece.shape[1] - 0.5, -0.5)
+        axes.axis("off")
+        axes.set_title(title, fontsize=13)
+    figure.savefig(picture, pil_kwargs={"quality": 84, "optimize": True})
+
+
 if __name__ == "__main__":
     images = Path(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
@@ -120,3 +160,4 @@ if __name__ == "__main__":
         ]
         draw_presets(difficult, drawn, images / "methods-difficult.jpg")
         draw_agreement(satellite, images / "methods-agreement.jpg")
+        draw_seams(Path(folder) / "seams", images / "methods-seams.jpg")
