@@ -20,6 +20,7 @@ from shapely.errors import GEOSException
 
 from processor.errors import InputError
 from processor.model import Bounds, Cell
+from processor.model.crs_text import check_grid_files
 from processor.storage.store import Store
 from processor.storage.url import redact_url
 
@@ -84,6 +85,8 @@ def read_features(url: str, *, crs: str, field: str | None, parameter: str, stor
         msg = f"{what} has no polygon"
         raise InputError(msg)
     try:
+        if frame.crs is not None:
+            check_grid_files(frame.crs.to_wkt())
         frame = _transform(frame, crs, near)
     except (ProjError, ValueError, GEOSException) as error:
         msg = f"{what} cannot be transformed to the scenes' CRS: {error}"

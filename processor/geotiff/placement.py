@@ -16,6 +16,7 @@ from rasterio.transform import Affine
 
 from processor.errors import InputError
 from processor.model import Grid
+from processor.model.crs_text import check_grid_files
 from processor.stages.align.rotated import find_upright_crs, make_rotated_grid
 from processor.storage.url import parse_url, redact_url
 
@@ -47,6 +48,11 @@ def read_placement(dataset: DatasetReader, scene: str, declared: str | None = No
     if own is None or transform.is_identity:
         raise _describe_missing(dataset, scene)
     crs = own.to_wkt(version="WKT2_2019")
+    try:
+        check_grid_files(crs)
+    except ValueError as error:
+        msg = f"scene {scene}: its coordinate reference system {error}"
+        raise InputError(msg) from error
     a, b, c, d, e, f = tuple(transform)[:6]
     width, height = dataset.width, dataset.height
     try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, Final, TypeVar, cast
 
 import fsspec
 
@@ -20,6 +20,8 @@ from processor.storage.retry import MOST_ROUNDS, repeat
 from processor.storage.url import parse_url, redact_url, storage_errors
 
 T = TypeVar("T")
+
+_PIECE: Final = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +129,7 @@ class ReadStore:
 
         def read() -> bytes:
             with self.open_stream(url) as stream:
-                return stream.read(max_bytes + 1)
+                return _read_whole(stream, max_bytes + 1)
 
         data = self._retry(url, read)
         if len(data) > max_bytes:
@@ -162,6 +164,25 @@ class ReadStore:
                         if isinstance(error.__context__, OSError):
                             raise error.__context__ from None
                         raise
+
+
+def _read_whole(stream: BinaryIO, most: int) -> bytes:
+    """Read a stream to its end, or so many bytes of it; a read may give fewer than it is asked for.
+
+    Raises
+    ------
+    OSError
+        It ended before it had given what it said it has.
+    """
+    pieces, missing = [], most
+    while missing and (piece := stream.read(min(missing, _PIECE))):
+        pieces.append(piece)
+        missing -= len(piece)
+    size = getattr(stream, "size", None)
+    if missing and isinstance(size, int) and most - missing < size:
+        msg = f"it ended after {most - missing} of {size} bytes"
+        raise ConnectionResetError(msg)
+    return b"".join(pieces)
 
 
 def find_filesystem(url: str, access: Access) -> Any:  # fsspec has no types

@@ -17,6 +17,7 @@ from pyproj.exceptions import CRSError
 
 from processor.errors import InputError
 from processor.model import Declared
+from processor.model.crs_text import check_grid_files
 from stac.documents import clean_text
 from stac.fields import AssetFields, is_number, merge_entries, parse_number
 
@@ -124,7 +125,7 @@ def _parse_crs(place: Mapping[str, Any], asset: AssetFields) -> str | None:
         if isinstance(value, kind):
             try:
                 return _to_wkt(value if isinstance(value, str) else json.dumps(value), key)
-            except (CRSError, RecursionError):
+            except (CRSError, ValueError, RecursionError):
                 pass  # noted below, as what is of another type
         asset.item.note(key, value, "a coordinate reference system")
     return None
@@ -143,6 +144,7 @@ def _is_known(code: str) -> bool:
 @lru_cache(maxsize=256)
 def _to_wkt(text: str, key: str) -> str:
     """A CRS as WKT2; cached, because many Items share one."""
+    check_grid_files(text)
     crs = CRS.from_wkt(text) if key == "proj:wkt2" else CRS.from_json(text)
     return str(crs.to_wkt())
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from processor.model.options import Paths, Resolution, Section, Word, option
+from pydantic import field_validator
+
+from processor.model.crs_text import check_crs_text
+from processor.model.options import CrsText, Paths, Resolution, Section, option
 from processor.stages.options import OUTPUT_IMAGES
 
 
@@ -33,8 +36,15 @@ class AlignRastersOptions(Section):
         "by one shift, in the same resampling, and measures at full resolution.",
         example=True,
     )
-    crs: Word | None = option(
+    crs: CrsText | None = option(
         None,
-        "CRS of the mosaic, an authority's code; null: the scenes', the commonest where they differ.",
+        "CRS of the mosaic, an authority's code, WKT2 or PROJJSON; null: the scenes', the commonest where they differ.",
         example="EPSG:32632",
     )
+
+    @field_validator("crs")
+    @classmethod
+    def _check_crs(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_crs_text(value)
+        return value
