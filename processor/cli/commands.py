@@ -1,7 +1,8 @@
 """The program `mosaic-processor`: its commands, its signals, and its exit codes, which no other module knows.
 
-0: done, or done already. 1: storage or the network failed, another attempt may help. 2: usage or configuration. 13: bad input,
-another attempt is useless. 129, 130, 143: interrupted (hang-up, Ctrl-C, SIGTERM); the same command does the work again.
+0: done, or done already. 1: storage, the network or the machine failed, another attempt may help. 2: usage or configuration.
+13: bad input, another attempt is useless. 70: a bug of this program, another attempt is useless. 129, 130, 143: interrupted
+(hang-up, Ctrl-C, SIGTERM); the same command does the work again.
 
 Each command is a module of this package, loaded when the command is called: ``add_options`` adds its options to its parser,
 ``execute`` runs it and returns the text for standard output. It imports what its options need. Numpy, GDAL and the other
@@ -10,6 +11,7 @@ libraries of a run are imported after the options have been checked.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -19,25 +21,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from types import FrameType, ModuleType, TracebackType
-from typing import Final
+from types import FrameType, ModuleType
+from typing import Final, TextIO
 
 from processor.cli.parser import OptionParser
 from processor.errors import ConfigError, MosaicError, TransientError
 from processor.process.logs import configure_logging, log_crash, log_event
 from processor.process.memory import tune_process
+from processor.process.surroundings import open_missing_streams, pin_locale
 from processor.version import read_version
 
 DONE: Final = 0
 TRANSIENT: Final = 1
 USAGE: Final = 2
 PERMANENT: Final = 13
+BUG: Final = 70
 
 _ERRORS: Final[tuple[tuple[type[MosaicError], str, int], ...]] = (
     (ConfigError, "configuration-refused", USAGE),
     (TransientError, "failed-for-now", TRANSIENT),
     (MosaicError, "refused", PERMANENT),
 )
+
+_EXHAUSTED: Final = frozenset({errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 
 _NAME: Final = "mosaic-processor"
 _COMMANDS: Final[Mapping[str, str]] = {
@@ -70,9 +76,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     The exit code.
     """
+    open_missing_streams()
+    pin_locale()
     configure_logging()
     tune_process()
-    sys.excepthook = _show_crash
+    try:
+        return _run(arguments)
+    finally:
+        _flush_errors()
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         with _signals():
             words = list(sys.argv[1:] if arguments is None else arguments)
@@ -91,6 +105,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         log_event(_LOGGER, "interrupted", message, level=logging.WARNING, exit_code=code)
         return code
+    except Exception as error:  # noqa: BLE001 - the last place there is: what arrives here is told and has an exit code
+        event, message, code = _judge(error)
+        if code == BUG:
+            log_crash(error, exit_code=code)
+        else:
+            message = f"{message} ({type(error).__name__}: {error})"
+            log_event(_LOGGER, event, message, level=logging.ERROR, exit_code=code, kind=type(error).__name__)
+        return code
+
+
+def _judge(error: Exception) -> tuple[str, str, int]:
+    """Event, message and exit code of an error of no kind of ours: the machine's limits and folders, else a bug."""
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError):
+        return "exhausted", "memory ran out: give more, or lower --shared.memory or --shared.tile_threads", TRANSIENT
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return "exhausted", "threads ran out: raise their limit, or lower --shared.tile_threads and io_threads", TRANSIENT
+    if number in _EXHAUSTED:
+        return "exhausted", "memory, space, processes or open files ran out: raise the limits, or set TMPDIR", TRANSIENT
+    if number == errno.ENOENT and "No usable temporary directory" in str(error):
+        return "configuration-refused", "no folder takes temporary files: set TMPDIR to one that can be written", USAGE
+    if number == errno.ENOENT and not _has_working_directory():
+        return "configuration-refused", "the working directory was deleted: change into one that exists", USAGE
+    return "crashed", "", BUG
+
+
+def _has_working_directory() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def build_parser() -> OptionParser:
@@ -133,22 +179,28 @@ def _signals() -> Iterator[None]:
             signal.signal(number, before[number])
 
 
-def _show_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Log an unexpected error in the same form as all other events; the exit code is Python's, 1."""
-    if issubclass(kind, Exception):
-        log_crash(error.with_traceback(trace))
-    else:
-        sys.__excepthook__(kind, error, trace)
-
-
 def _print(text: str) -> int:
-    """Write to standard output and flush at once, so that a closed pipe is noticed here."""
+    """Write to standard output and flush at once, so that a closed pipe or a full disk is noticed here."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # else the interpreter complains again when it exits
-        log_event(_LOGGER, "output-unread", "nobody read standard output to its end", level=logging.WARNING)
+    except OSError as error:
+        _drop(sys.stdout)
+        reason = "nobody read standard output to its end" if isinstance(error, BrokenPipeError) else f"it failed: {error}"
+        log_event(_LOGGER, "output-unread", f"standard output: {reason}", level=logging.WARNING)
         return TRANSIENT
     return DONE
+
+
+def _flush_errors() -> None:
+    """Standard error that cannot be written changes no exit code: the interpreter would end with 120."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _drop(sys.stderr)
+
+
+def _drop(stream: TextIO) -> None:
+    """Let what is left of a stream go nowhere, else the interpreter complains again when it exits."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())

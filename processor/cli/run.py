@@ -48,9 +48,10 @@ examples:
 
 exit codes:
   0         done, or done before
-  1         storage or the network failed: try again
+  1         storage, the network or the machine failed: try again
   2         usage or configuration
   13        bad input: trying again is useless
+  70        a bug: please report it
   130, 143  interrupted by Ctrl-C or SIGTERM: the same command does it again"""
 
 

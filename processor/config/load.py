@@ -18,6 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import yaml
 from pydantic import ValidationError
 
+from processor.config.plain_yaml import load_yaml
 from processor.config.presets import PRESETS
 from processor.config.sections import Config, Parameter, iter_parameters, list_sections
 from processor.errors import ConfigError
@@ -40,7 +41,7 @@ def parse_document(text: str, *, source: str) -> dict[str, Any]:
         If the text is not YAML or not a mapping of sections.
     """
     try:
-        document = yaml.safe_load(text)
+        document = load_yaml(text)
     except yaml.YAMLError as error:
         msg = f"{source} is not YAML: {error}"
         raise ConfigError(msg) from error
@@ -207,7 +208,7 @@ def _takes_text(annotation: object) -> bool:
 def parse_value(text: str) -> Any:
     """A value as typed on the command line or in the environment: YAML, so that 3, true, null and [2, 3] mean what they say."""
     try:
-        return yaml.safe_load(text)
+        return load_yaml(text)
     except yaml.YAMLError:
         return text
 

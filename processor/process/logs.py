@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import tempfile
+import traceback
 from collections.abc import Sized
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -33,11 +35,24 @@ def count_things(things: Sized, noun: str) -> str:
     return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
-def log_crash(error: BaseException) -> None:
-    """Log an unexpected error with its traceback."""
-    message = f"crashed ({type(error).__name__}: {error}): this is a bug; please report it with this message"
-    extra = {"event": "crashed", "fields": {"kind": type(error).__name__}}
-    _LOGGER.critical(message, exc_info=error, extra=extra)
+def log_crash(error: BaseException, **fields: Any) -> None:
+    """Log an unexpected error; its traceback goes to a file of its own, or where there can be none, into the log."""
+    path = _write_traceback(error)
+    told = "this message" if path is None else path
+    message = f"crashed ({type(error).__name__}: {error}): this is a bug; please report it with {told}"
+    extra = {"event": "crashed", "fields": {"kind": type(error).__name__, "traceback_file": path, **fields}}
+    _LOGGER.critical(message, exc_info=error if path is None else None, extra=extra)
+
+
+def _write_traceback(error: BaseException) -> str | None:
+    """Write the traceback to a file that only this user can read, and return its path; None where there is no place for it."""
+    try:
+        number, path = tempfile.mkstemp(prefix="mosaic-processor-crash-", suffix=".txt")
+        with open(number, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123 - it is open already
+            file.writelines(traceback.format_exception(error))
+    except OSError:
+        return None
+    return path
 
 
 class _JsonFormatter(logging.Formatter):

@@ -156,10 +156,8 @@ def keeping_loggers(*names: str) -> Iterator[None]:
 @contextmanager
 def keeping_process_state() -> Iterator[None]:
     """Undo what the command does to the process that it is called in."""
-    hook = sys.excepthook
     try:
         with keeping_loggers("", "processor", "stac"):
             yield
     finally:
         logging.captureWarnings(capture=False)
-        sys.excepthook = hook

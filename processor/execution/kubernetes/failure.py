@@ -23,6 +23,7 @@ _LONGEST_LINE: Final = 400  # characters
 _LONGEST_LIST: Final = 120  # characters
 _BAD_INPUT: Final = 13
 _USAGE: Final = 2
+_BUG: Final = 70
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,7 @@ class Failure:
 
 _ERRORS: Final[dict[int | None, tuple[type[MosaicError], str]]] = {
     _BAD_INPUT: (InputError, "trying again is useless before the input is mended; what was done is kept"),
+    _BUG: (InputError, "this is a bug, please report it: trying again is useless; what was done is kept"),
     _USAGE: (ConfigError, "trying again is useless before the configuration is mended; what was done is kept"),
 }
 

@@ -16,7 +16,7 @@ from processor.mosaic.plan import Phase
 Manifest = dict[str, Any]
 
 CONTAINER: Final = "mosaic"  # the name of the container, in the coordinator's pod as in the workers'
-FINAL_CODES: Final = (2, 13)  # exit codes after which trying again is useless: configuration, bad input
+FINAL_CODES: Final = (2, 13, 70)  # exit codes after which trying again is useless: configuration, bad input, a bug
 SCRATCH: Final = "/scratch"
 USER: Final = 10001  # of the image
 RUN_LABEL: Final = "mosaic-processor/run"

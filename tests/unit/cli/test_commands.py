@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import signal
-import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -200,8 +202,8 @@ def test_each_kind_of_error_has_its_exit_code(
         assert line["kind"] == type(error).__name__
 
 
-def test_an_error_that_nobody_expected_keeps_its_traceback_and_is_one_json_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_an_error_that_nobody_expected_is_one_json_line_and_keeps_its_traceback_in_a_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def fail(options: object) -> str:
         del options
@@ -209,12 +211,43 @@ def test_an_error_that_nobody_expected_keeps_its_traceback_and_is_one_json_line(
         raise ZeroDivisionError(msg)
 
     monkeypatch.setattr(config_command, "execute", fail)
-    with pytest.raises(ZeroDivisionError) as raised:
-        main(["config"])
-    sys.excepthook(raised.type, raised.value, raised.tb)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert main(["config"]) == 70
     (line,) = read_errors(capsys)
-    assert line["event"] == "crashed"
-    assert "a bug" in line["traceback"]
+    assert (line["event"], line["exit_code"]) == ("crashed", 70)
+    assert "traceback" not in line
+    (file,) = tmp_path.iterdir()
+    assert str(file) in line["message"]
+    assert line["traceback_file"] == str(file)
+    assert "raise ZeroDivisionError(msg)" in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (MemoryError(), 1, "--shared.memory"),
+        (RuntimeError("can't start new thread"), 1, "--shared.tile_threads"),
+        (OSError(errno.ENOSPC, "no space"), 1, "TMPDIR"),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), 2, "TMPDIR"),
+        (RuntimeError("anything else"), 70, "bug"),
+        (FileNotFoundError(errno.ENOENT, "a file that should be there"), 70, "bug"),
+    ],
+)
+def test_what_the_machine_lacks_is_no_bug(
+    error: Exception, code: int, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(options: object) -> str:
+        del options
+        raise error
+
+    monkeypatch.setattr(config_command, "execute", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert main(["config"]) == code
+    (line,) = read_errors(capsys)
+    assert line["exit_code"] == code
+    assert said in line["message"]
+    assert "traceback" not in line
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from commands import keeping_process_state
@@ -110,7 +112,10 @@ def test_what_other_libraries_say_is_json_too() -> None:
     assert "DeprecationWarning: old" in str(lines[1]["message"])
 
 
-def test_a_crash_is_one_line_with_its_traceback() -> None:
+def test_a_crash_is_one_line_with_its_traceback_where_no_file_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     stream = io.StringIO()
     configure_logging(stream=stream)
     try:

@@ -98,7 +98,7 @@ def test_exit_codes_decide_what_a_failure_means_and_disruption_is_asked_first() 
     first, second = build()["spec"]["podFailurePolicy"]["rules"]
     assert first == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     assert second["action"] == "FailJob"
-    assert second["onExitCodes"] == {"containerName": "mosaic", "operator": "In", "values": [2, 13]}
+    assert second["onExitCodes"] == {"containerName": "mosaic", "operator": "In", "values": [2, 13, 70]}
 
 
 def test_memory_scratch_and_deadline_come_from_the_plan() -> None:
