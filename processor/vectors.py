@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,11 +32,28 @@ if TYPE_CHECKING:
 
 _FIXED_TIME = "2000-01-01T00:00:00.000Z"
 _MAX_BYTES = 1 << 30
-_COMPANIONS = {
-    ".shp": (".shx", ".dbf", ".prj", ".cpg"),
-    ".tab": (".dat", ".map", ".id", ".ind"),
-    ".mif": (".mid",),
+_MOST_FEATURES = 5_000_000
+_COMPANIONS = {".shp": (".shx", ".dbf", ".prj", ".cpg")}
+_FORMATS = "GeoPackage, GeoJSON (also one feature a line), FlatGeobuf, shapefiles (also zipped) and GeoParquet are read"
+_JSON = (b"{", b"\x1e")
+_BEGINNINGS = {
+    ".gpkg": (b"SQLite format 3\0",),
+    ".geojson": _JSON,
+    ".json": _JSON,
+    ".geojsonl": _JSON,
+    ".geojsons": _JSON,
+    ".ndjson": _JSON,
+    ".fgb": (b"fgb",),
+    ".shp": (b"\0\0\x27\x0a",),
+    ".zip": (b"PK\x03\x04",),
+    ".parquet": (b"PAR1",),
+    ".geoparquet": (b"PAR1",),
+    ".feather": (b"ARROW1", b"FEA1"),
 }
+_ZIPPED = frozenset({".shp", ".shx", ".dbf", ".prj", ".cpg", ".sbn", ".sbx", ".qix", ".xml"})
+_USUAL_VIEWS = frozenset(
+    {"st_spatial_ref_sys", "spatial_ref_sys", "st_geometry_columns", "geometry_columns"}
+)  # of the standard
 _PIECES = 256  # of the scenes' extent: how long an edge may be where it is taken to another CRS by its ends
 
 
@@ -54,7 +73,7 @@ def read_features(url: str, *, crs: str, field: str | None, parameter: str, stor
     Parameters
     ----------
     url
-        Path or URL of anything that geopandas reads.
+        Path or URL of a GeoPackage, GeoJSON, FlatGeobuf, shapefile (also zipped) or GeoParquet.
     crs
         WKT to which the features are transformed; a file without a CRS is taken to be in it.
     field
@@ -110,8 +129,6 @@ def list_parts(url: str, store: Store) -> tuple[str, ...]:
     StorageError
         If storage or the network failed.
     """
-    if "://" not in url and Path(url).is_dir():
-        return tuple(str(path) for path in sorted(Path(url).rglob("*")) if path.is_file())
     suffix = _suffix(url)
     if "?" in url or suffix.lower() not in _COMPANIONS:
         return (url,)
@@ -129,12 +146,63 @@ def _suffix(url: str) -> str:
     return Path(urlsplit(url).path if "://" in url else url).suffix
 
 
+def _check_file(path: Path, what: str) -> None:
+    """Let through what is a regular file of an allowed format by its name and its beginning.
+
+    Other drivers read what a file names, such as OGR's virtual format; so do views and virtual tables of a database.
+
+    Raises
+    ------
+    InputError
+        It is anything else, or too large.
+    """
+    refused = f"{what} is not a readable vector file: "
+    beginnings = _BEGINNINGS.get(path.suffix.lower())
+    if beginnings is None or not path.is_file():
+        raise InputError(refused + _FORMATS)
+    if path.stat().st_size > _MAX_BYTES:
+        raise InputError(refused + f"it has {path.stat().st_size} bytes, and at most {_MAX_BYTES} are taken")
+    with path.open("rb") as stream:
+        start = stream.read(4096)
+    if not start.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n" if beginnings is _JSON else b"").startswith(beginnings):
+        raise InputError(refused + f"it does not begin as {path.suffix} does; {_FORMATS}")
+    try:
+        if path.suffix.lower() == ".gpkg":
+            _check_database(path, refused)
+        elif path.suffix.lower() == ".zip":
+            _check_archive(path, refused)
+    except (sqlite3.Error, zipfile.BadZipFile) as error:
+        raise InputError(refused + str(error)) from error
+
+
+def _check_database(path: Path, refused: str) -> None:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
+        rows = database.execute("SELECT type, lower(name), lower(coalesce(sql, '')) FROM sqlite_master LIMIT 100000").fetchall()
+    for kind, name, sql in rows:
+        is_virtual = sql.startswith("create virtual table") and " using rtree" not in " ".join(sql.split())
+        if (kind == "view" and name not in _USUAL_VIEWS) or is_virtual:
+            msg = f"{refused}it has the {'virtual table' if is_virtual else 'view'} {name[:80]!r}; export its rows to a table"
+            raise InputError(msg)
+
+
+def _check_archive(path: Path, refused: str) -> None:
+    with zipfile.ZipFile(path) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+    others = [member.filename for member in members if Path(member.filename).suffix.lower() not in _ZIPPED]
+    if others or sum(member.file_size for member in members) > _MAX_BYTES:
+        reason = f"{others[0][:80]!r} is no part of a shapefile" if others else f"it unpacks to more than {_MAX_BYTES} bytes"
+        raise InputError(refused + reason)
+
+
 def _read_frame(path: Path, what: str) -> geopandas.GeoDataFrame:
     import geopandas  # noqa: PLC0415 - see _write_layer
     from pyogrio.errors import DataLayerError, DataSourceError  # noqa: PLC0415
 
     arrow = {".parquet": geopandas.read_parquet, ".geoparquet": geopandas.read_parquet, ".feather": geopandas.read_feather}
-    read = arrow.get(path.suffix.lower(), partial(geopandas.read_file, engine="pyogrio", layer=0))
+    _check_file(path, what)
+    read = arrow.get(
+        path.suffix.lower(), partial(geopandas.read_file, engine="pyogrio", layer=0, max_features=_MOST_FEATURES + 1)
+    )
     try:
         frame = read(path)
     except (DataSourceError, DataLayerError, ValueError, OSError, ImportError) as error:
@@ -142,6 +210,9 @@ def _read_frame(path: Path, what: str) -> geopandas.GeoDataFrame:
         raise InputError(msg) from error
     if not isinstance(frame, geopandas.GeoDataFrame):
         msg = f"{what} has no geometries"
+        raise InputError(msg)
+    if len(frame) > _MOST_FEATURES:
+        msg = f"{what} has more than {_MOST_FEATURES} features: merge them, or leave out what no scene needs"
         raise InputError(msg)
     return frame
 
