@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from processor.config import Config, decisive_settings
-from processor.config.methods import choose_methods
+from processor.config.methods import Methods, choose_methods
 from processor.model import Scene
 from processor.model.bands import merge_bands
+from processor.stages.seamlines.rank import read_value
 from processor.storage.url import redact_url
 
 
@@ -41,7 +42,9 @@ def compute_digest(
         or any(isinstance(values.get("output_images"), list) for values in settings.values())
     )
     ordered = sorted(scenes, key=lambda scene: scene.name)
-    inputs = [[scene.name, *_identify(scene), scene.priority if matters else 0] for scene in ordered]
+    inputs = [
+        [scene.name, *_identify(scene), scene.priority if matters else 0, *_list_told(scene, methods)] for scene in ordered
+    ]
     known = [[image.name, *_identify(image)] for image in (*references, *checks)]
     # What values mean stands in the mosaic's file.
     units = [
@@ -69,3 +72,11 @@ def _identify(scene: Scene) -> list[Any]:
         None if mask is None else [*_identify(mask.raster), mask.invalid, mask.bits, *([mask.valid] if mask.valid else [])],
         [*map(float, scene.grid.transform)],
     ]
+
+
+def _list_told(scene: Scene, methods: Methods) -> list[Any]:
+    """What of its Item's properties decides pixels: the group whose illumination it shares, and the values that rank it."""
+    properties, rank = scene.provenance.properties, methods.seamlines.rank
+    group = methods.matching_local.find_group(properties)
+    values = {} if rank is None else {name: read_value(properties.get(name)) for name in rank.names}
+    return [told for told in (group, values) if told]

@@ -386,10 +386,13 @@ class Renderer:
             if chosen.any():
                 yield positions[0], chosen
             return
-        depths = np.stack([self._measure_depth(position, missing, window) for position in positions])
-        best = depths.argmax(axis=0)  # the first in name order of equal ones
-        for number, position in enumerate(positions):
-            chosen = missing & (best == number) & (depths[number] > 0)
+        deepest, best = np.zeros(window.shape, np.float32), np.full(window.shape, -1, np.intp)
+        for position in positions:  # the first in name order of equal ones; one at a time, because stacks are deep
+            depth = self._measure_depth(position, missing, window)
+            best[depth > deepest] = position
+            np.maximum(deepest, depth, out=deepest)
+        for position in positions:
+            chosen = missing & (best == position)
             if chosen.any():
                 yield position, chosen
 

@@ -17,7 +17,7 @@ from processor.config import Parameter, iter_parameters, load_config
 from processor.config.document import find_example
 from processor.errors import ConfigError, InputError
 from processor.geotiff.open import level_grid
-from processor.model import Bounds, Scene, Window
+from processor.model import Bounds, Provenance, Scene, Window
 from processor.model.z_order import iter_z_order
 from processor.mosaic.digest import compute_digest
 from processor.mosaic.plan import BLOCK_EDGE, Plan
@@ -312,6 +312,26 @@ def test_the_digest_follows_from_inputs_configuration_and_version() -> None:
     assert digest([*ROW[:3], make_scene("s3", left=240.0, priority=3, href="/other/s3.tif")]) != first
     assert digest([*ROW[:3], make_scene("s3", left=240.0, priority=3, band_indexes=(2, 3))]) != first
     assert digest(ROW, local_block_adjustment__alpha=0.9) != first
+
+
+def tell(scene: Scene, **properties: Any) -> Scene:
+    return dataclasses.replace(scene, provenance=Provenance(properties=properties))
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("cloud", {"voronoi_center_seamline__rank": "cloud"}),
+        ("cloud", {"methods__seamline_method": "least_difference_seamline", "least_difference_seamline__rank": "2 - cloud"}),
+        ("platform", {"methods__matching_local_method": "surface_adjustment"}),
+    ],
+)
+def test_the_digest_follows_from_those_properties_that_decide_pixels(name: str, flags: dict[str, Any]) -> None:
+    first, rest = ROW[0], ROW[1:]
+    before = digest([tell(first, **{name: 1}), *rest], **flags)
+    assert digest([tell(first, **{name: 2}), *rest], **flags) != before
+    assert digest([tell(first, **{name: 1}, title="other"), *rest], **flags) == before
+    assert digest([tell(first, **{name: 1}), *rest]) == digest(ROW), "nothing reads it"
 
 
 @pytest.mark.parametrize("parameter", list(iter_parameters()), ids=lambda parameter: parameter.path)
