@@ -98,8 +98,12 @@ def read_features(url: str, *, crs: str, field: str | None, parameter: str, stor
         columns = ", ".join(str(column) for column in frame.columns if column != frame.geometry.name)
         msg = f"{what} has no field {field!r}; it has {columns or 'none'}"
         raise InputError(msg)
-    frame = frame.set_geometry(shapely.make_valid(shapely.force_2d(frame.geometry.array)), crs=frame.crs)
-    frame = frame[shapely.area(frame.geometry.array) > 0]
+    try:
+        frame = frame.set_geometry(shapely.make_valid(shapely.force_2d(frame.geometry.array)), crs=frame.crs)
+        frame = frame[shapely.area(frame.geometry.array) > 0]
+    except GEOSException as error:  # coordinates that are not finite, or too large to be computed with
+        msg = f"{what} has a geometry that is none: {error}"
+        raise InputError(msg) from error
     if frame.empty:
         msg = f"{what} has no polygon"
         raise InputError(msg)
@@ -205,7 +209,7 @@ def _read_frame(path: Path, what: str) -> geopandas.GeoDataFrame:
     )
     try:
         frame = read(path)
-    except (DataSourceError, DataLayerError, ValueError, OSError, ImportError) as error:
+    except (DataSourceError, DataLayerError, GEOSException, ValueError, OSError, ImportError) as error:
         msg = f"{what} is not a readable vector file: {error}"
         raise InputError(msg) from error
     if not isinstance(frame, geopandas.GeoDataFrame):

@@ -19,7 +19,7 @@ MAX_WALK_BYTES: Final = 512 << 20
 _MAX_DEPTH: Final = 32
 _READ_AT_ONCE: Final = 8  # documents; the result does not depend on it
 _MAX_CATALOGS: Final = 20_000
-_CATALOGS: Final = frozenset({"Catalog", "Collection"})
+_CATALOGS: Final = ("Catalog", "Collection")  # no set: what stands as a type may be a list
 _FOLLOWED: Final = frozenset({"item", "child"})
 
 

@@ -372,3 +372,13 @@ def test_cells_of_which_none_is_owned_are_an_empty_layer(tmp_path: Path) -> None
     frame = geopandas.read_file(tmp_path / "a.gpkg")
     assert len(frame) == 0
     assert "picture" in frame.columns
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # OGR tells what of such a file it passes over
+@pytest.mark.parametrize("last", ["[0, 1]", "[NaN, 0], [0, 0]", "[Infinity, 0], [0, 0]", "[1.8e308, -1.8e308], [0, 0]"])
+def test_a_ring_that_is_none_is_refused(tmp_path: Path, last: str) -> None:
+    ring = f'{{"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], {last}]]}}'
+    feature = f'{{"type": "Feature", "properties": {{}}, "geometry": {ring}}}'
+    (tmp_path / "a.geojson").write_text(f'{{"type": "FeatureCollection", "features": [{feature}]}}')
+    with pytest.raises(InputError, match=r"some\.parameter"):
+        read(str(tmp_path / "a.geojson"))

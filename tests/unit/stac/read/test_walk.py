@@ -208,3 +208,8 @@ def test_what_is_a_catalogue() -> None:
     assert is_catalog({"type": "Catalog"})
     assert is_catalog({"type": "Collection"})
     assert not any(map(is_catalog, [{"type": "Feature"}, {"type": "FeatureCollection"}, {}, [], None, "Catalog"]))
+
+
+@pytest.mark.parametrize("kind", [[], {}, None, 1])
+def test_a_type_that_is_no_text_is_no_catalogue(kind: object) -> None:
+    assert not is_catalog({"type": kind})
