@@ -219,6 +219,14 @@ class Output(Section):
     inputs_geoparquet: bool = option(
         False, "Publish the Items of the inputs as STAC GeoParquet too; needs the extra of that name.", example=True
     )
+    max_pixels: int = option(
+        100_000_000_000,
+        "Refuse, before a pixel is read, a mosaic or a canvas at the scenes' finest resolution with more pixels than this.",
+        example=1_000_000,
+        decisive=False,
+        ge=1,
+        le=2**42,
+    )
     catalog: bool = option(False, "Write a catalog.json that links to the Item into the folder of --output.", example=True)
 
     @field_validator("level")

@@ -28,6 +28,9 @@ from stac.hrefs import drop_signature
 _SURROUNDINGS = frozenset({"io", "kubernetes"})
 """Sections that are of the machine and the user, never of the data."""
 
+_LIMITS = frozenset({"output.max_pixels", "inputs.max_scenes"})
+"""Parameters that bound what a document can make a run do."""
+
 _PREFIX, _DELIMITER = "MOSAIC_", "__"
 """Of the variables of the environment: ``MOSAIC_SECTION__NAME``."""
 
@@ -134,6 +137,9 @@ def apply_options(
                     f"process option {section}.{name}: a document from a URL may not say how storage or clusters are reached; "
                     "give it on the command line, in the environment or in the file of --config"
                 )
+                raise ConfigError(msg)
+            if is_remote and f"{section}.{name}" in _LIMITS:
+                msg = f"process option {section}.{name}: a document from a URL may not raise what limits it"
                 raise ConfigError(msg)
             if is_remote and not config.inputs.allow_local_files and f"{section}.{name}" in places and value:
                 msg = (

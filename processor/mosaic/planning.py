@@ -35,7 +35,6 @@ from processor.stages.merge.method import LayerMethod, StackMethod
 
 _ESTIMATE_EDGE = 1000  # pixels on a scene's longer side that are enough for an estimate
 _ESTIMATE_BLOCK = 8  # pixels on a block's edge that are enough for its mean
-_MAX_PIXELS = 2**42  # of a mosaic, and of the canvas at the finest resolution; tasks are listed in memory
 _SMALL_CANVAS = 2**34  # pixels up to which a canvas may be as empty as it likes
 _MAX_EMPTINESS = 10_000  # times the pixels of all scenes together that a larger canvas may have
 
@@ -125,7 +124,7 @@ def plan_run(
         nodata = next((scene.source.nodata for scene in ordered if scene.source.nodata is not None), None)
     _check_blend(methods, grid)
     grids = [level_grid(scene, level) for scene, level in zip(ordered, levels, strict=True)]
-    _check_size(ordered, canvas, grid, grids)
+    _check_size(ordered, canvas, grid, grids, config.output.max_pixels)
     placed = _place_references(references, ordered, grid, grids)
     return Plan(
         config=config,
@@ -226,21 +225,24 @@ def _check_blend(methods: Methods, grid: Grid) -> None:
         raise ConfigError(msg)
 
 
-def _check_size(scenes: tuple[Scene, ...], canvas: Bounds, grid: Grid, measured: Sequence[Grid]) -> None:
-    """Refuse a mosaic that nobody means: mostly, one scene's georeferencing is wrong and it lies far from the others."""
+def _check_size(scenes: tuple[Scene, ...], canvas: Bounds, grid: Grid, measured: Sequence[Grid], most: int) -> None:
+    """Refuse a mosaic that nobody means: mostly, one scene's georeferencing is wrong and it lies far from the others.
+
+    Tasks are listed in memory, so that there is a limit in any case.
+    """
     width = min(grid.pixel_width, *(g.pixel_width for g in measured))
     height = min(grid.pixel_height, *(g.pixel_height for g in measured))
     pixels = canvas.width / width * canvas.height / height
     covered = sum(g.bounds.width / width * g.bounds.height / height for g in measured)
-    if pixels <= _MAX_PIXELS and pixels <= max(_SMALL_CANVAS, _MAX_EMPTINESS * covered):
+    if pixels <= most and pixels <= max(_SMALL_CANVAS, _MAX_EMPTINESS * covered):
         return
     centres = np.array([((b.left + b.right) / 2, (b.bottom + b.top) / 2) for b in (scene.grid.bounds for scene in scenes)])
     farthest = scenes[int(np.argmax(np.abs(centres - np.median(centres, axis=0)).max(axis=1)))]
     msg = (
         f"the scenes span {canvas.width / width:.0f} x {canvas.height / height:.0f} pixels and cover 1 of "
-        f"{pixels / covered:.0f} of them, where {_MAX_PIXELS} in all and 1 of {_MAX_EMPTINESS} are the limits; scene "
-        f"{farthest.name} lies farthest from the others, at {farthest.grid.bounds.as_tuple()}: check where it lies and its "
-        "pixel size, or leave it out"
+        f"{pixels / covered:.0f} of them, where {most} in all (--output.max_pixels) and 1 of {_MAX_EMPTINESS} are the "
+        f"limits; scene {farthest.name} lies farthest from the others, at {farthest.grid.bounds.as_tuple()}: check where "
+        "it lies and its pixel size, leave it out, or raise the limit"
     )
     raise InputError(msg)
 

@@ -598,6 +598,7 @@ ROWS = (
     row("output.hrefs", "absolute", check=has_hrefs("file://{out}/m/mosaic.tif")),
     row("output.public_url", "https://data.example.org/x", check=has_alternate("https://data.example.org/x/m/mosaic.tif")),
     row("output.inputs_geoparquet", True, "files", check=has_inputs_table),
+    Row(path="output.max_pixels", value=100, refused="max_pixels"),
     row("output.catalog", True, check=has_catalog),
     # io: of files of this machine only the second reader shows; the rest is below
     row("io.raster_backend", "fsspec", scenes="strips"),
