@@ -4,6 +4,7 @@
 # WORKERS      processes that share the tests; 0 runs them in this one, for a debugger
 # PYTEST_ARGS  further arguments of pytest (make test PYTEST_ARGS="-k overlap")
 # BENCH_ARGS   further arguments of the benchmark (make bench BENCH_ARGS=--help)
+# FUZZ_MINUTES how long `make fuzz` goes on
 # ENGINE       container engine of `make image`; the first of docker, podman and buildah that answers
 # IMAGE_ARGS   further arguments of its build command
 # pip is configured as on the rest of the machine (PIP_* variables, pip.conf).
@@ -12,6 +13,7 @@ PYTHON ?= python3
 WORKERS ?= logical
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_MINUTES ?= 60
 ENGINE ?=
 IMAGE_ARGS ?=
 
@@ -25,7 +27,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-hea
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-fast test-all e2e lint format types contracts docs lock lock-check bench build image clean distclean
+.PHONY: help setup demo test test-fast test-all fuzz e2e lint format types contracts docs lock lock-check bench build image clean distclean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +55,15 @@ test-fast: $(STAMP) ## Run the tests that take seconds and start no server.
 
 test-all: $(STAMP) ## Run every case of every test, with all random examples.
 	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup --hypothesis-profile all $(PYTEST_ARGS)
+
+fuzz: $(STAMP) ## Try hostile input with ever new seeds for FUZZ_MINUTES; a failure names its seed.
+	@end=$$(( $$(date +%s) + 60 * $(FUZZ_MINUTES) )); rounds=0; \
+	while [ $$(date +%s) -lt $$end ]; do \
+	  seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' '); \
+	  $(BIN)/pytest -q -n $(WORKERS) --hypothesis-profile fuzz --hypothesis-seed=$$seed tests/property/test_hostile_input.py \
+	    || { echo "seed $$seed" >&2; exit 1; }; \
+	  rounds=$$((rounds + 1)); echo "rounds without a fault: $$rounds"; \
+	done
 
 e2e: $(STAMP) ## Post a mosaic's Item to a real STAC API and find it; installs PostgreSQL, PostGIS and the API where it can.
 	@.ci/e2e

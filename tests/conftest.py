@@ -18,6 +18,7 @@ import processor
 # Random examples that differ from run to run make failures that nobody can repeat; a slow machine is not a failure.
 for name, count in EXAMPLES.items():
     hypothesis.settings.register_profile(name, derandomize=True, deadline=None, database=None, max_examples=count)
+hypothesis.settings.register_profile("fuzz", derandomize=False, deadline=None, database=None, max_examples=EXAMPLES["all"])
 hypothesis.settings.load_profile("usual")
 
 ROOT = Path(__file__).parents[1]
