@@ -220,7 +220,7 @@ def _check_blend(methods: Methods, grid: Grid) -> None:
     if width > most:
         msg = (
             f"{methods.merge.name}.blend = {width:g} is more than {MOST_PIXELS} pixels of the mosaic, which are {most:g} CRS "
-            "units: give less; some 30 pixels hide what there is to hide"
+            "units: give less; 16 to 30 pixels hide what there is to hide"
         )
         raise ConfigError(msg)
 
