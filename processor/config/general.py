@@ -220,7 +220,7 @@ class Output(Section):
         False, "Publish the Items of the inputs as STAC GeoParquet too; needs the extra of that name.", example=True
     )
     max_pixels: int = option(
-        100_000_000_000,
+        1_000_000_000_000,
         "Refuse, before a pixel is read, a mosaic or a canvas at the scenes' finest resolution with more pixels than this.",
         example=1_000_000,
         decisive=False,

@@ -97,7 +97,7 @@ OWN = {
     "output_hrefs": "relative",
     "output_public_url": None,
     "output_inputs_geoparquet": False,
-    "output_max_pixels": 100_000_000_000,
+    "output_max_pixels": 1_000_000_000_000,
     "output_catalog": False,
     "preset": None,
     "voronoi_center_seamline_rank": None,
