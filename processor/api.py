@@ -21,7 +21,7 @@ import numpy as np
 
 from processor.config import Parameter, flat_name, iter_parameters, load_config
 from processor.config.presets import PRESETS, SPECTRALMATCH
-from processor.errors import ConfigError, PermanentError
+from processor.errors import ConfigError, PermanentError, TransientError
 from processor.execution.run import Request, execute, prepare
 from processor.model.names import safe_name
 from processor.mosaic.budget import find_cache_bytes
@@ -30,6 +30,7 @@ from processor.mosaic.stage_outputs import find_last_stage
 from processor.process.progress import LogProgress, Silent
 from processor.process.threads import resolve_threads
 from processor.publish.output_paths import find_kept_stages
+from processor.redaction import cut_causes
 from stac.api.request import SearchRequest
 
 _LONGEST_ID: Final = 200  # characters
@@ -128,10 +129,14 @@ def _list_keywords() -> dict[str, str]:
 
 @contextmanager
 def _naming_keywords() -> Iterator[None]:
-    """Name parameters in error messages by their keywords."""
+    """Name parameters in error messages by their keywords; no cause of an error tells a secret that its message hides."""
     try:
         yield
+    except TransientError as error:
+        cut_causes(error)
+        raise
     except PermanentError as error:
+        cut_causes(error)
         keywords = {path: flat for flat, path in _list_keywords().items()}
         paths = "|".join(re.escape(path) for path in sorted(keywords, reverse=True))
         message = re.sub(rf"(?<![\w.-])(?:--)?({paths})(?!\w)", lambda found: keywords[found[1]], str(error))
@@ -180,7 +185,7 @@ def _name_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
-            msg = f"pipeline() has no keyword {name} = {parameters[name]!r}{hint}"
+            msg = f"pipeline() has no keyword {name}{hint}"
             raise ConfigError(msg)
     return {known[name]: _as_plain(value) for name, value in parameters.items()}
 

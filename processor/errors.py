@@ -7,9 +7,14 @@ knows exit codes.
 
 from __future__ import annotations
 
+from processor.redaction import hide_secrets
+
 
 class MosaicError(Exception):
-    """Root of every error that this project raises on purpose."""
+    """Root of every error that this project raises on purpose; its message holds no secret, whatever it was made of."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(hide_secrets(message))
 
 
 class PermanentError(MosaicError):

@@ -23,8 +23,8 @@ from shapely.errors import GEOSException
 from processor.errors import InputError
 from processor.model import Bounds, Cell
 from processor.model.crs_text import check_grid_files
+from processor.redaction import redact_url
 from processor.storage.store import Store
-from processor.storage.url import redact_url
 
 if TYPE_CHECKING:
     import geopandas

@@ -12,8 +12,9 @@ import re
 from typing import Final
 from urllib.parse import quote, unquote
 
-from processor.storage.backends import find_backend, list_protocols
-from processor.storage.url import redact_url
+from processor.redaction import is_credential, redact_url
+from processor.storage.backends import list_protocols
+from processor.storage.url import CONTAINER, holds_credentials, names_account
 
 MAX_HREF_LENGTH: Final = 8192
 """Characters; the longest signed URLs have about 3,000."""
@@ -22,13 +23,7 @@ _SHOWN_LENGTH: Final = 200
 _MEMORY: Final = "memory"
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _AUTHORITY: Final = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
-_CONTAINER: Final = re.compile(r"[A-Za-z0-9$_-]+@")
 _FORBIDDEN: Final = re.compile(r'[\\<>"]')
-_CREDENTIAL: Final = re.compile(
-    r"(?i)^(x-amz-.*|x-goog-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id"
-    r"|sig|se|sp|sv|sr|st|ske|skoid|sks|skt|sktid|skv|spr|saoid|suoid|scid|sdd|sip|ss|srt|si"
-    r"|token|access_token|api_?key|subscription-key)$"
-)
 
 
 def resolve_href(href: object, *, base: str, is_remote: bool, allow_local_files: bool) -> str:
@@ -124,15 +119,6 @@ def href_name(href: str) -> str:
     return (_split_query(href)[0] if is_http else href).rpartition("/")[2]
 
 
-def holds_credentials(url: str) -> bool:
-    """Whether a URL has a user name or password before its host; ``container@account`` is neither."""
-    scheme, _, rest = url.partition("://")
-    authority = rest.partition("/")[0]
-    if _names_account(scheme):
-        authority = _CONTAINER.sub("", authority, count=1) if _CONTAINER.match(authority) else authority
-    return "@" in authority
-
-
 def publish_href(href: str) -> str:
     """An href for publishing: an absolute URI without user name, fragment, signature and token.
 
@@ -146,7 +132,11 @@ def publish_href(href: str) -> str:
         return f"file://{quote(href)}"
     authority, slash, path = rest.partition("/")
     path, query = _split_query(path) if scheme in {"http", "https"} else (path, "")
-    kept = [pair for pair in query.removeprefix("?").partition("#")[0].split("&") if pair and not _is_credential(pair)]
+    kept = [
+        pair
+        for pair in query.removeprefix("?").partition("#")[0].split("&")
+        if pair and not is_credential(pair.partition("=")[0])
+    ]
     authority = authority if not holds_credentials(href) else authority.rpartition("@")[2]
     plain = f"{scheme}://{authority}{slash}{path}{'?' if kept else ''}{'&'.join(kept)}"
     return plain.replace(" ", "%20")
@@ -164,10 +154,6 @@ def drop_signature(href: str) -> str:
         return href
     plain = publish_href(href)
     return href if plain == href.replace(" ", "%20") else plain
-
-
-def _is_credential(pair: str) -> bool:
-    return _CREDENTIAL.match(unquote(pair.partition("=")[0])) is not None
 
 
 def _check_characters(href: str) -> None:
@@ -193,7 +179,7 @@ def _parse_url(scheme: str, rest: str, href: str, *, in_memory: bool) -> str:
             msg = f"href {show_href(href)} is a file of another machine: write file:///path"
             raise ValueError(msg)
         return f"/{unquote(path)}"
-    if not _AUTHORITY.fullmatch(_CONTAINER.sub("", authority, count=1) if _names_account(scheme) else authority):
+    if not _AUTHORITY.fullmatch(CONTAINER.sub("", authority, count=1) if names_account(scheme) else authority):
         what = "host" if scheme.startswith("http") else "bucket"
         msg = f"href {show_href(href)} names no valid {what}: write {scheme}://{what}/path"
         raise ValueError(msg)
@@ -251,9 +237,3 @@ def _split_query(path: str) -> tuple[str, str]:
 
 def _listed_schemes() -> str:
     return ", ".join(f"{scheme}://" for scheme in list_protocols(followed=True))
-
-
-def _names_account(scheme: str) -> bool:
-    """Whether the authority of such URLs may be ``container@account``."""
-    backend = find_backend(scheme)
-    return backend is not None and backend.names_account

@@ -29,6 +29,7 @@ from processor.errors import ConfigError, MosaicError, TransientError
 from processor.process.logs import configure_logging, log_crash, log_event
 from processor.process.memory import tune_process
 from processor.process.surroundings import open_missing_streams, pin_locale
+from processor.redaction import escape_controls
 from processor.version import read_version
 
 DONE: Final = 0
@@ -182,7 +183,7 @@ def _signals() -> Iterator[None]:
 def _print(text: str) -> int:
     """Write to standard output and flush at once, so that a closed pipe or a full disk is noticed here."""
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(escape_controls(text, kept="\n\t") if sys.stdout.isatty() else text)
         sys.stdout.flush()
     except OSError as error:
         _drop(sys.stdout)

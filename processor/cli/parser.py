@@ -41,10 +41,13 @@ class OptionParser(argparse.ArgumentParser):
             add_options(self)
         options, unknown = super().parse_known_args(self.spell(args), namespace)
         if unknown:
+            name = unknown[0].partition("=")[0]  # without the value: it may be a secret
+            if not name.startswith("-"):
+                self.error("there is a word that belongs to no option")
             known = [flag for flag in self._option_string_actions if flag.startswith("--")]
-            matches = get_close_matches(unknown[0].partition("=")[0], known, n=1)
+            matches = get_close_matches(name, known, n=1)
             hint = f" (did you mean {matches[0]}?)" if matches else ""
-            self.error(f"{unknown[0]} is not an option{hint}")
+            self.error(f"{name} is not an option{hint}")
         return options, unknown
 
     def error(self, message: str) -> NoReturn:

@@ -196,6 +196,14 @@ class Shared(Section):
         False, "Kept for scripts that set it: rasters are written as COG either way.", example=True, decisive=False
     )
 
+    @field_validator("temp_dir")
+    @classmethod
+    def _check_temp_dir(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value:
+            msg = "scratch files are on this machine: give the path of a folder"
+            raise ValueError(msg)
+        return value
+
 
 class Output(Section):
     """What is published, and how rasters are stored."""

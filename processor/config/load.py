@@ -18,10 +18,11 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import yaml
 from pydantic import ValidationError
 
-from processor.config.plain_yaml import load_yaml
+from processor.config.plain_yaml import describe_fault, load_yaml
 from processor.config.presets import PRESETS
 from processor.config.sections import Config, Parameter, iter_parameters, list_sections
 from processor.errors import ConfigError
+from processor.redaction import HIDDEN, holds_credential, remember_secrets
 from processor.stages import STAGES
 from stac.hrefs import drop_signature
 
@@ -46,8 +47,8 @@ def parse_document(text: str, *, source: str) -> dict[str, Any]:
     try:
         document = load_yaml(text)
     except yaml.YAMLError as error:
-        msg = f"{source} is not YAML: {error}"
-        raise ConfigError(msg) from error
+        msg = f"{source} is not YAML: {describe_fault(error)}"
+        raise ConfigError(msg) from None
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -85,6 +86,7 @@ def load_config(
 
 
 def _validate(merged: Mapping[str, Any], preset_by_default: str | None = None) -> Config:
+    _remember_secrets(merged)
     unknown = [section for section in merged if section not in list_sections()]
     if unknown:
         msg = "; ".join(f"{section}: {_name_unknown(section)}" for section in unknown)
@@ -94,9 +96,22 @@ def _validate(merged: Mapping[str, Any], preset_by_default: str | None = None) -
     for values in (merged if preset is None else preset.values, merged):
         _overlay(filled, values)
     try:
-        return Config(**filled)
+        config = Config(**filled)
     except ValidationError as error:
-        raise ConfigError(_describe(error, filled)) from error
+        raise ConfigError(_describe(error, filled)) from None  # it quotes values, secrets too
+    for parameter in iter_parameters(config):
+        if not parameter.is_path and not parameter.is_secret and holds_credential(config.get(parameter)):
+            msg = f"{parameter.path} = {config.get(parameter)!r}: holds a user name, password or token, and may be published"
+            raise ConfigError(msg)
+    return config
+
+
+def _remember_secrets(merged: Mapping[str, Any]) -> None:
+    """Have all that was given as a secret hidden wherever it turns up."""
+    for parameter in iter_parameters():
+        values = merged.get(parameter.section)
+        value = values.get(parameter.name) if parameter.is_secret and isinstance(values, Mapping) else None
+        remember_secrets([value] if isinstance(value, str) else map(str, value.values()) if isinstance(value, Mapping) else [])
 
 
 def apply_options(
@@ -173,7 +188,7 @@ def _overlay(base: dict[str, Any], over: Mapping[Any, Any]) -> None:
                 parameter = next(parameter for parameter in iter_parameters() if parameter.section == section)
                 example = f"{parameter.name}: {json.dumps(parameter.field.default)}"
                 reason = f"a section, so it must be a mapping of parameters, such as {example}"
-            msg = f"{section} = {values!r}: {reason}"
+            msg = f"{section}: {reason}"  # and not what was given: it may be a secret in a wrong place
             raise ConfigError(msg)
         base.setdefault(str(section), {}).update({str(name): value for name, value in values.items()})
 
@@ -227,10 +242,12 @@ def render_value(value: Any) -> str:
 def _describe(error: ValidationError, merged: Mapping[str, Any]) -> str:
     """Name each parameter at fault, its value and what is allowed."""
     reasons: dict[str, list[str]] = {}
+    unknown = set()
     for problem in error.errors():
         path = ".".join(str(part) for part in problem["loc"][:2])
         if problem["type"] == "extra_forbidden":
             reasons[path] = [_name_unknown(path)]
+            unknown.add(path)
         else:
             reasons.setdefault(path, []).append(problem["msg"].removeprefix("Value error, "))
     secrets, told = {parameter.path for parameter in iter_parameters() if parameter.is_secret}, []
@@ -238,7 +255,8 @@ def _describe(error: ValidationError, merged: Mapping[str, Any]) -> str:
         section, _, name = path.partition(".")
         values = merged.get(section)
         value = values.get(name) if name and isinstance(values, Mapping) else values
-        told.append(f"{path} = {'…' if path in secrets else value!r}: {' or '.join(dict.fromkeys(texts))}")
+        shown = "" if path in unknown else f" = {HIDDEN if path in secrets else value!r}"  # a misspelt name may be a secret's
+        told.append(f"{path}{shown}: {' or '.join(dict.fromkeys(texts))}")
     return "; ".join(told)
 
 

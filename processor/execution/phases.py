@@ -26,8 +26,8 @@ from processor.publish.destination import Destination
 from processor.publish.item import Mosaic, Prepared
 from processor.publish.output_paths import find_kept_stages
 from processor.publish.register import register
+from processor.redaction import redact_url
 from processor.stages.check_cells import Fidelity
-from processor.storage.url import redact_url
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -29,10 +29,11 @@ from processor.publish.artifacts import render_lock
 from processor.publish.destination import Destination
 from processor.publish.item import Prepared
 from processor.publish.register import Registration
+from processor.redaction import hide_published, redact_url
 from processor.scenes.user_files import read_user_files
 from processor.storage.options import resolve_access
 from processor.storage.store import Store
-from processor.storage.url import absolute_path, join_url, redact_url
+from processor.storage.url import absolute_path, join_url
 from processor.version import read_version
 from stac.documents import ITEM_ID
 from stac.hrefs import drop_signature
@@ -291,7 +292,7 @@ def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: 
         scenes=tuple(_map_hrefs(scene, drop) for scene in scenes),
         references=tuple(_map_hrefs(reference, drop_known) for reference in prepared.references),
         checks=tuple(_map_hrefs(check, drop_check) for check in prepared.checks),
-        findings=prepared.findings,
+        findings=tuple(replace(finding, message=hide_published(finding.message)) for finding in prepared.findings),
         registration=replace(prepared.registration, api=None, token=None),
         hosts=prepared.access.hosts,
         inputs_table=None if table is None else hashlib.sha256(table).hexdigest(),

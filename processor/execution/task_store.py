@@ -32,10 +32,11 @@ from processor.mosaic.solve import Solution
 from processor.process.logs import log_event
 from processor.process.progress import Tracker
 from processor.process.threads import map_ordered, resolve_threads
+from processor.redaction import redact_url
 from processor.stages.measures import Measures
 from processor.storage.folders import list_names, read_range, remove_folder
 from processor.storage.store import Store, Written
-from processor.storage.url import join_url, redact_url
+from processor.storage.url import join_url
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from rasterio.errors import CRSError
 from rasterio.io import DatasetReader
 
 from processor.model import Declared, Finding, Grid, Scene
-from processor.storage.url import redact_url
+from processor.redaction import redact_url
 
 _SAME_PLACE: Final = 0.01  # pixels by which a transform may differ from the file's: Items round
 

@@ -7,6 +7,7 @@ that is read is ``scene.tif.msk``, GDAL's form of a mask, and only as GeoTIFF.
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,13 +26,18 @@ from processor.geotiff.libgdal import VsiFile, clear_network_cache, has_files
 from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.ranges import FsspecObject, close_opened, find_failure, open_ranged
 from processor.geotiff.traffic import Traffic
+from processor.process.logs import hide_in_record
+from processor.redaction import hide_secrets, redact_url
 from processor.storage.backends import Backend
 from processor.storage.options import Access
 from processor.storage.renewal import is_renewed, renew_url
 from processor.storage.retry import MOST_ROUNDS, repeat
-from processor.storage.url import HTML_START, describe_denial, describe_html, parse_url, redact_url
+from processor.storage.url import HTML_START, describe_denial, describe_html, parse_url
 
 T = TypeVar("T")
+
+for _name in ("rasterio._env", "rasterio._err"):  # which hand GDAL's own warnings on, with whole URLs
+    logging.getLogger(_name).addFilter(hide_in_record)
 
 DRIVER: Final = "GTiff"
 """What this program writes, and what masks and files of users are."""
@@ -126,7 +132,7 @@ def list_drivers(href: str) -> tuple[str, ...]:
 
 def first_line(error: BaseException) -> str:
     """What an error says, without the details that libraries put on further lines, and without signatures of URLs."""
-    return (str(error).splitlines() or [type(error).__name__])[0].partition("?")[0]
+    return hide_secrets((str(error).splitlines() or [type(error).__name__])[0])
 
 
 class GdalReader:
@@ -370,7 +376,7 @@ def _judge_failure(href: str, scene: str, what: str, error: RasterioError) -> tu
 
 def _describe_storage(href: str, what: str, text: str, reason: str) -> InputError | StorageError:
     """The error of this project for what GDAL said of storage."""
-    text, shown = text.lower(), redact_url(href)
+    text, shown = hide_secrets(text).lower(), redact_url(href)  # a URL that is signed says "signature" of itself
     if any(word in text for word in _DENIED):
         return describe_denial(href, parse_url(href).backend(), reason)
     if "404" in text or "does not exist" in text or "nosuchkey" in text or "nosuchbucket" in text:

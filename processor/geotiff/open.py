@@ -23,11 +23,11 @@ from processor.geotiff.placement import read_placement
 from processor.model import Band, BandRule, Finding, Grid, Mask, MaskRef, RasterRef, Scaling, Scene, SceneRef, Source
 from processor.model.bands import find_label, is_placeholder
 from processor.model.dtypes import is_representable
+from processor.redaction import redact_url
 from processor.storage.backends import S3
 from processor.storage.options import Access
 from processor.storage.reading import ObjectInfo
 from processor.storage.store import Store
-from processor.storage.url import redact_url
 
 Ranges = tuple[tuple[float, float], ...]
 """First and last values of ranges."""

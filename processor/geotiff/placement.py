@@ -17,8 +17,9 @@ from rasterio.transform import Affine
 from processor.errors import InputError
 from processor.model import Grid
 from processor.model.crs_text import check_grid_files
+from processor.redaction import redact_url
 from processor.stages.align.rotated import find_upright_crs, make_rotated_grid
-from processor.storage.url import parse_url, redact_url
+from processor.storage.url import parse_url
 
 _MAX_ASPECT: Final = 1000.0  # of a pixel
 _STRAIGHT: Final = 1e-3  # pixels by which the far end of a row or column may lie beside the near one: rounding noise

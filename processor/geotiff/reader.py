@@ -41,8 +41,8 @@ from processor.geotiff.placement import read_grid
 from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.traffic import TrafficCount
 from processor.model import Grid, Scene, Window
+from processor.redaction import redact_url
 from processor.storage.options import Access
-from processor.storage.url import redact_url
 
 _MOST_SOURCE = 2048  # pixels of a file on the edge of what is made at once of a composed scene
 

@@ -11,8 +11,8 @@ from processor.config import Config, decisive_settings
 from processor.config.methods import Methods, choose_methods
 from processor.model import Scene
 from processor.model.bands import merge_bands
+from processor.redaction import redact_url
 from processor.stages.seamlines.rank import read_value
-from processor.storage.url import redact_url
 
 
 def compute_digest(

@@ -10,6 +10,7 @@ import yaml
 
 from processor.mosaic.budget import estimate_memory, estimate_scratch
 from processor.mosaic.plan import Plan
+from processor.redaction import redact_url
 
 _LARGEST_LISTING: Final = 100
 _BYTES: Final = re.compile(r"^( *\w*bytes\w*: )(\d+)$", re.MULTILINE)
@@ -68,7 +69,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
             "height": scene.grid.height,
             "dtype": scene.dtype,
             "measured_at": "full resolution" if level is None else f"overview 1:{scene.source.overviews[level]}",
-            "href": scene.source.href,
+            "href": redact_url(scene.source.href),
         }
         for scene, level in list(zip(plan.scenes, plan.levels, strict=True))[:_LARGEST_LISTING]
     ]

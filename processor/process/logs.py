@@ -11,6 +11,8 @@ from collections.abc import Sized
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from processor.redaction import escape_controls, hide_secrets
+
 _OWN = ("processor", "stac")
 _LOGGER = logging.getLogger(__name__)
 
@@ -27,7 +29,22 @@ def log_event(logger: logging.Logger, event: str, message: str, *, level: int = 
     fields
         JSON values, for machines.
     """
-    logger.log(level, message, extra={"event": event, "fields": fields})
+    logger.log(level, hide_secrets(message), extra={"event": event, "fields": _hide_all(fields)})
+
+
+def _hide_all(value: Any) -> Any:
+    """A field's value without secrets."""
+    if isinstance(value, str):
+        return hide_secrets(value)
+    if isinstance(value, dict):
+        return {name: _hide_all(member) for name, member in value.items()}
+    return [_hide_all(member) for member in value] if isinstance(value, list | tuple) else value
+
+
+def hide_in_record(record: logging.LogRecord) -> bool:
+    """Hide secrets in a record of another library, as a filter of its logger: whatever handler it goes to."""
+    record.msg, record.args = hide_secrets(record.getMessage()), ()
+    return True
 
 
 def count_things(things: Sized, noun: str) -> str:
@@ -49,10 +66,15 @@ def _write_traceback(error: BaseException) -> str | None:
     try:
         number, path = tempfile.mkstemp(prefix="mosaic-processor-crash-", suffix=".txt")
         with open(number, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123 - it is open already
-            file.writelines(traceback.format_exception(error))
+            file.write(_clean("".join(traceback.format_exception(error))))
     except OSError:
         return None
     return path
+
+
+def _clean(text: str) -> str:
+    """Lines of text without secrets, and without what a terminal obeys."""
+    return escape_controls(hide_secrets(text), kept="\n\t")
 
 
 class _JsonFormatter(logging.Formatter):
@@ -72,7 +94,7 @@ class _JsonFormatter(logging.Formatter):
         line = line | self._bound | getattr(record, "fields", {}) | line
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return escape_controls(json.dumps(_hide_all(line), ensure_ascii=False, default=lambda value: hide_secrets(str(value))))
 
 
 class _TextFormatter(logging.Formatter):
@@ -80,8 +102,8 @@ class _TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         prefix = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        text = prefix + record.getMessage()
-        return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
+        text = escape_controls(prefix + hide_secrets(record.getMessage()))
+        return text + ("\n" + _clean(self.formatException(record.exc_info)) if record.exc_info else "")
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):

@@ -26,8 +26,9 @@ from processor.process.logs import log_event
 from processor.process.threads import read_ahead
 from processor.publish.artifacts import LOCK, ArtifactFile
 from processor.publish.output_paths import Copy, check_folder
+from processor.redaction import redact_url
 from processor.storage.store import Store, Written
-from processor.storage.url import absolute_path, join_url, parse_writable_url, redact_url
+from processor.storage.url import absolute_path, join_url, parse_writable_url
 
 _LOGGER = logging.getLogger(__name__)
 _MAX_ITEM_BYTES: Final = 256 * 2**20

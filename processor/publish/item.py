@@ -28,6 +28,7 @@ from processor.publish.artifacts import (
 from processor.publish.destination import Destination
 from processor.publish.output_paths import Copy, make_copies, make_debug_copy
 from processor.publish.register import Registration
+from processor.redaction import clean_document
 from processor.report.figures import PixelCounts, Preview, ReportInputs, SeamView
 from processor.scenes.inputs import ResolvedInputs
 from processor.stages.check_cells import Fidelity
@@ -188,6 +189,7 @@ def _describe(
             parent=prepared.registration.parent,
         ),
     )
+    item = clean_document(item)
     copies = (*make_copies(plan.config, plan.scenes, artifacts), *make_debug_copy(plan, mosaic.solution, scratch))
     return ItemFiles(artifacts=artifacts, copies=copies, item=item, findings=findings)
 

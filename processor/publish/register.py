@@ -21,9 +21,10 @@ from processor.errors import ConfigError, ExistsError, InputError
 from processor.process.logs import log_event
 from processor.publish.artifacts import REPORT
 from processor.publish.thresholds import Threshold, check_thresholds
+from processor.redaction import redact_url
 from processor.storage.conditional import MAX_BYTES, read_version, swap_bytes
 from processor.storage.store import Store
-from processor.storage.url import absolute_path, join_url, parse_writable_url, redact_url
+from processor.storage.url import absolute_path, join_url, parse_writable_url
 from stac.api.request import POST_TOKEN, TOKEN, SearchRequest
 from stac.api.session import ApiSession, Patience, is_same_api
 from stac.api.transactions import check_transactions, post_collection, post_item

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from processor.model import Finding
+from processor.redaction import clean_document
 from processor.report.axes import describe_crs
 from processor.report.charts import draw_adjustments, draw_agreement, draw_residuals
 from processor.report.close_ups import draw_close_ups
@@ -77,7 +78,7 @@ def make_report(inputs: ReportInputs, drawings: Drawings) -> ReportFiles:
     drawings
         Made by :func:`draw_report` of the same inputs.
     """
-    report = build_report(inputs, drawings.residuals)
+    report = clean_document(build_report(inputs, drawings.residuals))
     return ReportFiles(
         overview=drawings.overview,
         document=encode_report(report),

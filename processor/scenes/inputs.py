@@ -20,14 +20,15 @@ from processor.errors import InputError, UnreadableError
 from processor.geotiff.open import Outline, read_outline
 from processor.model import Finding, Provenance, SceneRef
 from processor.model.names import name_scenes
+from processor.redaction import redact_url
 from processor.scenes.band_files import group_files
 from processor.storage.options import Access
 from processor.storage.store import Store
-from processor.storage.url import describe_html, join_url, parse_url, redact_url, storage_errors
+from processor.storage.url import describe_html, holds_credentials, join_url, parse_url, storage_errors
 from stac.api.request import SearchRequest, is_search_url, parse_search_url
 from stac.api.session import Patience
 from stac.documents import clean_text, find_page, parse_features
-from stac.hrefs import holds_credentials, href_name, href_suffix, show_href
+from stac.hrefs import href_name, href_suffix, show_href
 from stac.read.beside import find_items
 from stac.read.choice import MaskSelection, Selection
 from stac.read.items import parse_item_collection

@@ -26,6 +26,7 @@ from processor.geotiff.reader import read_small
 from processor.model import BlockGrid, BlockMap, Bounds, Scene
 from processor.model.names import SceneNames, match_scenes
 from processor.model.options import FileKind
+from processor.redaction import redact_url
 from processor.stages.matching.adjustments_file import KnownStatistics, parse_adjustments
 from processor.stages.matching.blocks_file import KnownBlocks, parse_blocks
 from processor.stages.matching.local_block_adjustment import agree
@@ -33,7 +34,6 @@ from processor.stages.matching.surfaces_file import KnownSurfaces, parse_surface
 from processor.stages.method import BlockMaps, FileContents, Footprints, Region
 from processor.stages.seamlines.block_path import Obstacles, make_obstacles
 from processor.storage.store import Store
-from processor.storage.url import redact_url
 from processor.vectors import Feature, list_parts, read_features
 from stac.hrefs import drop_signature
 

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Final
 
 from processor.errors import ExistsError, InputError
+from processor.redaction import redact_url
 from processor.storage.atomic import is_same_file
 from processor.storage.reading import find_filesystem
 from processor.storage.store import Store
-from processor.storage.url import local_path, parse_writable_url, redact_url, storage_errors
+from processor.storage.url import local_path, parse_writable_url, storage_errors
 
 if sys.platform != "win32":
     import fcntl

@@ -7,10 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from processor.errors import StorageError
+from processor.redaction import redact_url
 from processor.storage.backends.base import is_absence
 from processor.storage.reading import find_filesystem
 from processor.storage.store import Store
-from processor.storage.url import parse_url, parse_writable_url, redact_url, storage_errors
+from processor.storage.url import parse_url, parse_writable_url, storage_errors
 
 
 def list_names(store: Store, url: str) -> frozenset[str]:

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from pydantic import create_model
 
 from processor.model.options import Section, option
+from processor.redaction import remember_environment
 from processor.storage.backends import BACKENDS, Backend, Http, Local
 from processor.storage.url import parse_url
 
@@ -139,6 +140,7 @@ def resolve_access(io: Io | None = None, environment: Mapping[str, str] | None =
     """
     given = io if io is not None else io_model()()
     variables = os.environ if environment is None else environment
+    remember_environment(variables)
     storages = tuple(
         backend.resolve(given, variables)
         for backend in BACKENDS

@@ -12,12 +12,13 @@ from typing import Any, BinaryIO, Final, TypeVar, cast
 import fsspec
 
 from processor.errors import ConfigError, InputError
+from processor.redaction import redact_url
 from processor.storage.backends.base import is_absence
 from processor.storage.backends.local import Archive
 from processor.storage.options import Access, resolve_access
 from processor.storage.renewal import renew_url
 from processor.storage.retry import MOST_ROUNDS, repeat
-from processor.storage.url import parse_url, redact_url, storage_errors
+from processor.storage.url import parse_url, storage_errors
 
 T = TypeVar("T")
 

@@ -31,10 +31,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from processor.errors import ExistsError, MosaicError
+from processor.redaction import redact_url
 from processor.storage.atomic import link_file, write_file
 from processor.storage.linux import start_writeback
 from processor.storage.reading import ReadStore, find_filesystem
-from processor.storage.url import Place, local_path, parse_writable_url, redact_url, storage_errors
+from processor.storage.url import Place, local_path, parse_writable_url, storage_errors
 
 _CHUNK: Final = 8 << 20  # bytes read or hashed at once
 _SLICE: Final = 256 * 2**10  # bytes written to a local file at once: for more, the kernel takes new pages, not those just freed

@@ -8,15 +8,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError, UnreadableError
-from processor.storage.backends import Backend, Local, find_backend, list_protocols
+from processor.redaction import hide_secrets, redact_url
+from processor.storage.backends import Backend, Http, Local, find_backend, list_protocols
 
 HTML_START: Final = 512
 """Bytes that tell a web page."""
 
-_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+CONTAINER: Final = re.compile(r"[A-Za-z0-9$_-]+@")
+"""What stands before the account in a URL that names one (:func:`names_account`)."""
 
 
 class Place(NamedTuple):
@@ -64,22 +66,19 @@ def join_url(base: str, *parts: str) -> str:
     return root + "/".join(parts)
 
 
-def redact_url(url: str) -> str:
-    """Make a URL fit for messages: without user, password, query and fragment, which may hold credentials.
+def holds_credentials(url: str) -> bool:
+    """Whether a URL has a user name or password before its host; ``container@account`` is neither."""
+    scheme, _, rest = url.partition("://")
+    authority = rest.partition("/")[0]
+    if names_account(scheme):
+        authority = CONTAINER.sub("", authority, count=1) if CONTAINER.match(authority) else authority
+    return "@" in authority
 
-    Examples
-    --------
-    >>> redact_url("https://me:secret@host/a.tif?X-Amz-Signature=1")
-    'https://host/a.tif'
-    """
-    scheme, separator, _ = url.partition("://")
-    if not separator:
-        return url
-    try:
-        parsed = urlsplit(url)
-    except ValueError:  # such as an unbalanced bracket in the host
-        return f"{scheme}://…"
-    return f"{scheme}://{parsed.netloc.rpartition('@')[2]}{parsed.path}"
+
+def names_account(scheme: str) -> bool:
+    """Whether the authority of such URLs may be ``container@account``."""
+    backend = find_backend(scheme)
+    return backend is not None and backend.names_account
 
 
 def local_path(url: str) -> Path:
@@ -122,7 +121,7 @@ def storage_errors(url: str) -> Iterator[None]:
     except MosaicError:
         raise
     except foreign as error:
-        detail = _URL.sub(lambda match: redact_url(match[0]), backend.describe(error))
+        detail = hide_secrets(backend.describe(error))
         # The original is kept as the cause only where it says nothing that the message had to leave out.
         cause = error if detail == str(error) else None
         name, detail = redact_url(url), f"{type(error).__name__}: {detail}"
@@ -178,7 +177,7 @@ def parse_url(url: str) -> Place:
     Raises
     ------
     ConfigError
-        The scheme is not one of the allowed ones.
+        The scheme is not one of the allowed ones, or the URL is one of object storage with a user name or a password.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or "/" in scheme:
@@ -187,6 +186,9 @@ def parse_url(url: str) -> Place:
     if backend is None:
         allowed = ", ".join(list_protocols())
         msg = f"{redact_url(url)}: scheme {scheme!r} is not supported; use a local path or one of {allowed}"
+        raise ConfigError(msg)
+    if not backend.is_local and backend is not Http and holds_credentials(url):  # which clients take for a bucket's name
+        msg = f"{redact_url(url)} holds a user name or a password: give credentials as storage options instead"
         raise ConfigError(msg)
     return Place(backend, rest if backend.is_local else url)
 
@@ -202,13 +204,19 @@ def parse_writable_url(url: str) -> Place:
     place = parse_url(url)
     if not place.backend.is_writable:
         scheme = url.partition("://")[0]
-        remote = list_protocols(writable=True, followed=True)
         msg = (
             f"{redact_url(url)} is read only: {scheme}:// cannot be written; choose a local path or one of "
-            f"{', '.join(f'{name}://' for name in remote)}"
+            f"{', '.join(_name_writable())}"
         )
         raise ConfigError(msg)
+    if place.is_local and place.path.startswith("/vsi"):
+        msg = f"{url} is a virtual file system of GDAL: give the plain path or one of {', '.join(_name_writable())}"
+        raise ConfigError(msg)
     return place
+
+
+def _name_writable() -> list[str]:
+    return [f"{name}://" for name in list_protocols(writable=True, followed=True)]
 
 
 def describe_html(data: bytes) -> str | None:

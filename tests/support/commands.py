@@ -85,12 +85,20 @@ def run_command(
     return Finished(code=done.returncode, stdout=done.stdout.decode(), stderr=done.stderr.decode())
 
 
-def call_command(*arguments: str, cwd: Path, scratch: Path) -> Finished:
+class Terminal(io.StringIO):
+    """A stream that says that people look at it."""
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return True
+
+
+def call_command(*arguments: str, cwd: Path, scratch: Path, on_terminal: bool = False, **variables: str) -> Finished:
     """Run the command in this process, which saves the seconds that loading takes."""
-    stdout, stderr = io.StringIO(), io.StringIO()
+    stdout, stderr = (Terminal(), Terminal()) if on_terminal else (io.StringIO(), io.StringIO())
     with (
         keeping_process_state(),
-        mock.patch.dict(os.environ, make_environment(scratch), clear=True),
+        mock.patch.dict(os.environ, make_environment(scratch, **variables), clear=True),
         mock.patch.object(tempfile, "tempdir", str(scratch)),
         contextlib.chdir(cwd),
         contextlib.redirect_stdout(stdout),

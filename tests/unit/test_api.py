@@ -242,7 +242,7 @@ def test_refusals_name_the_keyword_the_value_and_what_is_allowed(
     ],
 )
 def test_unknown_keywords_are_refused_with_the_one_that_was_meant(keyword: str, meant: str, config: list[Config]) -> None:
-    assert refuse(**{keyword: 512}) == f"pipeline() has no keyword {keyword} = 512 (did you mean {meant}?)"
+    assert refuse(**{keyword: 512}) == f"pipeline() has no keyword {keyword} (did you mean {meant}?)"
     assert config == []
 
 
@@ -313,8 +313,8 @@ def test_errors_that_name_no_parameter_are_left_alone() -> None:
 
 def test_every_name_is_translated_as_a_whole() -> None:
     for parameter in iter_parameters():
-        given = f"{parameter.path} and --{parameter.path}=1 and {parameter.path}_x"
+        given = f"{parameter.path} and --{parameter.path} 1 and {parameter.path}_x"
         with pytest.raises(ConfigError) as caught, api._naming_keywords():
             raise ConfigError(given)
         flat = flat_name(parameter)
-        assert str(caught.value) == f"{flat} and {flat}=1 and {parameter.path}_x"
+        assert str(caught.value) == f"{flat} and {flat} 1 and {parameter.path}_x"

@@ -298,7 +298,7 @@ def test_keys_of_any_kind_are_refused_as_unknown(document: Any) -> None:
 @pytest.mark.parametrize("value", [3, "auto", [1], True])
 def test_a_section_that_is_no_mapping_is_refused_even_if_a_flag_follows(value: Any) -> None:
     message = complain({"shared.window_size": 512}, {"shared": value})
-    assert message.startswith(f"shared = {value!r}: ")
+    assert message.startswith("shared: a section")
     assert "mapping" in message
 
 

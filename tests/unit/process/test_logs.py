@@ -6,21 +6,20 @@ import io
 import json
 import logging
 import tempfile
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import keeping_process_state
+from commands import Terminal, keeping_process_state
+from hypothesis import given
+from hypothesis import strategies as st
 
 from processor.process.logs import configure_logging, log_crash, log_event
+from processor.redaction import hide_secrets
 
 LOGGER = logging.getLogger("processor.somewhere")
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 @pytest.fixture(autouse=True)
@@ -136,3 +135,33 @@ def test_standard_error_is_looked_up_at_each_event(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("sys.stderr", later)
     log_event(LOGGER, "planned", "planned")
     assert len(read_lines(later)) == 1
+
+
+@pytest.mark.parametrize("kind", [Terminal, io.StringIO])
+@given(st.text(), st.text(), st.sampled_from(["processor.somewhere", "rasterio._env"]))
+def test_no_text_is_more_than_one_line_of_printable_characters(
+    kind: type[io.StringIO], message: str, field: str, logger: str
+) -> None:
+    stream = kind()
+    configure_logging(stream=stream)
+    log_event(logging.getLogger(logger), "e", message, level=logging.WARNING, field=field)
+    text = stream.getvalue()
+    assert text.count("\n") == 1
+    assert not [
+        one for one in text[:-1] if unicodedata.category(one) in {"Cc", "Cs", "Zl", "Zp"} or one in "\u202e\u2066\u061c"
+    ]
+    if kind is io.StringIO:
+        line = json.loads(text)
+        assert (line["message"], line["field"]) == (hide_secrets(message), hide_secrets(field))
+
+
+def test_a_traceback_keeps_its_lines_and_nothing_else() -> None:
+    stream = Terminal()
+    configure_logging(stream=stream)
+    try:
+        int("\x1b[2J\u202e https://host/a?sig=secret")
+    except ValueError:
+        LOGGER.exception("failed")
+    assert "Traceback (most recent call last):\n" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
+    assert "secret" not in stream.getvalue().rpartition("ValueError")[2]

@@ -19,13 +19,14 @@ from store_contract import DATA, StoreContract
 from yarl import URL
 
 from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError
+from processor.redaction import redact_url
 from processor.storage import atomic as local_files
 from processor.storage import store as objects
 from processor.storage.backends import S3, Gcs
 from processor.storage.backends.memory import Memory
 from processor.storage.options import Access
 from processor.storage.store import Store, Written, iter_file
-from processor.storage.url import join_url, local_path, redact_url, storage_errors
+from processor.storage.url import join_url, local_path, storage_errors
 
 
 @pytest.fixture
