@@ -102,7 +102,6 @@ def pipeline(
         )
         prepared = prepare(request, config)
         plan = prepared.plan
-        find_kept_stages(plan.config, plan.scenes, mosaic_url=mosaic)  # which checks the mosaic's place too
         with _showing_tasks(wanted=plan.config.shared.debug_logs):
             outcome = execute(request, prepared, LogProgress() if plan.config.shared.debug_logs else Silent())
     shared = plan.config.shared

@@ -163,6 +163,7 @@ def prepare_run(options: argparse.Namespace) -> tuple[Request, Prepared, Tracker
         collection=options.collection,
         post=options.post,
         thresholds=thresholds,
+        read_from=() if options.config is None else (options.config,),
     )
     tracker = choose_tracker()
     prepared = prepare(request, config, tracker)

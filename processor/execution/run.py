@@ -15,7 +15,7 @@ from processor.config import Config, apply_options
 from processor.errors import ConfigError, InputError
 from processor.execution.opening import ONCE, open_scenes, probe_scenes, trust_overviews, without_overviews
 from processor.execution.phases import Run, do_missing
-from processor.execution.run_manifest import open_run, write_run
+from processor.execution.run_manifest import WORK_FOLDER, open_run, write_run
 from processor.execution.task_store import LocalStore, ObjectStore
 from processor.execution.tasks import Cut
 from processor.execution.workbench import count_passes, open_workbench
@@ -32,14 +32,14 @@ from processor.process.progress import Tracker
 from processor.process.threads import resolve_threads
 from processor.publish.artifacts import render_lock
 from processor.publish.assemble import Published, log_finding
+from processor.publish.conflicts import check_places, list_hrefs
 from processor.publish.destination import Destination, check_destination
 from processor.publish.item import Prepared
-from processor.publish.output_paths import find_kept_stages
-from processor.publish.register import check_belonging, plan_registration, register
+from processor.publish.register import Registration, check_belonging, plan_registration, register
 from processor.publish.thresholds import Threshold
 from processor.report.traffic import TRAFFIC_NAME
 from processor.scenes.checks import read_checks
-from processor.scenes.inputs import read_inputs
+from processor.scenes.inputs import ResolvedInputs, read_inputs
 from processor.scenes.references import Known, read_references
 from processor.scenes.user_files import UserFiles, read_user_files
 from processor.storage.folders import remove_folder
@@ -80,6 +80,8 @@ class Request:
     """Path or URL of the Collection that gets the Item, or the id of that in ``destination``; None: none does."""
     post: str | None = None
     """Landing page of the STAC API that gets the Item, or None."""
+    read_from: tuple[str, ...] = ()
+    """Paths and URLs of configurations that the request was made from; nothing that is written may replace them."""
     preset_by_default: str | None = None
     """The preset where neither the configuration nor the document names one, or None."""
     thresholds: tuple[Threshold, ...] = ()
@@ -169,11 +171,26 @@ def _draft(scenes: tuple[Scene, ...], config: Config, access: Access) -> _Draft:
     references = read_references(config.reference, scenes, access, threads=threads)
     checks = read_checks(config.check, scenes, access, threads=threads)
     plan = plan_run(scenes, config, files, references.scenes, checks.scenes)
-    find_kept_stages(config, plan.scenes)
     if not is_crs_kept(scenes[0].grid.crs):
         msg = f"scene {scenes[0].name}: GeoTIFF cannot hold its coordinate reference system; warp the scenes to one that it can"
         raise InputError(msg)
     return _Draft(scenes=scenes, files=files, references=references, checks=checks, plan=plan)
+
+
+def _check_places(
+    request: Request, draft: _Draft, resolved: ResolvedInputs, registration: Registration, item_id: str | None
+) -> None:
+    """Refuse files elsewhere that would replace what the run reads or publishes, as far as that is known without an id."""
+    config = draft.plan.config
+    read = dict.fromkeys(draft.files.fingerprints, "a file of the configuration")
+    read |= dict.fromkeys([*resolved.bases, *(url for url in _list_words(request.inputs) if url != "-")], "INPUT")
+    read |= dict.fromkeys(request.read_from, "the file of --config")
+    known = (*draft.references.scenes, *draft.checks.scenes)
+    read |= {href: f"reference {scene.name}" for scene in known for href in list_hrefs(scene)}
+    published = {join_url(request.destination, WORK_FOLDER): "the folder of tasks"}
+    published |= {url: what for url, what in registration.list_places() if url is not None}
+    folder = None if item_id is None else join_url(request.destination, item_id)
+    check_places(config, draft.plan.scenes, read=read, published=published, folder=folder, mosaic_url=request.mosaic_url)
 
 
 def prepare(request: Request, config: Config, tracker: Tracker | None = None) -> Prepared:
@@ -218,6 +235,7 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
     )
     opened = open_scenes(resolved.refs, config, access, tracker)
     draft = _draft(opened.scenes, config, access)  # refuses what makes no sense before a pixel is read
+    _check_places(request, draft, resolved, registration, request.item_id)
     probed = probe_scenes(opened, config, access)
     if probed is not opened:
         opened, draft = probed, _draft(probed.scenes, config, access)
@@ -226,6 +244,8 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         draft = draft.replan(without_overviews(draft.scenes, doubtful), config)
     plan, scenes, references, checks = draft.plan, draft.scenes, draft.references, draft.checks
     digest = compute_digest(scenes, config, read_version(), draft.files.fingerprints, references.scenes, checks.scenes)
+    item_id = request.item_id or f"mosaic-{digest[:16]}"
+    _check_places(request, draft, resolved, registration, item_id)
     known = merge_findings((*references.findings, *checks.findings), ONCE)
     findings = (*resolved.findings, *opened.findings, *known, *doubts, *plan.findings)
     for finding in findings:
@@ -250,7 +270,7 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
     return Prepared(
         plan=plan,
         digest=digest,
-        item_id=request.item_id or f"mosaic-{digest[:16]}",
+        item_id=item_id,
         findings=findings,
         access=access,
         inputs=resolved,

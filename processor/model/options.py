@@ -26,7 +26,11 @@ Resolution = Literal["highest", "average", "lowest"]
 Dtype = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 CrsText = Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
-Place = Annotated[str, StringConstraints(min_length=1, max_length=8192), WithJsonSchema({"type": "string", "format": "path"})]
+Place = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=8192, pattern=r"^[^\x00]*$"),
+    WithJsonSchema({"type": "string", "format": "path"}),
+]
 
 
 def _split_words(value: Any) -> Any:

@@ -17,7 +17,7 @@ from processor.mosaic.solve import Solution
 from processor.mosaic.stage_outputs import find_last_stage
 from processor.publish.artifacts import ArtifactFile
 from processor.stages.method import WantedCopy
-from processor.storage.url import absolute_path, join_url, parse_writable_url
+from processor.storage.url import absolute_path, join_url
 from processor.vectors import Feature, write_layers
 
 
@@ -43,48 +43,31 @@ class KeptStage:
     """Path or URL of each scene's raster, by scene; None: in the Item's folder."""
 
 
-def find_kept_stages(config: Config, scenes: Sequence[Scene], *, mosaic_url: str | None = None) -> tuple[KeptStage, ...]:
+def find_kept_stages(config: Config, scenes: Sequence[Scene]) -> tuple[KeptStage, ...]:
     """Stages that are on and whose rasters are asked for; with merging off, the last one in any case.
-
-    A place is refused that cannot be written, or that two files would have, or a file and a scene: what is there is replaced.
-
-    Parameters
-    ----------
-    mosaic_url
-        Where the mosaic goes if not to the Item's folder.
 
     Raises
     ------
     ConfigError
-        Naming the parameter and the place, the setting of output_images that does not fit the scenes, or the vector file that
-        is to be of another format than GeoPackage.
+        Naming the setting of output_images that does not fit the scenes.
     """
-    methods, kept, places = choose_methods(config), [], []
+    methods, kept = choose_methods(config), []
     last = None if methods.merge.is_on else find_last_stage(methods)
-    if mosaic_url is not None and methods.merge.is_on:
-        places.append(("shared_output_image_path", mosaic_url))
     for stage, method in methods:
         setting, parameter = method.output_images, f"{method.name}.output_images"
         if stage.has_rasters and (setting is not None or config.output.artifacts == "full" or stage.name == last):
             urls = None if setting is None else place_images(setting, scenes, parameter=parameter)
             kept.append(KeptStage(stage=stage.name, method=method.name, urls=urls))
-            places += [(parameter, url) for url in (urls or {}).values()]
-    places += [(parameter, copy.url) for copy, parameter in _list_copies(methods, scenes)]
-    taken = {_identify(scene.source.href): f"scene {scene.name}" for scene in scenes}
-    for parameter, url in places:
-        place = _identify(url)
-        if place in taken:
-            msg = f"{parameter}: {url} is the place of {taken[place]} too, which would be lost; choose another one"
-            raise ConfigError(msg)
-        taken[place] = parameter
-        try:
-            target = parse_writable_url(url)
-        except ConfigError as error:
-            msg = f"{parameter}: {error}"
-            raise ConfigError(msg) from error
-        if target.is_local:
-            check_folder(Path(target.path).absolute().parent, f"{parameter}: {url}")
     return tuple(kept)
+
+
+def list_output_places(config: Config, scenes: Sequence[Scene], *, mosaic_url: str | None = None) -> list[tuple[str, str]]:
+    """Every path or URL that is written because the user named it, with the parameter that does; errors as above."""
+    methods = choose_methods(config)
+    places = [("shared_output_image_path", mosaic_url)] if mosaic_url is not None and methods.merge.is_on else []
+    for kept in find_kept_stages(config, scenes):
+        places += [(f"{kept.method}.output_images", url) for url in (kept.urls or {}).values()]
+    return [*places, *((parameter, copy.url) for copy, parameter in _list_copies(methods, scenes))]
 
 
 def check_folder(folder: Path, name: str) -> None:
@@ -108,11 +91,6 @@ def _list_copies(methods: Methods, scenes: Sequence[Scene]) -> Iterator[tuple[Wa
     for _, method in methods:
         for copy in method.list_copies(names):
             yield copy, f"{method.name}.{copy.option}"
-
-
-def _identify(url: str) -> str:
-    """What two names of one file have in common."""
-    return url if "://" in url else os.path.realpath(url)
 
 
 def place_images(setting: str | tuple[str, ...], scenes: Sequence[Scene], *, parameter: str) -> dict[str, str]:

@@ -61,6 +61,10 @@ class Registration:
     token_name: str = POST_TOKEN
     """Environment variable that the token is from."""
 
+    def list_places(self) -> list[tuple[str | None, str]]:
+        """Paths and URLs of the documents that are extended, and what they are."""
+        return [(self.root, "what is above them"), (self.catalog, "the catalogue"), (self.collection, "the Collection")]
+
     @property
     def parent(self) -> Parent | None:
         """What the Item says that it belongs to."""

@@ -11,6 +11,7 @@ from records import make_artifact, make_scene
 from processor.config import Config, load_config
 from processor.errors import ConfigError
 from processor.publish.artifacts import ArtifactFile
+from processor.publish.conflicts import check_places
 from processor.publish.output_paths import Copy, find_kept_stages, make_copies, place_images
 
 HERE = Path.cwd()
@@ -109,6 +110,10 @@ def test_a_kept_stage_knows_its_place_or_goes_beside_the_item() -> None:
 # Places that would be lost
 
 
+def check(flags: dict[str, Any], **settings: Any) -> None:
+    check_places(load(flags), SCENES, **({"read": {}, "published": {}} | settings))
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -146,15 +151,47 @@ def test_a_place_of_two_files_or_of_a_scene_and_one_that_cannot_be_written_are_r
     flags: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        find_kept_stages(load(flags), SCENES)
+        check(flags)
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "place", ["/dev/null", "/dev/stdout", "/dev/fd/1", "/dev/new", "/dev/../dev/full", "/proc/self/mem", "/sys/new"]
+)
+def test_devices_are_refused_whatever_they_lead_to(place: str) -> None:
+    with pytest.raises(ConfigError, match="among the devices of this machine"):
+        check({"global_regression.save_adjustments": place})
+
+
+def test_files_in_memory_are_no_devices() -> None:
+    check({"global_regression.save_adjustments": "/dev/shm/mosaic-adjustments.json"})  # noqa: S108 - is not made
+
+
+def test_a_folder_that_leads_to_devices_is_no_way_around(tmp_path: Path) -> None:
+    (tmp_path / "way").symlink_to("/dev")
+    with pytest.raises(ConfigError, match="among the devices of this machine"):
+        check({"global_regression.save_adjustments": str(tmp_path / "way" / "stdout")})
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "s3://bucket/scenes/a.json",
+        "s3a://bucket/scenes/./x/../A.JSON",
+        "S3://bucket/scenes//a.json",
+        "s3://bucket/scenes/%61.json",
+    ],
+)
+def test_spellings_of_one_object_are_one_place(place: str) -> None:
+    with pytest.raises(ConfigError, match="is the place of INPUT too"):
+        check({"global_regression.save_adjustments": place}, read={"s3://bucket/scenes/a.json": "INPUT"})
+
+
 def test_the_mosaic_may_not_replace_a_scene() -> None:
-    find_kept_stages(load({}), SCENES, mosaic_url="mosaic.tif")
+    check({}, mosaic_url="mosaic.tif")
     with pytest.raises(ConfigError, match=r"shared_output_image_path: /data/scenes/\./b\.tif is the place of scene b too"):
-        find_kept_stages(load({}), SCENES, mosaic_url="/data/scenes/./b.tif")
-    find_kept_stages(load({"methods.merge_method": None}), SCENES, mosaic_url="/data/scenes/b.tif")  # none is made
+        check({}, mosaic_url="/data/scenes/./b.tif")
+    check({"methods.merge_method": None}, mosaic_url="/data/scenes/b.tif")  # none is made
 
 
 def test_places_of_stages_that_are_off_do_not_count() -> None:
@@ -167,7 +204,7 @@ def test_places_of_stages_that_are_off_do_not_count() -> None:
         "methods.seamline_method": None,
         "methods.clip_method": None,
     }
-    find_kept_stages(load(flags), SCENES)
+    check(flags)
 
 
 # Copies
