@@ -30,7 +30,7 @@ from processor.process.logs import count_things, log_event
 from processor.process.memory import load_ahead
 from processor.process.progress import Tracker
 from processor.process.threads import resolve_threads
-from processor.publish.artifacts import render_lock
+from processor.publish.artifacts import list_fixed_paths, render_lock
 from processor.publish.assemble import Published, log_finding
 from processor.publish.conflicts import check_places, list_hrefs
 from processor.publish.destination import Destination, check_destination
@@ -98,6 +98,7 @@ class Request:
             digest=prepared.digest,
             created=self.created,
             lock=render_lock(prepared.plan.config, prepared.digest),
+            paths=list_fixed_paths(prepared.plan, mosaic_url=mosaic),
             mosaic_url=mosaic,
         )
 

@@ -37,6 +37,18 @@ LOCK: Final = "config.yaml"
 REPORT: Final = "report.json"
 """The quality report, for programs."""
 
+PAGE: Final = "report.html"
+"""The quality report, for people."""
+
+OVERVIEW: Final = "overview.png"
+"""The thumbnail."""
+
+MOSAIC: Final = "mosaic"
+"""Key of the mosaic, and its file's name without suffix."""
+
+CELLS: Final = "seamlines.gpkg"
+"""The cells."""
+
 
 _SCENE_INDEX: Final = "Scene index: which scene each pixel came from, numbered in name order from 1; 0 where there is none"
 _OBSERVATIONS: Final = "Observations: of how many scenes each pixel was made; 0 where there is none"
@@ -79,6 +91,13 @@ def make_product(
     return ArtifactFile(artifact=artifact, file=file, raster=raster)
 
 
+def list_fixed_paths(plan: Plan, *, mosaic_url: str | None = None) -> tuple[str, ...]:
+    """Paths in the Item's folder that every run of a plan publishes besides the lock, as far as they are known before it."""
+    mosaic = (f"{MOSAIC}.tif",) if mosaic_url is None else ()
+    rasters = (*mosaic, f"{index_spec(plan).descriptions[0]}.tif", OVERVIEW, REPORT, PAGE) if plan.methods.merge.is_on else ()
+    return (*rasters, CELLS) if plan.methods.seamlines.is_on else rasters
+
+
 RasterWriter = Callable[[str, CogSpec, TileSource], Written]
 """Writes a COG to the place where it is published, without a local copy: a path relative to the Item's folder, or absolute."""
 
@@ -92,7 +111,7 @@ def write_headers(plan: Plan, rendered: Rendered, scratch: Path) -> tuple[Path, 
         One would be no valid COG.
     """
     mosaic, index = mosaic_spec(plan, statistics=rendered.statistics), index_spec(plan)
-    headers = scratch / "mosaic.tif", scratch / f"{index.descriptions[0]}.tif"
+    headers = scratch / f"{MOSAIC}.tif", scratch / f"{index.descriptions[0]}.tif"
     for head, spec, blocks in ((headers[0], mosaic, rendered.mosaic), (headers[1], index, rendered.index)):
         write_cog_header(head, spec, blocks, edge=HEADER_EDGE)
         check_cog(head, strict=spec.overviews)
@@ -111,7 +130,7 @@ def make_mosaic_products(
     products = (
         make_product(
             headers[0],
-            key="mosaic",
+            key=MOSAIC,
             path=path,
             title="Mosaic",
             roles=("data",),
@@ -158,9 +177,9 @@ def make_stage_products(
 def make_report_products(report: ReportFiles, scratch: Path) -> Iterator[ArtifactFile]:
     """The thumbnail and the quality report."""
     files = (
-        ("overview", "overview.png", report.overview, "image/png", "Thumbnail", ("thumbnail", "overview")),
+        ("overview", OVERVIEW, report.overview, "image/png", "Thumbnail", ("thumbnail", "overview")),
         ("report", REPORT, report.document, "application/json", "Quality report, for programs", ("metadata",)),
-        ("report_page", "report.html", report.page, "text/html", "Quality report, for people", ("metadata",)),
+        ("report_page", PAGE, report.page, "text/html", "Quality report, for people", ("metadata",)),
     )
     for key, name, data, media_type, title, roles in files:
         file = scratch / name
@@ -189,7 +208,7 @@ def make_data_products(
     for file in files:
         yield _make_block_raster(file, plan, scratch) if isinstance(file, BlockRaster) else _make_data_file(file, scratch)
     if solution.seamlines is not None:
-        cells = scratch / "seamlines.gpkg"
+        cells = scratch / CELLS
         write_seamlines(cells, solution.seamlines.cells, crs=plan.grid.crs, field=methods.seamlines.scene_field)
         yield make_product(
             cells,

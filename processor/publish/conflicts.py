@@ -69,7 +69,7 @@ def check_places(
     own |= {_name(url): what for url, what in published.items()}
     taken = {key: what for url, what in sources for key in _identify(url)}
     for parameter, url in places:
-        _check_kind(parameter, url)
+        check_kind(parameter, url)
         keys = _identify(url)
         other = next((taken[key] for key in keys if key in taken), None) or _find_folder(url, own)
         if other is not None:
@@ -100,8 +100,14 @@ def _list_texts(value: Any) -> Iterator[str]:
             yield from _list_texts(member)
 
 
-def _check_kind(parameter: str, url: str) -> None:
-    """Refuse what cannot be written, and what is there and no regular file."""
+def check_kind(parameter: str, url: str) -> None:
+    """Refuse a place that cannot be written, or where something is that is no regular file.
+
+    Raises
+    ------
+    ConfigError
+        Naming what asks for it, and the place.
+    """
     try:
         target = parse_writable_url(url)
     except ConfigError as error:

@@ -25,6 +25,7 @@ from processor.geotiff.cog.writer import MEDIA_TYPE, iter_cog, plan_layout
 from processor.process.logs import log_event
 from processor.process.threads import read_ahead
 from processor.publish.artifacts import LOCK, ArtifactFile
+from processor.publish.conflicts import check_kind
 from processor.publish.output_paths import Copy, check_folder
 from processor.redaction import redact_url
 from processor.storage.store import Store, Written
@@ -55,6 +56,8 @@ class Destination:
     """Text of the configuration file, which is published first: the lock of the folder."""
     is_shared: bool = False
     """Whether other processes do the same run: with ``overwrite``, an Item of this digest and time is theirs, and stays."""
+    paths: tuple[str, ...] = ()
+    """Of files that the run is known to publish, relative to the folder."""
     mosaic_url: str | None = None
     """Absolute path or URL of the mosaic where it is not to be in the Item's folder."""
 
@@ -103,19 +106,28 @@ class Destination:
         Raises
         ------
         ExistsError
-            There is another Item, or an unfinished run with other inputs or another configuration has locked the folder.
+            There is another Item, or an unfinished run with other inputs or another configuration has locked the folder, or
+            somebody else's file has one of the names.
+        ConfigError
+            Something has one of the names that is no file.
         InputError
             Nothing may be written there.
         StorageError
             Storage or the network failed.
         """
+        urls = [self.url(path) for path in (LOCK, *self.paths)]
+        for url in (self.item_url, *urls):
+            check_kind("--output", url)
         if not self.overwrite:
             item = self.find_item()
             if item is not None:
                 return item
-            url = self.url(LOCK)
-            if self.store.exists(url) and self.store.read_bytes(url, max_bytes=_MAX_ITEM_BYTES) != self.lock.encode():
-                raise ExistsError(_describe_leftover(url))
+            is_locked = self.store.exists(urls[0])
+            if is_locked and self.store.read_bytes(urls[0], max_bytes=_MAX_ITEM_BYTES) != self.lock.encode():
+                raise ExistsError(_describe_leftover(urls[0]))
+            foreign = None if is_locked else next(filter(self.store.exists, urls[1:]), None)
+            if foreign is not None:  # the lock is written before all else
+                raise ExistsError(_describe_leftover(foreign))
         self.store.check_writable(self.item_url)
         return None
 

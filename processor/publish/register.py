@@ -20,6 +20,7 @@ from processor.config import Config
 from processor.errors import ConfigError, ExistsError, InputError
 from processor.process.logs import log_event
 from processor.publish.artifacts import REPORT
+from processor.publish.conflicts import check_kind
 from processor.publish.thresholds import Threshold, check_thresholds
 from processor.redaction import redact_url
 from processor.storage.conditional import MAX_BYTES, read_version, swap_bytes
@@ -31,7 +32,7 @@ from stac.api.transactions import check_transactions, post_collection, post_item
 from stac.documents import is_item_id
 from stac.hrefs import publish_href
 from stac.links import absolute_href, list_links
-from stac.write.catalog import CATALOG, make_catalog
+from stac.write.catalog import CATALOG, check_catalog, make_catalog
 from stac.write.collection import check_collection, extend_collection, make_collection
 from stac.write.item import Parent
 from stac.write.update import update_document
@@ -110,6 +111,11 @@ def plan_registration(
     """
     place, name, root = _find_collection(destination, collection, store) if collection is not None else (None, None, None)
     catalog = absolute_path(join_url(destination, CATALOG)) if config.output.catalog else None
+    if catalog is not None:
+        check_kind("output.catalog", catalog)
+        present, _ = _read(store, catalog)
+        if present is not None:
+            check_catalog(present, href=redact_url(catalog))
     token_name = POST_TOKEN
     if not os.environ.get(POST_TOKEN) and post is not None:
         shared = not isinstance(inputs, SearchRequest) or is_same_api(inputs.api, post)
@@ -145,6 +151,7 @@ def _find_collection(destination: str, collection: str, store: Store) -> tuple[s
     if not is_id:
         parse_writable_url(collection)
     place = absolute_path(join_url(destination, _COLLECTION) if is_id else collection)
+    check_kind("--collection", place)
     present, _ = _read(store, place)
     if present is None:
         if is_id:

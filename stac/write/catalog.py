@@ -16,6 +16,20 @@ CATALOG: Final = "catalog.json"
 _DESCRIPTION: Final = "Radiometrically matched, seamless mosaics made by mosaic-processor."
 
 
+def check_catalog(catalog: Mapping[str, Any], *, href: str) -> None:
+    """Refuse a document that no link can be added to.
+
+    Raises
+    ------
+    InputError
+        It is no Catalog.
+    """
+    links = catalog.get("links")
+    if catalog.get("type") != "Catalog" or not isinstance(links, list) or not all(isinstance(link, dict) for link in links):
+        msg = f"{href} is there and is no STAC Catalog: choose another folder with --output, or leave output.catalog off"
+        raise InputError(msg)
+
+
 def make_catalog(
     item_href: str,
     *,
@@ -60,9 +74,7 @@ def make_catalog(
             "description": _DESCRIPTION,
             "links": [make_link("root", relative_href(base, base=base))],
         }
-    if catalog.get("type") != "Catalog" or not isinstance(catalog.get("links"), list):
-        msg = f"{href} is there and is no STAC Catalog: choose another folder with --output, or leave output.catalog off"
-        raise InputError(msg)
+    check_catalog(catalog, href=href)
     wanted = [("item", item_href, item_title)]
     wanted += [("child", collection_href, None)] if collection_href is not None else []
     links = list_links(catalog)
