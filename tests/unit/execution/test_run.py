@@ -48,7 +48,8 @@ def test_a_destination_that_cannot_be_written_is_refused_before_anything_is_read
     [("s3://bucket/x/", "s3://bucket/x/m/m.json"), ("/data", "/data/m/m.json"), ("memory://a", "memory://a/m/m.json")],
 )
 def test_an_item_goes_into_a_folder_of_its_own_name(destination: str, expected: str) -> None:
-    plan = SimpleNamespace(config=Config())
+    nothing = SimpleNamespace(is_on=False)
+    plan = SimpleNamespace(config=Config(), methods=SimpleNamespace(merge=nothing, seamlines=nothing))
     prepared = Prepared(plan=plan, digest="d" * 64, item_id="m", findings=())  # type: ignore[arg-type]
     found = make_request(destination=destination, overwrite=True).find_destination(prepared)
     assert found.item_url == found.absolute_item_url == expected
