@@ -136,12 +136,19 @@ class _Opener:
     def _open(self, ref: SceneRef, raster: RasterRef, name: str, *, is_mask: bool) -> Scene:
         """Describe one file."""
         info = self._describe(raster, name)
-        with self._gdal.env(raster.href, requester_pays=raster.requester_pays, region=raster.region):
-            dataset = self._gdal.open(raster.href, name)
-            try:
-                scene, findings = self._read(dataset, ref, raster, name, info)
-            finally:
-                self._gdal.close(dataset)
+        try:
+            with self._gdal.env(raster.href, requester_pays=raster.requester_pays, region=raster.region):
+                dataset = self._gdal.open(raster.href, name)
+                try:
+                    scene, findings = self._read(dataset, ref, raster, name, info)
+                finally:
+                    self._gdal.close(dataset)
+        except UnicodeDecodeError as error:
+            msg = (
+                f"scene {name}: texts in the metadata of {redact_url(raster.href)} are not UTF-8; copy it without them, with "
+                "gdal_translate -co PROFILE=GeoTIFF and, where it is the name of the CRS, -a_srs"
+            )
+            raise InputError(msg) from error
         unit_shape(scene, scene.grid, None)
         self.findings += () if is_mask else findings
         return scene
