@@ -33,6 +33,10 @@ class UnreadableError(InputError):
     """Storage has no such file, or does not give it: the scene may be left out, if that is allowed."""
 
 
+class NothingFoundError(InputError):
+    """A search on a STAC API finds no Item."""
+
+
 class ExistsError(PermanentError):
     """The destination holds something else under this name already."""
 

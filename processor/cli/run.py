@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import logging
 import os
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from processor.cli.flags import add_parameters, list_flags_given, read_config, spell_out
 from processor.cli.parser import OptionParser, format_raw
 from processor.cli.search_flags import add_search_options, read_search
-from processor.errors import ConfigError
-from processor.process.logs import configure_logging
+from processor.errors import ConfigError, NothingFoundError
+from processor.process.logs import configure_logging, log_event
 from processor.publish.thresholds import parse_threshold
 from processor.storage.url import absolute_path
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from processor.process.progress import Tracker
     from processor.publish.item import Prepared
 
+_LOGGER = logging.getLogger(__name__)
 
 _EXECUTORS: Final = ("local", "tasks", "kubernetes")
 _USAGE: Final = "%(prog)s (INPUT ... | --api URL) --output DEST [options]"
@@ -47,7 +50,7 @@ examples:
       --output out
 
 exit codes:
-  0         done, or done before
+  0         done, or done before (with --allow-empty also: nothing found)
   1         storage, the network or the machine failed: try again
   2         usage or configuration
   13        bad input: trying again is useless
@@ -65,6 +68,11 @@ def add_options(parser: OptionParser) -> None:
         default="local",
         help="who does the work: local, this process with scratch files on this machine; tasks, this process with results in "
         "DEST/.work, so that the same command goes on where it was interrupted; kubernetes, Jobs (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--allow-empty",
+        action="store_true",
+        help="exit code 0, not 13, where the search of --api finds no Item, for runs by a timetable",
     )
 
 
@@ -185,11 +193,21 @@ def execute(options: argparse.Namespace) -> str:
     Raises
     ------
     ConfigError
-        If pods would lack a secret that was set by a flag.
+        If pods would lack a secret that was set by a flag, or ``--allow-empty`` is given without a search.
     MosaicError
         An option, the configuration or the input cannot be used, or storage failed.
     """
-    request, prepared, tracker = prepare_run(options)
+    if options.allow_empty and options.api is None:
+        msg = "--allow-empty is of a search: name the STAC API with --api URL"
+        raise ConfigError(msg)
+    try:
+        request, prepared, tracker = prepare_run(options)
+    except NothingFoundError as error:
+        if not options.allow_empty:
+            raise
+        log_event(_LOGGER, "nothing-found", f"{error}; nothing was made, which --allow-empty allows")
+        empty = {"type": "FeatureCollection", "features": []}
+        return "" if options.dry_run or sys.stdout.isatty() else _render_collection(empty)
     if options.dry_run:
         return describe_plan(request, prepared)
     if options.executor == "kubernetes":
@@ -207,7 +225,11 @@ def execute(options: argparse.Namespace) -> str:
         outcome = execute_here(request, prepared, tracker, cut=Cut() if options.executor == "tasks" else None)
     if sys.stdout.isatty():
         return list_files(outcome)
-    return json.dumps(outcome.item_collection, ensure_ascii=False, allow_nan=False) + "\n"
+    return _render_collection(outcome.item_collection)
+
+
+def _render_collection(collection: Mapping[str, Any]) -> str:
+    return json.dumps(collection, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def list_files(outcome: Outcome) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from pystac.utils import str_to_datetime
 from pystac_client.item_search import ItemSearch
 
-from processor.errors import ConfigError, InputError
+from processor.errors import ConfigError, InputError, NothingFoundError
 from processor.model import Finding
 from processor.storage.url import describe_html
 from stac.api.abilities import Method, Plan, plan_search, read_abilities
@@ -72,6 +72,8 @@ def search_items(
     ------
     ConfigError
         If the URL is not that of an API.
+    NothingFoundError
+        If no Item is found.
     InputError
         If the API does not support the search, refuses it, or answers anything but Items.
     StorageError
@@ -104,11 +106,12 @@ def search_items(
             found = _search(session, request, plan, abilities.searches["GET"], limit, shown)
     finally:
         session.close()
+    if not found.features and found.matched:
+        msg = f"the search on {shown} matches {found.matched} Items, it says, and gives none: try --method or --page-size"
+        raise InputError(msg)
     if not found.features:
         msg = f"the search on {shown} finds no Item: widen it"
-        if found.matched:
-            msg = f"the search on {shown} matches {found.matched} Items, it says, and gives none: try --method or --page-size"
-        raise InputError(msg)
+        raise NothingFoundError(msg)
     return _arrange(found, request, plan, limit=limit, shown=shown, allow_local_files=allow_local_files)
 
 

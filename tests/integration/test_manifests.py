@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,56 @@ def test_everything_is_in_one_namespace_that_demands_the_strictest_standard(over
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     name = namespace["metadata"]["name"]
     assert {manifest["metadata"]["namespace"] for manifest in manifests if manifest is not namespace} == {name}
+
+
+@each
+def test_another_namespace_takes_everything_along(overlay: str, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    layers = {"team": f"K8S/{overlay}", "stage": "../one"}
+    manifests: list[dict[str, Any]] = []
+    for folder, (namespace, resource) in zip(folders, layers.items(), strict=True):
+        manifests = render_text(folder, f"namespace: {namespace}\nresources: [{resource}]\n")
+        assert "mosaics" not in find_namespaces(manifests)
+        assert find_namespaces(manifests) == {namespace}
+
+
+def find_namespaces(found: Any) -> set[str]:
+    """Every namespace that manifests name."""
+    if isinstance(found, list):
+        return {name for member in found for name in find_namespaces(member)}
+    if not isinstance(found, dict):
+        return set()
+    own = {found["metadata"]["name"]} if found.get("kind") == "Namespace" else set()
+    own |= {found["namespace"]} if isinstance(found.get("namespace"), str) else set()
+    return own | {name for member in found.values() for name in find_namespaces(member)}
+
+
+@each
+def test_applying_again_changes_nothing(overlay: str) -> None:
+    """Rendering gives the same again, and no field that the API server drops, or a controller sets, is set by each apply."""
+    manifests = render(overlay)
+    assert manifests == render_text_of(overlay)
+    for manifest in manifests:
+        assert "generateName" not in manifest["metadata"]
+        assert "status" not in manifest
+        assert not list(find_hollow(manifest))
+        assert "suspend" not in manifest.get("spec", {}), "Kueue would have to admit it again"
+
+
+def render_text_of(overlay: str) -> list[dict[str, Any]]:
+    """What an overlay becomes, not remembered."""
+    return list(render.__wrapped__(overlay))
+
+
+def find_hollow(found: Any, path: str = "") -> Iterator[str]:
+    """Places of empty lists and nulls, which the API server leaves out of what it keeps."""
+    if found is None or found == []:
+        yield path
+    members = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
+    for name, member in members:
+        yield from find_hollow(member, f"{path}/{name}")
 
 
 @each
@@ -170,7 +221,10 @@ def test_the_network_lets_nobody_in_and_covers_every_pod(overlay: str) -> None:
     assert set(shared["spec"]["policyTypes"]) == {"Ingress", "Egress"}
     assert all(not policy["spec"].get("ingress") for policy in policies)
     assert {port["port"] for rule in shared["spec"]["egress"] for port in rule["ports"]} == {53, 443}
-    assert "169.254.0.0/16" in shared["spec"]["egress"][1]["to"][0]["ipBlock"]["except"]
+    names, web = shared["spec"]["egress"]
+    assert {port["port"] for port in names["ports"]} == {53}
+    assert {"ipBlock": {"cidr": "169.254.20.10/32"}} in names["to"], "NodeLocal DNSCache"
+    assert "169.254.0.0/16" in web["to"][0]["ipBlock"]["except"]
     for found in pods_of(overlay):
         assert shared["spec"]["podSelector"]["matchLabels"].items() <= found.labels.items()
 
@@ -265,12 +319,21 @@ def test_the_readmes_own_kustomization_renders(tmp_path: Path) -> None:
     assert found.pod["tolerations"]
 
 
+def test_the_readme_makes_the_namespace_before_the_secret_in_it() -> None:
+    text = (K8S / "README.md").read_text()
+    secret = text.index("create secret")
+    block = text[text.rindex("```sh", 0, secret) : secret]
+    assert "kubectl apply -k k8s/base" in block
+    assert "logs --follow job/" not in text, "shows the first pod, dead or not"
+    (namespace,) = find(render("base"), "Namespace")
+    assert f"-n {namespace['metadata']['name']} create secret" in text
+
+
 # ---- of single overlays
 
 
-def test_a_queued_job_is_suspended_until_its_queue_admits_it() -> None:
+def test_a_queued_job_names_its_queue_whose_webhook_suspends_it() -> None:
     (job,) = find(render("overlays/kueue"), "Job")
-    assert job["spec"]["suspend"] is True
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "mosaics"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from commands import call_command, make_items, read_files
+from commands import Finished, call_command, make_items, read_files
 from outcomes import leaving_out_drawings
 from servers import answers, find_free_ports, find_program, run_server
 
@@ -85,6 +85,29 @@ def test_conditions_narrow_a_search_and_those_that_the_api_does_not_know_are_ref
     origins = [link["title"] for link in done.item["links"] if link["rel"] == "derived_from"]
     assert origins == names if isinstance(names, list) else len(origins) == names
     assert ("search-has-more" in {event["event"] for event in done.events}) == (names == 1)
+
+
+def test_a_search_that_finds_nothing_is_done_where_that_is_allowed(catalogue: Catalogue, tmp_path: Path) -> None:
+    def search(*options: str) -> Finished:
+        nowhere = ("--api", catalogue.url, "--bbox", "0,0,1,1", "--output", "out")
+        return call_command("run", *nowhere, *options, cwd=tmp_path, scratch=tmp_path / "scratch")
+
+    assert search().code == 13
+    done = search("--allow-empty")
+    assert done.code == 0, done.stderr
+    assert json.loads(done.stdout) == {"type": "FeatureCollection", "features": []}
+    (said,) = (event["message"] for event in done.events if event["event"] == "nothing-found")
+    assert "finds no Item" in said
+    assert not (tmp_path / "out").exists()
+    dry = search("--allow-empty", "--dry-run")
+    assert (dry.code, dry.stdout) == (0, "")
+
+
+def test_emptiness_is_allowed_of_a_search_only(catalogue: Catalogue, tmp_path: Path) -> None:
+    options = ("--allow-empty", "--output", "out")
+    done = call_command("run", str(catalogue.items), *options, cwd=tmp_path, scratch=tmp_path / "scratch")
+    assert done.code == 2
+    assert "--allow-empty is of a search" in done.events[-1]["message"]
 
 
 def test_the_python_function_takes_a_search(catalogue: Catalogue, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from stac_api import CORE, JSON, SEARCH, SORT, TEXT, FakeApi, Said, make_item, make_search_link, run_api
 
-from processor.errors import ConfigError, InputError, StorageError
+from processor.errors import ConfigError, InputError, NothingFoundError, StorageError
 from stac.api import search as module
 from stac.api.request import SearchRequest
 from stac.api.search import Found, search_items
@@ -172,7 +172,7 @@ def test_an_answer_that_is_none_is_refused(body: object, api: FakeApi) -> None:
 
 def test_nothing_found_is_an_error(api: FakeApi) -> None:
     api.items.clear()
-    with pytest.raises(InputError, match="finds no Item: widen it"):
+    with pytest.raises(NothingFoundError, match="finds no Item: widen it"):
         search(api)
 
 
