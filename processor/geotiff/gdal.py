@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,6 +68,14 @@ _DENIED: Final = (
     "expiredtoken",
     "invalidaccesskeyid",
 )
+
+
+_OF_RASTER: Final = re.compile(r"\bTIFF\w+:|\bopj_\w+")
+"""What drivers say where a raster's own structure cannot be read, be it that it is corrupt or that storage did not give it."""
+
+
+class UnexplainedError(StorageError):
+    """GDAL did not get what it asked for, and does not say whether storage is why, or the raster: ranges tell."""
 
 
 class _Keys(Session):  # type: ignore[misc]  # rasterio has no types
@@ -158,8 +167,15 @@ class GdalReader:
         with gdal_env(self._access.for_bucket(requester_pays=requester_pays, region=region), href):
             yield
 
-    def open(self, href: str, scene: str, factor: int | None = None) -> DatasetReader:
+    def open(self, href: str, scene: str, factor: int | None = None, *, ranged: bool = False) -> DatasetReader:
         """Open a raster, or its overview of a decimation factor; to be called within :meth:`env`, and closed by :meth:`close`.
+
+        Parameters
+        ----------
+        href, scene, factor
+            The raster, the scene that messages name, and the decimation factor, None: full resolution.
+        ranged
+            Whether it is read through ranges in any case, so that a failure of storage is known from one of the raster.
 
         Raises
         ------
@@ -168,7 +184,7 @@ class GdalReader:
         StorageError
             Storage or the network failed.
         """
-        dataset = self._open(href, scene)
+        dataset = self._open(href, scene, ranged=ranged)
         if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):  # GDAL would open what it names, whatever and wherever that is
             self.close(dataset)
             msg = (
@@ -183,11 +199,11 @@ class GdalReader:
         if factor not in factors:
             msg = f"scene {scene}: {redact_url(href)} has lost its overview 1:{factor} since it was planned; run again"
             raise InputError(msg)
-        return self.open_overview(href, scene, factors.index(factor))
+        return self.open_overview(href, scene, factors.index(factor), ranged=ranged)
 
-    def open_overview(self, href: str, scene: str, index: int) -> DatasetReader:
+    def open_overview(self, href: str, scene: str, index: int, *, ranged: bool = False) -> DatasetReader:
         """Open an overview by its position in the file; errors as of :meth:`open`."""
-        return self._open(href, scene, OVERVIEW_LEVEL=index)
+        return self._open(href, scene, ranged=ranged, OVERVIEW_LEVEL=index)
 
     def forget(self) -> None:
         """Let GDAL forget what it read over the network; with our options, some of which count from the first use on."""
@@ -208,17 +224,17 @@ class GdalReader:
 
     def close(self, dataset: DatasetReader) -> None:
         """Close a raster, in whatever thread it was opened."""
-        if "riopener" in dataset.name or "raster/raster.tif" in dataset.name:
+        if is_ranged(dataset):
             close_opened(dataset)
         else:
             dataset.close()
 
-    def _open(self, href: str, scene: str, **options: int) -> DatasetReader:
+    def _open(self, href: str, scene: str, *, ranged: bool, **options: int) -> DatasetReader:
         # A scene without georeference is an error of ours, and a mask has none; catch_warnings would not be safe in threads.
         warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
         path = local_name(href)
         if is_remote(href):
-            return self.repeat(lambda: self._open_remote(href, scene, options))
+            return self.repeat(lambda: self._open_remote(href, scene, options, ranged=ranged))
         if not os.path.isfile(path):  # noqa: PTH113 - as above
             msg = f"scene {scene}: no such file: {href}; correct the href, or fetch the file"
             raise UnreadableError(msg)
@@ -228,13 +244,15 @@ class GdalReader:
             lambda error: (_describe_format(href, scene, error), _is_of_other_format(error)),
         )
 
-    def _open_remote(self, href: str, scene: str, options: dict[str, int]) -> DatasetReader:
+    def _open_remote(self, href: str, scene: str, options: dict[str, int], *, ranged: bool) -> DatasetReader:
         try:
-            return self._open_reached(href, scene, options)
+            return self._open_reached(href, scene, options, ranged=ranged)
+        except UnexplainedError:
+            return self._open_reached(href, scene, options, ranged=True)
         except InputError as error:
             if isinstance(error, UnreadableError) and self._is_curled(href):
                 self._by_fsspec.add(href)  # a server may deny HEAD, by which GDAL begins, and allow GET
-                return self._open_remote(href, scene, options)
+                return self._open_remote(href, scene, options, ranged=ranged)
             page = self._find_page(href)
             if page is None:
                 raise
@@ -257,22 +275,26 @@ class GdalReader:
         """Whether GDAL asks a web server for an object itself."""
         return href not in self._by_fsspec and (self._vsi_path(href) or "").startswith("/vsicurl/")
 
-    def _open_reached(self, href: str, scene: str, options: dict[str, int]) -> DatasetReader:
+    def _open_reached(self, href: str, scene: str, options: dict[str, int], *, ranged: bool) -> DatasetReader:
         path = None if href in self._by_fsspec else self._vsi_path(href)
+        if path is not None and not ranged:
+            ranged = has_files() and (self._range_cache is not None or is_renewed(href))
+        else:
+            ranged = True
 
         def reach(driver: str) -> DatasetReader:
-            if path is not None and (not has_files() or (self._range_cache is None and not is_renewed(href))):
+            if not ranged:
                 return rasterio.open(path, driver=driver, sharing=False, **options)
             by_fsspec = partial(FsspecObject, href, self._access, self.traffic)
             return open_ranged(
                 href,
-                by_fsspec if path is None else partial(_GdalObject, href, self._vsi_path),
+                by_fsspec if path is None or not has_files() else partial(_GdalObject, href, self._vsi_path),
                 self._range_cache,
                 driver=driver,
                 **options,
             )
 
-        return self._try_drivers(href, reach, lambda error: _judge_failure(href, scene, "cannot open", error))
+        return self._try_drivers(href, reach, lambda error: _judge_opening(href, scene, error, ranged=ranged))
 
     @staticmethod
     def _try_drivers(
@@ -357,20 +379,53 @@ class _GdalObject(VsiFile):
             raise _describe_storage(self._href, "cannot read", str(error), first_line(error)) from error
 
 
-def describe_failure(href: str, scene: str, what: str, error: RasterioError) -> MosaicError:
-    """The error of this project for one of GDAL about a remote file."""
-    return _judge_failure(href, scene, what, error)[0]
+def is_ranged(dataset: DatasetReader) -> bool:
+    """Whether a raster is read through ranges."""
+    return "riopener" in dataset.name or "raster/raster.tif" in dataset.name
 
 
-def _judge_failure(href: str, scene: str, what: str, error: RasterioError) -> tuple[MosaicError, bool]:
-    """The error of this project for one of GDAL about a remote file, and whether it is that it has another format."""
+def check_storage(scene: str) -> None:
+    """Raise what storage said where this thread's last read through ranges failed; GDAL may not have noticed.
+
+    Raises
+    ------
+    MosaicError
+        The error, which names the scene.
+    """
     failure = find_failure()
     if failure is not None:
-        return type(failure)(f"scene {scene}: {failure}"), False
+        msg = f"scene {scene}: {failure}"
+        raise type(failure)(msg) from failure
+
+
+def describe_failure(href: str, scene: str, what: str, error: RasterioError, *, ranged: bool) -> MosaicError:
+    """The error of this project for one of GDAL about the pixels of a remote file.
+
+    Parameters
+    ----------
+    href, scene, what
+        The raster, the scene, and what could not be done, such as "cannot read rows 0 to 255".
+    error
+        GDAL's.
+    ranged
+        Whether they were read through ranges, and storage gave all of them.
+    """
+    told = f"scene {scene}: {what} of {redact_url(href)}: {first_line(error.__cause__ or error)}"
+    if ranged:
+        return InputError(f"{told}; the file is truncated or corrupt: fetch it again")
+    return UnexplainedError(f"{told}; storage or the network failed, or the file is corrupt: try again later")
+
+
+def _judge_opening(href: str, scene: str, error: RasterioError, *, ranged: bool) -> tuple[MosaicError, bool]:
+    """The error of this project for one of GDAL that opened a remote file, and whether it is that it has another format."""
+    check_storage(scene)
     cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-    told = _describe_storage(href, what, f"{error} {cause}", first_line(cause))
+    text = f"{error} {cause}"
+    told = _describe_storage(href, "cannot open", text, first_line(cause))
     if isinstance(told, StorageError) and _is_of_other_format(error):
         return _describe_format(href, scene, error), True
+    if isinstance(told, StorageError) and (ranged or _OF_RASTER.search(text)):
+        return (_describe_format(href, scene, error) if ranged else UnexplainedError(f"scene {scene}: {told}")), False
     return type(told)(f"scene {scene}: {told}"), False
 
 

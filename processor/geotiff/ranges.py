@@ -18,10 +18,11 @@ import rasterio
 from rasterio.abc import MultiByteRangeResourceContainer
 from rasterio.io import DatasetReader
 
-from processor.errors import MosaicError
+from processor.errors import InputError, MosaicError
 from processor.geotiff.libgdal import VsiFile
 from processor.geotiff.range_cache import RangeCache
 from processor.geotiff.traffic import Traffic
+from processor.redaction import redact_url
 from processor.storage.options import Access
 from processor.storage.reading import find_object
 from processor.storage.renewal import is_renewed, renew_url
@@ -113,7 +114,9 @@ def open_ranged(url: str, reach: Callable[[], RemoteObject], range_cache: RangeC
     if range_cache is not None:
         opener.fetch_head(range_cache)
     _FAILURES.error = None
-    return _in_context(lambda: rasterio.open("raster/raster.tif", opener=opener, sharing=False, **options))
+    dataset = _in_context(lambda: rasterio.open("raster/raster.tif", opener=opener, sharing=False, **options))
+    _FAILURES.error = None  # of what GDAL could do without
+    return dataset
 
 
 def close_opened(dataset: DatasetReader) -> None:
@@ -227,8 +230,19 @@ class _RangedFile:
             return b""
 
     def get_byte_ranges(self, offsets: list[int], sizes: list[int]) -> list[bytes]:
-        """Several ranges; neighbours are fetched together."""
+        """Several ranges; neighbours are fetched together. Zeros where storage fails, which :func:`find_failure` tells of."""
+        try:
+            return _noting(lambda: self._read_ranges(offsets, sizes))
+        except MosaicError:
+            return [bytes(size) for size in sizes]
+
+    def _read_ranges(self, offsets: list[int], sizes: list[int]) -> list[bytes]:
         order = sorted(range(len(offsets)), key=lambda i: offsets[i])
+        last = max(map(sum, zip(offsets, sizes, strict=True)), default=0)
+        if last > self._length:
+            name = redact_url(self._url)
+            msg = f"{name} has {self._length} bytes where its directory names {last}; it is truncated: fetch it again"
+            raise InputError(msg)
         found: dict[int, bytes] = {}
         while order:
             first = order[0]
@@ -238,7 +252,7 @@ class _RangedFile:
                     break
                 end = max(end, offsets[i] + sizes[i])
                 group.append(i)
-            data = _noting(lambda start=start, end=end: self._read_range(start, min(end, self._length)))  # type: ignore[misc]
+            data = self._read_range(start, end)
             for i in group:
                 found[i] = data[offsets[i] - start : offsets[i] - start + sizes[i]]
             order = order[len(group) :]

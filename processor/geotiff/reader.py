@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,10 +29,13 @@ from processor.geotiff.gdal import (
     DRIVER,
     MASK_SUFFIX,
     GdalReader,
+    UnexplainedError,
+    check_storage,
     describe_failure,
     find_mask,
     first_line,
     gdal_env,
+    is_ranged,
     is_remote,
 )
 from processor.geotiff.handles import HandlePool
@@ -195,25 +198,43 @@ class RasterReader(AbstractContextManager["RasterReader", None]):
                 scene, level_grid(scene, level), window, lambda part, place, depth: self.read(part, place, level=depth)
             )
         if is_remote(scene.source.href):
-            return self._gdal.repeat(lambda: self._read_once(scene, window, level))
+            return self._gdal.repeat(lambda: self._read_remote(scene, window, level))
         return self._read_once(scene, window, level)
 
-    def _read_once(self, scene: Scene, window: Window, level: int | None) -> Pixels:
-        source = scene.source
+    def _read_remote(self, scene: Scene, window: Window, level: int | None) -> Pixels:
+        """Read what is over the network; where GDAL fails and does not say why, again through ranges, which tell."""
+        try:
+            return self._read_once(scene, window, level)
+        except UnexplainedError:
+            return self._read_once(scene, window, level, ranged=True)
+
+    @contextmanager
+    def _open_ranged(self, href: str, scene: str, factor: int | None) -> Iterator[DatasetReader]:
+        handle = self._gdal.open(href, scene, factor, ranged=True)
+        try:
+            yield handle
+        finally:
+            self._gdal.close(handle)
+
+    def _read_once(self, scene: Scene, window: Window, level: int | None, *, ranged: bool = False) -> Pixels:
+        source, where = scene.source, f"rows {window.row} to {window.row_end - 1}, columns {window.col} to {window.col_end - 1}"
         box = _find_stored(window, level_grid(scene, level), source.flipped)
         factor = None if level is None else source.overviews[level]
         try:
             with (
                 self._gdal.env(source.href, requester_pays=source.requester_pays, region=source.region),
-                self._handles.borrow(source.href, scene.name, factor) as handle,
+                (self._open_ranged if ranged else self._handles.borrow)(source.href, scene.name, factor) as handle,
             ):
                 _check_shape(handle, scene, level)
                 values = handle.read(list(source.band_indexes), window=box)
                 mask = self._read_mask(handle, scene, box)
+                check_storage(scene.name)
         except RasterioError as error:
-            where = f"rows {window.row} to {window.row_end - 1}, columns {window.col} to {window.col_end - 1}"
             if is_remote(source.href):
-                raise describe_failure(source.href, scene.name, f"cannot read {where} of", error) from error
+                check_storage(scene.name)
+                raise describe_failure(
+                    source.href, scene.name, f"cannot read {where}", error, ranged=is_ranged(handle)
+                ) from error
             reason = first_line(error.__cause__ or error)
             msg = (
                 f"scene {scene.name}: cannot read {where} of {redact_url(source.href)}: {reason}; "

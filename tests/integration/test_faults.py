@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import rasterio
 from commands import Finished, call_command, make_items
 from effort import crossed, exhaustive
 from loopback import Fault
@@ -14,6 +16,10 @@ from servers import BUCKET, Counting, ObjectServer, run_proxy, s3_access, s3_opt
 from store_contract import PART
 
 from processor.errors import InputError, StorageError
+from processor.geotiff.open import open_scene
+from processor.geotiff.range_cache import RangeCache
+from processor.geotiff.reader import RasterReader
+from processor.model import Provenance, RasterRef, SceneRef
 from processor.storage import retry
 from processor.storage import store as objects
 from processor.storage.reading import find_filesystem
@@ -90,6 +96,10 @@ class Runs:
 
     def __init__(self, proxy: Counting, items: str, folder: Path) -> None:
         self._proxy, self._items, self._folder = proxy, items, folder
+
+    def with_items(self, items: str) -> Runs:
+        """The same of other scenes."""
+        return Runs(self._proxy, items, self._folder)
 
     def run(self, name: str, *options: str, backend: str = "gdal", timeout: float = TIMEOUT) -> Finished:
         """Run the command."""
@@ -210,6 +220,74 @@ def test_a_run_that_fails_publishes_no_item_and_succeeds_when_run_again(
     again = runs.run(folder)
     assert again.code == 0, again.stderr
     assert "mosaic.json" in s3_server.get_folder(f"faults/{folder}/mosaic")
+
+
+# ---- scenes that are damaged, not storage
+
+
+def damage(path: Path, how: str) -> None:
+    """Flip bytes within a compressed tile, cut the file within it, or flip those of its directory."""
+    with rasterio.open(path) as dataset:
+        values, kept = (
+            dataset.read(),
+            {name: dataset.profile[name] for name in ("width", "height", "count", "dtype", "crs", "transform")},
+        )
+    with rasterio.open(path, "w", driver="COG", nodata=0, compress="lzw", blocksize=128, **kept) as dataset:
+        dataset.write(values)
+    with rasterio.open(path) as dataset:
+        offset, size = (int(dataset.get_tag_item(f"BLOCK_{what}_0_0", "TIFF", bidx=1)) for what in ("OFFSET", "SIZE"))
+    data, middle = bytearray(path.read_bytes()), offset + size // 2
+    if how == "cut":
+        del data[middle:]
+    else:
+        at = middle if how == "flipped" else data.index(b"KNOWN_INCOMPATIBLE_EDITION") + 40
+        data[at : at + 64] = bytes(byte ^ 0xFF for byte in data[at : at + 64])
+    path.write_bytes(data)
+
+
+@crossed("how backend", ["flipped", "cut", "directory"], ["gdal", "fsspec"])
+def test_a_damaged_scene_is_bad_input_as_on_disk(
+    s3_server: ObjectServer, runs: Runs, how: str, backend: str, tmp_path: Path
+) -> None:
+    items = make_items(tmp_path / "in", edge=120)
+    damage(tmp_path / "in" / "b.tif", how)
+    local = call_command("run", str(items), "--output", "out", cwd=tmp_path, scratch=tmp_path / "scratch")
+    damaged = s3_server.put_folder(tmp_path / "in", f"faults/{how}-{backend}") + "/items.json"
+    remote = runs.with_items(damaged).run(f"out-{how}-{backend}", backend=backend)
+    for done in (local, remote):
+        assert done.code == PERMANENT, done.stderr
+        assert "scene b: " in done.events[-1]["message"]
+        assert "try again" not in done.events[-1]["message"]
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["direct", "kept"])
+@pytest.mark.parametrize("how", ["flipped", "cut"])
+def test_a_damaged_tile_is_known_from_a_failing_storage(
+    proxy: Counting, s3_server: ObjectServer, how: str, kept: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    url = f"{s3_server.base}/faults/tile-{how}-{kept}.tif"
+    make_items(tmp_path, edge=120)
+    s3_server.store.upload_file(tmp_path / "b.tif", url)
+    access = s3_access(proxy.url, retries=0, timeout=TIMEOUT)
+    ref = SceneRef(name="b", priority=0, rasters=(RasterRef(href=url),), provenance=Provenance())
+    scene = open_scene(ref, access=access).scene
+
+    def read() -> None:
+        with ExitStack() as stack:
+            ranges = stack.enter_context(RangeCache(tmp_path / "ranges", room=1 << 24)) if kept else None
+            reader = stack.enter_context(RasterReader(cache_bytes=0, access=access, range_cache=ranges))
+            reader.read(scene, scene.grid.window)
+
+    read()
+    proxy.set_faults(Fault(kind="truncated", methods=("GET",), path="tile-"))
+    with pytest.raises(StorageError, match="scene b: "):
+        read()
+    proxy.set_faults()
+    damage(tmp_path / "b.tif", how)
+    s3_server.store.upload_file(tmp_path / "b.tif", url, overwrite=True)
+    with pytest.raises(InputError, match=r"scene b: .* truncated"):
+        read()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_clients_do_not_multiply_each_others_attempts(proxy: Counting, s3_server: ObjectServer, store: Store) -> None:
