@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,10 +16,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from kubernetes_fake import NAMESPACE, Cluster, Refused, Thing
 
-__all__ = ["Fault", "serve", "write_kubeconfig"]
+__all__ = ["Fault", "Outage", "serve", "write_kubeconfig"]
 
 TOKEN: Final = "a-token-that-must-not-be-logged"  # noqa: S105 - of a fake
 _REASONS: Final = {401: "Unauthorized", 403: "Forbidden", 410: "Expired", 429: "TooManyRequests", 500: "InternalError"}
+
+
+class _LostError(Exception):
+    """The connection breaks here."""
 
 
 @dataclass(kw_only=True)
@@ -40,6 +45,19 @@ class Fault:
     times: int = 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outage:
+    """An API server that goes down, and refuses everybody for a while when it comes back: it has not read its roles yet.
+
+    begin: in the cluster's time, seconds. down, refusing: for how long, one after the other.
+    """
+
+    begin: float
+    down: float
+    refusing: float
+    status: int = 403
+
+
 @dataclass(kw_only=True)
 class Server:
     """A cluster's address, what goes wrong, and how often what was asked."""
@@ -47,7 +65,22 @@ class Server:
     cluster: Cluster
     url: str = ""
     faults: list[Fault] = field(default_factory=list)
+    outages: list[Outage] = field(default_factory=list)
     asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def plan_outage(self, outage: Outage) -> None:
+        """Have the API server go down."""
+        self.outages.append(outage)
+        self.cluster.at(outage.begin, lambda: None)  # time stops here, so that open watches break
+
+    def meet_outage(self) -> None:
+        """Fail as an outage of this moment says."""
+        now = self.cluster.clock()
+        for outage in self.outages:
+            if outage.begin <= now < outage.begin + outage.down:
+                raise _LostError
+            if 0 <= now - outage.begin - outage.down < outage.refusing:
+                raise Refused(outage.status, _REASONS[outage.status], "clusterrole not found, the server is starting")
 
 
 class _HttpServer(ThreadingHTTPServer):
@@ -55,12 +88,8 @@ class _HttpServer(ThreadingHTTPServer):
 
     def handle_error(self, *_: object) -> None:
         """A client may go when it likes; what goes wrong else shows in its answers."""
-        if not isinstance(sys.exception(), ConnectionError):
+        if not isinstance(sys.exception(), (ConnectionError, ssl.SSLError)):
             super().handle_error(*_)
-
-
-class _LostError(Exception):
-    """The connection breaks here."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -101,6 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         verb = {"POST": "create", "DELETE": "delete"}.get(self.command) or (
             "get" if name else "watch" if query.get("watch", "").lower() == "true" else "list"
         )
+        self.world.meet_outage()
         self._authorise(verb, resource)
         fault = self._find_fault(verb, resource)
         if fault is not None and fault.kind == "lose":
@@ -187,6 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._end_stream()
                 return
             cluster.step(until)
+            self.world.meet_outage()
 
     # ---- the wire
 
@@ -232,12 +263,16 @@ def _is_finished(job: Thing) -> bool:
 
 
 @contextmanager
-def serve(cluster: Cluster) -> Iterator[Server]:
-    """Serve a cluster on the loopback interface."""
+def serve(cluster: Cluster, certificate: Path | None = None) -> Iterator[Server]:
+    """Serve a cluster on the loopback interface; by TLS with a certificate and its key, in one file."""
     world = Server(cluster=cluster)
     handler = type("Handler", (_Handler,), {"world": world})
     with _HttpServer(("127.0.0.1", 0), handler) as server:
-        world.url = f"http://127.0.0.1:{server.server_address[1]}"
+        world.url = f"http{'s' if certificate else ''}://127.0.0.1:{server.server_address[1]}"
+        if certificate:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -247,13 +282,13 @@ def serve(cluster: Cluster) -> Iterator[Server]:
             thread.join()
 
 
-def write_kubeconfig(path: Path, url: str, token: str = TOKEN) -> Path:
+def write_kubeconfig(path: Path, url: str, token: str = TOKEN, ca: Path | None = None) -> Path:
     """A kubeconfig for a server; its path."""
     config = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "fake",
-        "clusters": [{"name": "fake", "cluster": {"server": url}}],
+        "clusters": [{"name": "fake", "cluster": {"server": url, **({"certificate-authority": str(ca)} if ca else {})}}],
         "users": [{"name": "fake", "user": {"token": token}}],
         "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake", "namespace": NAMESPACE}}],
     }

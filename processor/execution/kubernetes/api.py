@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import math
+import ssl
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -21,7 +23,9 @@ _MISSING: Final = 404
 _CONFLICT: Final = 409
 _REFUSED: Final = (401, 403)
 _FOR_NOW: Final = (0, 408, 429)
+_QUOTA: Final = "exceeded quota"  # a refusal that passes
 _REFUSALS: Final = 3  # a Role that was applied a moment ago, or a token that is being renewed, takes seconds to count
+_MERCY: Final = 60.0  # seconds: an API server that comes back refuses everybody until it has read its roles
 _TOLD: Final = (3, 10)  # attempts after which a silent wait is explained: about 10 s and 4 minutes
 _LAST_LINES: Final = 20
 _MOST_PODS: Final = 200
@@ -77,7 +81,24 @@ def connect(namespace: str | None, environ: Mapping[str, str], pace: Pace) -> Jo
         msg = f"no Kubernetes cluster to run in: {error}; run in a pod with a service account, or set KUBECONFIG"
         raise ConfigError(msg) from error
     settings.retries = False  # repeating is done here, where it is bounded
-    return JobsApi(client.ApiClient(settings), namespace or own or "default", pace)
+    api = client.ApiClient(settings)
+    if settings.verify_ssl:
+        api.rest_client.pool_manager.connection_pool_kw["ssl_context"] = _make_context(settings)
+    return JobsApi(api, namespace or own or "default", pace)
+
+
+def _make_context(settings: Any) -> ssl.SSLContext:
+    """What certificates are checked by: as always, but for the form that Python 3.13 demands of a CA's own certificate.
+
+    Clusters make their CA once and keep it for years: those of older EKS clusters lack what RFC 5280 asks for.
+    """
+    from urllib3.util.ssl_ import create_urllib3_context  # noqa: PLC0415 - comes with the client
+
+    context = create_urllib3_context()
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not (settings.ssl_ca_cert or getattr(settings, "ca_cert_data", None)):  # else the connection reads those
+        context.load_default_certs()
+    return context
 
 
 def _untyped(thing: Any) -> Any:
@@ -109,6 +130,8 @@ class JobsApi:
         self._core = _untyped(CoreV1Api(client))
         self._refusal = ApiException
         self._lost = (HTTPError, OSError)
+        self._shaken = False  # whether the API ever failed otherwise than by refusing
+        self._granted: set[str] = set()  # what it did for us before
 
     def close(self) -> None:
         """Close the connections."""
@@ -176,6 +199,7 @@ class JobsApi:
                     yield event["type"], event["raw_object"]
         except (self._refusal, *self._lost, ValueError) as error:
             why = self._explain(error)
+            self._shaken = True
             log_event(_LOGGER, "watch-lost", f"the watch of {name} was lost: {why}", level=logging.DEBUG, job=name)
 
     def find_pod(self, name: str) -> Manifest | None:
@@ -236,30 +260,43 @@ class JobsApi:
     ) -> R | None:
         """Make a request until it is answered; None where there is no such thing (404), unless that is wrong.
 
+        A refusal is final after a few attempts; after a minute where the API was in trouble before, or did the same for us.
+
         Raises
         ------
         ConfigError
-            Where the API refuses.
+            Where the API refuses, or its certificate is not to be trusted.
         StorageError
             Where it keeps failing.
         """
         limit, attempts = self.pace.patience if patience is None else patience, itertools.count()
+        right, refusals = " ".join(what.split(" ")[:2]), _Refusals(self.pace.clock)
 
         def make() -> R | None:
             try:
-                return request()
+                answer = request()
             except (self._refusal, *self._lost) as error:
                 status = getattr(error, "status", 0) or 0
                 if status == _MISSING and not missing_is_wrong:
                     return None
                 why, attempt = self._explain(error), next(attempts)
-                if not _is_for_now(status, why, attempt):
+                if _is_of_certificate(error):
+                    raise _distrust(why) from error
+                if status in _REFUSED and _QUOTA not in why:
+                    is_for_now = refusals.bear(_MERCY if self._shaken or right in self._granted else 0.0)
+                else:
+                    is_for_now = status in {*_FOR_NOW, *_REFUSED} or status >= 500
+                    self._shaken = self._shaken or status not in _REFUSED
+                    refusals.forget()
+                if not is_for_now:
                     raise _refuse(what, self.namespace, why, status) from error
                 level = logging.WARNING if attempt in _TOLD else logging.DEBUG
                 log_event(_LOGGER, "api-failed", f"{what} failed for now: {why}", level=level, attempt=attempt + 1)
                 msg = f"the Kubernetes API kept failing for {limit:.0f} s ({what}): {why}; try again later"
                 asked = str((getattr(error, "headers", None) or {}).get("Retry-After") or "")
                 raise RetryableError(msg, float(asked) if asked.isdigit() else 0.0) from error
+            self._granted.add(right)
+            return answer
 
         return repeat(make, seconds=limit, backoff=self.pace, error=RetryableError)
 
@@ -274,11 +311,41 @@ class JobsApi:
         return f"{error.status} {told}".replace("\n", " ")[:500]
 
 
-def _is_for_now(status: int, why: str, attempt: int) -> bool:
-    """Whether to try again."""
-    if status in _REFUSED:
-        return attempt < _REFUSALS or "exceeded quota" in why
-    return status in _FOR_NOW or status >= 500
+class _Refusals:
+    """Refusals of a request since it last failed otherwise."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._count, self._begin = 0, math.inf
+
+    def bear(self, seconds: float) -> bool:
+        """Count one; whether to ask again, being patient for so many seconds."""
+        self._count, self._begin = self._count + 1, min(self._begin, self._clock())
+        return self._count <= _REFUSALS or self._clock() - self._begin < seconds
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._count, self._begin = 0, math.inf
+
+
+def _is_of_certificate(error: BaseException) -> bool:
+    """Whether one side does not trust the other's certificate; the library tells it as a cause, a context or an argument."""
+    chain: BaseException | None = error
+    while chain is not None:
+        told = [chain, *chain.args]
+        reasons = [one.reason or "" for one in told if isinstance(one, ssl.SSLError)]
+        if any("CERTIFICATE" in reason or "UNKNOWN_CA" in reason for reason in reasons):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
+
+
+def _distrust(why: str) -> ConfigError:
+    return ConfigError(
+        f"the certificates of the Kubernetes API and of this client do not go together: {why}; certificate-authority and the "
+        "client's certificate in the kubeconfig (in a pod: ca.crt of its service account) must be this cluster's, and the name "
+        "of the server one of those in its certificate"
+    )
 
 
 def _refuse(what: str, namespace: str, why: str, status: int) -> ConfigError:

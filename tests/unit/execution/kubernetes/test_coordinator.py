@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kubernetes_fake import NAMESPACE, NEEDED_RIGHTS, Cluster, Fails, PodRun, Stuck, Works
-from kubernetes_server import TOKEN, Fault, Server, serve, write_kubeconfig
+from kubernetes_server import TOKEN, Fault, Outage, Server, serve, write_kubeconfig
 
 from processor.config.general import Kubernetes
 from processor.errors import ConfigError, InputError, MosaicError, TransientError
@@ -528,6 +533,37 @@ def test_a_right_that_comes_a_moment_later_is_waited_for(world: World) -> None:
     world.run()
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_right_after_an_outage_is_not_final(world: World, status: int) -> None:
+    world.cluster.program = script(measure=[Works(seconds=300)])
+    world.server.plan_outage(Outage(begin=100, down=20, refusing=40, status=status))
+    world.run([phase("measure")])
+    assert world.count_runs("measure") == dict.fromkeys(range(7), 1)
+
+
+def test_a_refusal_of_what_was_granted_before_is_borne_for_a_minute(world: World) -> None:
+    """Behind several API servers an outage of one shows as nothing else."""
+    world.server.plan_outage(Outage(begin=300, down=0, refusing=40))
+    world.cluster.program = script(measure=[Works(seconds=300)])
+    world.run()
+    assert world.count_runs("render") == dict.fromkeys(range(7), 1)
+
+
+def test_refusals_that_last_are_final_a_minute_after_an_outage(world: World) -> None:
+    world.cluster.program = script(measure=[Works(seconds=3000)])
+    world.server.plan_outage(Outage(begin=100, down=20, refusing=10_000))
+    with pytest.raises(ConfigError, match=r"refused to get jobs .*: 403 .*needs the right to get jobs"):
+        world.run()
+    assert 100 + 20 + 60 <= world.cluster.clock() < 100 + 20 + 60 + 60
+
+
+def test_refusals_are_counted_apart_from_other_failures(world: World) -> None:
+    world.cluster.rights.remove(("create", "jobs"))
+    world.server.faults.append(Fault(verb="get", resource="jobs", kind="refuse", status=500, times=5))
+    world.cluster.at(40 + 31, lambda: world.cluster.rights.add(("create", "jobs")))
+    world.run([phase("measure")])
+
+
 def test_a_quota_that_is_used_up_is_waited_for(world: World) -> None:
     told = 'jobs.batch "x" is forbidden: exceeded quota: jobs, requested: 1, used: 5, limited: 5'
     world.server.faults.append(Fault(verb="create", resource="jobs", kind="refuse", status=403, message=told, times=8))
@@ -557,6 +593,59 @@ def test_a_job_that_the_api_finds_invalid_is_refused(world: World) -> None:
 
 
 # ---- connecting
+
+
+def make_certificates(folder: Path, *, in_form: bool) -> tuple[Path, Path]:
+    """A CA's certificate and, in one file, a key and a certificate that it signed for 127.0.0.1.
+
+    in_form: whether the CA's own says what its key is for, as RFC 5280 asks.
+    """
+    ca, ca_key, key, request, signed = (folder / name for name in ("ca.pem", "ca.key", "key", "request", "signed"))
+    extensions = folder / "extensions"
+    extensions.write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")
+    usage = ["-addext", "keyUsage=critical,keyCertSign"] if in_form else []
+    new = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    sign = ["openssl", "x509", "-req", "-in", str(request), "-CA", str(ca), "-CAkey", str(ca_key), "-set_serial", "2"]
+    for command in (
+        [*new, "-x509", "-keyout", str(ca_key), "-out", str(ca), "-subj", "/CN=kubernetes", *usage],
+        [*new, "-keyout", str(key), "-out", str(request), "-subj", "/CN=kube-apiserver"],
+        [*sign, "-out", str(signed), "-extfile", str(extensions)],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    both = folder / "both"
+    both.write_text(key.read_text() + signed.read_text())
+    return ca, both
+
+
+def test_a_ca_of_an_older_cluster_is_taken_where_python_is_strict(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("urllib3.util.ssl_.sys", SimpleNamespace(version_info=(3, 13)))  # whatever runs this test
+    ca, both = make_certificates(tmp_path, in_form=False)
+    with serve(world.cluster, certificate=both) as server:
+        write_kubeconfig(world.kubeconfig, server.url, ca=ca)
+        world.run([phase("measure")])
+    strict = ssl.create_default_context(cafile=ca)
+    strict.verify_flags |= ssl.VERIFY_X509_STRICT
+    with (
+        serve(world.cluster, certificate=both) as server,
+        pytest.raises(urllib.error.URLError, match="key usage"),
+    ):
+        urllib.request.urlopen(server.url, context=strict)  # noqa: S310 - a server of this test
+
+
+@pytest.mark.parametrize("trusts", ["another", "the system's"])
+def test_a_certificate_that_is_not_trusted_is_final_at_once_and_says_what_to_look_at(
+    world: World, tmp_path: Path, trusts: str
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    ca = make_certificates(other, in_form=True)[0] if trusts == "another" else None
+    with serve(world.cluster, certificate=make_certificates(tmp_path, in_form=True)[1]) as server:
+        write_kubeconfig(world.kubeconfig, server.url, ca=ca)
+        with pytest.raises(ConfigError, match=r"(?i)certificate.verify.failed.*; certificate-authority .* in the kubeconfig"):
+            world.run()
+    assert world.cluster.clock() == 0
 
 
 @pytest.mark.parametrize("environ", [{"KUBECONFIG": "/nowhere"}, {"KUBERNETES_SERVICE_HOST": "1.2.3.4"}])
