@@ -70,7 +70,9 @@ class _Pass:
         return f"{self.rate / 1e6:.1f} Mpx/s" if self.unit == "pixels" else f"{self.rate:.1f} {self.unit}/s"
 
     def add(self, amount: float) -> None:
-        """Count a task's result."""
+        """Count a task's result; one of nothing only says that the pass has begun."""
+        if not amount:
+            return
         self.done += amount
         self.tasks += 1
         self.log("task-finished", f"{self.name}: task {self.tasks} was done", level=logging.DEBUG, task=self.tasks)

@@ -6,7 +6,7 @@ with 410), of deletion (preconditions) and of refusals (RBAC, 409, 422). Pods ar
 
 Time is its own. It passes while somebody sleeps by :attr:`Cluster.pace`, and while a watch is open; so a test takes as long as
 its requests, and comes out the same each time. One thing is kinder than a cluster: a watch ends with the event that ends its
-Job, because a client that has read it no longer looks, and time must not pass unseen.
+Job, and with one that tells of a failed pod, because a client that has read it no longer looks, and time must not pass unseen.
 """
 
 from __future__ import annotations
@@ -377,7 +377,7 @@ class Cluster:
         state = {"exitCode": code, "reason": "Completed", "finishedAt": self._stamp()}
         pod["status"] = {"phase": "Succeeded" if code == 0 else "Failed"}
         if isinstance(how, Fails):
-            state["reason"] = how.reason
+            state |= {"reason": how.reason, "message": how.log[-2048:]}  # FallbackToLogsOnError
             self._logs[pod["metadata"]["name"]] = how.log
             if how.pod_reason:
                 pod["status"] |= {"reason": how.pod_reason, "message": f"the pod was {how.pod_reason}"}

@@ -204,13 +204,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_chunk(b'{"type": "MODIFIED", "obj')
             raise _LostError
         until = cluster.clock() + float(query["timeoutSeconds"])
+        failed = next((_count_failed(job) for v, _, job in reversed(cluster.history) if v <= last and _name(job) == name), 0)
         while True:
             with cluster.lock:
-                news = [entry for entry in cluster.history if entry[0] > last and entry[2]["metadata"]["name"] == name]
+                news = [entry for entry in cluster.history if entry[0] > last and _name(entry[2]) == name]
             for version, kind, job in news:
                 self._send_line({"type": kind, "object": job})
                 last = version
-                if kind == "DELETED" or _is_finished(job):
+                if kind == "DELETED" or _is_finished(job) or _count_failed(job) > failed:
                     self._end_stream()
                     return
             if cluster.clock() >= until:
@@ -256,6 +257,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _end_stream(self) -> None:
         self.wfile.write(b"0\r\n\r\n")
+
+
+def _name(job: Thing) -> str:
+    return str(job["metadata"]["name"])
+
+
+def _count_failed(job: Thing) -> int:
+    return int(job["status"].get("failed", 0))
 
 
 def _is_finished(job: Thing) -> bool:

@@ -29,6 +29,7 @@ from processor.execution.kubernetes.jobs import (
     read_worker,
     task_arguments,
 )
+from processor.execution.kubernetes.shard_failures import ShardFailures
 from processor.execution.kubernetes.status import JobState, expand_indexes, read_pod, read_state
 from processor.process.logs import log_event
 
@@ -153,6 +154,7 @@ class _Executor:
         self._run_url, self._options, self._on_progress = run_url, tuple(options), on_progress
         self._last: PhaseProgress | None = None
         self._pending = ""
+        self._factor = 1  # of the plan's estimates: what one phase learns holds for those after it
 
     def run(self, job: PhaseJob, *, believed: bool) -> None:
         """Run one phase to its end.
@@ -171,35 +173,49 @@ class _Executor:
             raise
 
     def _run(self, job: PhaseJob, *, believed: bool) -> None:
-        factor = 1
+        name = name_job(self._run_url, job.phase)
+        log_event(_LOGGER, "phase-started", f"{job.phase}: began, {job.shards} shards in Job {name}", job=name)
+        self._tell(PhaseProgress(phase=job.phase, job=name, shards=job.shards, done=0, failed=0, active=0))
         while True:
-            manifest = build_job(job, self._worker, self._settings, run_url=self._run_url, options=self._options, factor=factor)
-            state = self._finish(job, manifest, believed=believed)
+            manifest = build_job(
+                job, self._worker, self._settings, run_url=self._run_url, options=self._options, factor=self._factor
+            )
+            state, lack = self._finish(job, manifest, believed=believed)
             if state.finished == "complete":
                 log_event(_LOGGER, "phase-finished", f"{job.phase}: all shards were done", job=state.name)
                 return
-            failure = find_failure(self._api, state)
-            if failure.starved is None or state.factor >= _MOST_RAISED:
-                task = ["mosaic-processor", *task_arguments(job, self._run_url, self._options)]
-                raise failure.describe(
-                    phase=job.phase,
-                    shards=job.shards,
-                    place=f"{self._api.namespace}/{failure.job.name}",
-                    again=shlex.join(task),
-                    resume=_RESUME,
-                    pending=self._pending,
-                )
-            factor = state.factor * 2  # of the Job, which a coordinator before this one may have raised
-            message = f"{job.phase}: pods lacked {failure.starved}; trying again with {factor} times the estimate"
-            log_event(_LOGGER, "estimate-raised", message, level=logging.WARNING, job=state.name, factor=factor)
+            if state.finished:
+                failure = find_failure(self._api, state)
+                lack = failure.starved
+                if lack is None or state.factor >= _MOST_RAISED:
+                    task = ["mosaic-processor", *task_arguments(job, self._run_url, self._options)]
+                    raise failure.describe(
+                        phase=job.phase,
+                        shards=job.shards,
+                        place=f"{self._api.namespace}/{failure.job.name}",
+                        again=shlex.join(task),
+                        resume=_RESUME,
+                        pending=self._pending,
+                    )
+            self._factor = state.factor * 2  # of the Job, which a coordinator before this one may have raised
+            message = f"{job.phase}: pods lacked {lack}; this and later phases get {self._factor} times the estimate"
+            log_event(_LOGGER, "estimate-raised", message, level=logging.WARNING, job=state.name, factor=self._factor)
+            if not state.finished:
+                self._api.delete_job(state.name, state.uid)
 
-    def _finish(self, job: PhaseJob, manifest: Manifest, *, believed: bool) -> JobState:
-        """Have a Job, and wait for it; once more if somebody deletes it."""
+    def _finish(self, job: PhaseJob, manifest: Manifest, *, believed: bool) -> tuple[JobState, str | None]:
+        """Have a Job, and wait for it; once more if somebody deletes it.
+
+        Returns
+        -------
+        The Job at its end; or while it runs, and what its pods are killed for lack of.
+        """
         name = manifest["metadata"]["name"]
         for _ in range(_MOST_VANISHED):
-            state = self._wait(job, manifest, self._ensure(manifest, believed=believed))
+            failures = ShardFailures(self._api, job)
+            state = self._wait(job, manifest, self._ensure(manifest, believed=believed), failures)
             if state is not None:
-                return state
+                return state, failures.lack
             log_event(_LOGGER, "job-vanished", f"Job {name} was deleted by somebody else", level=logging.WARNING, job=name)
         msg = f"Job {self._api.namespace}/{name} was deleted {_MOST_VANISHED} times while it ran; to resume: {_RESUME}"
         raise TransientError(msg)
@@ -234,13 +250,14 @@ class _Executor:
             message = f"found Job {state.name}, {len(expand_indexes(state.completed))} shards done"
             log_event(_LOGGER, "job-found", message, job=state.name, namespace=self._api.namespace)
             return True
-        message = f"replaced Job {state.name}, which {state.finished or 'was made otherwise'}"
+        end = f" ({state.reason}: {state.message})" if state.finished == "failed" else ""
+        message = f"replaced Job {state.name}, which {state.finished or 'was made otherwise'}{end}"
         log_event(_LOGGER, "job-replaced", message, job=state.name, namespace=self._api.namespace)
         self._api.delete_job(state.name, state.uid)
         return False
 
-    def _wait(self, job: PhaseJob, manifest: Manifest, state: JobState) -> JobState | None:
-        """Wait for the end of a Job; None where it vanished.
+    def _wait(self, job: PhaseJob, manifest: Manifest, state: JobState, failures: ShardFailures) -> JobState | None:
+        """Wait for the end of a Job, or until it is plain that its pods need more; None where it vanished.
 
         What is read anew after each watch counts, so it does not matter how a watch ends or what it missed.
         """
@@ -248,8 +265,9 @@ class _Executor:
         until, patience = self._pace.clock() + limit, self._pace.clock() + self._pace.queue
         while True:
             self._report(job, state)
+            failures.look(state)
             begin = self._pace.clock()
-            if state.finished:
+            if state.finished or _is_short(state, failures):
                 return state
             if state.suspended:  # the API's own count begins anew, too
                 until = min(begin + limit, patience)
@@ -258,7 +276,7 @@ class _Executor:
                 pending = f" ({self._pending})" if self._pending else ""
                 msg = f"Job {self._api.namespace}/{state.name} {why}{pending}; to resume: {_RESUME}"
                 raise TransientError(msg)
-            latest = self._follow(job, state, until)
+            latest = self._follow(job, state, failures, until)
             if latest is None or latest.finished:
                 return latest
             if latest.version == state.version and self._pace.clock() - begin < self._pace.watch / 2:
@@ -272,15 +290,15 @@ class _Executor:
             state = read_state(found)
             self._look_at_pending(state)
 
-    def _follow(self, job: PhaseJob, state: JobState, until: float) -> JobState | None:
-        """The state of a Job at the end of one watch; None where it was deleted."""
+    def _follow(self, job: PhaseJob, state: JobState, failures: ShardFailures, until: float) -> JobState | None:
+        """The state of a Job at the end of one watch, or when a pod has failed; None where it was deleted."""
         with closing(
             self._api.watch_job(state.name, state.version, min(self._pace.watch, until - self._pace.clock()))
         ) as events:
             for kind, found in events:
                 state = read_state(found)
                 self._report(job, state)
-                if state.finished:
+                if state.finished or failures.are_new(state):
                     break
                 if kind == "DELETED":
                     return None
@@ -298,6 +316,9 @@ class _Executor:
             failed=len(expand_indexes(state.failed)),
             active=state.active,
         )
+        self._tell(progress)
+
+    def _tell(self, progress: PhaseProgress) -> None:
         if progress != self._last and self._on_progress is not None:
             self._on_progress(progress)
         self._last = progress
@@ -325,3 +346,8 @@ class _Executor:
             log_event(_LOGGER, "job-left", message, level=logging.WARNING, job=name)
             return
         log_event(_LOGGER, "job-deleted", f"deleted Job {name}", job=name)
+
+
+def _is_short(state: JobState, failures: ShardFailures) -> bool:
+    """Whether more memory and scratch space help, and may be had."""
+    return failures.lack is not None and state.factor < _MOST_RAISED

@@ -14,7 +14,7 @@ from processor.execution.kubernetes.api import JobsApi
 from processor.execution.kubernetes.jobs import CONTAINER, FINAL_CODES
 from processor.execution.kubernetes.status import JobState, PodState, compress_indexes, expand_indexes, read_pod
 
-_STARVED: Final = {"OOMKilled": "memory", "Evicted": "scratch space"}  # an eviction by the cluster is a disruption instead
+STARVED: Final = {"OOMKilled": "memory", "Evicted": "scratch space"}  # an eviction by the cluster is a disruption instead
 _POLICY: Final = "PodFailurePolicy"
 _LATE: Final = "DeadlineExceeded"
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -76,9 +76,10 @@ class Failure:
             pod, index, shard = self.pod, "", ""
             if pod.index is not None:
                 index, shard = f" --index {pod.index}", f" (shard {pod.index})"
-            how = f"exit code {pod.exit_code}" if pod.exit_code is not None else "no exit code"
-            why = f", {pod.reason}" if pod.reason not in {"", "Error"} else ""
-            lines += [f"pod {pod.name}{shard} ended with {how}{why}; its last lines:", *(f"  | {line}" for line in self.log)]
+            lines += [
+                f"pod {pod.name}{shard} ended with {_name_end(pod)}; its last lines:",
+                *(f"  | {line}" for line in self.log),
+            ]
             lines += [f"one shard alone, to look into it: {again}{index}"]
         error, next_step = _ERRORS.get(self.exit_code, (TransientError, "what was done is kept"))
         return error("\n".join([*lines, f"{next_step}; to resume: {resume}"]))
@@ -100,7 +101,7 @@ def find_failure(api: JobsApi, state: JobState) -> Failure:
     def weigh(pod: PodState) -> tuple[bool | str, ...]:
         """How much a pod tells: what ended the Job first, then shards that were given up, what was starved, what failed."""
         is_last = state.reason == _POLICY and pod.exit_code in FINAL_CODES
-        return is_last, pod.index in given_up, pod.reason in _STARVED, bool(pod.exit_code), pod.ended, pod.name
+        return is_last, pod.index in given_up, pod.reason in STARVED, bool(pod.exit_code), pod.ended, pod.name
 
     pod = max(pods, key=weigh, default=None)
     indexes = compress_indexes(pod.index for pod in pods if pod.index is not None and pod.exit_code in FINAL_CODES)
@@ -109,7 +110,7 @@ def find_failure(api: JobsApi, state: JobState) -> Failure:
         pod=pod,
         failed=state.failed or indexes,
         log=tuple(_read_log(api, pod)) if pod is not None else (),
-        starved=_STARVED.get(pod.reason) if pod is not None else None,
+        starved=STARVED.get(pod.reason) if pod is not None else None,
     )
 
 
@@ -120,12 +121,29 @@ def _read_log(api: JobsApi, pod: PodState) -> Iterator[str]:
     except MosaicError as error:
         yield f"(no log: {error})"
         return
-    for line in filter(str.strip, text.splitlines() if text.strip() else ["(the log is empty)"]):
+    yield from _read_lines(text if text.strip() else "(the log is empty)")
+
+
+def _read_lines(log: str) -> Iterator[str]:
+    for line in filter(str.strip, log.splitlines()):
         told = line
         with suppress(ValueError, KeyError, TypeError):
             event = json.loads(line)
             told = f"{event['level']}: {event['message']}"
         yield _CONTROL.sub(" ", told)[:_LONGEST_LINE]
+
+
+def describe_end(pod: PodState) -> str:
+    """How a pod ended, in one line: what it lacked, or else its exit code and the last line that it wrote."""
+    if pod.reason in STARVED:
+        return f"it lacked {STARVED[pod.reason]} ({pod.reason})"
+    *_, last = ["", *_read_lines(pod.message)]
+    return f"{_name_end(pod)}{': ' if last else ''}{last}"
+
+
+def _name_end(pod: PodState) -> str:
+    how = f"exit code {pod.exit_code}" if pod.exit_code is not None else "no exit code"
+    return how if pod.reason in {"", "Error"} else f"{how}, {pod.reason}"
 
 
 def describe_pending(pods: Sequence[PodState], state: JobState, service_account: str) -> str:

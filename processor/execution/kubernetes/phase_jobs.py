@@ -145,6 +145,8 @@ class _Watch:
             self._pass = self._tracker.track(
                 self._feed(), name=progress.phase, total=progress.shards, amount=float, unit="shards"
             )
+            self._new.append(0)  # from here on the clock runs, whenever the first shard is done
+            next(self._pass)
         if progress.done > self._done:
             self._new.append(progress.done - self._done)
             self._done = progress.done

@@ -39,6 +39,8 @@ class JobState:
     """Indexes that failed, such as "0,3-5"."""
     active: int
     """Number of pods that run or wait."""
+    failures: int
+    """Number of pods that failed, those that the cluster took away left out."""
     ready: int
     """Number of pods that are ready."""
     begun: bool
@@ -90,6 +92,7 @@ def read_state(job: Manifest) -> JobState:
         completed=status.get("completedIndexes") or "",
         failed=status.get("failedIndexes") or "",
         active=status.get("active") or 0,
+        failures=status.get("failed") or 0,
         ready=status.get("ready") or 0,
         begun=any(status.get(count) for count in ("active", "succeeded", "failed", "terminating")),
         suspended=bool((job.get("spec") or {}).get("suspend")),

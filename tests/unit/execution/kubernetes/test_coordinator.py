@@ -23,6 +23,8 @@ from processor.errors import ConfigError, InputError, MosaicError, TransientErro
 from processor.execution.kubernetes.api import JobsApi, connect
 from processor.execution.kubernetes.coordinator import PhaseProgress, run_phases
 from processor.execution.kubernetes.jobs import PhaseJob
+from processor.execution.kubernetes.phase_jobs import _Watch
+from processor.process.progress import LogProgress
 
 RUN = "s3://bucket/mosaics/summer"
 RESUME = "run the same command again"
@@ -214,6 +216,92 @@ def test_one_bad_shard_of_many_does_not_stop_the_others(world: World) -> None:
     with pytest.raises(TransientError, match=r"FailedIndexes.*failed shards 5 of 40"):
         world.run([phase("render", tasks=40, shards=40)])
     assert world.job("render")["status"]["completedIndexes"] == "0-4,6-39"
+
+
+def told(caplog: pytest.LogCaptureFixture, event: str) -> list[str]:
+    """What was logged of an event."""
+    return [record.getMessage() for record in caplog.records if getattr(record, "event", "") == event]
+
+
+def test_a_shard_that_fails_is_told_of_while_it_fails(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    log = '{"level": "info", "message": "read the plan"}\n{"level": "error", "message": "scene b: no route\\u001b[31m"}\n'
+    world.cluster.program = script(measure_3=[Fails(code=1, log=log), Fails(code=1, log=log), Works()])
+    seen: list[int] = []
+    world.run([phase("measure")], on_progress=lambda _: seen.append(len(told(caplog, "shards-failed"))))
+    assert told(caplog, "shards-failed") == [
+        "measure: 0 of 7 done, shard 3 failed once: exit code 1: error: scene b: no route [31m",
+        "measure: 6 of 7 done, shard 3 failed twice: exit code 1: error: scene b: no route [31m",
+    ]
+    assert seen[-1] == 2, "before the phase is done"
+    assert seen[1] == 0
+
+
+def test_many_shards_that_fail_are_told_of_by_few_lines(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """At their end the error does."""
+    world.cluster.program = lambda run: Fails(code=1, seconds=1 + run.index / 10, log=f"no {run.index % 2}")
+    with pytest.raises(TransientError, match="failed shards"):
+        world.run([phase("measure", 40, 40)])
+    lines = told(caplog, "shards-failed")
+    assert lines[0] == "measure: 0 of 40 done, shard 0 failed once: exit code 1: no 0"
+    assert lines[1].startswith("measure: 0 of 40 done, shards 0-39 failed: exit code 1: no ")
+    assert len(lines) < world.cluster.clock() / 10 + 1
+
+
+def test_pods_that_the_cluster_takes_away_are_not_told_of_as_failures(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.cluster.program = script(measure_1=[Fails(code=143, disrupted=True), Fails(code=1), Works()])
+    world.run([phase("measure")])
+    assert [line.partition(", ")[2] for line in told(caplog, "shards-failed")] == ["shard 1 failed once: exit code 1"]
+
+
+def test_each_phase_has_a_line_at_its_start_and_each_failure_one_before_the_next_job(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    killed = Fails(code=137, reason="OOMKilled")
+    world.cluster.program = script(measure_3=[killed, Works()], solve=[killed])
+    with pytest.raises(TransientError, match="solve failed"):
+        world.run()
+    begun = ["phase-started", "job-created"]
+    raised = ["shards-failed", "shards-failed", "estimate-raised", "job-created"]
+    events = [getattr(record, "event", "") for record in caplog.records if record.name.startswith("processor.")]
+    assert events[:7] == [*begun, "shards-failed", "phase-finished", *begun, "shards-failed"]
+    assert events[6:14] == [*raised, *raised]
+    assert told(caplog, "phase-started")[0] == f"measure: began, 7 shards in Job {world.told[0].job}"
+
+
+def test_the_clock_of_a_phase_runs_from_its_start(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    world.cluster.program = script(measure=[Works(seconds=40)])
+    watch = _Watch(LogProgress(clock=world.cluster.clock))
+    world.run([phase("measure"), phase("solve", 1, 1)], on_progress=watch.update)
+    watch.close()
+    assert told(caplog, "pass-finished") == [
+        "measure: 7 shards done in 40.0 s (0.2 shards/s)",
+        "solve: 1 shards done in 10.0 s (0.1 shards/s)",
+    ]
+
+
+def test_memory_is_raised_early_and_for_later_phases_too(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    def program(run: PodRun) -> Any:
+        return Fails(code=137, reason="OOMKilled") if _requests(run.job)["memory"] == "512Mi" else Works()
+
+    world.cluster.program = program
+    world.run([phase("measure", 1, 1), phase("render"), phase("assemble", 1, 1)])
+    assert world.memory() == ["512Mi", "1024Mi", "1024Mi", "1024Mi"]
+    assert world.count_runs("measure") == {0: 2 + 1}
+    assert world.cluster.clock() < 60
+    assert told(caplog, "estimate-raised") == ["measure: pods lacked memory; this and later phases get 2 times the estimate"]
+    assert told(caplog, "shards-failed")[0] == "measure: 0 of 1 done, shard 0 failed once: it lacked memory (OOMKilled)"
+
+
+def test_memory_is_raised_at_once_where_several_shards_lack_it(world: World) -> None:
+    def program(run: PodRun) -> Any:
+        return Fails(code=137, reason="OOMKilled") if _requests(run.job)["memory"] == "512Mi" else Works(seconds=1)
+
+    world.cluster.program = program
+    world.run([phase("measure")])
+    assert world.cluster.clock() < 10
+    assert world.count_runs("measure") == dict.fromkeys(range(7), 2)
 
 
 def test_memory_is_raised_where_pods_are_killed_for_it(world: World) -> None:
