@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -24,6 +23,7 @@ from processor.errors import InputError
 from processor.model import Bounds, Cell
 from processor.model.crs_text import check_grid_files
 from processor.redaction import redact_url
+from processor.storage.scratch import scratch_folder
 from processor.storage.store import Store
 
 if TYPE_CHECKING:
@@ -259,11 +259,11 @@ def _local_copy(url: str, what: str, store: Store) -> Iterator[Path]:
             raise InputError(msg)
         yield Path(url)
         return
-    with tempfile.TemporaryDirectory(prefix="mosaic-processor-") as folder:
+    with scratch_folder() as folder:
         for part in list_parts(url, store):
-            copy = Path(folder) / f"features{_suffix(part)}"
+            copy = folder / f"features{_suffix(part)}"
             copy.write_bytes(store.read_bytes(part, max_bytes=_MAX_BYTES))
-        yield Path(folder) / f"features{_suffix(url)}"
+        yield folder / f"features{_suffix(url)}"
 
 
 def write_seamlines(path: Path, cells: Sequence[Cell], *, crs: str, field: str) -> None:

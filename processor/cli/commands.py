@@ -68,6 +68,7 @@ class _Interrupted(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+        self.time = time.monotonic()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,7 +105,8 @@ def _run(arguments: Sequence[str] | None) -> int:
             f"interrupted by {signal.Signals(error.number).name}: scratch files were removed and nothing half-written was "
             "published; the same command does the work again"
         )
-        log_event(_LOGGER, "interrupted", message, level=logging.WARNING, exit_code=code)
+        became = {} if error.__cause__ is None else {"kind": type(error.__cause__).__name__}
+        log_event(_LOGGER, "interrupted", message, level=logging.WARNING, exit_code=code, **became)
         return code
     except Exception as error:  # noqa: BLE001 - the last place there is: what arrives here is told and has an exit code
         event, message, code = _judge(error)
@@ -158,16 +160,16 @@ def _load(name: str) -> ModuleType:
 def _signals() -> Iterator[None]:
     """Turn a signal into an exception. Further signals within seconds are ignored, while the run cleans up.
 
-    A signal that was ignored before stays ignored, as nohup needs it.
+    An error that comes after a signal is what it was turned into on its way, as pydantic does, or what became of cleaning up. A
+    signal that was ignored before stays ignored, as nohup needs it.
     """
-    came: list[float] = []
+    came: list[_Interrupted] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         del frame
-        now = time.monotonic()
-        if not came or now - came[-1] > _PATIENCE:
-            came.append(now)
-            raise _Interrupted(number)
+        if not came or time.monotonic() - came[-1].time > _PATIENCE:
+            came.append(_Interrupted(number))
+            raise came[-1]
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
@@ -175,6 +177,10 @@ def _signals() -> Iterator[None]:
         signal.signal(number, interrupt)
     try:
         yield
+    except Exception as error:
+        if came:
+            raise came[0] from error
+        raise
     finally:
         for number in handled:
             signal.signal(number, before[number])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from processor.errors import MosaicError, StorageError
+from processor.execution.leftovers import clean_up
 from processor.execution.passes import measure, render, solve
 from processor.execution.task_store import TaskStore
 from processor.execution.workbench import Workbench, open_workbench
@@ -193,6 +194,7 @@ def run_shard(run: Run, phase: Phase, *, shards: int, index: int, tracker: Track
         log_event(_LOGGER, "already-done", f"already done: {url} has these inputs and this configuration", item=url)
     if phase == "assemble" and item is not None:  # the process that published it may not have come so far
         destination = run.destination
+        clean_up(destination, run.prepared, work=run.url.rpartition("/")[0])
         register(
             run.prepared.registration, item, folder=destination.folder, store=destination.store, overwrite=destination.overwrite
         )

@@ -13,10 +13,11 @@ from typing import IO, Any
 
 from processor.config import Config, apply_options
 from processor.errors import ConfigError, InputError
+from processor.execution.leftovers import clean_up
 from processor.execution.opening import ONCE, open_scenes, probe_scenes, trust_overviews, without_overviews
 from processor.execution.phases import Run, do_missing
-from processor.execution.run_manifest import WORK_FOLDER, open_run, write_run
-from processor.execution.task_store import LocalStore, ObjectStore
+from processor.execution.run_manifest import WORK_FOLDER, RunPlace, open_run, write_run
+from processor.execution.task_store import LocalStore
 from processor.execution.tasks import Cut
 from processor.execution.workbench import count_passes, open_workbench
 from processor.geotiff.cog.tags import is_crs_kept
@@ -299,7 +300,7 @@ def execute(request: Request, prepared: Prepared, tracker: Tracker, *, cut: Cut 
     destination, plan = request.find_destination(prepared), prepared.plan
     item = destination.check()
     if item is not None:
-        return conclude(request, prepared, Published(item=item), already_done=True)
+        return conclude(request, prepared, Published(item=item), already_done=True, by_tasks=cut is not None)
     if cut is None:
         run = Run(prepared=prepared, destination=destination, store=LocalStore(plan=plan))
     else:
@@ -314,9 +315,7 @@ def execute(request: Request, prepared: Prepared, tracker: Tracker, *, cut: Cut 
         counts = bench.render_traffic()
         if counts is not None:  # after the Item, which does not vouch for it
             destination.store.write_bytes(destination.url(TRAFFIC_NAME), counts, overwrite=True)
-    if cut is not None:
-        return conclude_tasks(request, prepared, run)
-    return conclude(request, prepared, published or Published(item=run.require_item()))
+    return conclude(request, prepared, published or Published(item=run.require_item()), by_tasks=cut is not None)
 
 
 def plan_tasks(request: Request, prepared: Prepared, *, cut: Cut | None = None) -> str:
@@ -338,21 +337,27 @@ def plan_tasks(request: Request, prepared: Prepared, *, cut: Cut | None = None) 
     return write_run(prepared, request.destination, created=request.created, overwrite=request.overwrite, cut=cut or Cut())
 
 
-def conclude_tasks(request: Request, prepared: Prepared, run: Run) -> Outcome:
-    """Conclude a run whose tasks are done, and remove what they left, unless that is to be kept."""
-    item = run.require_item()
-    if prepared.plan.config.shared.delete_temp_dir and isinstance(run.store, ObjectStore):
-        remove_folder(run.store.store, run.store.folder, above=2)
-    return conclude(request, prepared, Published(item=item))
+def conclude(
+    request: Request, prepared: Prepared, published: Published, *, already_done: bool = False, by_tasks: bool = False
+) -> Outcome:
+    """Remove what was left on the way to a published Item, make it known wherever it is not, and say what came of the run.
 
-
-def conclude(request: Request, prepared: Prepared, published: Published, *, already_done: bool = False) -> Outcome:
-    """Make a published Item known, which does nothing where that was done before, and say what came of the run."""
+    Parameters
+    ----------
+    by_tasks
+        Whether tasks have handed on objects; they are removed, unless they are to be kept.
+    """
     destination, item = request.find_destination(prepared), published.item
     if already_done:
         check_belonging(item, prepared.registration, item_url=destination.item_url)
         message = f"already done: {destination.item_url} has these inputs and this configuration"
         log_event(_LOGGER, "already-done", message, item=destination.item_url)
+    work = None
+    if by_tasks:
+        work = RunPlace(destination=absolute_path(request.destination), item_id=prepared.item_id, digest=prepared.digest).folder
+        if prepared.plan.config.shared.delete_temp_dir:
+            remove_folder(destination.store, work, above=2)
+    clean_up(destination, prepared, work=work)
     register(prepared.registration, item, folder=destination.folder, store=destination.store, overwrite=request.overwrite)
     document = None if prepared.inputs is None else prepared.inputs.document
     return Outcome(

@@ -1,6 +1,7 @@
 """Local files written atomically: to a hidden ".part" file beside the destination, synced, then linked into place.
 
-A part file is locked as long as it is written; those of writers that were killed are removed by the next write to their folder.
+A part file is locked as long as it is written; those of writers that were killed are removed by the next write to their folder,
+and by the next run that publishes there (:mod:`processor.storage.leftovers`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
-if sys.platform != "win32":
-    import fcntl
-
+from processor.storage.locks import is_same_file, lock_file
 
 _LEFTOVER: Final = re.compile(r"\..+\.[0-9a-f]{16}\.part")
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV})
@@ -69,13 +68,13 @@ def _part(
     It is locked, so that no other writer takes it for a leftover; one that did, before it was locked, is left what it took.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(destination.parent)
+    remove_parts(destination.parent)
     while True:
         part = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.part")
         make(part)
         with suppress(FileNotFoundError):
             stream = part.open(mode)
-            if _lock(stream) and is_same_file(part, stream):
+            if lock_file(stream) and is_same_file(part, stream):
                 break
             stream.close()
         part.unlink(missing_ok=True)  # a link's lock is that of the file, under whatever name: who has it leaves this one
@@ -104,34 +103,13 @@ def _place_part(part: Path, destination: Path, *, overwrite: bool) -> None:
         part.replace(destination)
 
 
-def _remove_leftovers(folder: Path) -> None:
+def remove_parts(folder: Path) -> None:
     """Remove the part files of writers that were killed: ours by name, and locked by nobody."""
     for path in folder.glob(".*.part"):
         if _LEFTOVER.fullmatch(path.name):
             with suppress(OSError), path.open("rb") as stream:  # someone else may have removed it, or may own it
-                if _lock(stream):
+                if lock_file(stream):
                     path.unlink(missing_ok=True)
-
-
-def _lock(stream: BinaryIO) -> bool:
-    """Lock an open file until it is closed or its process dies; False where another holds it.
-
-    Windows needs no lock: there an open file cannot be removed.
-    """
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
-
-
-def is_same_file(path: Path, stream: BinaryIO) -> bool:
-    """Whether the name still leads to the open file."""
-    try:
-        return path.stat().st_ino == os.fstat(stream.fileno()).st_ino
-    except FileNotFoundError:
-        return False
 
 
 def _sync_folder(folder: Path) -> None:

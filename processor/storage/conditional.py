@@ -15,20 +15,16 @@ import hashlib
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from processor.errors import ExistsError, InputError
 from processor.redaction import redact_url
-from processor.storage.atomic import is_same_file
+from processor.storage.locks import is_same_file, lock_file
 from processor.storage.reading import find_filesystem
 from processor.storage.store import Store
 from processor.storage.url import local_path, parse_writable_url, storage_errors
-
-if sys.platform != "win32":
-    import fcntl
-
 
 MAX_BYTES: Final = 256 << 20
 """Largest document that is extended."""
@@ -90,6 +86,18 @@ def swap_bytes(store: Store, url: str, data: bytes, version: str | None, *, cont
         return False
 
 
+def remove_lock(path: Path) -> None:
+    """Remove the lock of a file whose holder was killed; one that is held stays."""
+    lock = _name_lock(path)
+    with suppress(OSError), lock.open("rb") as stream:  # mostly there is none
+        if lock_file(stream) and is_same_file(lock, stream):
+            lock.unlink()
+
+
+def _name_lock(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -104,10 +112,10 @@ def _locked(path: Path) -> Iterator[None]:
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(f".{path.name}.lock")
+    lock = _name_lock(path)
     while True:
         stream = lock.open("ab")
-        fcntl.flock(stream.fileno(), fcntl.LOCK_EX)
+        lock_file(stream, wait=True)
         if is_same_file(lock, stream):
             break
         stream.close()  # its holder removed it while this run waited

@@ -152,8 +152,6 @@ class Store(ReadStore):
             return known
         put = partial(filesystem.put_file, source, place.path, mode=_MODES[overwrite], **kwargs)
         self._retry(url, partial(self._forgive, url, known, put, overwrite=overwrite))
-        if known.size >= 2 * _part_size(known.size):
-            place.backend().abort_uploads(filesystem, place.path)
         return known
 
     def write_stream(
@@ -212,7 +210,7 @@ class Store(ReadStore):
                         target.write(chunk)
                     target.close()
                 except BaseException:
-                    # What stays behind all the same is removed by the next writer or a lifecycle rule.
+                    # What stays behind all the same is removed by the next run (processor.storage.leftovers).
                     with suppress(MosaicError), storage_errors(url):
                         target.discard()
                     target.closed = True  # else it would be finished when it is forgotten
@@ -221,8 +219,6 @@ class Store(ReadStore):
             written = Written(size=size, sha256=hasher.hexdigest())
             if not self._holds(url, written):
                 raise
-        if size >= _part_size(largest):
-            place.backend().abort_uploads(find_filesystem(url, self.access), place.path)
         return Written(size=size, sha256=hasher.hexdigest())
 
     def remove(self, url: str) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from processor.errors import ConfigError, InputError
+from processor.storage.scratch import scratch_folder
 from stac.fields import is_finite
 from stac.hrefs import is_absolute, publish_href
 from stac.links import absolute_href, list_links
@@ -55,8 +54,8 @@ def render_geoparquet(items: Sequence[Mapping[str, Any]], bases: Sequence[str]) 
     except RecursionError as error:
         msg = "the Items of the inputs are nested too deep for a table: set output.inputs_geoparquet to false"
         raise InputError(msg) from error
-    with tempfile.TemporaryDirectory(prefix="mosaic-processor-") as folder:  # rustac's stores in memory cannot be read back
-        file = Path(folder) / "items.parquet"
+    with scratch_folder() as folder:  # rustac's stores in memory cannot be read back
+        file = folder / "items.parquet"
         try:
             rustac.write_sync(str(file), features, format="parquet", parquet_compression="zstd(3)")
         except rustac.RustacError as error:

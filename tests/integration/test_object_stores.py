@@ -9,6 +9,7 @@ from servers import BUCKET, KEY, READ_ONLY_KEY, READ_ONLY_SECRET, WRONG_AZURE_KE
 from store_contract import DATA, PART, PartsContract
 
 from processor.errors import InputError
+from processor.storage.leftovers import remove_leftovers
 from processor.storage.reading import find_filesystem
 from processor.storage.store import Store
 
@@ -35,14 +36,17 @@ class TestS3(PartsContract):
     def assert_no_upload_is_left(self) -> None:
         assert self.server.list_uploads() == []
 
-    def test_an_upload_that_a_dead_writer_left_is_aborted_by_the_next(self, store: Store, base: str) -> None:
+    def test_uploads_that_dead_writers_left_are_aborted_by_the_next_run_of_their_item(self, store: Store, base: str) -> None:
         filesystem = find_filesystem("s3://", store.access)
-        key = f"{base.removeprefix(f's3://{BUCKET}/')}/large.bin"
-        begun = filesystem.call_s3("create_multipart_upload", Bucket=BUCKET, Key=key)
-        part = {"Bucket": BUCKET, "Key": key, "UploadId": begun["UploadId"], "PartNumber": 1}
+        folder = base.removeprefix(f"s3://{BUCKET}/")
+        keys = [f"{folder}/{name}" for name in ("m/mosaic.tif", "m/m.json", "copy.json", "m2/mosaic.tif", "collection.json")]
+        begun = {key: filesystem.call_s3("create_multipart_upload", Bucket=BUCKET, Key=key)["UploadId"] for key in keys}
+        part = {"Bucket": BUCKET, "Key": keys[0], "UploadId": begun[keys[0]], "PartNumber": 1}
         filesystem.call_s3("upload_part", **part, Body=bytes(PART))
-        assert self.server.list_uploads() == [key]
-        store.write_stream(f"{base}/large.bin", [bytes(PART)] * 3)
+        assert sorted(self.server.list_uploads()) == sorted(keys)
+        remove_leftovers(store, folders=[f"{base}/m"], files=[f"{base}/copy.json"], shared=[f"{base}/collection.json"])
+        assert sorted(self.server.list_uploads()) == sorted(keys[3:])
+        remove_leftovers(store, folders=[base], files=[], shared=[])
         self.assert_no_upload_is_left()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import time
@@ -15,18 +16,21 @@ from effort import exhaustive
 
 OPTIONS = ("--output", "out", "--item-id", "m", "--created", CREATED)
 
-# Runs the command, and kills it without warning when the named file is whole and about to get its name.
+# Runs the command, and kills it without warning when the named file is whole and about to get its name, or has just got it.
 KILLED = """
 import os, signal, sys
 from processor.storage import atomic as local_files
 from processor.cli.commands import main
 place = local_files._place_part
+when, name, *words = sys.argv[1:]
 def place_or_die(part, destination, *, overwrite):
-    if destination.name == sys.argv[1]:
+    if when == "before" and destination.name == name:
         os.kill(os.getpid(), signal.SIGKILL)
     place(part, destination, overwrite=overwrite)
+    if destination.name == name:
+        os.kill(os.getpid(), signal.SIGKILL)
 local_files._place_part = place_or_die
-sys.exit(main(sys.argv[2:]))
+sys.exit(main(words))
 """
 
 
@@ -52,9 +56,9 @@ def run(reference: Reference, folder: Path, *options: str) -> Finished:
     return call_command("run", str(reference.items), *OPTIONS, *options, cwd=folder, scratch=folder / "scratch")
 
 
-def run_killed(name: str, reference: Reference, folder: Path, *options: str) -> Finished:
-    """Run the command in a process that is killed when the named file is about to get its name."""
-    program = (sys.executable, "-c", KILLED, name)
+def run_killed(name: str, reference: Reference, folder: Path, *options: str, when: str = "before") -> Finished:
+    """Run the command in a process that is killed before or after the named file gets its name."""
+    program = (sys.executable, "-c", KILLED, when, name)
     place = {"cwd": folder, "scratch": folder / "scratch"}
     return run_command("run", str(reference.items), *OPTIONS, *options, program=program, **place)
 
@@ -144,6 +148,33 @@ def test_a_run_killed_while_it_publishes_leaves_whole_files_and_is_resumed_to_th
     assert again.code == 0, again.stderr
     assert_same(tmp_path, reference)
     assert "already-done" not in list_events(again)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "executor", "left"),
+    [
+        ("m.json", "tasks", {".work/m/DIGEST/run.json", "m/.m.json.HEX.part"}),
+        ("collection.json", "local", {".collection.json.lock"}),
+        *exhaustive(("m.json", "local", {"m/.m.json.HEX.part"}), ("collection.json", "tasks", {".collection.json.lock"})),
+    ],
+)
+def test_a_run_killed_when_its_item_was_there_leaves_nothing_to_the_next(
+    name: str, executor: str, left: set[str], reference: Reference, tmp_path: Path
+) -> None:
+    options = ("--executor", executor, "--collection", "c")
+    killed = run_killed(name, reference, tmp_path, *options, when="after")
+    assert killed.code == -signal.SIGKILL, killed.stderr
+    known = {f"m/{path}" for path in reference.files} | {"collection.json"}
+    names = [re.sub("[0-9a-f]{64}", "DIGEST", path) for path in read_files(tmp_path / "out")]
+    assert left <= {re.sub("[0-9a-f]{16}[.]part", "HEX.part", path) for path in names}
+    assert len(list((tmp_path / "scratch").iterdir())) == (1 if name == "m.json" else 0)
+    again = run(reference, tmp_path, *options)
+    assert again.code == 0, again.stderr
+    assert "already-done" in list_events(again)
+    assert read_files(tmp_path / "out").keys() == known
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()] == ["m"]
 
 
 def test_a_finished_run_is_not_done_again_and_prints_the_same_collection(reference: Reference, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from processor.execution.kubernetes.api import JobsApi
 from processor.execution.kubernetes.coordinator import PhaseProgress, run_phases
 from processor.execution.kubernetes.jobs import PhaseJob
 from processor.execution.phases import Run
-from processor.execution.run import Outcome, Request, conclude, conclude_tasks, plan_tasks
+from processor.execution.run import Outcome, Request, conclude, plan_tasks
 from processor.execution.run_manifest import open_run
 from processor.mosaic.budget import estimate_phases
 from processor.process.progress import Tracker
@@ -58,7 +58,7 @@ def execute_kubernetes(
         raise ConfigError(msg)
     item = request.find_destination(prepared).check()
     if item is not None:
-        return conclude(request, prepared, Published(item=item), already_done=True)
+        return conclude(request, prepared, Published(item=item), already_done=True, by_tasks=True)
     config = prepared.plan.config
     run = open_run(plan_tasks(request, prepared), config)
     watch = _Watch(tracker)
@@ -75,7 +75,7 @@ def execute_kubernetes(
         )
     finally:
         watch.close()
-    return conclude_tasks(request, prepared, run)
+    return conclude(request, prepared, Published(item=run.require_item()), by_tasks=True)
 
 
 def plan_jobs(run: Run) -> tuple[PhaseJob, ...]:

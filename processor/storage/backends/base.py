@@ -130,8 +130,10 @@ class Backend:
         del content_type
         return {}
 
-    def abort_uploads(self, filesystem: Any, path: str) -> None:
-        """Abort unfinished uploads of an object that is complete now: they are a dead writer's, or can only fail."""
+    def abort_uploads(self, filesystem: Any, path: str, *, below: bool) -> int:
+        """Abort and count unfinished uploads of an object, or of all below a folder; not those that end by themselves."""
+        del filesystem, path, below
+        return 0
 
     def replace(self, filesystem: Any, path: str, data: bytes, version: str, content_type: str) -> bool:
         """Replace an object while it has a version (see :attr:`version_key`), and tell whether it had."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, ClassVar, Final, Literal, Self, cast
@@ -180,7 +179,7 @@ class S3(Backend):
         """Begin an upload in parts and abort it, which needs the same right as writing."""
         bucket, key, _ = filesystem.split_path(path)
         begun = filesystem.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
-        filesystem.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=begun["UploadId"])
+        _abort(filesystem, bucket, {"Key": key, "UploadId": begun["UploadId"]})
 
     def upload_options(self, part_size: int) -> dict[str, Any]:
         """Parts, and how many are sent at once."""
@@ -190,14 +189,20 @@ class S3(Backend):
         """As S3 calls it."""
         return {"ContentType": content_type}
 
-    def abort_uploads(self, filesystem: Any, path: str) -> None:
-        """Abort those of this key; whoever may write need not be allowed to list them, and a lifecycle rule does it then."""
+    def abort_uploads(self, filesystem: Any, path: str, *, below: bool) -> int:
+        """Ask for their list, page by page, which takes a right of its own (``s3:ListBucketMultipartUploads``)."""
         bucket, key, _ = filesystem.split_path(path)
-        with suppress(OSError):
-            listed = filesystem.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key)
+        prefix, count = f"{key}/" if below else key, 0
+        marker: dict[str, Any] = {}
+        while True:
+            listed = filesystem.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **marker)
             for upload in listed.get("Uploads", ()):
-                if upload.get("Key") == key:
-                    filesystem.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload["UploadId"])
+                if str(upload["Key"]).startswith(prefix) and (below or upload["Key"] == key):
+                    count += _abort(filesystem, bucket, upload)
+            reached = {"KeyMarker": listed.get("NextKeyMarker"), "UploadIdMarker": listed.get("NextUploadIdMarker")}
+            if not listed.get("IsTruncated") or reached == marker:
+                return count
+            marker = reached
 
     def replace(self, filesystem: Any, path: str, data: bytes, version: str, content_type: str) -> bool:
         """Write with ``If-Match``; where two such requests come at one moment, S3 wants one of them again."""
@@ -220,6 +225,15 @@ class S3(Backend):
     def is_denied(self, error: Exception) -> bool:
         """Whether botocore found no keys."""
         return type(error).__name__ == "NoCredentialsError"
+
+
+def _abort(filesystem: Any, bucket: str, upload: Mapping[str, Any]) -> bool:
+    """Abort an upload; False where it had ended: another run aborts those of an Item that is there."""
+    try:
+        filesystem.call_s3("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _gdal_endpoint(env: Mapping[str, str]) -> str | None:

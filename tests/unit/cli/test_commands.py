@@ -275,6 +275,26 @@ def test_a_signal_ends_a_command_and_those_that_follow_do_not_disturb_cleaning_u
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+def test_a_signal_that_a_library_turned_into_an_error_of_its_own_is_a_signal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    def command(options: object) -> str:
+        del options
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException as error:  # noqa: BLE001 - as Rust does
+            msg = f"error building a schema: {error}"  # which pydantic does
+            raise ValueError(msg) from None
+        return ""
+
+    monkeypatch.setattr(config_command, "execute", command)
+    inherited = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    request.addfinalizer(lambda: signal.signal(signal.SIGTERM, inherited))
+    assert main(["config"]) == 143
+    (line,) = read_errors(capsys)
+    assert (line["event"], line["exit_code"], line["kind"]) == ("interrupted", 143, "ValueError")
+
+
 def test_a_signal_that_was_ignored_before_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     def command(options: object) -> str:
         del options

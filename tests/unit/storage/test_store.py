@@ -301,7 +301,7 @@ def test_a_link_taken_for_a_leftover_by_another_writer_leaves_nothing_behind(
     source = tmp_path / "scratch"
     source.write_bytes(b"finished")
     answers = iter([False, True])  # the other writer holds the file's lock when we first ask
-    monkeypatch.setattr(local_files, "_lock", lambda _: next(answers))
+    monkeypatch.setattr(local_files, "lock_file", lambda _: next(answers))
     written = Written(size=8, sha256=hashlib.sha256(b"finished").hexdigest())
     (tmp_path / "out").mkdir()
     Store().upload_file(source, str(tmp_path / "out" / "a.bin"), written=written)
