@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 
@@ -29,22 +29,25 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of moments and signals (default: %(default)s)")
     parser.add_argument("--kinds", default=",".join(KINDS), metavar="LIST", help="kinds of runs (default: %(default)s)")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # servers and runs end with this process
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # what was found so far is told, and servers end with this process
     kinds, chance, figures = options.kinds.split(","), random.Random(options.seed), Figures()  # noqa: S311 - no secret
     start, number = time.monotonic(), 0
     with tempfile.TemporaryDirectory() as scratch:
         needs_server = any(kind.startswith("s3") for kind in kinds)
         with run_s3(Path(scratch) / "server") if needs_server else nullcontext() as server:
             trials = [Trials(kind, Path(scratch), server) for kind in kinds]
-            while figures.kills < options.kills:
-                known = len(figures.faults)
-                trials[number % len(trials)].try_once(f"{number:04d}", *draw(chance), figures)
-                number += 1
-                print(f"{figures.kills} kills", *figures.faults[known:], sep="\n", file=sys.stderr, flush=True)
+            with suppress(KeyboardInterrupt):
+                while figures.kills < options.kills:
+                    known = len(figures.faults)
+                    trials[number % len(trials)].try_once(f"{number:04d}", *draw(chance), figures)
+                    number += 1
+                    print(f"{figures.kills} kills", *figures.faults[known:], sep="\n", file=sys.stderr, flush=True)
     for name, count in sorted(figures.sent.items()):
         print(f"{count:5d}  {name}")
     print(f"{figures.kills} kills in {number} trials, {time.monotonic() - start:.0f} s: {len(figures.faults)} faults")
-    return 1 if figures.faults else 0
+    return 1 if figures.faults or figures.kills < options.kills else 0
 
 
 if __name__ == "__main__":

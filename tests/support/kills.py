@@ -61,7 +61,8 @@ class Trials:
         self._kind, self._folder, self._server = kind, folder / kind, server
         self._is_remote = kind.startswith("s3")
         self._items = make_items(self._folder / "in", edge=_EDGES[self._is_remote], bands=3)
-        code, said, self.seconds = self._start("reference")
+        self._seconds = 0.0
+        code, said, _ = self._start("reference")
         assert code == 0, said
         self._expected = self._read("reference")
         assert {"m/m.json", "m/mosaic.tif", "collection.json", "catalog.json"} <= self._expected.keys(), [*self._expected]
@@ -70,7 +71,7 @@ class Trials:
         """Kill the run of a new place after so many of its seconds, each time with its signal, then let it end, and compare."""
         for moment, number in zip(moments, signals, strict=True):
             before = self._list_unfinished(name)
-            code, said, seconds = self._start(name, moment * self.seconds, number)
+            code, said, seconds = self._start(name, moment, number)
             figures.sent[f"{self._kind} {number.name} {_ENDINGS.get(code, f'exit code {code}')}"] += 1
             if code not in _ENDINGS:
                 figures.faults.append(f"{self._kind} {name}: {number.name} gave exit code {code}: {said[-300:]}")
@@ -90,23 +91,27 @@ class Trials:
         figures.faults += [f"{self._kind} {name}: {path} is left" for path in sorted(found.keys() - self._expected.keys())]
         figures.faults += [f"{self._kind} {name}: {one} is left" for one in self._list_unfinished(name)]
 
-    def _start(self, name: str, moment: float = 0.0, number: signal.Signals | None = None) -> tuple[int, str, float]:
-        """Run the command in a process, to its end or to a signal after so many seconds.
+    def _start(self, name: str, moment: float = 1.0, number: signal.Signals | None = None) -> tuple[int, str, float]:
+        """Run the command in a process, to its end or to a signal after a share of a whole run's time, which is measured anew.
 
         Returns
         -------
         Exit code, standard error, and the seconds that it went on for after that.
         """
         place = self._folder / name
+        is_first = not place.exists()
         place.mkdir(exist_ok=True)
+        start = time.monotonic()
         with start_command(*self._list_words(name), cwd=place, scratch=place / "scratch") as process:
             if number is not None:
                 with contextlib.suppress(TimeoutExpired):
-                    process.wait(moment)
+                    process.wait(moment * self._seconds)
                 process.send_signal(number)
-            start = time.monotonic()
+            came = time.monotonic()
             _, said = process.communicate(timeout=500)
-        return process.returncode, said, time.monotonic() - start
+        if is_first:  # what ends tells the time, and what does not, that it may have grown
+            self._seconds = time.monotonic() - start if process.returncode == 0 else self._seconds * 1.05
+        return process.returncode, said, time.monotonic() - came
 
     def _list_words(self, name: str) -> list[str]:
         """The command."""
@@ -133,7 +138,7 @@ class Trials:
         """Scratch, half-written files and unfinished uploads."""
         place = self._folder / name
         left = [f"scratch/{path.name}" for path in place.glob("scratch/*")]
-        left += [str(path.relative_to(place)) for path in place.rglob("*") if path.suffix in {".part", ".lock"}]
+        left += [str(path.relative_to(place)) for path in place.rglob(".*") if path.suffix in {".part", ".lock"}]
         uploads = self._server.list_uploads() if self._server is not None and self._is_remote else []
         return left + [f"upload {key}" for key in uploads if key.startswith(f"{self._kind}/{name}/")]
 
