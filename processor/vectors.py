@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import numpy as np
 import shapely
@@ -23,37 +18,15 @@ from processor.errors import InputError
 from processor.model import Bounds, Cell
 from processor.model.crs_text import check_grid_files
 from processor.redaction import redact_url
-from processor.storage.scratch import scratch_folder
 from processor.storage.store import Store
+from processor.vector_files import MOST_FEATURES, stage_vectors
 
 if TYPE_CHECKING:
     import geopandas
 
 
 _FIXED_TIME = "2000-01-01T00:00:00.000Z"
-_MAX_BYTES = 1 << 30
-_MOST_FEATURES = 5_000_000
-_COMPANIONS = {".shp": (".shx", ".dbf", ".prj", ".cpg")}
-_FORMATS = "GeoPackage, GeoJSON (also one feature a line), FlatGeobuf, shapefiles (also zipped) and GeoParquet are read"
-_JSON = (b"{", b"\x1e")
-_BEGINNINGS = {
-    ".gpkg": (b"SQLite format 3\0",),
-    ".geojson": _JSON,
-    ".json": _JSON,
-    ".geojsonl": _JSON,
-    ".geojsons": _JSON,
-    ".ndjson": _JSON,
-    ".fgb": (b"fgb",),
-    ".shp": (b"\0\0\x27\x0a",),
-    ".zip": (b"PK\x03\x04",),
-    ".parquet": (b"PAR1",),
-    ".geoparquet": (b"PAR1",),
-    ".feather": (b"ARROW1", b"FEA1"),
-}
-_ZIPPED = frozenset({".shp", ".shx", ".dbf", ".prj", ".cpg", ".sbn", ".sbx", ".qix", ".xml"})
-_USUAL_VIEWS = frozenset(
-    {"st_spatial_ref_sys", "spatial_ref_sys", "st_geometry_columns", "geometry_columns"}
-)  # of the standard
+_JSON_DRIVERS = ("GeoJSON", "GeoJSONSeq")
 _PIECES = 256  # of the scenes' extent: how long an edge may be where it is taken to another CRS by its ends
 
 
@@ -92,7 +65,7 @@ def read_features(url: str, *, crs: str, field: str | None, parameter: str, stor
         If storage or the network failed.
     """
     what = f"{parameter}: {redact_url(url)}"
-    with _local_copy(url, what, store) as path:
+    with stage_vectors(url, what, store) as path:
         frame = _read_frame(path, what)
     if field is not None and field not in frame.columns:
         columns = ", ".join(str(column) for column in frame.columns if column != frame.geometry.name)
@@ -125,98 +98,32 @@ def read_features(url: str, *, crs: str, field: str | None, parameter: str, stor
     )
 
 
-def list_parts(url: str, store: Store) -> tuple[str, ...]:
-    """Every file that belongs to a vector file: itself, and the files beside it or below it that hold the rest.
-
-    Raises
-    ------
-    StorageError
-        If storage or the network failed.
-    """
-    suffix = _suffix(url)
-    if "?" in url or suffix.lower() not in _COMPANIONS:
-        return (url,)
-    stem = url.removesuffix(suffix)
-    beside = [stem + (end.upper() if suffix.isupper() else end) for end in _COMPANIONS[suffix.lower()]]
-    parts = [url]
-    for part in beside:
-        with suppress(InputError):  # some stores deny access to what they do not have
-            if store.exists(part):
-                parts.append(part)
-    return tuple(parts)
-
-
-def _suffix(url: str) -> str:
-    return Path(urlsplit(url).path if "://" in url else url).suffix
-
-
-def _check_file(path: Path, what: str) -> None:
-    """Let through what is a regular file of an allowed format by its name and its beginning.
-
-    Other drivers read what a file names, such as OGR's virtual format; so do views and virtual tables of a database.
-
-    Raises
-    ------
-    InputError
-        It is anything else, or too large.
-    """
-    refused = f"{what} is not a readable vector file: "
-    beginnings = _BEGINNINGS.get(path.suffix.lower())
-    if beginnings is None or not path.is_file():
-        raise InputError(refused + _FORMATS)
-    if path.stat().st_size > _MAX_BYTES:
-        raise InputError(refused + f"it has {path.stat().st_size} bytes, and at most {_MAX_BYTES} are taken")
-    with path.open("rb") as stream:
-        start = stream.read(4096)
-    if not start.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n" if beginnings is _JSON else b"").startswith(beginnings):
-        raise InputError(refused + f"it does not begin as {path.suffix} does; {_FORMATS}")
-    try:
-        if path.suffix.lower() == ".gpkg":
-            _check_database(path, refused)
-        elif path.suffix.lower() == ".zip":
-            _check_archive(path, refused)
-    except (sqlite3.Error, zipfile.BadZipFile) as error:
-        raise InputError(refused + str(error)) from error
-
-
-def _check_database(path: Path, refused: str) -> None:
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
-        rows = database.execute("SELECT type, lower(name), lower(coalesce(sql, '')) FROM sqlite_master LIMIT 100000").fetchall()
-    for kind, name, sql in rows:
-        is_virtual = sql.startswith("create virtual table") and " using rtree" not in " ".join(sql.split())
-        if (kind == "view" and name not in _USUAL_VIEWS) or is_virtual:
-            msg = f"{refused}it has the {'virtual table' if is_virtual else 'view'} {name[:80]!r}; export its rows to a table"
-            raise InputError(msg)
-
-
-def _check_archive(path: Path, refused: str) -> None:
-    with zipfile.ZipFile(path) as archive:
-        members = [member for member in archive.infolist() if not member.is_dir()]
-    others = [member.filename for member in members if Path(member.filename).suffix.lower() not in _ZIPPED]
-    if others or sum(member.file_size for member in members) > _MAX_BYTES:
-        reason = f"{others[0][:80]!r} is no part of a shapefile" if others else f"it unpacks to more than {_MAX_BYTES} bytes"
-        raise InputError(refused + reason)
-
-
 def _read_frame(path: Path, what: str) -> geopandas.GeoDataFrame:
+    """Features of a checked file, by the one driver that its name says."""
     import geopandas  # noqa: PLC0415 - see _write_layer
     from pyogrio.errors import DataLayerError, DataSourceError  # noqa: PLC0415
 
-    arrow = {".parquet": geopandas.read_parquet, ".geoparquet": geopandas.read_parquet, ".feather": geopandas.read_feather}
-    _check_file(path, what)
-    read = arrow.get(
-        path.suffix.lower(), partial(geopandas.read_file, engine="pyogrio", layer=0, max_features=_MOST_FEATURES + 1)
-    )
-    try:
-        frame = read(path)
-    except (DataSourceError, DataLayerError, GEOSException, ValueError, OSError, ImportError) as error:
-        msg = f"{what} is not a readable vector file: {error}"
-        raise InputError(msg) from error
+    is_json = path.suffix not in {".gpkg", ".fgb", ".shp", ".parquet", ".geoparquet"}
+    sources = [f"{driver}:{path}" for driver in _JSON_DRIVERS] if is_json else [path]
+    errors: list[Exception] = []
+    frame = None
+    for source in sources:
+        try:
+            if "parquet" in path.suffix:
+                frame = geopandas.read_parquet(source)
+            else:
+                frame = geopandas.read_file(source, engine="pyogrio", layer=0, max_features=MOST_FEATURES + 1)
+            break
+        except (DataSourceError, DataLayerError, GEOSException, ValueError, OSError, ImportError) as error:
+            errors.append(error)
+    if frame is None or (errors and frame.empty):  # anything at all is features of one line each, of which none is one
+        msg = f"{what} is not a readable vector file: {errors[0]}"
+        raise InputError(msg) from errors[0]
     if not isinstance(frame, geopandas.GeoDataFrame):
         msg = f"{what} has no geometries"
         raise InputError(msg)
-    if len(frame) > _MOST_FEATURES:
-        msg = f"{what} has more than {_MOST_FEATURES} features: merge them, or leave out what no scene needs"
+    if len(frame) > MOST_FEATURES:
+        msg = f"{what} has more than {MOST_FEATURES} features: merge them, or leave out what no scene needs"
         raise InputError(msg)
     return frame
 
@@ -248,22 +155,6 @@ def _find_surroundings(near: Bounds, crs: str, other: CRS) -> tuple[Geometry, fl
         return shapely.box(left - width, bottom, right + width, top), edge
     sides = shapely.box(left - width, bottom, 180, top), shapely.box(-180, bottom, right + width, top)
     return shapely.union_all(sides), edge
-
-
-@contextmanager
-def _local_copy(url: str, what: str, store: Store) -> Iterator[Path]:
-    """The file itself where it is local, else a copy."""
-    if "://" not in url:
-        if not Path(url).exists():
-            msg = f"{what} does not exist"
-            raise InputError(msg)
-        yield Path(url)
-        return
-    with scratch_folder() as folder:
-        for part in list_parts(url, store):
-            copy = folder / f"features{_suffix(part)}"
-            copy.write_bytes(store.read_bytes(part, max_bytes=_MAX_BYTES))
-        yield folder / f"features{_suffix(url)}"
 
 
 def write_seamlines(path: Path, cells: Sequence[Cell], *, crs: str, field: str) -> None:

@@ -28,7 +28,7 @@ from processor.cli.parser import OptionParser
 from processor.errors import ConfigError, MosaicError, TransientError
 from processor.process.logs import configure_logging, log_crash, log_event
 from processor.process.memory import tune_process
-from processor.process.surroundings import open_missing_streams, pin_locale
+from processor.process.surroundings import keep_proj_offline, open_missing_streams, pin_locale
 from processor.redaction import escape_controls
 from processor.version import read_version
 
@@ -80,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     open_missing_streams()
     pin_locale()
+    keep_proj_offline()
     configure_logging()
     tune_process()
     try:

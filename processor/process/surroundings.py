@@ -1,4 +1,4 @@
-"""What the command line's process inherits and must not depend on: the locale, and standard streams that are closed.
+"""What the command line's process inherits and must not depend on: the locale, closed standard streams, PROJ's network.
 
 Programs that import the package are left alone.
 """
@@ -24,6 +24,14 @@ def pin_locale() -> None:
         except locale.Error:
             continue
         return
+
+
+def keep_proj_offline() -> None:
+    """Let no PROJ of this process, of which several libraries bring one, fetch shift grids for whatever CRS a file has.
+
+    What a transformation gives would depend on the network, too. To be called before these libraries are loaded.
+    """
+    os.environ["PROJ_NETWORK"] = "OFF"
 
 
 def open_missing_streams() -> None:

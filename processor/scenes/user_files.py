@@ -34,7 +34,8 @@ from processor.stages.matching.surfaces_file import KnownSurfaces, parse_surface
 from processor.stages.method import BlockMaps, FileContents, Footprints, Region
 from processor.stages.seamlines.block_path import Obstacles, make_obstacles
 from processor.storage.store import Store
-from processor.vectors import Feature, list_parts, read_features
+from processor.vector_files import list_parts
+from processor.vectors import Feature, read_features
 from stac.hrefs import drop_signature
 
 _MAX_BYTES = 1 << 30

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sqlite3
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import fsspec
@@ -28,7 +31,8 @@ from processor.errors import InputError, StorageError
 from processor.model import Bounds, Cell
 from processor.storage.options import Access
 from processor.storage.store import Store
-from processor.vectors import Feature, list_parts, read_features, write_layers, write_seamlines
+from processor.vector_files import list_parts
+from processor.vectors import Feature, read_features, write_layers, write_seamlines
 
 UTM = CRS.from_epsg(32633).to_wkt(version="WKT2_2019")
 LEFT, BOTTOM = 500_000.0, 5_299_000.0
@@ -281,6 +285,229 @@ def test_views_and_virtual_tables_of_a_database_are_not_run(tmp_path: Path, stat
         read(url)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'CREATE VIRTUAL TABLE "a using rtree" USING fts5(a)',
+        'CREATE VIRTUAL TABLE odd USING fts5(" using rtree(")',
+        "CREATE VIRTUAL TABLE odd USING fts5(a, 'b using rtree(')",
+        "CREATE VIRTUAL TABLE odd USING rtree_i32(id, a, b)",
+    ],
+)
+def test_a_virtual_table_is_an_index_by_its_module_not_by_its_name(tmp_path: Path, statement: str) -> None:
+    url = write(tmp_path / "a.gpkg", [SQUARE])
+    with closing(sqlite3.connect(url)) as database:
+        database.execute(statement)
+        database.commit()
+    with pytest.raises(InputError, match="it has the virtual table"):
+        read(url)
+
+
+ENDLESS = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT n AS fid, zeroblob(8) AS geom FROM r"
+
+
+def change(url: str, *statements: str) -> str:
+    with closing(sqlite3.connect(url)) as database:
+        for statement in statements:
+            database.execute(statement)
+        database.commit()
+    return url
+
+
+def test_a_layer_is_no_view_whatever_it_is_called(tmp_path: Path) -> None:
+    """The standard has views of these names, which are no layers."""
+    url = write(tmp_path / "a.gpkg", [SQUARE])
+    change(url, f"CREATE VIEW st_geometry_columns AS {ENDLESS}")
+    assert len(read(url)) == 1
+    change(url, "UPDATE gpkg_contents SET table_name = 'ST_geometry_columns'")
+    with pytest.raises(InputError, match="its layer 'ST_geometry_columns' is a view"):
+        read(url)
+
+
+def test_tables_that_ogr_looks_for_are_no_views(tmp_path: Path) -> None:
+    url = write(tmp_path / "a.gpkg", [SQUARE])
+    change(url, "ALTER TABLE gpkg_contents RENAME TO other", "CREATE VIEW gpkg_contents AS SELECT * FROM other")
+    with pytest.raises(InputError, match="it has the view 'gpkg_contents'"):
+        read(url)
+
+
+def test_columns_that_are_computed_are_not(tmp_path: Path) -> None:
+    url = write(tmp_path / "a.gpkg", [SQUARE])
+    change(url, "ALTER TABLE a ADD COLUMN large AS (hex(zeroblob(100000000)))")
+    with pytest.raises(InputError, match="the table 'a' has columns that are computed"):
+        read(url)
+
+
+def test_triggers_are_not_run(tmp_path: Path) -> None:
+    url = write(tmp_path / "a.gpkg", [SQUARE])
+    before = hashlib.sha256(Path(change(url, "CREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM a; END")).read_bytes())
+    assert len(read(url)) == 1
+    assert hashlib.sha256(Path(url).read_bytes()).digest() == before.digest()
+
+
+def test_reading_a_database_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = write(tmp_path / "a.gpkg", [SQUARE] * 5000)
+    monkeypatch.setattr("processor.vector_files._MAX_SECONDS", 0.0)
+    with pytest.raises(InputError, match="reading it takes more than 0 seconds"):
+        read(url)
+
+
+def test_changes_that_lie_beside_a_database_are_neither_read_nor_passed_over(tmp_path: Path) -> None:
+    """They would be read by OGR after the file itself was checked."""
+    url = write(tmp_path / "a.gpkg", [SQUARE])
+    (tmp_path / "a.gpkg-wal").touch()
+    assert len(read(url)) == 1
+    (tmp_path / "a.gpkg-wal").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"a\.gpkg-wal beside it holds changes"):
+        read(url)
+
+
+CODES = ("EPSG:4326", "urn:ogc:def:crs:OGC:1.3:CRS84", "http://www.opengis.net/def/crs/OGC/1.3/CRS84")
+
+
+def make_geojson(members: str = "", *, geometry: str = "") -> str:
+    ring = '"type": "Polygon", "coordinates": [[[14, 47], [16, 47], [16, 49], [14, 49], [14, 47]]]'
+    feature = f'{{"type": "Feature", "properties": {{"crs": "x", "b": ["crs", "crs"]}}, "geometry": {{{geometry}{ring}}}}}'
+    return f'{{"type": "FeatureCollection", {members}"features": [{feature}]}}'
+
+
+@pytest.fixture
+def listener() -> Iterator[tuple[str, list[str]]]:
+    """URL of a server, and the paths that it was asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", asked
+        server.shutdown()
+
+
+@pytest.mark.parametrize("name", ["a.geojson", "a.json", "a.geojsonl"])
+@pytest.mark.parametrize(
+    "crs",
+    [
+        '"crs": {"type": "link", "properties": {"href": "URL"}}, ',
+        '"crs": {"type": "url", "properties": {"url": "URL"}}, ',
+        '"CRS" : {"TYPE": "LINK", "properties": {"href": "URL"}}, ',
+        r'"\u0063r\u0073": {"type": "link", "properties": {"href": "URL"}}, ',
+        r'"crs\u0000x": {"type": "link", "properties": {"href": "URL"}}, ',
+        '"crs": {"type": "name", "type": "link", "properties": {"href": "URL", "name": "EPSG:4326"}}, ',
+        '"crs": {"type": "name", "properties": {"name": "URL"}}, ',
+        '"crs": [{"type": "link", "properties": {"href": "URL"}}], "crs": {"type": "link", "properties": {"href": "URL"}}, ',
+    ],
+)
+@pytest.mark.parametrize("place", ["members", "geometry"])
+def test_a_crs_that_leads_elsewhere_is_not_followed(
+    tmp_path: Path, listener: tuple[str, list[str]], name: str, crs: str, place: str
+) -> None:
+    url, asked = listener
+    (tmp_path / name).write_text(make_geojson(**{place: crs.replace("URL", url)}))
+    with pytest.raises(InputError, match='its "crs" is no name such as EPSG:32632'):
+        read(str(tmp_path / name))
+    assert asked == []
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_crs_that_is_named_is_taken(tmp_path: Path, code: str) -> None:
+    (tmp_path / "a.geojson").write_text(make_geojson(f'"crs": {{"type": "name", "properties": {{"name": "{code}"}}}}, '))
+    assert len(read(str(tmp_path / "a.geojson"))) == 1
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.geojson", "a.geojsonl"])
+def test_a_pipeline_of_commands_is_no_geojson(tmp_path: Path, name: str) -> None:
+    """OGR runs it, and it reads whatever it names."""
+    secret = write(tmp_path / "secret.gpkg", [SQUARE])
+    command = f"gdal vector convert {secret} --output-format=stream streamed_dataset"
+    (tmp_path / name).write_text(json.dumps({"type": "gdal_streamed_alg", "command_line": command}))
+    with pytest.raises(InputError, match="is not a readable vector file"):
+        read(str(tmp_path / name))
+
+
+def test_features_of_one_line_each_are_read_whatever_they_are_called(tmp_path: Path) -> None:
+    write(tmp_path / "a.geojsonl", [SQUARE] * 20_000, driver="GeoJSONSeq")
+    (tmp_path / "a.geojsonl").rename(tmp_path / "a.json")
+    assert (tmp_path / "a.json").stat().st_size > 1 << 20  # more than OGR looks at to know a file
+    assert len(read(str(tmp_path / "a.json"))) == 20_000
+
+
+def test_a_virtual_file_in_an_archive_reads_nothing(tmp_path: Path) -> None:
+    secret = write(tmp_path / "secret.gpkg", [SQUARE], scene=["ngi_1"])
+    text = f'<OGRVRTDataSource><OGRVRTLayer name="s"><SrcDataSource>{secret}</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>'
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.shp", text)
+    with pytest.raises(InputError, match=r"it does not begin as \.shp does"):
+        read(str(tmp_path / "a.zip"))
+    (tmp_path / "a.fgb").write_bytes(b"fgb\3fgb\1" + text.encode())
+    with pytest.raises(InputError, match="its header is too long"):
+        read(str(tmp_path / "a.fgb"))
+
+
+def test_a_shapefile_in_a_folder_of_an_archive_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "a.shp", [SQUARE], driver="ESRI Shapefile", scene=["ngi_1"])
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        for path in sorted(tmp_path.glob("a.*")):
+            archive.write(path, f"folder/{path.name.upper()}")
+    assert read(str(tmp_path / "b.zip"), "scene")[0].name == "ngi_1"
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.shp", bytes(10_000_000))
+    monkeypatch.setattr("processor.vector_files._MAX_BYTES", 1_000_000)
+    with pytest.raises(InputError, match="it unpacks to more than 1000000 bytes"):
+        read(str(tmp_path / "a.zip"))
+
+
+@pytest.mark.parametrize("suffix", [".shx", ".dbf", ".prj", ".cpg", ".DBF"])
+def test_companions_are_regular_files(tmp_path: Path, suffix: str) -> None:
+    write(tmp_path / "a.shp", [SQUARE], driver="ESRI Shapefile")
+    (tmp_path / f"a{suffix.lower()}").unlink()
+    os.mkfifo(tmp_path / f"a{suffix}")
+    with pytest.raises(InputError, match=rf"a\{suffix} is no regular file"):
+        read(str(tmp_path / "a.shp"))
+
+
+def test_other_files_beside_a_shapefile_are_not_looked_at(tmp_path: Path) -> None:
+    write(tmp_path / "a.shp", [SQUARE], driver="ESRI Shapefile")
+    for suffix in (".qix", ".sbn", ".shp.xml", ".idm"):
+        os.mkfifo(tmp_path / f"a{suffix}")
+    assert len(read(str(tmp_path / "a.shp"))) == 1
+
+
+def test_an_index_names_no_record_twice(tmp_path: Path) -> None:
+    write(tmp_path / "a.shp", [SQUARE], driver="ESRI Shapefile")
+    with (tmp_path / "a.shx").open("ab") as stream:
+        stream.write((tmp_path / "a.shx").read_bytes()[100:108] * 1000)
+    with pytest.raises(InputError, match=r"its \.shx names more than its \.shp holds"):
+        read(str(tmp_path / "a.shp"))
+
+
+def test_geoparquet_is_read_if_its_crs_is_no_name_of_a_file(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    geopandas.GeoDataFrame({"scene": ["a"]}, geometry=[SQUARE], crs=32633).to_parquet(tmp_path / "a.parquet")
+    assert read(str(tmp_path / "a.parquet"), "scene")[0].name == "a"
+    table = parquet.read_table(tmp_path / "a.parquet")
+    geo = json.loads(table.schema.metadata[b"geo"])
+    geo["columns"]["geometry"]["crs"] = "+init=/etc/hosts:1"
+    parquet.write_table(table.replace_schema_metadata({b"geo": json.dumps(geo)}), tmp_path / "b.parquet")
+    with pytest.raises(InputError, match="is no authority code"):
+        read(str(tmp_path / "b.parquet"))
+
+
+def test_feather_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.feather").write_bytes(b"ARROW1\0\0")
+    with pytest.raises(InputError, match="is not a readable vector file: GeoPackage, GeoJSON"):
+        read(str(tmp_path / "a.feather"))
+
+
 def test_pipes_folders_and_devices_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.geojson")
     (tmp_path / "b.gpkg").mkdir()
@@ -299,7 +526,7 @@ def test_an_archive_holds_a_shapefile_and_nothing_else(tmp_path: Path) -> None:
 
 def test_too_many_features_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = write(tmp_path / "a.gpkg", [SQUARE, OTHER, SQUARE])
-    monkeypatch.setattr("processor.vectors._MOST_FEATURES", 2)
+    monkeypatch.setattr("processor.vectors.MOST_FEATURES", 2)
     with pytest.raises(InputError, match="has more than 2 features"):
         read(url)
 

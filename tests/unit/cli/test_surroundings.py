@@ -94,3 +94,22 @@ def test_ctrl_c_in_the_first_second_is_no_traceback(delay: float, tmp_path: Path
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "Traceback" not in said
+
+
+def test_proj_fetches_no_grids_whatever_the_environment_says(tmp_path: Path) -> None:
+    """A grid for North America of 1927 is not in PROJ's package, and would be fetched."""
+    script = (
+        "from processor.cli import main; main(['config']); from pyproj import Transformer, network;"
+        "x, _ = Transformer.from_crs(4267, 4326, always_xy=True).transform(-100, 40);"
+        "print(network.is_network_enabled(), abs(x + 100) < 0.001)"
+    )
+    nobody = {
+        "PROJ_NETWORK": "ON",
+        "PROJ_NETWORK_ENDPOINT": "http://127.0.0.1:9",
+        "PROJ_USER_WRITABLE_DIRECTORY": str(tmp_path),
+    }
+    environment = {**os.environ, "PYTHONPATH": ROOT, **nobody}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "False True"
