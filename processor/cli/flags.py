@@ -143,7 +143,7 @@ def _read_document(url: str, flags: Mapping[str, Any], environment: Mapping[str,
     if "://" in url:
         reached = {path: value for path, value in flags.items() if path.startswith("io.")}
         access = resolve_access(load_config(flags=reached, environment=environment).io, environment)
-    store = Store(access=access)
+    store = Store(access=access.allowing([url]))
     try:
         text = store.read_bytes(url, max_bytes=_MAX_CONFIG_BYTES).decode("utf-8")
     except (InputError, UnicodeDecodeError) as error:

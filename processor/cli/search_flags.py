@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Literal, NoReturn, cast, get_args
 
@@ -142,7 +143,8 @@ def _read_geometry(text: str) -> Mapping[str, Any]:
         from processor.storage.store import Store  # noqa: PLC0415 - loads fsspec, which only a file needs
 
         try:
-            data = Store().read_bytes(text, max_bytes=_MAX_GEOMETRY)
+            store = Store()
+            data = replace(store, access=store.access.allowing([text])).read_bytes(text, max_bytes=_MAX_GEOMETRY)
         except InputError as error:
             _refuse("intersects", text, str(error))
     try:

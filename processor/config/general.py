@@ -93,6 +93,13 @@ class SceneInputs(Inputs):
         example="253..255",
         unit="source units",
     )
+    allow_private_networks: bool = option(
+        False,
+        "Let documents that were read from a URL name addresses of private networks, of this machine too; also those of "
+        "references and checks.",
+        example=True,
+        decisive=False,
+    )
     skip_unreadable: Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] | None = option(
         None,
         "Scenes that may be left out, as a number or a share of all, because storage has no such file or denies it; a finding "

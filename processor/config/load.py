@@ -29,7 +29,7 @@ from stac.hrefs import drop_signature
 _SURROUNDINGS = frozenset({"io", "kubernetes"})
 """Sections that are of the machine and the user, never of the data."""
 
-_LIMITS = frozenset({"output.max_pixels", "inputs.max_scenes"})
+_LIMITS = frozenset({"output.max_pixels", "inputs.max_scenes", "inputs.allow_private_networks"})
 """Parameters that bound what a document can make a run do."""
 
 _PREFIX, _DELIMITER = "MOSAIC_", "__"
@@ -164,6 +164,17 @@ def apply_options(
                 raise ConfigError(msg)
             merged.setdefault(section, {}).setdefault(name, value)
     return _validate(merged, preset_by_default)
+
+
+def list_places(config: Config) -> list[str]:
+    """Paths and URLs that a configuration names."""
+    return [text for parameter in iter_parameters(config) if parameter.is_path for text in _list_texts(config.get(parameter))]
+
+
+def _list_texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [text for one in value for text in _list_texts(one)] if isinstance(value, tuple | list) else []
 
 
 def flat_name(parameter: Parameter) -> str:

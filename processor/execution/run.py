@@ -11,7 +11,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import IO, Any
 
-from processor.config import Config, apply_options
+from processor.config import Config, apply_options, list_places
 from processor.errors import ConfigError, InputError
 from processor.execution.leftovers import clean_up
 from processor.execution.opening import ONCE, open_scenes, probe_scenes, trust_overviews, without_overviews
@@ -212,11 +212,14 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         raise ConfigError(msg)
     base = config
     named = [*_list_words(request.inputs), *_list_words(base.reference.images), *_list_words(base.check.images)]
+    allowed = [*named, *list_places(base)]
     resolved = read_inputs(
         request.inputs,
         stdin=request.stdin,
         inputs=base.inputs,
-        store=Store(access=resolve_access(base.io).for_hosts(named)),
+        store=Store(
+            access=resolve_access(base.io).for_hosts(named).allowing(allowed, everywhere=base.inputs.allow_private_networks)
+        ),
         refine=lambda document, is_remote: apply_options(base, process_options(document), is_remote=is_remote).inputs,
     )
     config = apply_options(
@@ -225,7 +228,9 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         is_remote=resolved.is_remote,
         preset_by_default=request.preset_by_default,
     )
+    allowed += [*resolved.named, *(() if resolved.is_remote else list_places(config))]
     access = resolve_access(config.io).for_hosts([*named, *resolved.list_hosts()])
+    access = access.allowing(allowed, everywhere=config.inputs.allow_private_networks)
     registration = plan_registration(
         destination=request.destination,
         collection=request.collection,
@@ -274,7 +279,7 @@ def prepare(request: Request, config: Config, tracker: Tracker | None = None) ->
         digest=digest,
         item_id=item_id,
         findings=findings,
-        access=access,
+        access=access.allowing([*references.named, *checks.named]),
         inputs=resolved,
         references=references.scenes,
         checks=checks.scenes,

@@ -31,6 +31,7 @@ from processor.publish.item import Prepared
 from processor.publish.register import Registration
 from processor.redaction import hide_published, redact_url
 from processor.scenes.user_files import read_user_files
+from processor.storage.networks import Networks
 from processor.storage.options import resolve_access
 from processor.storage.store import Store
 from processor.storage.url import absolute_path, join_url
@@ -100,8 +101,11 @@ class RunManifest(BaseModel):
     it is left to the coordinator.
     """
     inputs_table: _Digest | None = None
-    hosts: tuple[str, ...] = ()
     """SHA-256 of the table of input Items, which lies beside the document; None: there is none."""
+    hosts: tuple[str, ...] = ()
+    """Origins that keys of web servers go to."""
+    networks: Networks = Networks()
+    """Where requests to web servers may go besides public addresses."""
     chunks_per_task: Annotated[int, Field(ge=1, le=4096)] = CHUNKS_PER_TASK
     tile_blocks: Annotated[int, Field(ge=1, le=32)] = TILE_BLOCKS
     """How the passes are cut."""
@@ -156,7 +160,7 @@ def open_run(url: str, machine: Config) -> Run:
     for parameter, value in local_settings(machine).items():
         merged.setdefault(parameter.section, {})[parameter.name] = value
     config = load_config(document=merged, environment={})
-    store = Store(access=resolve_access(config.io).for_hosts(manifest.hosts))
+    store = Store(access=resolve_access(config.io).for_hosts(manifest.hosts).within(manifest.networks))
     files = read_user_files(manifest.scenes, config, store)
     digest = compute_digest(manifest.scenes, config, read_version(), files.fingerprints, manifest.references, manifest.checks)
     if digest != manifest.digest:
@@ -295,6 +299,7 @@ def write_run(prepared: Prepared, destination: str, *, created: str, overwrite: 
         findings=tuple(replace(finding, message=hide_published(finding.message)) for finding in prepared.findings),
         registration=replace(prepared.registration, api=None, token=None),
         hosts=prepared.access.hosts,
+        networks=prepared.access.networks,
         inputs_table=None if table is None else hashlib.sha256(table).hexdigest(),
         chunks_per_task=cut.chunks_per_task,
         tile_blocks=cut.tile_blocks,

@@ -158,7 +158,6 @@ class GdalReader:
     def __init__(self, access: Access, range_cache: RangeCache | None = None) -> None:
         self._access = access
         self._range_cache = range_cache
-        self._by_fsspec: set[str] = set()
         self.traffic = Traffic()
 
     @contextmanager
@@ -250,9 +249,6 @@ class GdalReader:
         except UnexplainedError:
             return self._open_reached(href, scene, options, ranged=True)
         except InputError as error:
-            if isinstance(error, UnreadableError) and self._is_curled(href):
-                self._by_fsspec.add(href)  # a server may deny HEAD, by which GDAL begins, and allow GET
-                return self._open_remote(href, scene, options, ranged=ranged)
             page = self._find_page(href)
             if page is None:
                 raise
@@ -271,12 +267,8 @@ class GdalReader:
         except MosaicError:  # the failure of opening is told
             return None
 
-    def _is_curled(self, href: str) -> bool:
-        """Whether GDAL asks a web server for an object itself."""
-        return href not in self._by_fsspec and (self._vsi_path(href) or "").startswith("/vsicurl/")
-
     def _open_reached(self, href: str, scene: str, options: dict[str, int], *, ranged: bool) -> DatasetReader:
-        path = None if href in self._by_fsspec else self._vsi_path(href)
+        path = self._vsi_path(href)
         if path is not None and not ranged:
             ranged = has_files() and (self._range_cache is not None or is_renewed(href))
         else:

@@ -26,6 +26,7 @@ from processor.redaction import redact_url
 from processor.storage.options import Access
 from processor.storage.reading import find_object
 from processor.storage.renewal import is_renewed, renew_url
+from processor.storage.retry import repeat
 from processor.storage.url import parse_url, storage_errors
 
 T = TypeVar("T")
@@ -64,15 +65,27 @@ class FsspecObject:
     def __init__(self, url: str, access: Access, traffic: Traffic) -> None:
         self._url, self._traffic = url, traffic
         self._filesystem, self._path = find_object(url, access)
+        backend = parse_url(url).backend
+        self._repeats = 0 if backend.repeats or backend.is_steady else access.retries
 
     def find_size(self) -> int:
         """Bytes of the object."""
+        return repeat(self._ask_size, times=self._repeats)
+
+    def _ask_size(self) -> int:
         with storage_errors(self._url):
             self._traffic.count(requests=1, size=0)
-            return int(self._filesystem.info(self._find_path())["size"])
+            size = self._filesystem.info(self._find_path())["size"]
+        if size is None:
+            msg = f"{redact_url(self._url)} cannot be read in parts: its server does not tell its size; fetch the file"
+            raise InputError(msg)
+        return int(size)
 
     def read(self, start: int, end: int) -> bytes:
         """Exactly the bytes that were asked for."""
+        return repeat(partial(self._fetch, start, end), times=self._repeats)
+
+    def _fetch(self, start: int, end: int) -> bytes:
         with storage_errors(self._url):
             data = bytes(self._filesystem.cat_file(self._find_path(), start=start, end=end))
             if len(data) != end - start:

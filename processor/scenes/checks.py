@@ -34,9 +34,9 @@ def read_checks(setting: Check, scenes: Sequence[Scene], access: Access, *, thre
     StorageError
         Storage or the network failed.
     """
-    opened, findings = open_known(setting, access, section="check", threads=threads)
+    opened, known = open_known(setting, access, section="check", threads=threads)
     found = (unify_known(check, scenes[0], setting.bands, section="check") for check in opened)
-    return Known(scenes=tuple(sorted(found, key=lambda check: check.name)), findings=findings)
+    return replace(known, scenes=tuple(sorted(found, key=lambda check: check.name)))
 
 
 def place_check(check: Scene, grid: Grid) -> tuple[Scene, int, int] | None:

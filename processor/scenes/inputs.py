@@ -6,7 +6,7 @@ import glob
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -66,6 +66,8 @@ class ResolvedInputs:
     """Whether the document was read from a URL."""
     bases: tuple[str, ...] = ()
     """URL or absolute path of each Item's document; empty for plain rasters."""
+    named: tuple[str, ...] = ()
+    """URLs that documents of this machine lead to, one of each host: whoever runs this program answers for them."""
 
     def list_hosts(self) -> list[str]:
         """URL on the one host that a document of this machine leads to; empty where it leads to several or none."""
@@ -254,6 +256,7 @@ def _search(request: SearchRequest, inputs: Inputs, store: Store) -> ResolvedInp
         max_scenes=inputs.max_scenes,
         patience=Patience(retries=access.retries, timeout=access.timeout),
         find_keys=access.find_keys,
+        networks=access.networks,
         allow_local_files=inputs.allow_local_files,
     )
     shown = f"search on {show_href(request.api)}"
@@ -388,6 +391,7 @@ def _join(parts: Sequence[ResolvedInputs], description: str, inputs: Inputs) -> 
         findings=(*(finding for part in parts for finding in part.findings), *tell_dropped(dropped)),
         is_remote=any(part.is_remote for part in parts),
         bases=tuple(bases),
+        named=tuple(url for part in parts for url in part.named),
     )
 
 
@@ -430,14 +434,34 @@ def _parse_document(
 
 def _walk(document: Mapping[str, Any], shown: str, inputs: Inputs, store: Store, *, base: str) -> ResolvedInputs:
     """Follow a catalogue to its Items."""
+    linked: list[str] = []
+
+    def allow(urls: Sequence[str]) -> None:
+        nonlocal store
+        linked.extend(_list_hosts(urls))
+        store = replace(store, access=store.access.allowing(linked))
+
     walked = walk_catalog(
         document,
         base=base,
         read=lambda href: store.read_bytes(href, max_bytes=MAX_LINKED_BYTES),
+        allow=allow,
         max_scenes=inputs.max_scenes,
         allow_local_files=inputs.allow_local_files,
     )
-    return _describe_items(walked.document, shown, inputs, base=base, bases=walked.bases)
+    found = _describe_items(walked.document, shown, inputs, base=base, bases=walked.bases)
+    return replace(found, named=_list_hosts([*linked, *found.named]))
+
+
+def _list_hosts(urls: Iterable[str]) -> tuple[str, ...]:
+    """One URL of each scheme and host of web servers."""
+    return tuple({urlsplit(url)[:2]: url for url in urls if url.startswith(("http://", "https://"))}.values())
+
+
+def _list_hrefs(ref: SceneRef) -> list[str]:
+    """Hrefs of all that is read of a scene."""
+    rasters = [*ref.rasters, *([] if ref.mask is None else [ref.mask.raster])]
+    return [one.href for raster in rasters for one in (raster, *raster.alternates)]
 
 
 def _describe_items(
@@ -452,13 +476,17 @@ def _describe_items(
         msg = f"{shown}: {error}"
         raise InputError(msg) from error
     page = find_page(document)
+    own = bases if bases is not None else (base,) * len(refs)
     return ResolvedInputs(
         refs=refs,
         document=document,
         description=shown if bases is not None else f"ItemCollection {shown}",
         findings=(*(() if page is None else (page,)), *repeated),
         is_remote=is_remote,
-        bases=bases if bases is not None else (base,) * len(refs),
+        bases=own,
+        named=_list_hosts(
+            href for ref, origin in zip(refs, own, strict=True) if origin.startswith("/") for href in _list_hrefs(ref)
+        ),
     )
 
 

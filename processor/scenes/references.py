@@ -44,18 +44,20 @@ class Known:
     """With the bands of the scenes, in name order."""
     findings: tuple[Finding, ...] = ()
     """What reading them brought to light, such as a page of Items that is not the last."""
+    named: tuple[str, ...] = ()
+    """URLs that documents of this machine lead to, as :attr:`processor.scenes.inputs.ResolvedInputs.named`."""
 
 
 def read_references(setting: Reference, scenes: Sequence[Scene], access: Access, *, threads: int) -> Known:
     """Open the references that the configuration names; errors and result: :func:`open_known` and :func:`unify_references`."""
-    opened, findings = open_known(setting, access, section="reference", threads=threads)
-    return Known(scenes=unify_references(opened, scenes, setting.bands), findings=findings)
+    opened, known = open_known(setting, access, section="reference", threads=threads)
+    return replace(known, scenes=unify_references(opened, scenes, setting.bands))
 
 
 def open_known(
     setting: Reference | Check, access: Access, *, section: Literal["reference", "check"], threads: int
-) -> tuple[list[OpenedScene], tuple[Finding, ...]]:
-    """Open the images that a section of the configuration names, and say what reading them brought to light.
+) -> tuple[list[OpenedScene], Known]:
+    """Open the images that a section of the configuration names, and say what reading them brought to light, without scenes.
 
     Raises
     ------
@@ -65,12 +67,14 @@ def open_known(
         Storage or the network failed.
     """
     if setting.images is None:
-        return [], ()
+        return [], Known()
     images = (setting.images,) if isinstance(setting.images, str) else setting.images
     try:
         resolved = read_inputs(images, stdin=None, inputs=setting, store=Store(access=access))
     except InputError as error:  # its options have the names of those of the inputs
-        raise InputError(str(error).replace("inputs.", f"{section}.")) from error
+        text = str(error).replace("inputs.", f"{section}.")
+        raise InputError(text.replace(f"{section}.allow_private_networks", "inputs.allow_private_networks")) from error
+    access = access.allowing(resolved.named)
     nodata = None if setting.nodata is None else list_ranges(setting.nodata)
     with RasterReader(cache_bytes=0, access=access, forgets=False) as reader:
         opening = map_ordered(
@@ -79,7 +83,8 @@ def open_known(
         found = list(opening)
     told = (*resolved.findings, *(finding for scene in found for finding in scene.findings))
     texts = (finding.message.replace("--inputs.", f"--{section}.") for finding in told)
-    return found, tuple(replace(finding, message=f"{section}: {text}") for finding, text in zip(told, texts, strict=True))
+    findings = tuple(replace(finding, message=f"{section}: {text}") for finding, text in zip(told, texts, strict=True))
+    return found, Known(findings=findings, named=resolved.named)
 
 
 def unify_references(

@@ -6,7 +6,7 @@ What the configuration leaves open is taken from the ecosystem's own variables, 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final, Literal
@@ -16,6 +16,7 @@ from pydantic import create_model
 from processor.model.options import Section, option
 from processor.redaction import remember_environment
 from processor.storage.backends import BACKENDS, Backend, Http, Local
+from processor.storage.networks import Networks
 from processor.storage.url import parse_url
 
 RasterBackend = Literal["auto", "gdal", "fsspec"]
@@ -29,7 +30,7 @@ class Io(Section):
 
     raster_backend: RasterBackend = option(
         "auto",
-        "What reads rasters: GDAL (s3, gs, az, http, files) or fsspec (anything); auto: GDAL where it can.",
+        "What reads rasters: GDAL (s3, gs, az, files) or fsspec (anything); auto: GDAL where it can.",
         example="fsspec",
         decisive=False,
     )
@@ -89,6 +90,21 @@ class Access:
     def for_hosts(self, urls: Sequence[str]) -> Access:
         """The same where keys of web servers go to the hosts of URLs, unless it was said which hosts they are for."""
         return replace(self, storages=tuple(one.for_hosts(urls) for one in self.storages))
+
+    def allowing(self, urls: Iterable[str], *, everywhere: bool = False) -> Access:
+        """The same where the hosts of URLs may lie in private networks, or everything may."""
+        return self.within(self.networks.naming(urls).opened(everywhere=everywhere))
+
+    def within(self, networks: Networks) -> Access:
+        """The same where requests to web servers go there besides public addresses, and nowhere else."""
+        web = next((one for one in self.storages if isinstance(one, Http)), Http())
+        others = tuple(one for one in self.storages if not isinstance(one, Http))
+        return replace(self, storages=(*others, replace(web, networks=networks)))
+
+    @property
+    def networks(self) -> Networks:
+        """Where requests to web servers may go."""
+        return next((one.networks for one in self.storages if isinstance(one, Http)), Networks())
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 from processor.errors import ConfigError, ExistsError, InputError, MosaicError, StorageError, UnreadableError
 from processor.redaction import hide_secrets, redact_url
 from processor.storage.backends import Backend, Http, Local, find_backend, list_protocols
+from processor.storage.networks import REFUSAL, is_refusal
 
 HTML_START: Final = 512
 """Bytes that tell a web page."""
@@ -121,6 +122,9 @@ def storage_errors(url: str) -> Iterator[None]:
     except MosaicError:
         raise
     except foreign as error:
+        if is_refusal(error):
+            msg = f"{redact_url(url)} {REFUSAL}"
+            raise UnreadableError(msg) from None
         detail = hide_secrets(backend.describe(error))
         # The original is kept as the cause only where it says nothing that the message had to leave out.
         cause = error if detail == str(error) else None

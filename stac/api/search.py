@@ -16,6 +16,7 @@ from pystac_client.item_search import ItemSearch
 
 from processor.errors import ConfigError, InputError, NothingFoundError
 from processor.model import Finding
+from processor.storage.networks import Networks
 from processor.storage.url import describe_html
 from stac.api.abilities import Method, Plan, plan_search, read_abilities
 from stac.api.pages import PageRequest, Pages, read_pages
@@ -48,6 +49,7 @@ def search_items(
     patience: Patience,
     allow_local_files: bool,
     find_keys: Callable[[str], Mapping[str, str]] | None = None,
+    networks: Networks | None = None,
 ) -> Found:
     """Search a STAC API for Items, through all pages.
 
@@ -67,6 +69,8 @@ def search_items(
         Whether the self link of an Item may be a file of this machine.
     find_keys
         Headers with keys that a request to a URL gets; the token wins over them.
+    networks
+        Where requests may go besides public addresses and the API's own host.
 
     Raises
     ------
@@ -87,6 +91,7 @@ def search_items(
         patience=patience,
         max_bytes=MAX_SEARCH_BYTES,
         find_keys=find_keys,
+        networks=networks,
     )
     shown = session.name
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urljoin, urlsplit
 
 from processor.errors import ConfigError, InputError
+from processor.storage.networks import REFUSAL, Networks, PrivateAddressError, is_refusal, make_adapter
 from processor.storage.retry import Backoff, RetryableError, repeat
 from stac.documents import clean_text
 from stac.hrefs import show_href
@@ -77,6 +78,7 @@ class ApiSession:
         patience: Patience | None = None,
         max_bytes: int | None = None,
         find_keys: Callable[[str], Mapping[str, str]] | None = None,
+        networks: Networks | None = None,
     ) -> None:
         """Take the URL of the landing page.
 
@@ -90,6 +92,8 @@ class ApiSession:
             How much the API may answer in all; None: there is only the bound of a single answer.
         find_keys
             Headers with keys that a request to a URL gets, whatever host it is on; the token wins over them.
+        networks
+            Where requests may go besides public addresses and the API's own host, which is always asked.
         """
         import requests  # noqa: PLC0415 - a twentieth of a second to load: only for who searches or posts
 
@@ -102,6 +106,9 @@ class ApiSession:
         self._find_keys = find_keys
         self._sent: set[str] = set()
         self._session = requests.Session()
+        adapter = make_adapter((networks or Networks()).naming([url]))
+        for scheme in _PORTS:
+            self._session.mount(f"{scheme}://", adapter)
         self._session.auth = self._authorise  # set in any case, else a .netrc would be sent
 
     def close(self) -> None:
@@ -162,7 +169,10 @@ class ApiSession:
                 if status not in _REPEATED and status < 500:
                     return self._explain(answer, method, shown)
                 problem = f"status {status}{self._find_reason(answer.body)}"
-            except (Unreachable, Timeout, ChunkedEncodingError) as error:
+            except (PrivateAddressError, Unreachable, Timeout, ChunkedEncodingError) as error:
+                if is_refusal(error):
+                    msg = f"{shown} {REFUSAL}"
+                    raise InputError(msg) from None
                 problem = type(error).__name__  # its text may hold the query, which may hold a key
             except RequestException as error:
                 msg = f"{shown} cannot be asked ({type(error).__name__}): correct the URL of {self._option}"

@@ -48,6 +48,8 @@ class _Link:
     order: tuple[int, ...]
     href: str
     is_item: bool
+    is_from_here: bool
+    """Whether the document that has it is a file of this machine."""
 
 
 def is_catalog(document: object) -> bool:
@@ -62,6 +64,7 @@ def walk_catalog(
     read: Callable[[str], bytes],
     max_scenes: int,
     allow_local_files: bool,
+    allow: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> Walked:
     """Follow the ``child`` and ``item`` links of a catalogue to its Items.
 
@@ -79,6 +82,8 @@ def walk_catalog(
         Largest number of Items.
     allow_local_files
         Whether a document from a URL may link to files of this machine.
+    allow
+        Told, before they are read, which URLs documents of this machine link to.
 
     Raises
     ------
@@ -96,6 +101,7 @@ def walk_catalog(
         for _ in range(_MAX_DEPTH):
             links = [link for node in level for link in _list_links(node, seen, allow_local_files=allow_local_files)]
             leaves = sum(link.is_item for link in links)
+            allow([link.href for link in links if link.is_from_here and "://" in link.href])
             _check_count(len(found) + leaves, max_scenes, base)
             _check_catalogs(catalogs + len(links) - leaves, base)
             nodes = []
@@ -148,7 +154,8 @@ def _list_links(node: _Node, seen: set[str], *, allow_local_files: bool) -> list
             raise InputError(msg) from error
         if href not in seen:
             seen.add(href)
-            fresh.append(_Link(order=(*node.order, position), href=href, is_item=link["rel"] == "item"))
+            order, is_here = (*node.order, position), node.href.startswith("/")
+            fresh.append(_Link(order=order, href=href, is_item=link["rel"] == "item", is_from_here=is_here))
     return fresh
 
 

@@ -132,14 +132,13 @@ def test_items_of_the_copernicus_data_space(tmp_path: Path) -> None:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("backend", ["gdal", "fsspec"])
-def test_ranges_of_a_file_on_a_server(tmp_path: Path, backend: str) -> None:
+def test_ranges_of_a_file_on_a_server(tmp_path: Path) -> None:
     write_both(tmp_path)
     run(tmp_path, "expected", tmp_path / "jp2")
     with run_web(tmp_path, tmp_path / "web.log") as web:
         hrefs = [f"{web.url}/jp2/{name}.jp2" for name in CUTS]
         for cache in ("auto", "null"):
-            run(tmp_path, f"web-{cache}", *hrefs, "--io.raster_backend", backend, "--shared.disk_cache", cache)
+            run(tmp_path, f"web-{cache}", *hrefs, "--shared.disk_cache", cache)
             np.testing.assert_array_equal(read_mosaic(tmp_path, f"web-{cache}"), read_mosaic(tmp_path, "expected"))
 
 

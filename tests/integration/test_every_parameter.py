@@ -281,6 +281,7 @@ ROWS = (
     row("inputs.alternate", "s3"),  # what it reads: integration/test_login.py
     Row(path="inputs.allow_local_files", value=True, scenes="remote", refused_before="allow_local_files"),
     row("inputs.allow_local_files", True),
+    row("inputs.allow_private_networks", True),  # what it reads: integration/test_private_networks.py
     Row(path="inputs.max_scenes", value=3, refused="max_scenes"),
     row("inputs.max_scenes", 4),
     # reference

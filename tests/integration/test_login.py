@@ -17,6 +17,7 @@ pytestmark = pytest.mark.server
 
 SECRET = "a-token-that-must-not-leak"  # noqa: S105
 BEARER = {"header": "Authorization", "value": f"Bearer {SECRET}"}
+OPEN = "--inputs.allow_private_networks"  # servers of tests are on this machine
 API_KEY = {"header": "X-Api-Key", "value": SECRET}
 
 
@@ -149,7 +150,7 @@ def test_keys_are_not_sent_along_a_redirect(
         run_guarded(folder, tmp_path / "log", header=header, value=SECRET, send_on=there.url) as server,
     ):
         (tmp_path / "led.json").write_text(lead_to(folder, server.url))
-        done = set_and_run(monkeypatch, {"GDAL_HTTP_HEADERS": f"{header}: {SECRET}"}, tmp_path, "led.json")
+        done = set_and_run(monkeypatch, {"GDAL_HTTP_HEADERS": f"{header}: {SECRET}"}, tmp_path, "led.json", OPEN)
         assert done.code == 0, done.stderr
         assert list_keys(server) == {SECRET}
         assert list_keys(there) == {""}
@@ -166,7 +167,7 @@ def test_keys_are_not_sent_to_hosts_that_nobody_named(
     (served / "led.json").write_text(lead_to(folder, stranger.url))
     with run_guarded(served, tmp_path / "log", **BEARER) as server:
         text = SECRET if name == "GDAL_HTTP_BEARER" else f"Authorization: Bearer {SECRET}"
-        done = set_and_run(monkeypatch, {name: text}, tmp_path, f"{server.url}/led.json")
+        done = set_and_run(monkeypatch, {name: text}, tmp_path, f"{server.url}/led.json", OPEN)
         assert done.code == 0, done.stderr
         assert list_keys(server) == {BEARER["value"]}
     assert list_keys(stranger) == {""}
@@ -194,7 +195,7 @@ def test_a_search_gets_the_keys_of_its_host(folder: Path, tmp_path: Path, monkey
         api.say("GET", "/search", Said(status=429, body={"description": f"{SECRET} asks too often"}))
         monkeypatch.setenv("GDAL_HTTP_BEARER", SECRET)
         hosts = f"{server.url},{api.url}"
-        done = run(tmp_path, f"--api={api.url}", "--io.http_hosts", hosts)
+        done = run(tmp_path, f"--api={api.url}", OPEN, "--io.http_hosts", hosts)
         assert done.code == 0, done.stderr
         assert {asked.headers.get("Authorization") for asked in api.asked} == {f"Bearer {SECRET}"}
     assert_nothing_leaked(done, tmp_path)

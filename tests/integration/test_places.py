@@ -111,10 +111,9 @@ def web(local: Place) -> Iterator[Counting]:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("backend", ["gdal", "fsspec"])
-def test_a_run_from_a_web_server(local: Place, web: Counting, backend: str) -> None:
-    output = local.folder / f"http-{backend}"
-    done = local.run(f"{web.url}/in/items.json", "--output", str(output), "--io.raster_backend", backend)
+def test_a_run_from_a_web_server(local: Place, web: Counting) -> None:
+    output = local.folder / "http"
+    done = local.run(f"{web.url}/in/items.json", "--output", str(output))
     assert done.code == 0, done.stderr
     assert_same(read_files(output / "mosaic"), local.files)
     assert web.take_sizes(), "the server was not asked"

@@ -87,6 +87,7 @@ OWN = {
     "inputs_validity": None,
     "inputs_sign": None,
     "inputs_allow_local_files": False,
+    "inputs_allow_private_networks": False,
     "inputs_alternate": None,
     "inputs_max_scenes": 20_000,
     "align_rasters_crs": None,

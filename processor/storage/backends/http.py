@@ -1,8 +1,8 @@
 """Web servers and Hugging Face: read only.
 
 Behind a login: a header or a bearer token goes to the hosts that it is bound to, a password of a netrc file to its machine, and
-neither to any other, not along a redirect either. Whatever is read with keys is read by fsspec: GDAL would send headers on to
-wherever a server redirects.
+neither to any other, not along a redirect either. GDAL reads nothing here: it would send headers on to wherever a server
+redirects, and follow it into private networks (:mod:`processor.storage.networks`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from netrc import NetrcParseError, netrc
 from pathlib import Path
@@ -23,6 +23,7 @@ from pydantic import BeforeValidator
 from processor.errors import ConfigError
 from processor.model.options import Secret, Section, Words
 from processor.storage.backends.base import Backend, access_option, find_status, read_variable
+from processor.storage.networks import Networks, find_proxy, make_client_factory
 
 _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([^\r\n\0]*)")
@@ -95,6 +96,8 @@ class Http(Backend):
 
     keys: HostKeys = HostKeys()
     """What is sent to which host."""
+    networks: Networks = field(default_factory=Networks)
+    """Which addresses are requested."""
 
     protocols: ClassVar[tuple[str, ...]] = ("http", "https")
     title: ClassVar[str] = "a web server"
@@ -123,18 +126,13 @@ class Http(Backend):
         return replace(self, keys=replace(self.keys, hosts=tuple(origins))) if origins else self
 
     def fsspec_options(self, *, retries: int, timeout: float) -> dict[str, Any]:
-        """Time-outs and keys; fsspec repeats nothing."""
+        """Time-outs, keys and the rule of private networks; fsspec repeats nothing."""
         del retries
         from aiohttp import ClientTimeout  # noqa: PLC0415 - takes a while to import, and only http needs it
 
         options: dict[str, Any] = {"timeout": ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)}
-        if self.keys.headers or self.keys.netrc_path is not None:
-            options["request_class"] = _make_request_class(self.keys)
-        return {"client_kwargs": options}
-
-    def gdal_path(self, url: str) -> str | None:
-        """``/vsicurl/`` and the URL; None where it is read with keys."""
-        return None if self.keys.find(url) else f"/vsicurl/{url}"
+        options["request_class"] = _make_request_class(self.keys, self.networks)
+        return {"client_kwargs": options, "get_client": make_client_factory(self.networks)}
 
     def foreign_errors(self) -> tuple[type[Exception], ...]:
         """Those of aiohttp."""
@@ -218,11 +216,16 @@ def _read_netrc(path: str) -> Mapping[str, tuple[str, str]]:
 
 
 @cache
-def _make_request_class(keys: HostKeys) -> type:
+def _make_request_class(keys: HostKeys, networks: Networks) -> type:
     """Aiohttp's request, one of which it makes for every hop of a redirect, with the keys of its host and no other's."""
-    from aiohttp import ClientRequest  # noqa: PLC0415 - as above
+    from aiohttp import BasicAuth, ClientRequest  # noqa: PLC0415 - as above
 
     def start(self: Any, method: str, url: Any, **options: Any) -> None:
+        networks.check_literal(url.raw_host or "", url.port or 0)
+        proxy = find_proxy(str(url))
+        if proxy is not None:
+            address = type(url)(proxy)
+            options |= {"proxy": address.with_user(None), "proxy_auth": BasicAuth.from_url(address)}
         ClientRequest.__init__(self, method, url, **options)
         own = keys.find(str(url))
         for name in own:
@@ -230,4 +233,4 @@ def _make_request_class(keys: HostKeys) -> type:
         self.headers.update(own)
 
     # Its name tells clients with other keys apart: fsspec finds filesystems again by their options' representations.
-    return type(f"Request{keys!r}", (ClientRequest,), {"__init__": start})
+    return type(f"Request{keys!r}{networks!r}", (ClientRequest,), {"__init__": start})

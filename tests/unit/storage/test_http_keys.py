@@ -39,7 +39,7 @@ def test_a_host_is_scheme_name_and_port(host: str, url: str, gets: bool) -> None
     access = resolve(http_bearer=SECRET, http_hosts=[host])
     assert access.find_keys(url) == (BEARER if gets else {})
     if url.startswith("http"):
-        assert (access.of(url).gdal_path(url) is None) == gets
+        assert access.of(url).gdal_path(url) is None  # GDAL would send keys along redirects
 
 
 def test_hosts_that_were_said_stay_and_others_are_bound_to_what_is_named() -> None:

@@ -249,7 +249,7 @@ class TestErrors:
             raise FileNotFoundError(url) from answer(url, status)
 
     def test_a_server_that_does_not_answer_is_no_absence(self) -> None:
-        store = Store(access=Access(retries=1))
+        store = Store(access=Access(retries=1).allowing((), everywhere=True))
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]  # nobody listens there once it is closed
         with pytest.raises(StorageError, match=r"127\.0\.0\.1"):

@@ -10,6 +10,7 @@ import pytest
 from stac_api import CORE, JSON, SEARCH, SORT, TEXT, FakeApi, Said, make_item, make_search_link, run_api
 
 from processor.errors import ConfigError, InputError, NothingFoundError, StorageError
+from processor.storage.networks import Networks
 from stac.api import search as module
 from stac.api.request import SearchRequest
 from stac.api.search import Found, search_items
@@ -35,11 +36,13 @@ def _no_token(monkeypatch: pytest.MonkeyPatch) -> None:
 PAUSES: list[float] = []
 
 
-def search(api: FakeApi | str, *, max_scenes: int = 100, retries: int = 2, **conditions: Any) -> Found:
+def search(
+    api: FakeApi | str, *, max_scenes: int = 100, retries: int = 2, networks: Networks | None = None, **conditions: Any
+) -> Found:
     PAUSES.clear()
     patience = Patience(retries=retries, timeout=5, sleep=PAUSES.append, jitter=lambda: 0.5)
     request = SearchRequest(api=api if isinstance(api, str) else api.url, **conditions)
-    return search_items(request, max_scenes=max_scenes, patience=patience, allow_local_files=False)
+    return search_items(request, max_scenes=max_scenes, patience=patience, allow_local_files=False, networks=networks)
 
 
 def list_names(found: Found) -> list[str]:
@@ -402,7 +405,7 @@ def test_the_token_goes_to_the_api_and_to_no_other_host(api: FakeApi, monkeypatc
         link = {"rel": "next", "href": f"{other.url}/search", "method": "POST", "body": {}}
         page = {"type": "FeatureCollection", "features": [make_item("s0")], "links": [link]}
         api.say("POST", "/search", Said(body=page))
-        assert list_names(search(api)) == ["s0", "s9"]
+        assert list_names(search(api, networks=Networks(is_open=True))) == ["s0", "s9"]
         assert {asked.headers.get("Authorization") for asked in api.asked} == {f"Bearer {TOKEN}"}
         assert [asked.headers.get("Authorization") for asked in other.asked] == [None]
 
@@ -418,7 +421,7 @@ def test_headers_that_a_link_asks_for_go_to_the_api_and_to_no_other_host(api: Fa
             for name, url in (("s0", api.url), ("s1", other.url))
         ]
         api.say("POST", "/search", *pages)
-        assert list_names(search(api)) == ["s0", "s1", "s9"]
+        assert list_names(search(api, networks=Networks(is_open=True))) == ["s0", "s1", "s9"]
         assert [asked.headers.get("X-Wish") for asked in api.asked if asked.path == "/search"] == [None, "1"]
         assert [asked.headers.get("X-Wish") for asked in other.asked] == [None]
 
