@@ -65,8 +65,8 @@ class FsspecObject:
     def __init__(self, url: str, access: Access, traffic: Traffic) -> None:
         self._url, self._traffic = url, traffic
         self._filesystem, self._path = find_object(url, access)
-        backend = parse_url(url).backend
-        self._repeats = 0 if backend.repeats or backend.is_steady else access.retries
+        self._backend = access.of(url)
+        self._repeats = 0 if self._backend.repeats or self._backend.is_steady else access.retries
 
     def find_size(self) -> int:
         """Bytes of the object."""
@@ -87,7 +87,7 @@ class FsspecObject:
 
     def _fetch(self, start: int, end: int) -> bytes:
         with storage_errors(self._url):
-            data = bytes(self._filesystem.cat_file(self._find_path(), start=start, end=end))
+            data = self._backend.read_range(self._filesystem, self._find_path(), start, end)
             if len(data) != end - start:
                 msg = f"{len(data)} bytes came where {end - start} were asked for"
                 raise OSError(msg)

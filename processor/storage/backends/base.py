@@ -96,6 +96,10 @@ class Backend:
 
         return fsspec.filesystem(self.protocols[0], **options)
 
+    def read_range(self, filesystem: Any, path: str, start: int, end: int) -> bytes:
+        """Bytes of an object from ``start`` to ``end``; others only where that is all that there is."""
+        return bytes(filesystem.cat_file(path, start=start, end=end))
+
     def gdal_path(self, url: str) -> str | None:
         """The name under which GDAL reads a URL itself; None where only fsspec does."""
         parts = urlsplit(url)
