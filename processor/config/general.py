@@ -273,11 +273,26 @@ class Kubernetes(Section):
         None, "Pods of a phase, at most; null: chosen from the plan.", example=20, decisive=False
     )
     cpu: float = option(2.0, "Processors of a worker.", example=4.0, unit="cores", decisive=False, gt=0, le=256)
+    cpu_limit: Annotated[float, Field(gt=0, le=256)] | None = option(
+        None,
+        "Most processors that a worker may use, as quotas of limits.cpu ask for; null: those that idle on its node, too.",
+        example=8.0,
+        unit="cores",
+        decisive=False,
+    )
     retries_per_index: int = option(
         4, "How often a shard is repeated that failed for now.", example=8, decisive=False, ge=0, le=100
     )
     deadline: Annotated[int, Field(ge=60)] | None = option(
         None, "Time after which a phase has failed; null: chosen from the plan.", example=7200, unit="seconds", decisive=False
+    )
+    pending_limit: Annotated[int, Field(ge=15)] | None = option(
+        300,
+        "Time after which a phase has failed whose pods cannot begin for a reason that does not pass by itself, such as a "
+        "misspelt image; null: its deadline.",
+        example=1800,
+        unit="seconds",
+        decisive=False,
     )
     keep_finished: int = option(
         3600, "Time for which finished Jobs are kept, for their logs.", example=600, unit="seconds", decisive=False, ge=0
@@ -289,3 +304,12 @@ class Kubernetes(Section):
         decisive=False,
     )
     queue: Word | None = option(None, "Queue of Kueue that admits the Jobs.", example="mosaics", decisive=False)
+
+    @field_validator("cpu_limit")
+    @classmethod
+    def _check_limit(cls, value: float | None, info: Any) -> float | None:
+        cpu = info.data.get("cpu")
+        if value is not None and cpu is not None and value < cpu:
+            msg = f"a worker cannot be limited to less than the {cpu:g} processors (kubernetes.cpu) that it asks for"
+            raise ValueError(msg)
+        return value

@@ -840,13 +840,14 @@ JOBS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
     "image": ("registry.example.org/m:2", ("spec", "template", "spec", "containers", "0", "image")),
     "service_account": ("reader", ("spec", "template", "spec", "serviceAccountName")),
     "cpu": (3.5, ("spec", "template", "spec", "containers", "0", "resources", "requests", "cpu")),
+    "cpu_limit": (8.0, ("spec", "template", "spec", "containers", "0", "resources", "limits")),
     "retries_per_index": (7, ("spec", "backoffLimitPerIndex")),
     "deadline": (7200, ("spec", "activeDeadlineSeconds")),
     "keep_finished": (7201, ("spec", "ttlSecondsAfterFinished")),
     "queue": ("mosaics", ("spec", "suspend")),
 }
 #: Decided before: the tests below, unit/execution/kubernetes/test_coordinator.py, and for shards test_kubernetes_run.py.
-BESIDE = {"namespace", "on_interrupt", "shards"}
+BESIDE = {"namespace", "on_interrupt", "pending_limit", "shards"}
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -862,7 +863,7 @@ def test_a_parameter_of_jobs_is_in_the_manifest(name: str) -> None:
             manifest = manifest[int(key)] if key.isdecimal() else manifest.get(key)
         found.append(manifest)
     assert found[0] != found[1]
-    assert name in {"queue", "cpu"} or found[1] == value
+    assert name in {"queue", "cpu", "cpu_limit"} or found[1] == value
 
 
 def test_the_namespace_of_jobs_is_the_one_named_or_that_of_the_kubeconfig(tmp_path: Path) -> None:

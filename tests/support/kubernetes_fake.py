@@ -2,7 +2,8 @@
 
 It follows what the documentation says of Indexed Jobs (completions, parallelism, retries per index with their growing pauses,
 maxFailedIndexes, podFailurePolicy, deadline, suspension, clean-up by time and by owner), of watches (resource versions, expiry
-with 410), of deletion (preconditions) and of refusals (RBAC, 409, 422). Pods are scripts: a function says how each ends.
+with 410), of deletion (preconditions), of refusals (RBAC, quotas, 409, 422) and of events. Pods are scripts: a function says
+how each ends.
 
 Time is its own. It passes while somebody sleeps by :attr:`Cluster.pace`, and while a watch is open; so a test takes as long as
 its requests, and comes out the same each time. One thing is kinder than a cluster: a watch ends with the event that ends its
@@ -38,6 +39,7 @@ NEEDED_RIGHTS: Final = frozenset(
         ("get", "pods"),
         ("list", "pods"),
         ("get", "pods/log"),
+        ("list", "events"),
     }
 )
 _BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -77,11 +79,12 @@ class Fails:
 
 @dataclass(frozen=True, kw_only=True)
 class Stuck:
-    """A pod that never begins."""
+    """A pod that never begins. events: reasons and messages."""
 
     reason: str
     message: str
     scheduled: bool = True
+    events: tuple[tuple[str, str], ...] = ()
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error of the fake
@@ -114,6 +117,8 @@ class Cluster:
 
     program: says how a pod ends.
     rights: what the client may do. used: what it did.
+    accounts: the service accounts that there are. quota: what the namespace may have, by the names of a ResourceQuota:
+    count/jobs.batch, limits.cpu.
     """
 
     def __init__(self, program: Callable[[PodRun], Works | Fails | Stuck] | None = None) -> None:
@@ -126,7 +131,9 @@ class Cluster:
         self.created: list[Thing] = []  # manifests, as they were sent
         self.history: list[tuple[int, str, Thing]] = []
         self.oldest = 0  # version; watches from before it have expired
-        self.can_start = True  # no service account, or a quota: the Job controller makes no pod
+        self.accounts = {"mosaic-worker"}
+        self.quota: dict[str, float] = {}
+        self.events: dict[tuple[str, str, str], Thing] = {}  # by uid of what they are about, reason and message
         self.ends_late_jobs = True  # else deadlines pass unnoticed: the Job controller is down
         self.linger = 0.0  # seconds for which finalizers keep a deleted Job
         self.lock = threading.RLock()
@@ -197,6 +204,7 @@ class Cluster:
         problem = find_problem(manifest)
         if problem:
             raise Refused(422, "Invalid", f'Job.batch "{name}" is invalid: {problem}')
+        self._check_quota(f'jobs.batch "{name}"', "count/jobs.batch", 1, len(self.jobs))
         job = copy.deepcopy(manifest)
         job["metadata"] |= {"uid": f"uid-{next(self._numbers)}", "namespace": NAMESPACE, "creationTimestamp": self._stamp()}
         job["status"] = {}
@@ -205,6 +213,33 @@ class Cluster:
         self._note("ADDED", job)
         self._control()
         return job
+
+    def _check_quota(self, what: str, name: str, requested: float, used: float) -> None:
+        """Refuse what a quota has no room for."""
+        limited = self.quota.get(name, math.inf)
+        if used + requested > limited:
+            figures = f"requested: {name}={requested:g}, used: {name}={used:g}, limited: {name}={limited:g}"
+            raise Refused(403, "Forbidden", f"{what} is forbidden: exceeded quota: mosaics, {figures}")
+
+    def _admit_pod(self, job: Thing) -> None:
+        """Refuse a pod that has no account or that a quota has no room for."""
+        spec, what = job["spec"]["template"]["spec"], f'pods "{job["metadata"]["name"]}-0-" is forbidden'
+        account = spec["serviceAccountName"]
+        if account not in self.accounts:
+            told = f'error looking up service account {NAMESPACE}/{account}: serviceaccount "{account}" not found'
+            raise Refused(403, "Forbidden", f"{what}: {told}")
+        if "limits.cpu" in self.quota:
+            (limit,) = (container["resources"]["limits"].get("cpu") for container in spec["containers"])
+            if limit is None:
+                raise Refused(403, "Forbidden", f"{what}: failed quota: mosaics: must specify limits.cpu for: mosaic")
+            cores = int(limit.removesuffix("m")) / 1000
+            active = sum(pod["status"]["phase"] in {"Pending", "Running"} for pod in self.pods.values())
+            self._check_quota(what.removesuffix(" is forbidden"), "limits.cpu", cores, active * cores)
+
+    def add_event(self, uid: str, reason: str, message: str) -> None:
+        """Tell of what happened to a thing."""
+        event = {"reason": reason, "message": message, "involvedObject": {"uid": uid}, "lastTimestamp": self._stamp()}
+        self.events[uid, reason, message] = event
 
     def delete_job(self, name: str, uid: str | None = None) -> None:
         """Remove a Job, its pods, and the Jobs that it owns."""
@@ -338,11 +373,16 @@ class Cluster:
     def _start_pods(self, job: Thing, work: _Work) -> None:
         spec, pods = job["spec"], self._pods_of(job)
         active = {_index_of(pod) for pod in pods if pod["status"]["phase"] in {"Pending", "Running"}}
-        for index in range(spec["completions"] if self.can_start else 0):
+        for index in range(spec["completions"]):
             if len(active) >= spec["parallelism"]:
                 break
             busy = index in active or index in work.succeeded or index in work.given_up
             if not busy and work.ready_at.get(index, 0.0) <= self._now:
+                try:
+                    self._admit_pod(job)
+                except Refused as refused:
+                    self.add_event(job["metadata"]["uid"], "FailedCreate", f"Error creating: {refused.message}")
+                    return
                 self._start_pod(job, index, work.attempts[index])
                 work.attempts[index] += 1
                 active.add(index)
@@ -369,7 +409,10 @@ class Cluster:
             "spec": copy.deepcopy(job["spec"]["template"]["spec"]),
             "status": _describe_start(how),
         }
-        if not isinstance(how, Stuck):
+        if isinstance(how, Stuck):
+            for reason, message in how.events:
+                self.add_event(self.pods[name]["metadata"]["uid"], reason, message)
+        else:
             self._ends[name] = (self._now + how.seconds, how)
 
     def _end_pod(self, pod: Thing, how: Works | Fails) -> None:

@@ -178,17 +178,22 @@ class _Handler(BaseHTTPRequestHandler):
                     return cluster.find_pod(name)
                 case "get", "pods/log":
                     return cluster.read_log(name, query["container"], int(query["tailLines"]))
-                case "list", "pods":
-                    return {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": self._list_pods(query)}
+                case "list", "pods" | "events":
+                    found = self._find_pods(query) if resource == "pods" else self._find_events(query)
+                    return {"kind": "List", "apiVersion": "v1", "metadata": {}, "items": found[: int(query["limit"])]}
         raise Refused(405, "MethodNotAllowed", f"{verb} {resource}")
 
-    def _list_pods(self, query: dict[str, str]) -> list[Thing]:
+    def _find_events(self, query: dict[str, str]) -> list[Thing]:
+        where, _, uid = query["fieldSelector"].partition("=")
+        assert where == "involvedObject.uid"
+        return [event for (about, _, _), event in self.world.cluster.events.items() if about == uid]
+
+    def _find_pods(self, query: dict[str, str]) -> list[Thing]:
         label, _, wanted = query["labelSelector"].partition("=")
         where, _, phase = query["fieldSelector"].partition("=")
         assert where == "status.phase"
         pods = self.world.cluster.pods.values()
-        found = [pod for pod in pods if pod["metadata"]["labels"].get(label) == wanted and pod["status"]["phase"] == phase]
-        return found[: int(query["limit"])]
+        return [pod for pod in pods if pod["metadata"]["labels"].get(label) == wanted and pod["status"]["phase"] == phase]
 
     def _watch(self, query: dict[str, str], fault: Fault | None) -> None:
         cluster, last = self.world.cluster, int(query["resourceVersion"])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from processor.errors import ConfigError
+from processor.errors import ConfigError, TransientError
 from processor.execution.kubernetes.jobs import Manifest
 from processor.process.logs import log_event
 from processor.storage.retry import Backoff, RetryableError, repeat
@@ -23,12 +23,13 @@ _MISSING: Final = 404
 _CONFLICT: Final = 409
 _REFUSED: Final = (401, 403)
 _FOR_NOW: Final = (0, 408, 429)
-_QUOTA: Final = "exceeded quota"  # a refusal that passes
+_QUOTA: Final = "exceeded quota"
 _REFUSALS: Final = 3  # a Role that was applied a moment ago, or a token that is being renewed, takes seconds to count
 _MERCY: Final = 60.0  # seconds: an API server that comes back refuses everybody until it has read its roles
 _TOLD: Final = (3, 10)  # attempts after which a silent wait is explained: about 10 s and 4 minutes
 _LAST_LINES: Final = 20
 _MOST_PODS: Final = 200
+_MOST_EVENTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +44,18 @@ class Pace(Backoff):
     """After which requests that keep failing are given up."""
     watch: float = 60.0
     """Length of one watch; also how long a dead connection can go unnoticed."""
+    look: float = 15.0
+    """Length of one watch while no pod is at work, after which those that wait are asked why."""
     gone: float = 180.0
     """For which a deleted Job may linger."""
     grace: float = 180.0
     """For which a Job may outlive its own deadline."""
     queue: float = 7 * 86400.0
     """For which a Job may be suspended."""
+
+
+class QuotaError(TransientError):
+    """A quota is used up."""
 
 
 def connect(namespace: str | None, environ: Mapping[str, str], pace: Pace) -> JobsApi:
@@ -145,7 +152,13 @@ class JobsApi:
         )
 
     def create_job(self, manifest: Manifest) -> Manifest | None:
-        """Create a Job; None where the name is taken, be it by an earlier attempt whose answer was lost."""
+        """Create a Job; None where the name is taken, be it by an earlier attempt whose answer was lost.
+
+        Raises
+        ------
+        QuotaError
+            Where a quota refuses it.
+        """
 
         def create() -> Manifest | None:
             try:
@@ -153,6 +166,8 @@ class JobsApi:
             except self._refusal as error:
                 if error.status == _CONFLICT:
                     return None
+                if error.status in _REFUSED and _QUOTA in (why := self._explain(error)):
+                    raise QuotaError(why) from error
                 raise
 
         return self._ask(f"create jobs {manifest['metadata']['name']}", create, missing_is_wrong=True)
@@ -225,6 +240,19 @@ class JobsApi:
 
         return self._ask("list pods", ask) or []
 
+    def list_events(self, uid: str) -> list[Manifest]:
+        """Events about an object, the oldest first; none where the API does not give them, which is no right that is needed."""
+        try:
+            found = self._fetch_json(
+                self._core.list_namespaced_event, self.namespace, field_selector=f"involvedObject.uid={uid}", limit=_MOST_EVENTS
+            )
+        except (self._refusal, *self._lost) as error:
+            log_event(_LOGGER, "no-events", f"events were not given: {self._explain(error)}", level=logging.DEBUG)
+            return []
+        return sorted(
+            found.get("items") or [], key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")
+        )
+
     def read_log(self, pod: str, container: str) -> str:
         """The last lines of a pod's log."""
 
@@ -282,11 +310,11 @@ class JobsApi:
                 why, attempt = self._explain(error), next(attempts)
                 if _is_of_certificate(error):
                     raise _distrust(why) from error
-                if status in _REFUSED and _QUOTA not in why:
+                if status in _REFUSED:
                     is_for_now = refusals.bear(_MERCY if self._shaken or right in self._granted else 0.0)
                 else:
-                    is_for_now = status in {*_FOR_NOW, *_REFUSED} or status >= 500
-                    self._shaken = self._shaken or status not in _REFUSED
+                    is_for_now = status in _FOR_NOW or status >= 500
+                    self._shaken = True
                     refusals.forget()
                 if not is_for_now:
                     raise _refuse(what, self.namespace, why, status) from error

@@ -17,8 +17,8 @@ from typing import Final
 
 from processor.config.general import Kubernetes
 from processor.errors import ConfigError, MosaicError, TransientError
-from processor.execution.kubernetes.api import JobsApi, Pace, connect
-from processor.execution.kubernetes.failure import describe_pending, find_failure
+from processor.execution.kubernetes.api import JobsApi, Pace, QuotaError, connect
+from processor.execution.kubernetes.failure import find_failure
 from processor.execution.kubernetes.jobs import (
     DIGEST_ANNOTATION,
     Manifest,
@@ -29,8 +29,9 @@ from processor.execution.kubernetes.jobs import (
     read_worker,
     task_arguments,
 )
+from processor.execution.kubernetes.pending import PendingPods, advise, judge_refusal
 from processor.execution.kubernetes.shard_failures import ShardFailures
-from processor.execution.kubernetes.status import JobState, expand_indexes, read_pod, read_state
+from processor.execution.kubernetes.status import JobState, expand_indexes, read_state
 from processor.process.logs import log_event
 
 _LOGGER = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ def run_phases(
         for job in jobs:
             if job.tasks > 0 and not (is_done and is_done(job)):
                 executor.run(job, believed=is_done is None)
+            executor.leave(job)
 
 
 def find_worker(api: JobsApi, settings: Kubernetes, environ: Mapping[str, str]) -> Worker:
@@ -154,6 +156,7 @@ class _Executor:
         self._run_url, self._options, self._on_progress = run_url, tuple(options), on_progress
         self._last: PhaseProgress | None = None
         self._pending = ""
+        self._earlier: list[str] = []  # Jobs of phases that are done
         self._factor = 1  # of the plan's estimates: what one phase learns holds for those after it
 
     def run(self, job: PhaseJob, *, believed: bool) -> None:
@@ -171,6 +174,10 @@ class _Executor:
         except BaseException:  # a signal, most likely: what it leaves behind is for the user to say
             self._stop(name_job(self._run_url, job.phase))
             raise
+
+    def leave(self, job: PhaseJob) -> None:
+        """Take note that a phase is done: nobody waits for its Job any more."""
+        self._earlier.append(name_job(self._run_url, job.phase))
 
     def _run(self, job: PhaseJob, *, believed: bool) -> None:
         name = name_job(self._run_url, job.phase)
@@ -223,21 +230,48 @@ class _Executor:
     def _ensure(self, manifest: Manifest, *, believed: bool) -> JobState:
         """The Job of a manifest: the one that is there, if it will do, else a new one."""
         name, digest = manifest["metadata"]["name"], manifest["metadata"]["annotations"][DIGEST_ANNOTATION]
-        until, attempt = self._pace.clock() + self._pace.gone, 0
+        begin, attempt, refusal = self._pace.clock(), 0, ""
         while True:
             found = self._api.find_job(name)
             if found is None:
-                created = self._api.create_job(manifest)
+                try:
+                    created = self._api.create_job(manifest)
+                except QuotaError as error:
+                    refusal = self._make_room(name, str(error), begin, refusal)
+                    created = None
                 if created is not None:
                     log_event(_LOGGER, "job-created", f"created Job {name}", job=name, namespace=self._api.namespace)
                     return read_state(created)
             elif self._is_wanted(read_state(found), digest, believed=believed):
                 return read_state(found)
-            if self._pace.clock() > until:
+            if not refusal and self._pace.clock() > begin + self._pace.gone:
                 msg = f"Job {self._api.namespace}/{name} was deleted but does not go away; to resume: {_RESUME}"
                 raise TransientError(msg)
             self._pace.sleep(self._pace.pause(attempt))
             attempt += 1
+
+    def _make_room(self, name: str, refusal: str, begin: float, told: str) -> str:
+        """Delete what this run has in the way of another Job: those that are complete count until they are gone.
+
+        Raises
+        ------
+        ConfigError, TransientError
+            Where the quota has refused for longer than is allowed.
+        """
+        found = [job for job in map(self._api.find_job, self._earlier) if job is not None]
+        self._earlier.clear()
+        for state in (state for state in map(read_state, found) if state.finished == "complete"):
+            message = f"deleted Job {state.name}, which was complete: a quota has no room for another"
+            log_event(_LOGGER, "job-deleted", message, job=state.name)
+            self._api.delete_job(state.name, state.uid)
+        advice = advise(refusal, self._settings)
+        if not told:
+            log_event(_LOGGER, "job-refused", f"Job {name} has to wait: {advice}", level=logging.WARNING, job=name)
+        limit = self._pace.patience if self._settings.pending_limit is None else self._settings.pending_limit
+        if self._pace.clock() >= begin + limit:
+            msg = f"Job {self._api.namespace}/{name} was refused for {limit:.0f} s: {advice}; to resume: {_RESUME}"
+            raise (judge_refusal(refusal) or TransientError)(msg)
+        return advice
 
     def _is_wanted(self, state: JobState, digest: str, *, believed: bool) -> bool:
         """Whether a Job that is there will do; one that will not is deleted, unless it is on its way already."""
@@ -262,6 +296,7 @@ class _Executor:
         What is read anew after each watch counts, so it does not matter how a watch ends or what it missed.
         """
         uid, limit, attempt = state.uid, manifest["spec"]["activeDeadlineSeconds"] + self._pace.grace, 0
+        pending, self._pending = PendingPods(self._api, self._settings, f"{self._api.namespace}/{state.name}"), ""
         until, patience = self._pace.clock() + limit, self._pace.clock() + self._pace.queue
         while True:
             self._report(job, state)
@@ -273,13 +308,14 @@ class _Executor:
                 until = min(begin + limit, patience)
             if begin >= until:
                 why = "is still suspended: its queue does not admit it" if state.suspended else "outlived its own deadline"
-                pending = f" ({self._pending})" if self._pending else ""
-                msg = f"Job {self._api.namespace}/{state.name} {why}{pending}; to resume: {_RESUME}"
+                waits = f" ({pending.why})" if pending.why else ""
+                msg = f"Job {self._api.namespace}/{state.name} {why}{waits}; to resume: {_RESUME}"
                 raise TransientError(msg)
-            latest = self._follow(job, state, failures, until)
+            length = self._pace.watch if state.ready or state.suspended else self._pace.look
+            latest = self._follow(job, state, failures, min(until, begin + length))
             if latest is None or latest.finished:
                 return latest
-            if latest.version == state.version and self._pace.clock() - begin < self._pace.watch / 2:
+            if latest.version == state.version and self._pace.clock() - begin < length / 2:
                 self._pace.sleep(self._pace.pause(attempt))
                 attempt += 1
             else:
@@ -288,13 +324,13 @@ class _Executor:
             if found is None or found["metadata"]["uid"] != uid:
                 return None
             state = read_state(found)
-            self._look_at_pending(state)
+            if not state.finished:  # else it counts why its pods waited until then
+                pending.look(state)
+                self._pending = pending.why
 
     def _follow(self, job: PhaseJob, state: JobState, failures: ShardFailures, until: float) -> JobState | None:
         """The state of a Job at the end of one watch, or when a pod has failed; None where it was deleted."""
-        with closing(
-            self._api.watch_job(state.name, state.version, min(self._pace.watch, until - self._pace.clock()))
-        ) as events:
+        with closing(self._api.watch_job(state.name, state.version, until - self._pace.clock())) as events:
             for kind, found in events:
                 state = read_state(found)
                 self._report(job, state)
@@ -322,17 +358,6 @@ class _Executor:
         if progress != self._last and self._on_progress is not None:
             self._on_progress(progress)
         self._last = progress
-
-    def _look_at_pending(self, state: JobState) -> None:
-        """Say why no pod is at work, once for each reason: a misspelt image would else look like work until the deadline."""
-        if state.finished or state.suspended or state.ready:
-            self._pending = ""
-            return
-        pods = [pod for pod in map(read_pod, self._api.list_pods(state.name, "Pending")) if state.uid in pod.owners]
-        pending = describe_pending(pods, state, self._settings.service_account)
-        if pending and pending != self._pending:
-            log_event(_LOGGER, "pods-pending", f"{state.name}: {pending}", level=logging.WARNING, job=state.name)
-        self._pending = pending
 
     def _stop(self, name: str) -> None:
         """Delete or leave a Job, as was asked; what happened stays in the store in either case."""

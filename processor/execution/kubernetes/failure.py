@@ -1,10 +1,10 @@
-"""Why a Job failed, or does not begin: what its pods and their logs say, in words that lead on."""
+"""Why a Job failed: what its pods and their logs say, in words that lead on."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -71,7 +71,7 @@ class Failure:
         failed = f"; failed shards {given_up} of {shards}" if given_up else ""
         lines = [f"{phase} failed: Job {place} ended with {self.job.reason or 'no reason'}: {self.job.message}{failed}"]
         if self.job.reason == _LATE:
-            lines += [f"it had no more time ({pending or 'pods were at work'}); --kubernetes.deadline gives it more"]
+            lines += [f"it had no more time: {pending or 'pods were at work; --kubernetes.deadline gives it more'}"]
         if self.pod is not None:
             pod, index, shard = self.pod, "", ""
             if pod.index is not None:
@@ -130,7 +130,12 @@ def _read_lines(log: str) -> Iterator[str]:
         with suppress(ValueError, KeyError, TypeError):
             event = json.loads(line)
             told = f"{event['level']}: {event['message']}"
-        yield _CONTROL.sub(" ", told)[:_LONGEST_LINE]
+        yield clean_line(told)
+
+
+def clean_line(text: str) -> str:
+    """A line of bounded length, without what a terminal obeys."""
+    return _CONTROL.sub(" ", text)[:_LONGEST_LINE]
 
 
 def describe_end(pod: PodState) -> str:
@@ -144,17 +149,3 @@ def describe_end(pod: PodState) -> str:
 def _name_end(pod: PodState) -> str:
     how = f"exit code {pod.exit_code}" if pod.exit_code is not None else "no exit code"
     return how if pod.reason in {"", "Error"} else f"{how}, {pod.reason}"
-
-
-def describe_pending(pods: Sequence[PodState], state: JobState, service_account: str) -> str:
-    """Why pods do not begin: the commonest reason, or "" where nothing is known to be wrong."""
-    if not pods and not state.begun:
-        return f"no pod could be created: is there a service account {service_account}, and does a quota allow them?"
-    told = [f"{pod.reason}: {_CONTROL.sub(' ', pod.message)[:_LONGEST_LINE]}" for pod in pods if pod.reason not in _BEGINNING]
-    if not told:
-        return ""
-    commonest = max(sorted(set(told)), key=told.count)
-    return f"{len(told)} of {len(pods)} pending pods wait: {commonest}"
-
-
-_BEGINNING: Final = frozenset({"", "ContainerCreating", "PodInitializing"})

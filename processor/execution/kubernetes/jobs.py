@@ -232,6 +232,7 @@ def _build_pod(job: PhaseJob, worker: Worker, settings: Kubernetes, arguments: l
         "XDG_CACHE_HOME": f"{SCRATCH}/.cache",
     }
     fixed = {"memory": _quantity(job.memory_bytes), "ephemeral-storage": _quantity(job.scratch_bytes + _LOG_SPACE)}
+    limit = {"cpu": _cores(settings.cpu_limit)} if settings.cpu_limit is not None else {}
     container: Manifest = {
         "name": CONTAINER,
         "image": worker.image,
@@ -240,7 +241,7 @@ def _build_pod(job: PhaseJob, worker: Worker, settings: Kubernetes, arguments: l
         "env": [*worker.env, *({"name": name, "value": value} for name, value in places.items())],
         "envFrom": list(worker.env_from),
         # Memory and disk are promised in full, so that no neighbour takes them; processors may be borrowed where they idle.
-        "resources": {"requests": {"cpu": f"{math.ceil(settings.cpu * 1000)}m", **fixed}, "limits": fixed},
+        "resources": {"requests": {"cpu": _cores(settings.cpu), **fixed}, "limits": {**limit, **fixed}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -265,3 +266,7 @@ def _build_pod(job: PhaseJob, worker: Worker, settings: Kubernetes, arguments: l
 
 def _quantity(size: int) -> str:
     return f"{math.ceil(size / 2**20)}Mi"
+
+
+def _cores(count: float) -> str:
+    return f"{math.ceil(count * 1000)}m"

@@ -57,6 +57,8 @@ class PodState:
 
     name: str
     """Name of the pod."""
+    uid: str
+    """Its uid."""
     index: int | None
     """Completion index, or None where the pod has none."""
     owners: tuple[str, ...]
@@ -114,6 +116,7 @@ def read_pod(pod: Manifest) -> PodState:
     index = {**(metadata.get("annotations") or {}), **(metadata.get("labels") or {})}.get(_INDEX)
     return PodState(
         name=metadata["name"],
+        uid=metadata["uid"],
         index=None if index is None else int(index),
         owners=tuple(owner["uid"] for owner in metadata.get("ownerReferences") or ()),
         exit_code=ended.get("exitCode"),
@@ -122,6 +125,11 @@ def read_pod(pod: Manifest) -> PodState:
         ended=str(ended.get("finishedAt") or ""),
         disrupted=(conditions.get("DisruptionTarget") or {}).get("status") == "True",
     )
+
+
+def read_event(event: Manifest) -> tuple[str, str]:
+    """Reason and message of an event."""
+    return event.get("reason") or "", event.get("message") or ""
 
 
 def compress_indexes(indexes: Iterable[int]) -> str:

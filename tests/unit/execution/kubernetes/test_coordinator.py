@@ -139,6 +139,10 @@ def test_exactly_the_documented_rights_are_used(world: World) -> None:
     world.cluster.program = script(measure_3=[Fails(code=1)], solve=[Works()])
     with pytest.raises(TransientError):
         world.run()
+    world.cluster.accounts.clear()
+    with pytest.raises(ConfigError):
+        world.run()
+    world.cluster.accounts.add("mosaic-worker")
     world.cluster.program = script()
     world.run(is_done=lambda _: False)
     assert world.cluster.used == NEEDED_RIGHTS - {("get", "pods")}, "the coordinator's own pod is looked up only in a pod"
@@ -518,32 +522,157 @@ def test_a_queue_that_never_admits_is_an_error_after_a_week(world: World) -> Non
 # ---- pods that do not begin
 
 
+NO_IMAGE = Stuck(reason="ImagePullBackOff", message='Back-off pulling image "mosaic:1": not found')
+NO_SECRET = Stuck(reason="CreateContainerConfigError", message='secret "storage" not found')
+TOO_LARGE = Stuck(
+    reason="Unschedulable",
+    message="0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available: 3 Preemption is not helpful for "
+    "scheduling.",
+    scheduled=False,
+)
+BUSY = Stuck(
+    reason="Unschedulable",
+    message="0/3 nodes are available: 3 Insufficient memory. preemption: 0/3 nodes are available: 3 No preemption victims "
+    "found for incoming pod.",
+    scheduled=False,
+)
+TAINTED = Stuck(
+    reason="Unschedulable",
+    message="0/1 nodes are available: 1 node(s) had untolerated taint(s). preemption: 0/1 nodes are available: 1 Preemption is "
+    "not helpful for scheduling.",
+    scheduled=False,
+)
+SCALING = replace(TOO_LARGE, events=(("TriggeredScaleUp", "pod triggered scale-up: [{pool 0->1 (max: 9)}]"),))
+UNMOUNTED = Stuck(
+    reason="ContainerCreating",
+    message="",
+    events=(("FailedMount", 'MountVolume.SetUp failed for "ca": configmap "ca" not found'),),
+)
+
+
 @pytest.mark.parametrize(
-    "stuck",
+    ("stuck", "reason", "advice", "kind"),
     [
-        Stuck(reason="ImagePullBackOff", message='Back-off pulling image "mosaic:1"'),
-        Stuck(reason="Unschedulable", message="0/3 nodes are available: 3 Insufficient memory.", scheduled=False),
-        Stuck(reason="CreateContainerConfigError", message='secret "storage" not found'),
+        (NO_IMAGE, "ImagePullBackOff", "is --kubernetes.image right", ConfigError),
+        (replace(NO_IMAGE, message="dial tcp: i/o timeout"), "ImagePullBackOff", "is --kubernetes.image right", TransientError),
+        (NO_SECRET, "CreateContainerConfigError", "workers refer to the Secrets", ConfigError),
+        (TOO_LARGE, "Unschedulable", "--kubernetes.cpu says what a worker asks for", ConfigError),
+        (TAINTED, "Unschedulable", "workers have the tolerations", TransientError),
+        (UNMOUNTED, "FailedMount", "workers refer to the Secrets", ConfigError),
     ],
 )
-def test_pods_that_wait_are_explained_at_once_and_again_at_the_deadline(
-    world: World, stuck: Stuck, caplog: pytest.LogCaptureFixture
+def test_pods_that_cannot_begin_are_explained_soon_and_end_the_run_early(
+    world: World, stuck: Stuck, reason: str, advice: str, kind: type[MosaicError], caplog: pytest.LogCaptureFixture
+) -> None:
+    moments: list[float] = []
+    tell = caplog.handler.emit
+    caplog.handler.emit = lambda record: (moments.append(world.cluster.clock()), tell(record))  # type: ignore[method-assign]
+    world.cluster.program = script(measure=[stuck])
+    with pytest.raises(
+        kind, match=rf"no pod of Job {NAMESPACE}/.* began for 300 s: 7 of 7 pending pods wait: {reason}: "
+    ) as caught:
+        world.run()
+    assert type(caught.value) is kind
+    assert advice in str(caught.value)
+    assert "--kubernetes.deadline" not in str(caught.value)
+    (line,) = told(caplog, "pods-pending")
+    assert advice in line
+    assert moments[0] <= 15
+    assert world.cluster.clock() == pytest.approx(15 + 300)
+
+
+@pytest.mark.parametrize(("stuck", "reason"), [(BUSY, "Unschedulable"), (SCALING, "ScalingUp")])
+def test_pods_that_may_begin_yet_are_waited_for_until_the_deadline_which_tells_why(
+    world: World, stuck: Stuck, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.cluster.program = script(measure=[stuck])
-    with pytest.raises(TransientError) as caught:
+    with pytest.raises(
+        TransientError, match=rf"DeadlineExceeded.*\n.*no more time: 7 of 7 pending pods wait: {reason}"
+    ) as caught:
         world.run()
-    told = f"7 of 7 pending pods wait: {stuck.reason}: {stuck.message}"
-    assert f"it had no more time ({told})" in str(caught.value)
-    assert [record.getMessage() for record in caplog.records if told in record.getMessage()] == [
-        f"{world.told[0].job}: {told}"
-    ], "once, not with each watch"
+    assert "--kubernetes.deadline" not in str(caught.value)
+    assert len(told(caplog, "pods-pending")) == 1, "once, not with each look"
+    assert world.cluster.clock() == pytest.approx(3600)
 
 
-def test_pods_that_cannot_be_created_are_explained(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    world.cluster.can_start = False
-    with pytest.raises(TransientError, match="no pod could be created: is there a service account mosaic-worker"):
+def test_how_long_pods_may_wait_is_for_the_user_to_say(world: World) -> None:
+    world.cluster.program = script(measure=[NO_IMAGE])
+    with pytest.raises(ConfigError, match=r"began for 60 s.*--kubernetes.pending_limit waits longer"):
+        world.run(settings={"pending_limit": 60})
+    assert world.cluster.clock() == pytest.approx(15 + 60)
+    with pytest.raises(TransientError, match=r"(?s)DeadlineExceeded.*ImagePullBackOff"):
+        world.run(settings={"pending_limit": None})
+
+
+def test_pending_pods_are_counted_by_reason_not_by_what_each_says(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    def program(run: PodRun) -> Any:
+        reason = "ErrImagePull" if run.index % 2 else "ImagePullBackOff"
+        return BUSY if run.index == 6 else Stuck(reason=reason, message=f"pod {run.index}: a\x1bb")
+
+    world.cluster.program = program
+    with pytest.raises(TransientError, match="DeadlineExceeded"):
         world.run()
-    assert caplog.text.count("no pod could be created") == 1
+    (line,) = told(caplog, "pods-pending")
+    assert "6 of 7 pending pods wait: ImagePullBackOff: pod 0: a b" in line
+
+
+def test_a_pod_that_waits_ends_nothing_while_others_work(world: World) -> None:
+    world.cluster.program = script(measure_3=[NO_IMAGE], measure=[Works(seconds=1000)])
+    with pytest.raises(ConfigError, match="1 of 1 pending pods wait"):
+        world.run()
+    assert world.cluster.clock() == pytest.approx(1000 + 15 + 300, abs=60)
+
+
+def test_pods_without_an_account_are_explained_and_end_the_run_early(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.cluster.accounts.clear()
+    with pytest.raises(
+        ConfigError, match=r"no pod could be created: .*is there a service account mosaic-worker\? --kubernetes"
+    ):
+        world.run()
+    assert len(told(caplog, "pods-pending")) == 1
+    assert world.cluster.clock() == pytest.approx(15 + 300)
+
+
+def test_pods_that_cannot_be_created_are_explained_without_events_too(world: World) -> None:
+    world.cluster.rights.remove(("list", "events"))
+    world.cluster.accounts.clear()
+    with pytest.raises(TransientError, match=r"no pod could be created: is there a service account mosaic-worker .*cpu_limit"):
+        world.run()
+    assert world.cluster.clock() == pytest.approx(15 + 300)
+
+
+def test_a_quota_of_processors_asks_for_a_limit_and_workers_can_have_one(world: World) -> None:
+    world.cluster.quota = {"limits.cpu": 8}
+    with pytest.raises(ConfigError, match=r"must specify limits.cpu for: mosaic; --kubernetes.cpu_limit gives workers"):
+        world.run()
+    world.run(settings={"cpu_limit": 2.5})
+    assert {
+        job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"] for job in world.cluster.created[1:]
+    } == {"2500m"}
+    world.cluster.quota = {"limits.cpu": 2}
+    with pytest.raises(ConfigError, match=r"exceeded quota: .*limited: limits.cpu=2; --kubernetes.cpu_limit and"):
+        world.run([phase("render")], {"cpu_limit": 2.5}, is_done=lambda _: False)
+
+
+def test_a_quota_of_jobs_that_the_runs_own_fill_is_no_obstacle(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    world.cluster.quota = {"count/jobs.batch": 2}
+    world.run()
+    assert [line.split(",")[0].rpartition("-")[2] for line in told(caplog, "job-deleted")] == ["measure", "solve"]
+
+
+@pytest.mark.parametrize(("limit", "kind"), [(1, TransientError), (0, ConfigError)])
+def test_a_quota_of_jobs_that_stays_used_up_is_explained_and_ends_the_run_early(
+    world: World, limit: int, kind: type[MosaicError], caplog: pytest.LogCaptureFixture
+) -> None:
+    world.cluster.jobs |= {"other": {"metadata": {"name": "other", "uid": "u"}, "spec": {}}} if limit else {}
+    world.cluster.quota = {"count/jobs.batch": limit}
+    with pytest.raises(
+        kind, match=r"was refused for 300 s: 403 .*exceeded quota.*; finished Jobs count, too: --kubernetes.keep_f"
+    ):
+        world.run()
+    assert len(told(caplog, "job-refused")) == 1
+    assert 300 <= world.cluster.clock() < 340
 
 
 def test_the_pause_before_a_shard_is_repeated_is_not_taken_for_a_quota(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -574,7 +703,7 @@ def test_watches_that_break_are_begun_anew(world: World, kind: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lose", "lose-answer", "refuse"])
-@pytest.mark.parametrize(("verb", "resource"), sorted(NEEDED_RIGHTS - {("watch", "jobs"), ("get", "pods")}))
+@pytest.mark.parametrize(("verb", "resource"), sorted(NEEDED_RIGHTS - {("watch", "jobs"), ("get", "pods"), ("list", "events")}))
 def test_requests_that_fail_for_now_are_repeated_and_nothing_is_done_twice(
     world: World, verb: str, resource: str, kind: Any
 ) -> None:
@@ -583,7 +712,7 @@ def test_requests_that_fail_for_now_are_repeated_and_nothing_is_done_twice(
         world.run()
     world.cluster.program = script(measure_3=[Stuck(reason="ImagePullBackOff", message="no such image")])
     world.server.faults.append(Fault(verb=verb, resource=resource, kind=kind, times=3))
-    with pytest.raises(TransientError, match="DeadlineExceeded"):
+    with pytest.raises(ConfigError, match="ImagePullBackOff"):
         world.run()
     assert len(world.cluster.created) == 2
 
@@ -603,7 +732,7 @@ def test_an_api_that_stays_down_is_a_transient_failure_and_is_told_of(world: Wor
 
 
 @pytest.mark.parametrize(
-    ("verb", "resource"), sorted(NEEDED_RIGHTS - {("watch", "jobs"), ("get", "pods"), ("get", "pods/log")})
+    ("verb", "resource"), sorted(NEEDED_RIGHTS - {("watch", "jobs"), ("get", "pods"), ("get", "pods/log"), ("list", "events")})
 )
 def test_a_missing_right_is_named(world: World, verb: str, resource: str) -> None:
     world.cluster.program = script(measure_3=[Fails(code=1)])
@@ -804,7 +933,7 @@ def test_workers_take_over_image_secrets_and_owner_from_the_coordinator(world: W
     assert not {"POD_NAME", "MOSAIC_KUBERNETES__QUEUE"} & set(names)
     assert job["metadata"]["ownerReferences"] == [{"apiVersion": "batch/v1", "kind": "Job", "name": "coordinator", "uid": "u1"}]
     assert job["spec"]["template"]["metadata"]["labels"]["team"] == "maps"
-    assert world.cluster.used >= NEEDED_RIGHTS - {("delete", "jobs"), ("list", "pods"), ("get", "pods/log")}
+    assert world.cluster.used >= NEEDED_RIGHTS - {("delete", "jobs"), ("list", "pods"), ("get", "pods/log"), ("list", "events")}
 
 
 def test_a_coordinator_whose_pod_is_not_found_is_told_so(world: World) -> None:

@@ -112,6 +112,13 @@ def test_memory_scratch_and_deadline_come_from_the_plan() -> None:
     assert job["spec"]["activeDeadlineSeconds"] == 3600
 
 
+def test_processors_are_limited_where_that_is_asked_for() -> None:
+    resources = pod_of(build(cpu_limit=2.5))["containers"][0]["resources"]
+    assert (resources["requests"]["cpu"], resources["limits"]["cpu"]) == ("2000m", "2500m")
+    with pytest.raises(ValueError, match="less than the 2 processors"):
+        Kubernetes(cpu_limit=1.0)
+
+
 def test_a_raised_job_is_the_one_that_is_wanted() -> None:
     plain, raised = build(), build(factor=2)
     assert raised["metadata"]["annotations"] == plain["metadata"]["annotations"] | {"mosaic-processor/factor": "2"}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.errors import ConfigError, InputError, TransientError
-from processor.execution.kubernetes.failure import Failure, describe_pending
+from processor.execution.kubernetes.failure import Failure
 from processor.execution.kubernetes.status import compress_indexes, expand_indexes, read_pod, read_state
 
 
@@ -20,7 +20,7 @@ def make_job(conditions: list[dict[str, Any]] | None = None, **status: Any) -> d
 
 def make_pod(**status: Any) -> dict[str, Any]:
     labels = {"batch.kubernetes.io/job-completion-index": "3"}
-    return {"metadata": {"name": "p", "labels": labels, "ownerReferences": [{"uid": "u"}]}, "status": status}
+    return {"metadata": {"name": "p", "uid": "v", "labels": labels, "ownerReferences": [{"uid": "u"}]}, "status": status}
 
 
 def make_container(state: dict[str, Any], name: str = "mosaic") -> dict[str, Any]:
@@ -66,16 +66,6 @@ def test_a_pod_that_waits_says_why() -> None:
     assert read_pod(make_pod(containerStatuses=[make_container(waiting)])).reason == "ErrImagePull"
     unscheduled = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3"}]
     assert read_pod(make_pod(conditions=unscheduled)).reason == "Unschedulable"
-
-
-def test_the_commonest_reason_is_told_and_a_usual_beginning_is_none() -> None:
-    state = read_state(make_job(active=3))
-    pulling = read_pod(make_pod(containerStatuses=[make_container({"waiting": {"reason": "ContainerCreating"}})]))
-    refused = read_pod(
-        make_pod(containerStatuses=[make_container({"waiting": {"reason": "ErrImagePull", "message": "a\x1bb"}})])
-    )
-    assert describe_pending([pulling], state, "worker") == ""
-    assert describe_pending([pulling, refused, refused], state, "worker") == "2 of 3 pending pods wait: ErrImagePull: a b"
 
 
 @pytest.mark.parametrize(
