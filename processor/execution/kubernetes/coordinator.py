@@ -311,7 +311,8 @@ class _Executor:
                 waits = f" ({pending.why})" if pending.why else ""
                 msg = f"Job {self._api.namespace}/{state.name} {why}{waits}; to resume: {_RESUME}"
                 raise TransientError(msg)
-            length = self._pace.watch if state.ready or state.suspended else self._pace.look
+            is_calm = (state.ready or state.suspended) and not failures.are_new(state)
+            length = self._pace.watch if is_calm else self._pace.look
             latest = self._follow(job, state, failures, min(until, begin + length))
             if latest is None or latest.finished:
                 return latest
@@ -329,12 +330,12 @@ class _Executor:
                 self._pending = pending.why
 
     def _follow(self, job: PhaseJob, state: JobState, failures: ShardFailures, until: float) -> JobState | None:
-        """The state of a Job at the end of one watch, or when a pod has failed; None where it was deleted."""
+        """The state of a Job at the end of one watch, or when failed pods are to be looked at; None where it was deleted."""
         with closing(self._api.watch_job(state.name, state.version, until - self._pace.clock())) as events:
             for kind, found in events:
                 state = read_state(found)
                 self._report(job, state)
-                if state.finished or failures.are_new(state):
+                if state.finished or failures.are_due(state):
                     break
                 if kind == "DELETED":
                     return None

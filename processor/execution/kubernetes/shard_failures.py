@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from processor.execution.kubernetes.api import JobsApi
@@ -14,7 +15,7 @@ from processor.execution.kubernetes.status import JobState, PodState, compress_i
 from processor.process.logs import log_event
 
 _LOGGER = logging.getLogger(__name__)
-_PERIOD: Final = 10.0  # seconds between lines
+_PERIOD: Final = 10.0  # seconds between looks
 _KILLS: Final = 2  # one may be chance, such as a neighbour's; two say that the estimate was too low
 _TIMES: Final = {1: "once", 2: "twice"}
 
@@ -32,8 +33,7 @@ class ShardFailures:
         self._api, self._job = api, job
         self._count = 0
         self._seen: dict[str, PodState] = {}
-        self._untold: list[PodState] = []
-        self._told = -math.inf
+        self._looked = -math.inf
 
     @property
     def lack(self) -> str | None:
@@ -42,24 +42,28 @@ class ShardFailures:
         return max(kills, key=kills.__getitem__) if kills.total() >= _KILLS else None
 
     def are_new(self, state: JobState) -> bool:
-        """Whether there are pods to look at."""
+        """Whether there are pods that were not looked at."""
         return state.failures > self._count
 
-    def look(self, state: JobState) -> None:
-        """Look at the pods where more have failed, and tell of them: a line at most every ten seconds."""
-        if self.are_new(state):
-            self._count = state.failures
-            for pod in map(read_pod, self._api.list_pods(state.name, "Failed")):
-                if state.uid in pod.owners and not pod.disrupted and pod.name not in self._seen:
-                    self._seen[pod.name] = pod
-                    self._untold.append(pod)
-        if self._untold and self._api.pace.clock() >= self._told + _PERIOD:
-            self._tell(state)
+    def are_due(self, state: JobState) -> bool:
+        """Whether to look at them now: thousands may fail one after the other."""
+        return self.are_new(state) and self._api.pace.clock() >= self._looked + _PERIOD
 
-    def _tell(self, state: JobState) -> None:
-        ends = Counter(map(describe_end, self._untold))
+    def look(self, state: JobState) -> None:
+        """Look at the pods that have failed since, and tell of them in a line, if that is due."""
+        if not self.are_due(state):
+            return
+        self._count, self._looked = state.failures, self._api.pace.clock()
+        pods = [pod for pod in map(read_pod, self._api.list_pods(state.name, "Failed")) if state.uid in pod.owners]
+        new = [pod for pod in pods if not pod.disrupted and pod.name not in self._seen]
+        self._seen |= {pod.name: pod for pod in new}
+        if new:
+            self._tell(state, new)
+
+    def _tell(self, state: JobState, pods: Sequence[PodState]) -> None:
+        ends = Counter(map(describe_end, pods))
         tries = Counter(pod.index for pod in self._seen.values())
-        indexes = sorted({pod.index for pod in self._untold if pod.index is not None})
+        indexes = sorted({pod.index for pod in pods if pod.index is not None})
         if len(indexes) == 1:
             which = f"shard {indexes[0]} failed {_TIMES.get(tries[indexes[0]], f'{tries[indexes[0]]} times')}"
         else:
@@ -68,4 +72,3 @@ class ShardFailures:
         message = f"{self._job.phase}: {done} of {self._job.shards} done, {which}: {max(sorted(ends), key=ends.__getitem__)}"
         fields = {"job": state.name, "done": done, "shards": self._job.shards, "failed_pods": self._count}
         log_event(_LOGGER, "shards-failed", message, level=logging.WARNING, **fields)
-        self._untold, self._told = [], self._api.pace.clock()
