@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import ssl
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from kubernetes_fake import NAMESPACE, NEEDED_RIGHTS, Cluster, Fails, PodRun, Stuck, Works
 from kubernetes_server import TOKEN, Fault, Outage, Server, serve, write_kubeconfig
 
@@ -29,6 +34,7 @@ from processor.process.progress import LogProgress
 RUN = "s3://bucket/mosaics/summer"
 RESUME = "run the same command again"
 MIB = 2**20
+CENTURY = timedelta(days=36500)
 
 
 def phase(name: str, tasks: int = 7, shards: int = 7, **figures: int) -> PhaseJob:
@@ -817,20 +823,26 @@ def make_certificates(folder: Path, *, in_form: bool) -> tuple[Path, Path]:
 
     in_form: whether the CA's own says what its key is for, as RFC 5280 asks.
     """
-    ca, ca_key, key, request, signed = (folder / name for name in ("ca.pem", "ca.key", "key", "request", "signed"))
-    extensions = folder / "extensions"
-    extensions.write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")
-    usage = ["-addext", "keyUsage=critical,keyCertSign"] if in_form else []
-    new = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    sign = ["openssl", "x509", "-req", "-in", str(request), "-CA", str(ca), "-CAkey", str(ca_key), "-set_serial", "2"]
-    for command in (
-        [*new, "-x509", "-keyout", str(ca_key), "-out", str(ca), "-subj", "/CN=kubernetes", *usage],
-        [*new, "-keyout", str(key), "-out", str(request), "-subj", "/CN=kube-apiserver"],
-        [*sign, "-out", str(signed), "-extfile", str(extensions)],
-    ):
-        subprocess.run(command, check=True, capture_output=True)
-    both = folder / "both"
-    both.write_text(key.read_text() + signed.read_text())
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    issuer, begin = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubernetes")]), datetime(2020, 1, 1, tzinfo=UTC)
+
+    def certify(name: x509.Name, of: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType) -> bytes:
+        builder = x509.CertificateBuilder(issuer, name, of.public_key(), x509.random_serial_number(), begin, begin + CENTURY)
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=isinstance(extension, (x509.BasicConstraints, x509.KeyUsage)))
+        return builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    no = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False)
+    no |= dict.fromkeys(("digital_signature", "crl_sign", "encipher_only", "decipher_only"), False)
+    usage = [x509.KeyUsage(key_cert_sign=True, **no)] if in_form else []
+    its_key = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
+    by = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(its_key)
+    here = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+    server = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ca, both = folder / "ca.pem", folder / "both.pem"
+    ca.write_bytes(certify(issuer, ca_key, x509.BasicConstraints(ca=True, path_length=None), its_key, *usage))
+    both.write_bytes(key.private_bytes(*form) + certify(server, key, here, by))
     return ca, both
 
 
