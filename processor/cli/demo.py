@@ -48,4 +48,5 @@ def execute(options: argparse.Namespace) -> str:
     request = Request(
         inputs=(str(items),), destination=str(folder), item_id="mosaic", overwrite=True, created=find_created(None)
     )
-    return list_files(run(request, load_config(), choose_tracker()))
+    config = load_config(flags={"check.images": [str(items.parent / "truth" / "truth.tif")]})
+    return list_files(run(request, config, choose_tracker()))

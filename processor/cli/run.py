@@ -17,7 +17,7 @@ from processor.cli.parser import OptionParser, format_raw
 from processor.cli.search_flags import add_search_options, read_search
 from processor.errors import ConfigError, NothingFoundError
 from processor.process.logs import configure_logging, log_event
-from processor.publish.thresholds import parse_threshold
+from processor.publish.thresholds import VERDICT_PROPERTY, parse_threshold
 from processor.storage.url import absolute_path
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def add_run_options(parser: OptionParser) -> None:
         default=[],
         metavar="CONDITION",
         help="exit code 13, and no Collection or API gets the Item, where the report's summary meets this, such as "
-        "'coverage<1'; repeatable",
+        "verdict=bad or 'coverage<1'; repeatable",
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and what it will cost, and stop")
     parser.add_argument(
@@ -233,10 +233,13 @@ def _render_collection(collection: Mapping[str, Any]) -> str:
 
 
 def list_files(outcome: Outcome) -> str:
-    """Paths or URLs of a mosaic's main files, one a line."""
+    """Paths or URLs of a mosaic's main files and the verdict on it, one a line."""
     base = absolute_path(outcome.folder)
     wanted = {"mosaic": "mosaic", "preview": "overview", "report": "report_page"}
     assets = outcome.item["assets"]
     lines = [("item", f"{outcome.item['id']}.json")]
     lines += [(title, assets[key]["href"].removeprefix("./")) for title, key in wanted.items() if key in assets]
-    return "".join(f"{title:<8} {base.rstrip('/')}/{name}\n" for title, name in lines)
+    told = [(title, f"{base.rstrip('/')}/{name}") for title, name in lines]
+    if VERDICT_PROPERTY in outcome.item["properties"]:
+        told.append(("verdict", outcome.item["properties"][VERDICT_PROPERTY]))
+    return "".join(f"{title:<8} {words}\n" for title, words in told)

@@ -17,6 +17,7 @@ from processor.process.logs import log_event
 from processor.process.threads import resolve_threads
 from processor.publish.destination import Destination, lock_folder, publish, publish_raster
 from processor.publish.item import Mosaic, Prepared, make_item
+from processor.publish.thresholds import VERDICT_PROPERTY
 from processor.storage.store import Written
 
 _LOGGER = logging.getLogger(__name__)
@@ -78,6 +79,9 @@ def assemble(destination: Destination, prepared: Prepared, mosaic: Mosaic, scrat
     for finding in files.findings:
         if finding not in prepared.findings:
             log_finding(finding)
+    verdict = files.item["properties"].get(VERDICT_PROPERTY)
+    if verdict is not None:
+        log_event(_LOGGER, "judged", f"the verdict is {verdict}; the report says why", verdict=verdict)
     log_event(_LOGGER, "published", f"published {destination.item_url}", item=destination.item_url)
     return Published(item=files.item, findings=files.findings)
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 _PREVIEW_EDGE = 1200
 _SUMMARY = (
+    "verdict",
     "coverage",
     "residual_before",
     "residual_after",

@@ -1,8 +1,9 @@
-"""What a mosaic has to meet: ``coverage<1`` fails one that is not complete.
+"""What a mosaic has to meet: ``verdict=bad`` fails one that is bad, ``coverage<1`` one that is not complete.
 
-A condition names what is *not* accepted, a figure of the report's ``summary``, a comparison and a number. It decides about an
-exit code and never about a pixel, so it is not part of a run's digest: a mosaic that was made before is judged again by its
-published report. A figure that the report does not know (there are no overlaps, say) fails too: nothing shows that it is met.
+A condition names what is *not* accepted: a figure of the report's ``summary``, a comparison and a number; or the verdict. It
+decides about an exit code and never about a pixel, so it is not part of a run's digest: a mosaic that was made before is
+judged again by its published report. A figure that the report does not know (there are no overlaps, say) fails too: nothing
+shows that it is met.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Final
+from typing import Any, Final, cast
 
 from processor.errors import ConfigError, QualityError
+from processor.report.verdict import GRADES, Grade
 
 FIGURES: Final = (
     "coverage",
@@ -30,15 +32,19 @@ FIGURES: Final = (
     "bias_after",
     "bias_before_percent",
     "bias_after_percent",
+    "bias_before_percent_of_spread",
+    "bias_after_percent_of_spread",
     "worst_residual_after",
     "worst_residual_after_percent",
     "contrast",
     "gradient_excess",
+    "seam_step_percent_of_spread",
     "seam_difference",
     "seam_difference_high",
     "seam_difference_percent_of_spread",
     "seam_difference_high_percent_of_spread",
     "disagreement",
+    "sample_disagreement",
     "illumination_trend",
     "contrast_kept",
     "fidelity_to_scenes",
@@ -52,10 +58,19 @@ FIGURES: Final = (
     "warnings",
     "infos",
 )
-"""Names in ``summary`` of ``report.json``; :mod:`processor.report.document` says what each is."""
+"""Names of numbers in ``summary`` of ``report.json``; :mod:`processor.report.document` says what each is."""
+
+VERDICT: Final = "verdict"
+"""Name of the one word in it."""
+
+VERDICT_PROPERTY: Final = f"mosaic:{VERDICT}"
+"""The same as a property of the Item."""
 
 _FORM: Final = re.compile(r"\s*([A-Za-z_]+)\s*(<=|>=|<|>)\s*(\S+)\s*")
-_COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
+_WORDS: Final = re.compile(rf"\s*{VERDICT}\s*(=|!=)\s*({'|'.join(GRADES)})\s*")
+_COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -70,17 +85,21 @@ class Threshold:
     figure: str
     """Name in the report's summary."""
     comparison: str
-    """<, <=, > or >=."""
-    limit: float
-    """Number, in the figure's unit."""
+    """<, <=, > or >= for a number; = or != for the verdict."""
+    limit: float | Grade
+    """Number, in the figure's unit; or a grade."""
 
     def __str__(self) -> str:
         """As it is written."""
-        return f"{self.figure}{self.comparison}{repr(self.limit).removesuffix('.0')}"
+        return f"{self.figure}{self.comparison}{str(self.limit).removesuffix('.0')}"
 
-    def is_breached(self, value: float | None) -> bool:
+    def is_breached(self, value: float | str | None) -> bool:
         """Whether a value of the figure fails; an unknown one (None) does."""
-        return value is None or math.isnan(value) or _COMPARISONS[self.comparison](value, self.limit)
+        return not _is_known(value) or bool(_COMPARISONS[self.comparison](value, self.limit))
+
+
+def _is_known(value: float | str | None) -> bool:
+    return value is not None and (isinstance(value, str) or not math.isnan(value))
 
 
 def parse_threshold(text: str) -> Threshold:
@@ -94,12 +113,16 @@ def parse_threshold(text: str) -> Threshold:
     ConfigError
         If it is none, or names no figure of the report.
     """
+    said = _WORDS.fullmatch(text)
+    if said is not None:
+        return Threshold(figure=VERDICT, comparison=said[1], limit=cast("Grade", said[2]))
     found, limit = _FORM.fullmatch(text), math.nan
     with suppress(ValueError):
         limit = float(found[3]) if found else math.nan
     if found is None or not math.isfinite(limit):
         msg = (
-            f"--fail-on {text!r} is no condition; write a figure, <, <=, > or >=, and a number, such as 'coverage<1', in quotes"
+            f"--fail-on {text!r} is no condition; write verdict=bad (or verdict!=good), or a figure, <, <=, > or >=, and a "
+            "number, such as 'coverage<1', in quotes"
         )
         raise ConfigError(msg)
     if found[1] not in FIGURES:
@@ -110,7 +133,7 @@ def parse_threshold(text: str) -> Threshold:
     return Threshold(figure=found[1], comparison=found[2], limit=limit)
 
 
-def check_thresholds(thresholds: Iterable[Threshold], summary: Mapping[str, float | None], *, report: str) -> None:
+def check_thresholds(thresholds: Iterable[Threshold], summary: Mapping[str, float | str | None], *, report: str) -> None:
     """Refuse a mosaic that meets a condition.
 
     Parameters
@@ -129,7 +152,7 @@ def check_thresholds(thresholds: Iterable[Threshold], summary: Mapping[str, floa
     for threshold in thresholds:
         value = summary.get(threshold.figure)
         if threshold.is_breached(value):
-            known = "not known" if value is None or math.isnan(value) else f"{value:.9g}"
+            known = "not known" if not _is_known(value) else value if isinstance(value, str) else f"{value:.9g}"
             told.append(f"{threshold.figure} is {known} (--fail-on '{threshold}')")
     if told:
         msg = f"the mosaic was published and is not what was asked for: {'; '.join(told)}; see {report}"

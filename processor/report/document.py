@@ -7,20 +7,27 @@ infinity: what is unknown is null. Floats are rounded to nine significant digits
 ``summary`` is what a gate in CI looks at, one scalar each:
 
 ======================================  ==============================================================================
+verdict                                 good, look or bad: the worst of what ``verdict`` says of single figures
 coverage                                pixels of the mosaic / pixels that some scene has; 1 is complete
 residual_before, residual_after         RMS difference in the overlaps, raw and after the last stage, source units, quadratic
                                         mean over the bands, each overlap weighted by its pixels
 residual_before_percent, …_after_…      the same in percent of the mean level of the same state
 residual_after_percent_of_spread        the same in percent of the standard deviation, which lower contrast cannot improve
 bias_before, bias_after, …_percent      the same for the pairs' mean differences, which show as seams
+bias_…_percent_of_spread                the same in percent of the standard deviation
 worst_residual_after, …_percent         RMS difference of the worst pair (``residuals.<state>.worst`` names it)
 contrast                                smallest mean scale of a band; below 0.9 is reported
 gradient_excess                         mean step between neighbours across seams / mean step 2 to 12 pixels beside them, mean
                                         over the bands: 1 is invisible, above 1.1 is seen, below 0.9 is blurred
+seam_step_percent_of_spread             how much larger the step across seams is than that beside them, percent of the mosaic's
+                                        standard deviation, mean over the bands: on smooth ground a step may be many times
+                                        that beside it and not be seen
 seam_difference, seam_difference_high   RMS difference of the matched scenes in the blocks that seams pass through, units of the
                                         mosaic, quadratic mean over the bands: its mean along the seams, its 95th percentile
 seam_difference_percent_of_spread, …    the same in percent of the mosaic's standard deviation
 disagreement                            share of the blocks of overlaps in which the scenes disagree: clouds and change
+sample_disagreement                     share of the samples of overlaps that differ by more than gain, offset and noise: the
+                                        same without blocks, known for every run that has overlaps
 illumination_trend                      how much of what is left between scenes is light within them, alike in all: R² of the
                                         blocks' differences against that pattern, 0 to 1, mean over the bands
 contrast_kept                           standard deviation of the mosaic / mean of the scenes' as they came, mean over the
@@ -36,15 +43,16 @@ misregistration, misregistration_high   how far apart pairs of scenes show the s
 misregistration_after                   what one shift a scene leaves of the median
 misregistration_after_high              what it leaves of the 90th percentile
 overlaps, scenes, warnings, infos       how many there are
-                                        The figures from seam_difference to illumination_trend are known where a method
+                                        seam_difference…, disagreement and illumination_trend are known where a method
                                         matched blocks (robust_regression, surface_adjustment), else null.
 ======================================  ==============================================================================
 
-The other sections: ``run``, ``bands``, ``grid``, ``coverage``, ``contrast``, ``seams`` (one element a band), ``match`` (what
-matched blocks say), ``fidelity`` (R² to each check, one element a band), ``scene_fidelity`` (the same to the scenes as they
-came), ``residuals`` (by state: before, global, local; one element a band), ``coregistration`` (displacements in CRS units),
-``mosaic`` (statistics, one element a band), ``scenes``, ``overlaps``, ``parameters`` (those that differ from their default
-and decide pixels) and ``findings``.
+The other sections: ``run``, ``verdict`` (the grade, that of each figure that counted, the limits beyond which it has to be
+looked at or is bad, and flags that are likely to help), ``bands``, ``grid``, ``coverage``, ``contrast``, ``seams`` (one
+element a band), ``match`` (what matched blocks say), ``fidelity`` (R² to each check, one element a band), ``scene_fidelity``
+(the same to the scenes as they came), ``residuals`` (by state: before, global, local; one element a band), ``coregistration``
+(displacements in CRS units), ``mosaic`` (statistics, one element a band), ``scenes``, ``overlaps``, ``parameters`` (those
+that differ from their default and decide pixels) and ``findings``.
 """
 
 from __future__ import annotations
@@ -74,12 +82,15 @@ from processor.report.figures import (
     compute_gradient_excess,
     compute_mean_scale,
     compute_residuals,
+    compute_sample_disagreement,
     compute_scene_fidelity,
+    compute_seam_step,
     get_seam_difference,
     pool,
     summarise_residuals,
 )
 from processor.report.findings import compute_findings
+from processor.report.verdict import Verdict, judge
 
 SCHEMA_VERSION: Final = "1.0"
 
@@ -101,13 +112,16 @@ def build_report(inputs: ReportInputs, residuals: Sequence[OverlapResidual] | No
     scale = compute_mean_scale(inputs)
     with np.errstate(invalid="ignore", divide="ignore"):
         spread_ratio = states["local"].spread / states["before"].spread
+    summary = _summary(inputs, residuals, states, scale, findings)
+    verdict = judge(summary, inputs.config, findings)
     grid, counts, statistics = inputs.grid, inputs.counts, inputs.statistics
     crs = describe_crs(grid.crs)
     values = dump_settings(inputs.config)
     return {
         "schema_version": SCHEMA_VERSION,
         "run": {"item_id": inputs.item_id, "software": "mosaic-processor", "version": inputs.version, "digest": inputs.digest},
-        "summary": _summary(inputs, residuals, states, scale, findings),
+        "summary": {"verdict": verdict.grade, **summary},
+        "verdict": _verdict(verdict),
         "bands": [{"name": band.name, "common_name": band.common_name} for band in inputs.bands],
         "grid": {
             "crs": grid.crs,
@@ -219,15 +233,19 @@ def _summary(
         "bias_after": _number(pool(after.bias)),
         "bias_before_percent": _number(before.percent_of_level(before.bias)),
         "bias_after_percent": _number(after.percent_of_level(after.bias)),
+        "bias_before_percent_of_spread": _number(before.percent_of_spread(before.bias)),
+        "bias_after_percent_of_spread": _number(after.percent_of_spread(after.bias)),
         "worst_residual_after": _number(pool(worst)),
         "worst_residual_after_percent": _number(after.percent_of_level(worst)),
         "contrast": _number(float(scale.min())) if scale.size else None,
         "gradient_excess": _number(float(compute_gradient_excess(inputs).mean())) if inputs.bands else None,
+        "seam_step_percent_of_spread": _number(compute_seam_step(inputs)),
         "seam_difference": _number(pool(seam.mean)),
         "seam_difference_high": _number(pool(seam.high)),
         "seam_difference_percent_of_spread": _number(seam.percent_of_spread(seam.mean)),
         "seam_difference_high_percent_of_spread": _number(seam.percent_of_spread(seam.high)),
         "disagreement": None if inputs.match is None else _number(inputs.match.disagreement),
+        "sample_disagreement": _number(compute_sample_disagreement(inputs.overlaps)),
         "illumination_trend": None if inputs.match is None else _number(inputs.match.trend),
         "contrast_kept": _number(float(kept.mean())) if kept.size else None,
         "fidelity_to_scenes": _number(float(compute_scene_fidelity(inputs).mean())) if inputs.bands else None,
@@ -237,6 +255,26 @@ def _summary(
         "overlaps": len(residuals),
         "warnings": warnings,
         "infos": len(findings) - warnings,
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "grade": verdict.grade,
+        "figures": [
+            {
+                "figure": judgement.criterion.figure,
+                "title": judgement.criterion.title,
+                "meaning": judgement.criterion.meaning,
+                "value": judgement.value,
+                "grade": judgement.grade,
+                "comparison": "<" if judgement.criterion.is_least else ">",
+                "look": judgement.criterion.look,
+                "bad": judgement.criterion.bad,
+            }
+            for judgement in verdict.judgements
+        ],
+        "advice": None if verdict.advice is None else {"flags": verdict.advice.flags, "reason": verdict.advice.reason},
     }
 
 

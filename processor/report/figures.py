@@ -418,6 +418,18 @@ def compute_gradient_excess(inputs: ReportInputs) -> F64:
     return np.full(len(inputs.bands), np.nan) if inputs.steps is None else inputs.steps.compute_excess()
 
 
+def compute_seam_step(inputs: ReportInputs) -> float:
+    """(Mean step across seams - mean step beside them) / standard deviation of the mosaic, percent, mean over the bands.
+
+    A gradient excess of 3 on smooth ground is a step that nobody sees; this one is as large as it looks. NaN: unknown.
+    """
+    steps, statistics = inputs.steps, inputs.statistics
+    if steps is None or statistics is None or not steps.across_count or not steps.beside_count:
+        return math.nan
+    more = steps.across / steps.across_count - steps.beside / steps.beside_count
+    return 100 * float(np.mean(np.divide(more, statistics.std, out=np.full(len(more), np.nan), where=statistics.std > 0)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SeamDifference:
     """How far matched scenes are apart along the seams; float64 (bands,), NaN where unknown."""

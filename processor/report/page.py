@@ -35,7 +35,7 @@ def render_page(report: Mapping[str, Any], pictures: Sequence[Picture], artifact
         report=report,
         pictures={picture.name: picture.markup for picture in pictures},
         artifacts=artifacts,
-        verdict=_describe_verdict(report["summary"]),
+        told=_describe_match(report["summary"]),
         warned={finding["code"] for finding in report["findings"] if finding["severity"] == "warning"},
         overlaps=sorted(report["overlaps"], key=lambda overlap: -(overlap["local"]["rms_all_bands"] or 0.0)),
     )
@@ -59,6 +59,8 @@ def _load_template() -> Template:
         "coverage": text.coverage_text,
         "figure": text.format_figure,
         "figures": text.format_figures,
+        "judged_limit": text.format_limit,
+        "judged_value": text.format_judged,
         "percent": text.format_percent,
         "size": text.format_size,
     }
@@ -73,7 +75,7 @@ def _load_template() -> Template:
     return environment.get_template("report.html.j2")
 
 
-def _describe_verdict(summary: Mapping[str, Any]) -> str:
+def _describe_match(summary: Mapping[str, Any]) -> str:
     """How well the mosaic covers and matches the scenes, in words."""
     if summary["coverage"] is None:
         covered = "No scene has a valid pixel."

@@ -11,6 +11,7 @@ FEW_BANDS: Final = 4  # as many figures as a cell shows
 SEEN: Final = 1.1  # gradient excess
 BLURRED: Final = 0.9
 _MINUS: Final = "\u2212"
+_SHARES: Final = frozenset({"coverage", "disagreement", "sample_disagreement"})  # told in percent
 _LONGEST: Final = 160  # characters of a name or a value
 
 
@@ -84,6 +85,37 @@ def describe_excess(excess: float | None) -> str:
 def format_percent(share: float | None, digits: int) -> str:
     """A share in percent, with so many decimals."""
     return _DASH if share is None else f"{100 * share:.{digits}f} %"
+
+
+def format_judged(judged: Mapping[str, Any]) -> str:
+    """A value that a verdict judges, with its unit.
+
+    >>> format_judged({"figure": "bias_percent", "value": 2.25}), format_judged({"figure": "fidelity", "value": 1})
+    ('2.25 %', '1')
+    """
+    value = judged["value"]
+    if judged["figure"] == "coverage":
+        return coverage_text(value)
+    if judged["figure"] in _SHARES:
+        return format_percent(value, 1)
+    return f"{format_figure(value)}{_find_unit(judged)}" if value is not None else _DASH
+
+
+def _find_unit(judged: Mapping[str, Any]) -> str:
+    return " %" if "percent" in judged["figure"] or judged["figure"] in _SHARES else ""
+
+
+def format_limit(judged: Mapping[str, Any], grade: str = "") -> str:
+    """Beyond what a value gets a grade, its own where none is named.
+
+    >>> format_limit({"figure": "fidelity", "comparison": "<", "look": 0.6, "bad": 0.4, "grade": "look"})
+    'below 0.6'
+    """
+    key = grade or str(judged["grade"])
+    if judged[key] is None:
+        return _DASH
+    limit = judged[key] * (100 if judged["figure"] in _SHARES else 1)
+    return f"{'below' if judged['comparison'] == '<' else 'above'} {limit:g}{_find_unit(judged)}"
 
 
 def format_size(size: int) -> str:

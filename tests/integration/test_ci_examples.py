@@ -13,6 +13,7 @@ import yaml
 
 from processor.cli import commands as cli
 from processor.publish.thresholds import FIGURES, parse_threshold
+from processor.report.verdict import CRITERIA
 from processor.version import read_version
 
 PAGE = (Path(__file__).parents[2] / "docs" / "ci.md").read_text()
@@ -53,6 +54,13 @@ def test_there_is_an_example_for_each_service() -> None:
 def test_every_command_is_one(words: list[str]) -> None:
     parser = cli.build_parser()
     assert parser.parse_args(words).output
+
+
+def test_limits_of_the_verdict_are_those_that_decide() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([<>]) ([\d.]+) \| (?:[<>] ([\d.]+)|\u2013) \|", PAGE, re.MULTILINE)
+    assert [(figure, mark == "<", float(look), float(bad) if bad else None) for figure, mark, look, bad in rows] == [
+        (one.figure, one.is_least, one.look, one.bad) for one in CRITERIA
+    ]
 
 
 def test_thresholds_are_named_as_the_report_names_them() -> None:

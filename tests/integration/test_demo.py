@@ -26,6 +26,7 @@ def demo(place: Path) -> Finished:
 def test_it_says_where_everything_is(demo: Finished, place: Path) -> None:
     assert demo.code == 0, demo.stderr
     lines = dict(line.split(maxsplit=1) for line in demo.stdout.splitlines())
+    assert lines.pop("verdict") == "good"
     assert list(lines) == ["item", "mosaic", "preview", "report"]
     assert all(Path(path).is_file() for path in lines.values())
     assert {Path(path).parent for path in lines.values()} == {place / "demo-output" / "mosaic"}
@@ -56,6 +57,13 @@ def test_the_mosaic_is_nearer_to_the_truth_than_the_scenes_are_to_each_other(dem
         residual = theirs[valid] - slope * ours[valid] - intercept
         assert np.corrcoef(ours[valid], theirs[valid])[0, 1] > 0.95
         assert residual.std() < 0.3 * theirs[valid].std()
+
+
+def test_its_report_compares_it_with_the_truth(demo: Finished, place: Path) -> None:
+    assert demo.code == 0
+    report = json.loads((place / "demo-output" / "mosaic" / "report.json").read_bytes())
+    assert [check["check"] for check in report["fidelity"]] == ["truth"]
+    assert report["summary"]["fidelity"] > 0.9
 
 
 def test_matching_took_most_of_the_differences_away(demo: Finished, place: Path) -> None:

@@ -18,6 +18,8 @@ from processor.publish.thresholds import FIGURES, Threshold, check_thresholds, p
         ("coverage<1", Threshold(figure="coverage", comparison="<", limit=1.0)),
         (" residual_after >= 5.5 ", Threshold(figure="residual_after", comparison=">=", limit=5.5)),
         ("warnings>0", Threshold(figure="warnings", comparison=">", limit=0.0)),
+        (" verdict = bad", Threshold(figure="verdict", comparison="=", limit="bad")),
+        ("verdict!=good", Threshold(figure="verdict", comparison="!=", limit="good")),
         ("bias_after<=-1e-3", Threshold(figure="bias_after", comparison="<=", limit=-1e-3)),
     ],
 )
@@ -27,7 +29,21 @@ def test_a_condition_is_a_figure_a_comparison_and_a_number(text: str, expected: 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "coverage", "coverage=1", "coverage==1", "coverage<", "<1", "coverage<one", "coverage<nan", "coverage<inf", "a<1<2"],
+    [
+        "",
+        "coverage",
+        "coverage=1",
+        "coverage==1",
+        "coverage<",
+        "<1",
+        "coverage<one",
+        "coverage<nan",
+        "coverage<inf",
+        "a<1<2",
+        "verdict=awful",
+        "verdict<bad",
+        "coverage=good",
+    ],
 )
 def test_what_is_no_condition_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError, match=r"is no condition; .*'coverage<1'"):
@@ -51,9 +67,14 @@ def test_an_unknown_figure_is_refused_with_those_that_there_are() -> None:
         ("residual_after>=5", 5, True),
         ("residual_after>5", None, True),
         ("residual_after>5", math.nan, True),
+        ("verdict=bad", "bad", True),
+        ("verdict=bad", "look", False),
+        ("verdict=bad", None, True),
+        ("verdict!=good", "look", True),
+        ("verdict!=good", "good", False),
     ],
 )
-def test_a_condition_that_holds_fails_and_so_does_what_is_not_known(text: str, value: float | None, fails: bool) -> None:
+def test_a_condition_that_holds_fails_and_so_does_what_is_not_known(text: str, value: float | str | None, fails: bool) -> None:
     threshold = parse_threshold(text)
     assert threshold.is_breached(value) == fails
 
@@ -64,14 +85,17 @@ def test_a_figure_that_the_report_lacks_fails() -> None:
 
 
 def test_every_figure_that_failed_is_told_with_its_value() -> None:
-    thresholds = [parse_threshold(text) for text in ("coverage<1", "residual_after>5", "contrast<0.9", "warnings>0")]
-    summary = {"coverage": 0.9991, "residual_after": 7.25, "contrast": None, "warnings": 0}
+    thresholds = [
+        parse_threshold(text) for text in ("coverage<1", "residual_after>5", "contrast<0.9", "warnings>0", "verdict=bad")
+    ]
+    summary = {"verdict": "bad", "coverage": 0.9991, "residual_after": 7.25, "contrast": None, "warnings": 0}
     with pytest.raises(QualityError) as caught:
         check_thresholds(thresholds, summary, report="s3://b/summer/report.html")
     assert isinstance(caught.value, PermanentError)
     assert str(caught.value) == (
         "the mosaic was published and is not what was asked for: coverage is 0.9991 (--fail-on 'coverage<1'); "
         "residual_after is 7.25 (--fail-on 'residual_after>5'); contrast is not known (--fail-on 'contrast<0.9'); "
+        "verdict is bad (--fail-on 'verdict=bad'); "
         "see s3://b/summer/report.html"
     )
 

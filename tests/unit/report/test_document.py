@@ -12,7 +12,7 @@ from records import compute_moments
 from reports import make_report_inputs
 
 from processor.model import Finding
-from processor.publish.thresholds import FIGURES
+from processor.publish.thresholds import FIGURES, VERDICT
 from processor.report import document
 from processor.report.document import SCHEMA_VERSION, build_report, encode_report
 from processor.report.figures import ReportInputs
@@ -46,7 +46,7 @@ def test_every_key_of_the_summary_is_documented() -> None:
 
 
 def test_thresholds_know_every_figure_of_the_summary() -> None:
-    assert tuple(build_report(make_report_inputs())["summary"]) == FIGURES
+    assert tuple(build_report(make_report_inputs())["summary"]) == (VERDICT, *FIGURES)
 
 
 def test_summary_of_a_perfect_match() -> None:

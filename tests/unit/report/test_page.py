@@ -79,7 +79,9 @@ PICTURE = assemble(
 
 def test_page_shows_the_verdict_in_words() -> None:
     text = render(make_report_inputs(local=False)).text
-    assert "No warnings. The mosaic covers 100 % of what the scenes cover." in text
+    assert "Good" in text
+    assert "Every figure is within its limits." in text
+    assert "The mosaic covers 100 % of what the scenes cover." in text
     assert "4 scenes, 4 overlaps" in text
     assert "Nothing to report." in text
 
@@ -153,10 +155,17 @@ def test_any_name_can_be_shown(name: str) -> None:
     Reader(page)
 
 
-def test_warnings_come_first_and_change_the_verdict() -> None:
-    inputs = make_report_inputs(scale=0.8)
-    page = render(inputs)
-    assert "1 warning: read before use." in page.text
+def test_the_verdict_comes_first_with_reasons_limits_and_what_to_do() -> None:
+    page = render(make_report_inputs(scale=0.7))
+    first = page.text.partition("Findings")[0]
+    assert "Look here" in first
+    assert "Contrast 0.700 (look below 0.8): the gains flatten the scenes." in " ".join(first.split())
+    assert "--overwrite --preset satellite" in first
+
+
+def test_a_warning_comes_first_among_the_findings() -> None:
+    page = render(make_report_inputs(scale=0.85))
+    assert "Every figure is within its limits." in page.text
     assert "The global solve lowers the contrast" in page.text
     assert "in percent of the scenes' own standard deviation" in page.text
 
@@ -166,7 +175,8 @@ def test_incomplete_coverage_stands_out() -> None:
     counts = dataclasses.replace(inputs.counts, union=inputs.counts.mosaic + 1)
     page = render(dataclasses.replace(inputs, counts=counts))
     assert "1 pixel missing" in page.text
-    assert "100 %" not in page.text.partition("Mean difference")[0]
+    assert "covers 99.9135 %" in page.text
+    assert "covers 100 %" not in page.text
 
 
 def test_run_of_two_thousand_scenes_gives_a_page_of_moderate_size() -> None:
