@@ -209,8 +209,9 @@ def _find_other_cuts(solution: Solution) -> Geometry:
     )
 
 
-def _list_views(solution: Solution, rendered: Rendered) -> tuple[SeamView, ...]:
+def _list_views(plan: Plan, solution: Solution, rendered: Rendered) -> tuple[SeamView, ...]:
     """The close-ups with their pixels."""
+    numbers = {scene.name: number for number, scene in enumerate(plan.scenes, start=1)}
     return tuple(
         SeamView(
             first=place.first,
@@ -222,6 +223,8 @@ def _list_views(solution: Solution, rendered: Rendered) -> tuple[SeamView, ...]:
             before=pixels.before,
             after=pixels.after,
             index=pixels.index,
+            first_number=numbers[place.first],
+            second_number=numbers[place.second],
         )
         for pixels in rendered.close_ups
         for place in (solution.close_ups[pixels.number],)
@@ -252,7 +255,7 @@ def _collect_report_inputs(
         corrections=solution.corrections,
         cells=solution.seamlines.cells if solution.seamlines is not None else (),
         ranks=_find_ranks(plan, solution),
-        seam_views=_list_views(solution, rendered),
+        seam_views=_list_views(plan, solution, rendered),
         other_cuts=_find_other_cuts(solution),
         is_converted=bool(plan.references),
         grid=plan.grid,

@@ -55,7 +55,13 @@ def draw_report(inputs: ReportInputs, preview: Preview) -> Drawings:
     stretched = stretch(preview, inputs.bands)
     drawn = (
         draw_mosaic(preview, stretched, inputs.cells, names, label, other_cuts=inputs.other_cuts),
-        draw_close_ups(inputs.seam_views, inputs.bands, is_alike=not inputs.is_converted),
+        draw_close_ups(
+            inputs.seam_views,
+            inputs.bands,
+            is_alike=not inputs.is_converted,
+            pixel_width=inputs.grid.pixel_width,
+            label=label,
+        ),
         draw_residuals(residuals),
         draw_adjustments(inputs.adjustments, inputs.bands),
         draw_agreement(inputs.overlaps, residuals, inputs.adjustments, inputs.corrections, inputs.bands),

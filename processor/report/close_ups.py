@@ -1,27 +1,39 @@
-"""Close-ups of the worst seams, pixel by pixel: the scenes as they came, cut alike, beside the mosaic."""
+"""Close-ups of seams, pixel by pixel: the scenes as they came, cut alike, beside the mosaic."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
 from processor.model import Band
 from processor.model.bands import choose_shown
-from processor.report.axes import draw_title
+from processor.report.axes import CrsLabel, draw_title
 from processor.report.figures import SeamView
 from processor.report.pictures import encode
-from processor.report.svg import FONT, MUTED, WIDTH, Picture, assemble, draw_image, draw_text, elide
+from processor.report.svg import (
+    FONT,
+    INK,
+    MUTED,
+    Picture,
+    assemble,
+    draw_image,
+    draw_path,
+    draw_text,
+    elide,
+    format_length,
+)
 from processor.stages.seam_steps import find_seams, sum_seam_steps
 
-_COLUMNS: Final = 3
 _SIDE: Final = 160.0
 _GAP: Final = 8.0
-_PITCH: Final = WIDTH / _COLUMNS
-_HEAD, _FOOT = 3.0 * FONT, 5.8 * FONT
+_HEAD, _FOOT = 3.0 * FONT, 7.2 * FONT
+_LONGEST_BAR: Final = 0.5  # of the image's width
 _FOLLOWS: Final = {
     "centre-line": "cut along the middle of the overlap",
     "straight-line": "cut along a straight line",
@@ -29,8 +41,10 @@ _FOLLOWS: Final = {
 }
 
 
-def draw_close_ups(views: Sequence[SeamView], bands: Sequence[Band], *, is_alike: bool) -> Picture | None:
-    """The strip of close-ups; None without any.
+def draw_close_ups(
+    views: Sequence[SeamView], bands: Sequence[Band], *, is_alike: bool, pixel_width: float, label: CrsLabel
+) -> Picture | None:
+    """The strip of close-ups, a drawing each, which stand beside or below one another as there is room; None without any.
 
     Parameters
     ----------
@@ -40,46 +54,86 @@ def draw_close_ups(views: Sequence[SeamView], bands: Sequence[Band], *, is_alike
         Of the scenes.
     is_alike
         Whether the scenes as they came are in the mosaic's units, so that both are stretched alike.
+    pixel_width
+        Of the mosaic, CRS units.
+    label
+        Of the coordinate reference system.
     """
     if not views:
         return None
     _, natural = choose_shown(bands)
-    parts: list[str] = []
-    rows = -(-len(views) // _COLUMNS)
-    for number, view in enumerate(views):
-        left = number % _COLUMNS * _PITCH
-        top = number // _COLUMNS * (_HEAD + _SIDE + _FOOT) + _HEAD
-        limits = _find_limits(view.after, view.index > 0, natural=natural)
-        own = limits if is_alike else _find_limits(view.before, view.index > 0, natural=natural)
-        edges = [_SIDE * size / max(view.index.shape) for size in view.index.shape]
-        for side, (words, values, between) in enumerate((("as they came", view.before, own), ("mosaic", view.after, limits))):
-            across = left + side * (_SIDE + _GAP)
-            png = encode(_stretch(values, view.index > 0, between), "PNG", compress_level=6)
-            parts += [
-                draw_text(across, top - 0.5 * FONT, words, fill=MUTED),
-                draw_image(across, top, edges[1], edges[0], png, "image/png", smooth=False),
-            ]
-        parts.append(draw_title(left, top - 1.8 * FONT, f"{elide(view.first, 20)} | {elide(view.second, 20)}"))
-        below = top + edges[0]
-        place = f"from row {view.row}, column {view.col}"
-        lines = (_describe_difference(view), _describe_step(view), _FOLLOWS[view.follows], place)
-        parts += [draw_text(left, below + (1.2 + 1.2 * line) * FONT, words) for line, words in enumerate(lines)]
-    alt = f"The {len(views)} seams along which the matched scenes differ most, before and after."
-    return assemble("close_ups", alt, rows * (_HEAD + _SIDE + _FOOT), parts)
+    metres = pixel_width if label.unit == "m" else None
+    drawn = [_draw_view(view, is_alike=is_alike, natural=natural, metres=metres) for view in views]
+    alt = f"{len(views)} places on seams, before and after matching."
+    markup = Markup('<div class="strip">{}</div>').format(Markup("\n").join(picture.markup for picture in drawn))
+    return Picture(name="close_ups", markup=markup, width=drawn[0].width, height=sum(p.height for p in drawn), alt=alt)
+
+
+def _draw_view(view: SeamView, *, is_alike: bool, natural: bool, metres: float | None) -> Picture:
+    """The scenes as they came beside the mosaic, with a scale bar and what is known of the seam."""
+    valid = view.index > 0
+    limits = _find_limits(view.after, valid, natural=natural)
+    own = limits if is_alike else _find_limits(view.before, valid, natural=natural)
+    edges = [_SIDE * size / max(view.index.shape) for size in view.index.shape]
+    parts = [draw_title(0, 1.2 * FONT, f"{elide(view.first, 18)} | {elide(view.second, 18)}")]
+    for side, (words, values, between) in enumerate((("as they came", view.before, own), ("mosaic", view.after, limits))):
+        left = side * (_SIDE + _GAP)
+        png = encode(_stretch(values, valid, between), "PNG", compress_level=6)
+        parts += [
+            draw_text(left, _HEAD - 0.5 * FONT, words, fill=MUTED),
+            draw_image(left, _HEAD, edges[1], edges[0], png, "image/png", smooth=False),
+        ]
+    below = _HEAD + edges[0]
+    parts += _draw_bar(below + 0.5 * FONT, edges[1] / view.index.shape[1], view.index.shape[1], metres)
+    lines = (
+        _describe_difference(view),
+        _describe_step(view),
+        _FOLLOWS[view.follows],
+        f"from row {view.row}, column {view.col}",
+    )
+    parts += [draw_text(0, below + (2.9 + 1.2 * line) * FONT, words) for line, words in enumerate(lines)]
+    alt = f"The seam of {elide(view.first, 40)} and {elide(view.second, 40)}, before and after matching."
+    return assemble("close_up", alt, below + _FOOT, parts, width=2 * _SIDE + _GAP)
+
+
+def _draw_bar(top: float, scale: float, pixels: int, metres: float | None) -> list[str]:
+    """A bar of a round length, in metres where they are known; else in pixels of the mosaic.
+
+    Parameters
+    ----------
+    top
+        Of the bar.
+    scale
+        Pixels of the screen that one of the mosaic has.
+    pixels
+        Width of the image, of the mosaic.
+    metres
+        Width of one of those, or None.
+    """
+    unit, size = ("px", 1.0) if metres is None else ("m", metres)
+    longest = _LONGEST_BAR * pixels * size
+    power = 10.0 ** math.floor(math.log10(longest))
+    length = next(power * factor for factor in (5, 2, 1) if power * factor <= longest)
+    width = length / size * scale
+    return [
+        draw_path(f"M0.5 {format_length(top)}v6h{format_length(width)}v-6", stroke=INK, stroke_width=1.5, fill="none"),
+        draw_text(width + 8, top + 8, f"{length:g} {unit}"),
+    ]
 
 
 def _describe_difference(view: SeamView) -> str:
     if view.difference is None:
-        return "difference of the matched scenes not measured"
-    return f"matched scenes differ by {view.difference:.2f} standard deviations"
+        return "difference not measured"
+    return f"differ by {view.difference:.2f} standard deviations"
 
 
 def _describe_step(view: SeamView) -> str:
-    """Steps across the seam over those beside it, in the close-up alone."""
-    before, after = (_compute_excess(values, view.index) for values in (view.before, view.after))
+    """Steps across the seam of the two scenes over those beside it, in the close-up alone."""
+    index = np.where(np.isin(view.index, (view.first_number, view.second_number)), view.index, 0)
+    before, after = (_compute_excess(values, index) for values in (view.before, view.after))
     if before is None or after is None:
         return "steps beside the seam are unknown"
-    return f"step across it {before:.2f} to {after:.2f} times that beside it"
+    return f"step {before:.2f} → {after:.2f} times that beside it"
 
 
 def _compute_excess(values: NDArray[np.generic], index: NDArray[np.unsignedinteger]) -> float | None:

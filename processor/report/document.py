@@ -341,6 +341,7 @@ def _seams(inputs: ReportInputs) -> dict[str, Any]:
         "pairs_beside": pairs[1],
         "difference": _numbers(difference.mean),
         "difference_high": _numbers(difference.high),
+        "are_ranked": any(view.difference is not None for view in inputs.seam_views),
         "difference_blocks": 0 if inputs.match is None else inputs.match.seam_blocks,
     }
 

@@ -96,6 +96,10 @@ class SeamView:
     """The mosaic, (3, height, width)."""
     index: NDArray[np.unsignedinteger]
     """(height, width): a number for each scene, 0 where there is none."""
+    first_number: int
+    """Of the first scene in ``index``."""
+    second_number: int
+    """Of the second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

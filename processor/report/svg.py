@@ -42,7 +42,7 @@ class Picture:
     name: str
     """Short word, unique in a report."""
     markup: Markup
-    """An ``svg`` element, its words escaped."""
+    """An ``svg`` element or several, their words escaped."""
     width: int
     """Width, CSS pixels."""
     height: int

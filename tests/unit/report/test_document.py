@@ -71,6 +71,7 @@ def test_seams_are_told_by_band_and_in_the_summary() -> None:
         "pairs_beside": 8,
         "difference": [None, None],
         "difference_high": [None, None],
+        "are_ranked": False,
         "difference_blocks": 0,
     }
 
