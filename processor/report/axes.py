@@ -15,8 +15,10 @@ from pyproj.exceptions import CRSError
 
 from processor.report.svg import FONT, draw_path, draw_text, format_length, measure_text
 
-_GRID: Final = "#e4e8ec"
-EDGE: Final = "#b4bcc4"
+_GRID: Final = "var(--grid)"
+EDGE: Final = "var(--edge)"
+_BEFORE: Final = 8  # pixels that the first number of a horizontal axis may begin before it
+_BEYOND: Final = 12  # and that the last may end beyond
 _TICK: Final = 4  # pixels
 _MOST: Final = 8  # ticks
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
@@ -128,11 +130,17 @@ def draw_columns(scale: Scale, top: float, bottom: float, label: str, *, grid: b
         draw_path(lines, stroke=_GRID) if grid else "",
         draw_path(edge + marks, stroke=EDGE, fill="none"),
         *(
-            draw_text(x, bottom + _TICK + FONT, text, text_anchor="middle")
+            draw_text(_keep_within(x, text, left, right), bottom + _TICK + FONT, text, text_anchor="middle")
             for x, text in zip(places, format_ticks(ticks), strict=True)
         ),
         draw_text((left + right) / 2, bottom + 2.6 * FONT + _TICK, label, text_anchor="middle"),
     ]
+
+
+def _keep_within(x: float, text: str, left: float, right: float) -> float:
+    """The middle of a number below an axis, moved so that neither end of it is cut."""
+    half = measure_text(text) / 2
+    return max(left - _BEFORE + half, min(x, right + _BEYOND - half))
 
 
 def draw_rows(scale: Scale, left: float, right: float, *, grid: bool = True, upright: bool = True) -> list[str]:

@@ -24,13 +24,14 @@ from processor.report.axes import (
 from processor.report.figures import STATES, OverlapResidual, State, compute_states, pool
 from processor.report.pictures import encode
 from processor.report.svg import (
+    BLACK,
     FONT,
-    INK,
     MUTED,
     PALETTE,
-    WIDTH,
+    PANEL,
     Picture,
     assemble,
+    assemble_strip,
     draw_image,
     draw_path,
     draw_rectangle,
@@ -65,14 +66,18 @@ _WORST_PAIRS: Final = 15
 _AGREEMENTS: Final = 2  # pairs shown pixel by pixel
 _MOST_SCENES: Final = 40
 _BINS: Final = 64
-_GAP: Final = 16  # pixels between panels
-_SIDE: Final = 16  # pixels at the right of a panel, for half of its last number
-_LEGEND: Final = 32  # pixels above them
-_FOOT: Final = 44  # pixels below them, for numbers and words
-_PAIR: Final = 38  # pixels a pair has
-_SCENE: Final = 28
-_BAND: Final = 57
+_MARGIN: Final = 8  # pixels at the left of a panel, for half of its first number
+_SIDE: Final = 16  # pixels at its right, for half of its last one
+_LEGEND: Final = 20  # pixels of a row
+_MOST_ENTRIES: Final = 12
+_FOOT: Final = 44  # pixels below a panel, for numbers and words
+_LABEL: Final = 18  # pixels of a row's name above its marks
+_BAR: Final = 7
+_PAIR: Final = 46  # pixels a pair has
+_SCENE: Final = 34
+_BAND: Final = 66
 _DISTRIBUTION: Final = 190
+_AGREEMENT: Final = 340  # pixels a panel is wide
 _WORDS: Final = ("RMS difference (source units)", "Size of the mean difference (source units)")
 
 
@@ -83,20 +88,22 @@ def draw_residuals(residuals: Sequence[OverlapResidual]) -> Picture | None:
     """
     if not residuals:
         return None
+    alt = f"Differences in {len(residuals)} overlaps before and after matching."
+    return assemble_strip("residuals", alt, [_draw_residuals(residuals, side) for side in range(2)])
+
+
+def _draw_residuals(residuals: Sequence[OverlapResidual], side: int) -> Picture:
+    """The panel of the RMS differences (side 0) or of the biases (1)."""
     shown = sorted(residuals, key=_badness, reverse=True)
-    parts = _draw_legend([_STATE_NAMES[state] for state in STATES], [_STATE_COLOURS[state] for state in STATES])
-    top = float(_LEGEND)
+    parts, top = _draw_legend([_STATE_NAMES[state] for state in STATES], [_STATE_COLOURS[state] for state in STATES])
     if len(shown) > _MOST_PAIRS:
-        parts += _draw_distribution(residuals, top, top + _DISTRIBUTION)
+        parts += _draw_distribution(residuals, side, top, top + _DISTRIBUTION)
         shown, top = shown[:_WORST_PAIRS], top + _DISTRIBUTION + _FOOT + 2.5 * FONT
         parts.append(draw_title(0, top - FONT, f"The {len(shown)} worst of {len(residuals):,} overlaps"))
     bottom = top + _PAIR * len(shown)
-    labels = [f"{elide(r.first, 20)} - {elide(r.second, 20)}" for r in shown]
-    parts += _draw_labels(labels, top, _PAIR)
-    for side, (start, end) in enumerate(_split_width(labels)):
-        parts += _draw_bars(shown, side, (start, end), (top, bottom))
-    alt = f"Differences in {len(residuals)} overlaps before and after matching."
-    return assemble("residuals", alt, bottom + _FOOT, parts)
+    parts += _draw_bars(shown, side, (_MARGIN, PANEL - _SIDE), (top, bottom))
+    parts += _draw_labels([f"{elide(r.first, 20)} - {elide(r.second, 20)}" for r in shown], top, _PAIR)
+    return assemble("residuals", _WORDS[side], bottom + _FOOT, parts, width=PANEL)
 
 
 def _badness(residual: OverlapResidual) -> tuple[float, float]:
@@ -110,32 +117,25 @@ def _values(residuals: Sequence[OverlapResidual], position: int, side: int) -> N
     return np.array([pool(state.bias if side else state.rms) for state in states])
 
 
-def _draw_legend(names: Sequence[str], colours: Sequence[str], shapes: Sequence[str] = ()) -> list[str]:
-    """What the colours are, from the right above the panels, in as many entries as there is room for."""
-    widths = [measure_text(name) + 34 for name in names]
-    x, parts = max(0.0, WIDTH - sum(widths)), []
-    for position, (name, colour, width) in enumerate(zip(names, colours, widths, strict=True)):
-        if x + width > WIDTH + 1:
-            break
-        mark = f"M{format_length(x + 10)} 12{shapes[position]}" if shapes else f"M{format_length(x)} 7h18v10h-18z"
-        parts += [draw_path(mark, fill=colour), draw_text(x + 24, 16.5, name)]
+def _draw_legend(names: Sequence[str], colours: Sequence[str], shapes: Sequence[str] = ()) -> tuple[list[str], float]:
+    """What the colours are, in rows above a panel, and where these end; of many, the first twelve."""
+    x, y, parts = 0.0, 0.0, []
+    for position, (name, colour) in enumerate(zip(names[:_MOST_ENTRIES], colours, strict=False)):
+        width = measure_text(name) + 34
+        if x and x + width > PANEL:
+            x, y = 0.0, y + _LEGEND
+        if shapes:
+            mark = f"M{format_length(x + 10)} {format_length(y + 12)}{shapes[position]}"
+        else:
+            mark = f"M{format_length(x)} {format_length(y + 7)}h18v10h-18z"
+        parts += [draw_path(mark, fill=colour), draw_text(x + 24, y + 16.5, name)]
         x += width
-    return parts
-
-
-def _split_width(labels: Sequence[str]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Left and right edges of two panels beside labels."""
-    left = max(map(measure_text, labels)) + 8
-    half = (WIDTH - left - _GAP) / 2
-    return (left, left + half - _SIDE), (WIDTH - half, WIDTH - _SIDE)
+    return parts, y + 1.6 * _LEGEND
 
 
 def _draw_labels(labels: Sequence[str], top: float, pitch: float) -> list[str]:
-    """Names of the rows, before the left panel."""
-    right = max(map(measure_text, labels))
-    return [
-        draw_text(right, top + pitch * (row + 0.5) + 0.35 * FONT, label, text_anchor="end") for row, label in enumerate(labels)
-    ]
+    """Names of the rows, each above its marks."""
+    return [draw_text(_MARGIN + 4, top + pitch * row + _LABEL - 5, label) for row, label in enumerate(labels)]
 
 
 def _draw_bars(
@@ -145,9 +145,9 @@ def _draw_bars(
     scale = fit_scale(columns, *across, zero=True)
     yield from draw_columns(scale, *down, _WORDS[side])
     for position, (state, values) in enumerate(zip(STATES, columns, strict=True)):
-        tops = down[0] + _PAIR * (np.arange(len(residuals)) + 0.11 + 0.26 * position)
+        tops = down[0] + _PAIR * np.arange(len(residuals)) + _LABEL + _BAR * position
         bars = zip(tops, scale.place(values) - across[0], strict=True)
-        start, height = format_length(across[0]), format_length(0.26 * _PAIR)
+        start, height = format_length(across[0]), _BAR
         data = "".join(
             f"M{start} {format_length(y)}h{format_length(width)}v{height}H{start}z" for y, width in bars if width >= 0.05
         )
@@ -155,21 +155,21 @@ def _draw_bars(
     yield draw_path(f"M{format_length(across[0])} {format_length(down[0])}V{format_length(down[1])}", stroke=EDGE)
 
 
-def _draw_distribution(residuals: Sequence[OverlapResidual], top: float, bottom: float) -> Iterator[str]:
-    columns = [[_values(residuals, position, side) for position in range(len(STATES))] for side in range(2)]
-    for (left, right), values, words in zip(_split_width(["Overlaps 000000"]), columns, _WORDS, strict=True):
-        known = [column[np.isfinite(column)] for column in values]
-        most = max((float(column.max()) for column in known if column.size), default=1.0) or 1.0
-        across = Scale(low=0.0, high=most, start=left, end=right)
-        counts = [np.histogram(column, 40, (0.0, most))[0] for column in known]
-        upwards = fit_scale([int(count.max()) for count in counts], bottom, top, zero=True)
-        yield from draw_columns(across, top, bottom, words)
-        yield from draw_rows(upwards, left, right)
-        edges = [format_length(x) for x in across.place(np.linspace(0, most, 41))]
-        for state, count in zip(STATES, counts, strict=True):
-            steps = "".join(f"V{format_length(y)}H{x}" for y, x in zip(upwards.place(count), edges[1:], strict=True))
-            data = f"M{edges[0]} {format_length(bottom)}{steps}V{format_length(bottom)}"
-            yield draw_path(data, stroke=_STATE_COLOURS[state], stroke_width=1.8, fill="none")
+def _draw_distribution(residuals: Sequence[OverlapResidual], side: int, top: float, bottom: float) -> Iterator[str]:
+    values = [_values(residuals, position, side) for position in range(len(STATES))]
+    known = [column[np.isfinite(column)] for column in values]
+    most = max((float(column.max()) for column in known if column.size), default=1.0) or 1.0
+    counts = [np.histogram(column, 40, (0.0, most))[0] for column in known]
+    upwards = fit_scale([int(count.max()) for count in counts], bottom, top, zero=True)
+    left = 2 * FONT + max(map(measure_text, format_ticks(choose_ticks(upwards, width=FONT))), default=0.0)
+    across = Scale(low=0.0, high=most, start=left, end=PANEL - _SIDE)
+    yield from draw_columns(across, top, bottom, _WORDS[side])
+    yield from draw_rows(upwards, across.start, across.end)
+    edges = [format_length(x) for x in across.place(np.linspace(0, most, 41))]
+    for state, count in zip(STATES, counts, strict=True):
+        steps = "".join(f"V{format_length(y)}H{x}" for y, x in zip(upwards.place(count), edges[1:], strict=True))
+        data = f"M{edges[0]} {format_length(bottom)}{steps}V{format_length(bottom)}"
+        yield draw_path(data, stroke=_STATE_COLOURS[state], stroke_width=1.8, fill="none")
     yield draw_turned(FONT, (top + bottom) / 2, "Overlaps")
 
 
@@ -188,27 +188,37 @@ def draw_adjustments(adjustments: Sequence[Adjustment], bands: Sequence[Band]) -
     """Gain and offset of each scene and band; of more than 40 scenes, their distribution. None where the stage is off."""
     if not adjustments:
         return None
-    many = len(adjustments) > _MOST_SCENES
-    labels = _band_names(bands) if many else [elide(a.scene, 28) for a in adjustments]
-    pitch, top = (_BAND, 8) if many else (_SCENE, _LEGEND)
-    bottom = top + pitch * len(labels)
-    parts = _draw_labels(labels, top, pitch)
-    if not many:
-        shapes = [_marker(band) for band in range(len(bands))]
-        parts += _draw_legend(_band_names(bands), _band_colours(bands), shapes)
     columns = (np.array([a.scale for a in adjustments]), np.array([a.offset for a in adjustments]))
     words = ("Gain (1 leaves the contrast as it is)", "Offset (source units)")
-    for across, values, neutral, label in zip(_split_width(labels), columns, (1.0, 0.0), words, strict=True):
-        scale = fit_scale(np.append(values, neutral), *across)
-        x = format_length(float(scale.place(neutral)))
-        if not many:  # every other row has a background
-            for y in range(top, bottom, 2 * _SCENE):
-                parts.append(draw_rectangle(across[0], y, across[1] - across[0], _SCENE, fill="#f5f7f8"))
-        parts += draw_columns(scale, top, bottom, label)
-        parts.append(draw_path(f"M{x} {top}V{bottom}", stroke=MUTED, stroke_width=1.4))
-        parts += (_draw_spread if many else _draw_dots)(scale, values, bands, top)
+    names = [adjustment.scene for adjustment in adjustments]
+    panels = [
+        _draw_column(values, names, bands, neutral, label)
+        for values, neutral, label in zip(columns, (1.0, 0.0), words, strict=True)
+    ]
     alt = f"Gains and offsets of {len(adjustments)} scenes in {len(bands)} bands."
-    return assemble("adjustments", alt, bottom + _FOOT, parts)
+    return assemble_strip("adjustments", alt, panels)
+
+
+def _draw_column(
+    values: NDArray[np.float64], names: Sequence[str], bands: Sequence[Band], neutral: float, words: str
+) -> Picture:
+    """The panel of the gains or of the offsets, (scenes, bands), with a line where they change nothing."""
+    many = len(names) > _MOST_SCENES
+    labels = _band_names(bands) if many else [elide(name, 28) for name in names]
+    pitch = _BAND if many else _SCENE
+    shapes = [_marker(band) for band in range(len(bands))]
+    parts, top = ([], 8.0) if many else _draw_legend(_band_names(bands), _band_colours(bands), shapes)
+    bottom = top + pitch * len(labels)
+    scale = fit_scale(np.append(values, neutral), _MARGIN, PANEL - _SIDE)
+    x = format_length(float(scale.place(neutral)))
+    if not many:  # every other row has a background
+        for row in range(0, len(labels), 2):
+            parts.append(draw_rectangle(_MARGIN, top + _SCENE * row, scale.end - scale.start, _SCENE, fill="var(--stripe)"))
+    parts += draw_columns(scale, top, bottom, words)
+    parts.append(draw_path(f"M{x} {format_length(top)}V{format_length(bottom)}", stroke=MUTED, stroke_width=1.4))
+    parts += (_draw_spread if many else _draw_dots)(scale, values, bands, top)
+    parts += _draw_labels(labels, top, pitch)
+    return assemble("adjustments", words, bottom + _FOOT, parts, width=PANEL)
 
 
 def _marker(band: int) -> str:
@@ -218,8 +228,8 @@ def _marker(band: int) -> str:
 
 def _draw_dots(scale: Scale, values: NDArray[np.float64], bands: Sequence[Band], top: float) -> Iterator[str]:
     """A mark for each scene and band."""
-    rows = np.arange(len(values)) + 0.5
-    step = 0.5 / max(1, len(bands))
+    rows = np.arange(len(values)) + 0.73
+    step = 0.4 / max(1, len(bands))
     for band, colour in enumerate(_band_colours(bands)):
         known = np.isfinite(values[:, band])
         y = top + _SCENE * (rows + (band - (len(bands) - 1) / 2) * step)
@@ -232,7 +242,7 @@ def _draw_spread(scale: Scale, values: NDArray[np.float64], bands: Sequence[Band
         column = np.sort(values[np.isfinite(values[:, band]), band])
         if not column.size:
             continue
-        y = top + _BAND * (band + 0.36)
+        y = top + _BAND * (band + 0.46)
         scatter = 0.26 + 0.22 * ((np.arange(column.size) * 0.6180339887) % 1.0)  # spread evenly, the same every time
         dots = trace_marks(scale.place(column), y + _BAND * scatter, _DOT)
         yield draw_path(dots, stroke=colour, stroke_width=3, stroke_linecap="round", stroke_opacity=0.5)
@@ -265,52 +275,46 @@ def draw_agreement(
     by_pair = {(overlap.first, overlap.second): overlap for overlap in overlaps}
     adjusted = {adjustment.scene: adjustment for adjustment in adjustments}
     corrected = {correction.scene: correction for correction in corrections}
-    parts: list[str] = []
-    top = 2.0 * FONT
+    panels: list[Picture] = []
     for residual in sampled:
         states = compute_states(by_pair[residual.first, residual.second], adjusted, corrected) or ()
         band = int(np.argmax(np.nan_to_num(residual.after_local.rms)))
         pixels = [(first[band], second[band]) for first, second in states]
-        drawn, bottom = _draw_pair(residual, pixels, _band_names(bands)[band], top)
-        parts += drawn
-        top = bottom + _FOOT + 3 * FONT
+        panels += _draw_pair(residual, pixels, _band_names(bands)[band])
     alt = f"Values of both scenes against each other in the {len(sampled)} worst overlaps."
-    return assemble("agreement", alt, top - 3 * FONT, parts)
+    return assemble_strip("agreement", alt, panels)
 
 
 def _draw_pair(
-    residual: OverlapResidual, pixels: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], band: str, top: float
-) -> tuple[list[str], float]:
-    """The panels of a pair of scenes, one a state, and where they end."""
+    residual: OverlapResidual, pixels: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], band: str
+) -> Iterator[Picture]:
+    """The panels of a pair of scenes, one a state."""
     low, high = map(float, np.percentile(np.concatenate([np.concatenate(pair) for pair in pixels]), (0.2, 99.8)))
     if not high > low:
         low, high = low - 1, low + 1
     numbers = max(map(measure_text, format_ticks(choose_ticks(Scale(low=low, high=high, start=0, end=200), width=FONT))))
-    words, margin = 3.2 * FONT, numbers + 10
-    pitch = (WIDTH - words) / len(STATES)
-    side = min(250.0, pitch - margin - FONT)
+    left, top = 2.0 * FONT + numbers + 10, 2.0 * FONT
+    side = _AGREEMENT - left - _SIDE
     bottom = top + side
-    parts = [
-        draw_turned(FONT, (top + bottom) / 2, elide(residual.second, 22)),
-        draw_turned(2.3 * FONT, (top + bottom) / 2, "(source units)"),
-    ]
-    for position, (state, pair) in enumerate(zip(STATES, pixels, strict=True)):
-        left = words + position * pitch + margin
+    for state, pair in zip(STATES, pixels, strict=True):
         across = Scale(low=low, high=high, start=left, end=left + side)
         upwards = Scale(low=low, high=high, start=bottom, end=top)
-        parts += [
-            draw_title(left, top - 0.6 * FONT, f"{band}, {_STATE_NAMES[state]}"),
-            *draw_columns(across, top, bottom, f"{elide(residual.first, 22)} (source units)"),
-            *draw_rows(upwards, left, left + side),
+        title = f"{band}, {_STATE_NAMES[state]}"
+        parts = [
+            draw_rectangle(left, top, side, side, fill="white"),
+            draw_title(left, top - 0.6 * FONT, title),
+            draw_turned(FONT, (top + bottom) / 2, elide(residual.second, 18)),
+            *draw_columns(across, top, bottom, elide(residual.first, 18), grid=False),
+            *draw_rows(upwards, left, left + side, grid=False),
             draw_image(left, top, side, side, _render_density(pair, (low, high)), "image/png", smooth=False),
             draw_path(
                 f"M{format_length(left)} {format_length(bottom)}L{format_length(left + side)} {format_length(top)}",
-                stroke=INK,
+                stroke=BLACK,
                 stroke_width=1.2,
                 stroke_dasharray="5 4",
             ),
         ]
-    return parts, bottom
+        yield assemble("agreement", title, bottom + _FOOT, parts, width=_AGREEMENT)
 
 
 def _render_density(pair: tuple[NDArray[np.float64], NDArray[np.float64]], limits: tuple[float, float]) -> bytes:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,6 +21,7 @@ from processor.report.svg import (
     MUTED,
     Picture,
     assemble,
+    assemble_strip,
     draw_image,
     draw_path,
     draw_text,
@@ -65,8 +65,7 @@ def draw_close_ups(
     metres = pixel_width if label.unit == "m" else None
     drawn = [_draw_view(view, is_alike=is_alike, natural=natural, metres=metres) for view in views]
     alt = f"{len(views)} places on seams, before and after matching."
-    markup = Markup('<div class="strip">{}</div>').format(Markup("\n").join(picture.markup for picture in drawn))
-    return Picture(name="close_ups", markup=markup, width=drawn[0].width, height=sum(p.height for p in drawn), alt=alt)
+    return assemble_strip("close_ups", alt, drawn)
 
 
 def _draw_view(view: SeamView, *, is_alike: bool, natural: bool, metres: float | None) -> Picture:

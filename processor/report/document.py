@@ -108,11 +108,12 @@ def build_report(inputs: ReportInputs, residuals: Sequence[OverlapResidual] | No
     if residuals is None:
         residuals = compute_residuals(inputs.overlaps, inputs.adjustments, inputs.corrections)
     states = summarise_residuals(residuals, len(inputs.bands))
-    findings = compute_findings(inputs, residuals, states)
+    sampled = compute_sample_disagreement(inputs.overlaps)
+    findings = compute_findings(inputs, residuals, states, sampled)
     scale = compute_mean_scale(inputs)
     with np.errstate(invalid="ignore", divide="ignore"):
         spread_ratio = states["local"].spread / states["before"].spread
-    summary = _summary(inputs, residuals, states, scale, findings)
+    summary = _summary(inputs, residuals, states, scale, sampled, findings)
     verdict = judge(summary, inputs.config, findings)
     grid, counts, statistics = inputs.grid, inputs.counts, inputs.statistics
     crs = describe_crs(grid.crs)
@@ -215,6 +216,7 @@ def _summary(
     residuals: Sequence[OverlapResidual],
     states: Mapping[State, ResidualSummary],
     scale: NDArray[np.float64],
+    sampled: float,
     findings: Sequence[Finding],
 ) -> dict[str, Any]:
     before, after, seam = states["before"], states["local"], get_seam_difference(inputs)
@@ -245,7 +247,7 @@ def _summary(
         "seam_difference_percent_of_spread": _number(seam.percent_of_spread(seam.mean)),
         "seam_difference_high_percent_of_spread": _number(seam.percent_of_spread(seam.high)),
         "disagreement": None if inputs.match is None else _number(inputs.match.disagreement),
-        "sample_disagreement": _number(compute_sample_disagreement(inputs.overlaps)),
+        "sample_disagreement": _number(sampled),
         "illumination_trend": None if inputs.match is None else _number(inputs.match.trend),
         "contrast_kept": _number(float(kept.mean())) if kept.size else None,
         "fidelity_to_scenes": _number(float(compute_scene_fidelity(inputs).mean())) if inputs.bands else None,

@@ -26,7 +26,6 @@ from processor.report.figures import (
     State,
     compute_coverage,
     compute_mean_scale,
-    compute_sample_disagreement,
     pool,
 )
 from processor.stages.matching.options import SurfaceAdjustmentOptions
@@ -64,7 +63,10 @@ _SHARED_LIGHT: Final = (
 
 
 def compute_findings(
-    run: ReportInputs, residuals: Sequence[OverlapResidual], summary: Mapping[State, ResidualSummary]
+    run: ReportInputs,
+    residuals: Sequence[OverlapResidual],
+    summary: Mapping[State, ResidualSummary],
+    sampled: float,
 ) -> tuple[Finding, ...]:
     """Findings of the run's other stages, then the report's own; warnings before infos, else in a fixed order.
 
@@ -75,6 +77,8 @@ def compute_findings(
     residuals, summary
         From :func:`~processor.report.figures.compute_residuals` and
         :func:`~processor.report.figures.summarise_residuals`.
+    sampled
+        From :func:`~processor.report.figures.compute_sample_disagreement`.
     """
     own = (
         *_judge_coverage(run),
@@ -82,7 +86,7 @@ def compute_findings(
         *_judge_residuals(residuals, summary),
         *_judge_light(run),
         *_judge_places(run),
-        *_judge_disagreement(run),
+        *_judge_disagreement(run, sampled),
         *_judge_adjustments(run),
         *_judge_corrections(run),
         *_judge_overlaps(run, residuals),
@@ -216,9 +220,9 @@ def _judge_places(run: ReportInputs) -> Iterator[Finding]:
     )
 
 
-def _judge_disagreement(run: ReportInputs) -> Iterator[Finding]:
+def _judge_disagreement(run: ReportInputs, sampled: float) -> Iterator[Finding]:
     """Whether clouds or change stand in the overlaps: by blocks where a robust method leaves them out, else by samples."""
-    share, sampled = math.nan if run.match is None else run.match.disagreement, compute_sample_disagreement(run.overlaps)
+    share = math.nan if run.match is None else run.match.disagreement
     if math.isnan(share):
         share = sampled
         if share > _DISAGREEMENT and (run.adjustments or run.corrections):

@@ -17,8 +17,8 @@ from processor.report.axes import CrsLabel, Scale, draw_columns, draw_rows, draw
 from processor.report.figures import Preview
 from processor.report.pictures import encode, shrink
 from processor.report.svg import (
+    BLACK,
     FONT,
-    INK,
     PALETTE,
     WIDTH,
     Picture,
@@ -86,9 +86,11 @@ class _Map:
         names = ("Longitude", "Latitude") if label.geographic else ("Easting", "Northing")
         middle = (self.y.start + self.y.end) / 2
         return [
+            '<g class="axes">',
             *draw_columns(self.x, self.y.end, self.y.start, f"{names[0]} ({label.unit})", grid=False),
             *draw_rows(self.y, self.x.start, self.x.end, grid=False, upright=False),
             draw_turned(FONT, middle, f"{names[1]} ({label.unit})"),
+            "</g>",
         ]
 
     def draw_outlines(self, cells: Sequence[Cell], colour: str, casing: str, width: float) -> list[str]:
@@ -128,6 +130,7 @@ class _Map:
                     text,
                     text_anchor="middle",
                     font_weight="bold",
+                    fill=BLACK,
                     paint_order="stroke",
                     stroke="white",
                     stroke_width=3.5,
@@ -213,7 +216,7 @@ def draw_mosaic(
         *drawn.draw_labels(cells, names),
     ]
     alt = f"The mosaic with the seamlines of {len(cells)} cells."
-    return assemble("mosaic", alt, drawn.height, parts, width=drawn.width)
+    return assemble("mosaic", alt, drawn.height, parts, width=drawn.width, kind="map")
 
 
 def draw_coverage(preview: Preview, cells: Sequence[Cell], names: Sequence[str], label: CrsLabel) -> Picture | None:
@@ -225,14 +228,14 @@ def draw_coverage(preview: Preview, cells: Sequence[Cell], names: Sequence[str],
     colours = _colour_scenes(index, len(names))
     image = Image.fromarray(colours.astype(np.uint8)[index])
     image.putpalette(bytes.fromhex("".join((_NO_SCENE, *PALETTE)).replace("#", "")))
-    labels = [elide(name, 26) for name in names] if len(names) <= _NAMED else []
+    labels = [elide(name, 26) for name in names] if len(names) <= _NAMED and not cells else []
     room = max(map(measure_text, labels)) + 60 if labels else 0.0
     drawn = _make_map(preview.bounds, label, tallest=0.75 * _TALLEST, legend=room)
     width = drawn.width + room
     parts = [
         drawn.draw_raster(encode(image, "PNG", compress_level=6), "image/png", image.width),
         *drawn.draw_axes(label),
-        *drawn.draw_outlines(cells, INK, "white", _line_width(cells) / 2),
+        *drawn.draw_outlines(cells, BLACK, "white", _line_width(cells) / 2),
         *([] if labels else drawn.draw_labels(cells, names)),
     ]
     for row, (name, colour) in enumerate(zip(labels, colours[1:], strict=False)):
@@ -240,7 +243,7 @@ def draw_coverage(preview: Preview, cells: Sequence[Cell], names: Sequence[str],
         parts += [draw_rectangle(left, top, 20, 12, fill=PALETTE[colour - 1]), draw_text(left + 28, top + 11, name)]
     alt = f"Which of the {len(names)} scenes each pixel of the mosaic came from."
     height = max(drawn.height, _TOP + 22.0 * len(labels))
-    return assemble("coverage", alt, height, parts, width=width)
+    return assemble("coverage", alt, height, parts, width=width, kind="map")
 
 
 def _colour_scenes(index: NDArray[np.int64], scenes: int) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Final
@@ -19,11 +19,17 @@ from numpy.typing import NDArray
 
 # Colours that people with any common colour blindness tell apart: Okabe and Ito 2008, "Color universal design".
 PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#8C8C8C")
-INK: Final = "#1b1f24"
-MUTED: Final = "#667079"
+INK: Final = "var(--ink)"
+MUTED: Final = "var(--muted)"
+"""Colours of the page, light or dark, which its style sheet defines."""
+BLACK: Final = "#1b1f24"
+"""What stands on pictures, which are the same in both."""
 
 WIDTH: Final = 1040
 """Pixels that the page has for a picture on a screen."""
+
+PANEL: Final = 448
+"""Pixels of one of several drawings that stand beside one another: two on a screen, one on a phone, where it can be read."""
 
 FONT: Final = 13
 """Pixels of the letters."""
@@ -51,16 +57,24 @@ class Picture:
     """What it shows, for those who cannot see it."""
 
 
-def assemble(name: str, alt: str, height: float, parts: Iterable[str], *, width: float = WIDTH) -> Picture:
-    """A picture of its parts, the first at the bottom."""
+def assemble(
+    name: str, alt: str, height: float, parts: Iterable[str], *, width: float = WIDTH, kind: str | None = None
+) -> Picture:
+    """A picture of its parts, the first at the bottom; ``kind`` is its class in the style sheet."""
     columns, rows = round(width), round(height)
     markup = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(alt)}" width="{columns}" height="{rows}" '
-        f'viewBox="0 0 {columns} {rows}" font-family="{_FAMILY}" font-size="{FONT}" fill="{INK}">\n'
-        + "\n".join(part for part in parts if part)
-        + "\n</svg>"
+        f'<svg xmlns="http://www.w3.org/2000/svg"{_attributes({"class_": kind})} role="img" aria-label="{escape(alt)}" '
+        f'width="{columns}" height="{rows}" viewBox="0 0 {columns} {rows}" font-family="{_FAMILY}" font-size="{FONT}" '
+        f'fill="{INK}">\n' + "\n".join(part for part in parts if part) + "\n</svg>"
     )
     return Picture(name=name, markup=Markup(markup), width=columns, height=rows, alt=alt)  # noqa: S704 - escaped above
+
+
+def assemble_strip(name: str, alt: str, drawings: Sequence[Picture]) -> Picture:
+    """Drawings that stand beside or below one another, as there is room; as large as the largest of them."""
+    markup = Markup('<div class="strip {}">\n{}\n</div>').format(name, Markup("\n").join(one.markup for one in drawings))
+    width, height = max(one.width for one in drawings), max(one.height for one in drawings)
+    return Picture(name=name, markup=markup, width=width, height=height, alt=alt)
 
 
 def format_length(value: float) -> str:

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 _DASH: Final = "\u2013"
 FEW_BANDS: Final = 4  # as many figures as a cell shows
-SEEN: Final = 1.1  # gradient excess
-BLURRED: Final = 0.9
+BLURRED: Final = 0.9  # gradient excess
 _MINUS: Final = "\u2212"
 _SHARES: Final = frozenset({"coverage", "disagreement", "sample_disagreement"})  # told in percent
 _LONGEST: Final = 160  # characters of a name or a value
@@ -74,12 +73,14 @@ def format_change_of_level(before: float | None, after: float | None, percent: f
     return "; ".join(part for part in (format_change(before, after), now) if part) or "unknown"
 
 
-def describe_excess(excess: float | None) -> str:
-    """What a gradient excess means for the eye."""
+def describe_excess(excess: float | None, step: float | None) -> str:
+    """What a gradient excess is, and the step at the seams in percent of the standard deviation."""
     if excess is None:
         return "no seam was measured"
-    seen = "seams are visible" if excess > SEEN else "seams are blurred" if excess < BLURRED else "seams are invisible"
-    return f"that of the ground beside; {seen}"
+    if excess < BLURRED:
+        return "that of the ground beside; seams are blurred"
+    more = "" if step is None else f"; {format_figure(step, 2)} % of the standard deviation more"
+    return f"that of the ground beside{more}"
 
 
 def format_percent(share: float | None, digits: int) -> str:

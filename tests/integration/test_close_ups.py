@@ -37,7 +37,7 @@ def items(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def read_strip(page: str) -> list[tuple[str, str, int, int, NDArray[np.uint8], NDArray[np.uint8]]]:
     """Of each view the names, row and column, and both images."""
-    strip = page.partition('<div class="strip">')[2].partition("</div>")[0]
+    strip = page.partition('<div class="strip close_ups">')[2].partition("</div>")[0]
     found = []
     for view in strip.split("<svg")[1:]:
         names = re.search(r'font-weight="bold">(\w) \| (\w)<', view)

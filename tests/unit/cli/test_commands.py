@@ -358,13 +358,18 @@ def test_on_a_terminal_places_are_listed_instead_of_the_collection(monkeypatch: 
 
     assets = {"mosaic": {"href": "./mosaic.tif"}, "report_page": {"href": "./report.html"}}
     outcome = runs.Outcome(
-        item={"id": "m", "assets": assets, "links": []}, folder="s3://bucket/m", already_done=False, findings=()
+        item={"id": "m", "properties": {"mosaic:verdict": "look"}, "assets": assets, "links": []},
+        folder="s3://bucket/m",
+        already_done=False,
+        findings=(),
     )
     plan = SimpleNamespace(config=load_config(environment={}))
     monkeypatch.setattr(runs, "prepare", lambda *_: runs.Prepared(plan=plan, digest="d", item_id="m", findings=()))  # type: ignore[arg-type]
     monkeypatch.setattr(runs, "execute", lambda *_, **__: outcome)
+    files = {"item": "m.json", "mosaic": "mosaic.tif", "report": "report.html"}
+    listed = "".join(f"{title:<8} s3://bucket/m/{name}\n" for title, name in files.items()) + "verdict  look\n"
     for stream, expected in (
-        (Terminal(), "item     s3://bucket/m/m.json\nmosaic   s3://bucket/m/mosaic.tif\nreport   s3://bucket/m/report.html\n"),
+        (Terminal(), listed),
         (io.StringIO(), json.dumps(outcome.item_collection) + "\n"),
     ):
         monkeypatch.setattr("sys.stdout", stream)

@@ -27,8 +27,10 @@ def test_report_has_its_three_files() -> None:
     assert max(Image.open(io.BytesIO(files.overview)).size) < 600
     assert json.loads(files.document) == files.report
     page = files.page.decode()
-    assert page.count("<svg ") == 5
-    assert re.findall(r"<h2>(.*?)</h2>", page)[0] == "Findings"
+    assert page.count("<svg ") == 2 + 2 * 2 + 2 * 3
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    assert headings[:3] == ["Mosaic and seamlines", "Findings", "Differences where scenes overlap"]
+    assert page.index('class="verdict') < page.index("<svg ")
     assert files.findings == ()
 
 

@@ -28,7 +28,8 @@ from processor.stages.matching.match_figures import MatchFigures
 
 def find(inputs: ReportInputs) -> tuple[Finding, ...]:
     residuals = compute_residuals(inputs.overlaps, inputs.adjustments, inputs.corrections)
-    return compute_findings(inputs, residuals, summarise_residuals(residuals, len(inputs.bands)))
+    states = summarise_residuals(residuals, len(inputs.bands))
+    return compute_findings(inputs, residuals, states, compute_sample_disagreement(inputs.overlaps))
 
 
 def codes(inputs: ReportInputs) -> list[tuple[str, str, str | None]]:

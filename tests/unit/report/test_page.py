@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
@@ -8,9 +10,10 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from reports import make_report_inputs
+from reports import make_preview, make_report_inputs
 
 from processor.model import Artifact, Band, Finding
+from processor.report.bundle import draw_report, make_report
 from processor.report.document import build_report
 from processor.report.figures import ReportInputs
 from processor.report.page import render_page
@@ -90,9 +93,9 @@ def test_page_begins_with_its_doctype() -> None:
     assert render_page(build_report(make_report_inputs()), [], []).startswith(b"<!doctype html>\n<html")
 
 
-def test_page_asks_for_nothing_and_runs_nothing() -> None:
+def test_page_asks_for_nothing_and_runs_one_script_that_its_policy_knows_by_hash() -> None:
     page = render(dataclasses.replace(make_report_inputs(), artifacts=(make_artifact(),)), [PICTURE])
-    assert not {"script", "link", "iframe", "object", "embed", "form", "base"} & set(page.tags)
+    assert not {"link", "iframe", "object", "embed", "form", "base"} & set(page.tags)
     for tag, name, value in page.attributes:
         assert not name.startswith("on")
         if name in {"src", "href", "action", "srcset"}:
@@ -100,13 +103,27 @@ def test_page_asks_for_nothing_and_runs_nothing() -> None:
     policy = next(value for _, name, value in page.attributes if name == "content" and "default-src" in value)
     assert "default-src 'none'" in policy
     style = render_page(build_report(make_report_inputs()), [], []).decode()
+    (script,) = re.findall(r"<script>(.*?)</script>", style, flags=re.DOTALL)
+    assert f"script-src 'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in policy
+    assert not re.search(r"fetch|XMLHttp|import|eval|innerHTML|location", script)
     assert not re.search(r"url\(|@import|https?://", style)
 
 
-def test_charts_keep_their_size_on_a_narrow_screen_where_their_plate_scrolls() -> None:
+def test_no_chart_scrolls_and_no_card_overflows_on_a_narrow_screen() -> None:
     style = render_page(build_report(make_report_inputs()), [], []).decode().partition("@media print")[0]
-    assert re.search(r"\.plate {[^}]*overflow-x: auto", style)
-    assert "max(100%, 680px)" in style
+    assert re.search(r"\.plate svg {[^}]*max-width: 100%", style)
+    assert not re.search(r"\.plate[^{]*{[^}]*overflow", style)
+    assert re.search(r"\.value {[^}]*overflow-wrap: anywhere", style)
+
+
+def test_charts_have_the_colours_of_the_page() -> None:
+    inputs = make_report_inputs()
+    preview = make_preview(inputs)
+    page = make_report(inputs, draw_report(inputs, preview)).page.decode()
+    used, defined = set(re.findall(r"var\((--[a-z-]+)\)", page)), set(re.findall(r"(--[a-z-]+):", page))
+    assert {"--ink", "--muted", "--grid", "--edge", "--stripe"} <= used <= defined
+    light, dark = (set(re.findall(r"(--[a-z-]+):", part)) for part in page.partition("(prefers-color-scheme: dark)")[::2])
+    assert light <= dark
 
 
 def test_every_picture_has_size_and_words() -> None:
@@ -161,6 +178,12 @@ def test_the_verdict_comes_first_with_reasons_limits_and_what_to_do() -> None:
     assert "Look here" in first
     assert "Contrast 0.700 (look below 0.8): the gains flatten the scenes." in " ".join(first.split())
     assert "--overwrite --preset satellite" in first
+
+
+def test_what_nothing_matched_is_not_said_to_have_been() -> None:
+    text = render(make_report_inputs(matched=False, local=False)).text
+    assert "Where scenes overlap, they differ as they came: RMS " in text
+    assert "matching took" not in text
 
 
 def test_a_warning_comes_first_among_the_findings() -> None:
@@ -247,16 +270,16 @@ def test_changes_and_sizes_are_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("excess", "words"),
+    ("excess", "step", "words"),
     [
-        (None, "no seam was measured"),
-        (1.0, "that of the ground beside; seams are invisible"),
-        (1.48, "that of the ground beside; seams are visible"),
-        (0.8, "that of the ground beside; seams are blurred"),
+        (None, None, "no seam was measured"),
+        (1.48, 6.25, "that of the ground beside; 6.2 % of the standard deviation more"),
+        (1.48, None, "that of the ground beside"),
+        (0.8, -1.0, "that of the ground beside; seams are blurred"),
     ],
 )
-def test_what_the_step_at_seams_means(excess: float | None, words: str) -> None:
-    assert describe_excess(excess) == words
+def test_what_the_step_at_seams_means(excess: float | None, step: float | None, words: str) -> None:
+    assert describe_excess(excess, step) == words
 
 
 def test_the_step_at_seams_is_a_tile() -> None:
