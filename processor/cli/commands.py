@@ -11,12 +11,16 @@ libraries of a run are imported after the options have been checked.
 
 from __future__ import annotations
 
+import _thread
 import errno
 import logging
+import math
 import os
 import signal
 import sys
+import threading
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -60,6 +64,7 @@ _EPILOG: Final = "`mosaic-processor demo` makes a first mosaic; `mosaic-processo
 _LOGGER = logging.getLogger("processor.cli.commands")  # not __name__, which is __main__ under `python -m`
 _SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _PATIENCE: Final = 5.0  # seconds
+_MOMENT: Final = 0.05  # seconds in which a destructor ends
 
 
 class _Interrupted(BaseException):
@@ -68,7 +73,6 @@ class _Interrupted(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
-        self.time = time.monotonic()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -161,16 +165,32 @@ def _load(name: str) -> ModuleType:
 def _signals() -> Iterator[None]:
     """Turn a signal into an exception. Further signals within seconds are ignored, while the run cleans up.
 
-    An error that comes after a signal is what it was turned into on its way, as pydantic does, or what became of cleaning up. A
-    signal that was ignored before stays ignored, as nohup needs it.
+    An error that comes after a signal is what it was turned into on its way, as pydantic does, or what became of cleaning up.
+    An exception that vanishes on its way, in a destructor or in a library, is raised again a moment later. A signal that was
+    ignored before stays ignored, as nohup needs it.
     """
-    came: list[_Interrupted] = []
+    came: list[tuple[int, float]] = []  # numbers and times
+    raised: list[weakref.ref[_Interrupted]] = []  # the last one
+    timers: list[threading.Timer] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         del frame
-        if not came or time.monotonic() - came[-1].time > _PATIENCE:
-            came.append(_Interrupted(number))
-            raise came[-1]
+        if not came or time.monotonic() - came[-1][1] > _PATIENCE:
+            came.append((number, time.monotonic()))
+            raise make(number)
+
+    def make(
+        number: int,
+    ) -> _Interrupted:  # on its own: a frame that holds an exception which holds the frame would keep it alive
+        error = _Interrupted(number)
+        raised[:] = [weakref.ref(error, lambda _: repeat(number))]
+        return error
+
+    def repeat(number: int) -> None:
+        came.append((number, -math.inf))
+        timers[:] = [threading.Timer(_MOMENT, _thread.interrupt_main, (number,))]
+        timers[0].daemon = True
+        timers[0].start()
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
@@ -180,9 +200,12 @@ def _signals() -> Iterator[None]:
         yield
     except Exception as error:
         if came:
-            raise came[0] from error
+            raise _Interrupted(came[0][0]) from error
         raise
     finally:
+        raised.clear()
+        for timer in timers:
+            timer.cancel()
         for number in handled:
             signal.signal(number, before[number])
 

@@ -76,7 +76,9 @@ class Trials:
             if code not in _ENDINGS:
                 figures.faults.append(f"{self._kind} {name}: {number.name} gave exit code {code}: {said[-300:]}")
             elif code == 0 and seconds > _LONG:
-                figures.faults.append(f"{self._kind} {name}: {number.name} came, and the run went on for {seconds:.0f} s")
+                figures.faults.append(
+                    f"{self._kind} {name}: {number.name} came, and the run went on for {seconds:.0f} s: {said}"
+                )
             elif code == 128 + signal.SIGTERM:
                 left = [one for one in self._list_unfinished(name) if one not in before]
                 figures.faults += [f"{self._kind} {name}: {one} after SIGTERM" for one in left]

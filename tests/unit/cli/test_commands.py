@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
 import os
 import signal
+import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -293,6 +296,44 @@ def test_a_signal_that_a_library_turned_into_an_error_of_its_own_is_a_signal(
     assert main(["config"]) == 143
     (line,) = read_errors(capsys)
     assert (line["event"], line["exit_code"], line["kind"]) == ("interrupted", 143, "ValueError")
+
+
+class Dying:
+    """Whose destructor a signal comes in: what is raised there reaches nobody."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def lose_in_a_library() -> None:
+    with contextlib.suppress(BaseException):
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("lose", [lose_in_a_library, Dying])
+def test_a_signal_whose_exception_vanishes_ends_the_command_all_the_same(
+    lose: Callable[[], object],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    reached = []
+
+    def command(options: object) -> str:
+        del options
+        lose()
+        time.sleep(20)
+        reached.append(True)
+        return ""
+
+    monkeypatch.setattr(config_command, "execute", command)
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    inherited = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    request.addfinalizer(lambda: signal.signal(signal.SIGTERM, inherited))
+    assert main(["config"]) == 143
+    assert reached == []
+    (line,) = read_errors(capsys)
+    assert (line["event"], line["exit_code"]) == ("interrupted", 143)
 
 
 def test_a_signal_that_was_ignored_before_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
