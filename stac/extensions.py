@@ -11,7 +11,7 @@ EXTENSIONS: Final[Mapping[str, str]] = {
     for name, version in (
         ("projection", "2.0.0"),
         ("raster", "2.0.0"),
-        ("eo", "2.0.0"),
+        ("eo", "1.1.0"),  # not 2.0.0, which forbids the names under which pystac and odc-stac find bands
         ("processing", "1.2.0"),
         ("file", "2.1.0"),
         ("view", "1.1.0"),

@@ -27,6 +27,8 @@ class Artifact:
     """Size of the object, bytes."""
     sha256: str
     """SHA-256 of the object, lower-case hexadecimal."""
+    scene: str | None = None
+    """Id of the scene that it is of; None where it is of the mosaic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

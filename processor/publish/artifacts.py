@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,11 +22,14 @@ from processor.mosaic.rendered import Rendered, index_spec, mosaic_spec
 from processor.mosaic.solve import Solution
 from processor.mosaic.stage_outputs import stage_spec, write_stage_raster
 from processor.process.threads import resolve_threads
-from processor.stages.files import BlockRaster, DataFile, TextFile
+from processor.redaction import clean_document
+from processor.stages.files import BlockArchive, BlockRaster, DataFile, TextFile
+from processor.stages.matching.block_maps_file import render_block_maps
 from processor.stages.measures import Measures
 from processor.storage.store import Written
 from processor.vectors import write_seamlines
 from processor.version import read_version
+from stac.write.inputs import INPUTS, MOST_LINKS, create_inputs
 
 if TYPE_CHECKING:
     from processor.report.bundle import ReportFiles
@@ -68,6 +72,8 @@ class ArtifactFile:
     """Whether it is where it belongs already; then the file has only its head
     (:func:`processor.geotiff.cog.writer.write_cog_header`).
     """
+    is_copied_only: bool = False
+    """Whether it is not published, but only copied to where the user wants it."""
 
 
 def make_product(
@@ -80,13 +86,21 @@ def make_product(
     roles: tuple[str, ...] = ("metadata",),
     written: Written | None = None,
     raster: CogSpec | None = None,
+    scene: str | None = None,
 ) -> ArtifactFile:
     """Describe a finished file; it is read for its digest unless that is known."""
     if written is None:
         with file.open("rb") as opened:
             written = Written(size=file.stat().st_size, sha256=hashlib.file_digest(opened, "sha256").hexdigest())
     artifact = Artifact(
-        key=key, path=path, media_type=media_type, title=title, roles=roles, size=written.size, sha256=written.sha256
+        key=key,
+        path=path,
+        media_type=media_type,
+        title=title,
+        roles=roles,
+        size=written.size,
+        sha256=written.sha256,
+        scene=scene,
     )
     return ArtifactFile(artifact=artifact, file=file, raster=raster)
 
@@ -171,6 +185,7 @@ def make_stage_products(
             roles=roles,
             written=written,
             raster=stage_spec(plan, solution, position, stage),
+            scene=scene.title,
         )
 
 
@@ -206,7 +221,14 @@ def make_data_products(
         *methods.matching_local.list_files(solution.matching_local),
     )
     for file in files:
-        yield _make_block_raster(file, plan, scratch) if isinstance(file, BlockRaster) else _make_data_file(file, scratch)
+        if isinstance(file, BlockRaster):
+            yield _make_block_raster(file, plan, scratch)
+        elif isinstance(file, BlockArchive):
+            data = render_block_maps(file.local, file.reference, crs=plan.grid.crs)
+            named = DataFile(key=file.key, path=file.path, title=file.title, media_type="application/zip", data=data)
+            yield _make_data_file(named, scratch)
+        else:
+            yield _make_data_file(file, scratch)
     if solution.seamlines is not None:
         cells = scratch / CELLS
         write_seamlines(cells, solution.seamlines.cells, crs=plan.grid.crs, field=methods.seamlines.scene_field)
@@ -222,6 +244,16 @@ def make_data_products(
         table.write_bytes(inputs_table)
         kind, title = "application/vnd.apache.parquet", "Items of the inputs, as STAC GeoParquet"
         yield make_product(table, key="inputs", path=table.name, media_type=kind, title=title)
+
+
+def make_inputs_products(plan: Plan, scratch: Path, *, created: str) -> Iterator[ArtifactFile]:
+    """The Items of all inputs, where there are more than the Item of the mosaic links to."""
+    if len(plan.scenes) > MOST_LINKS:
+        document = clean_document(create_inputs(plan.scenes, created=created))
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+        title = "Items of all inputs, an ItemCollection"
+        listed = TextFile(key="inputs_items", path=INPUTS, title=title, media_type="application/geo+json", text=text)
+        yield _make_data_file(listed, scratch)
 
 
 def _make_data_file(content: TextFile | DataFile, scratch: Path) -> ArtifactFile:
@@ -254,4 +286,5 @@ def _make_block_raster(raster: BlockRaster, plan: Plan, scratch: Path) -> Artifa
         descriptions=raster.bands or tuple(band.name for band in plan.scenes[0].bands),
     )
     written = write_cog_array(file, values, spec)
-    return make_product(file, key=raster.key, path=raster.path, title=raster.title, written=written, raster=spec)
+    product = make_product(file, key=raster.key, path=raster.path, title=raster.title, written=written, raster=spec)
+    return replace(product, is_copied_only=not raster.is_published)

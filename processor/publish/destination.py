@@ -30,6 +30,7 @@ from processor.publish.output_paths import Copy, check_folder
 from processor.redaction import redact_url
 from processor.storage.store import Store, Written
 from processor.storage.url import absolute_path, join_url, parse_writable_url
+from stac.write.item import render_item
 
 _LOGGER = logging.getLogger(__name__)
 _MAX_ITEM_BYTES: Final = 256 * 2**20
@@ -241,7 +242,7 @@ def publish(
         destination.store.upload_file(copy.file, copy.url, overwrite=True)
     for path in sorted(previous - {file.artifact.path for file in artifacts}):
         _remove(destination, path)
-    text = json.dumps(item, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = render_item(item)
     destination.store.write_bytes(
         destination.item_url, text.encode(), overwrite=destination.overwrite, content_type="application/geo+json"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from processor.geotiff.cog.spec import CogSpec
 from processor.geotiff.reader import read_decimated
 from processor.model import Finding, Scene
 from processor.mosaic.fidelity import judge_scene_fidelity
+from processor.mosaic.measure import mask_factor
 from processor.mosaic.plan import Plan
 from processor.mosaic.rendered import Rendered
 from processor.mosaic.solve import Solution
@@ -21,6 +23,7 @@ from processor.publish.artifacts import (
     ArtifactFile,
     RasterWriter,
     make_data_products,
+    make_inputs_products,
     make_mosaic_products,
     make_report_products,
     write_headers,
@@ -128,8 +131,11 @@ def make_item(destination: Destination, prepared: Prepared, mosaic: Mosaic, scra
     """
     plan, rendered = prepared.plan, mosaic.rendered
     findings = (*prepared.findings, *mosaic.solution.findings)
-    data = make_data_products(
-        plan, mosaic.measures, mosaic.solution, scratch, digest=prepared.digest, inputs_table=prepared.inputs_table
+    data = chain(
+        make_data_products(
+            plan, mosaic.measures, mosaic.solution, scratch, digest=prepared.digest, inputs_table=prepared.inputs_table
+        ),
+        make_inputs_products(plan, scratch, created=destination.created),
     )
     if rendered is None:
         summary = Summary(footprint=union_all([scene.footprint for scene in mosaic.measures.scenes]))
@@ -145,9 +151,12 @@ def make_item(destination: Destination, prepared: Prepared, mosaic: Mosaic, scra
         drawings = drawing.result()
     from processor.report.bundle import make_report  # noqa: PLC0415 - Pillow, which is not needed before
 
-    report = make_report(replace(inputs, artifacts=tuple(file.artifact for file in artifacts)), drawings)
+    report = make_report(
+        replace(inputs, artifacts=tuple(file.artifact for file in artifacts if not file.is_copied_only)), drawings
+    )
     summary = Summary(
         footprint=compute_footprint(rendered.mask, rendered.mask_grid),
+        cell=mask_factor(plan.grid),
         properties={key: report.report["summary"][key] for key in _SUMMARY},
         owned=inputs.counts.owned,
     )
@@ -164,8 +173,10 @@ def _describe(
     summary: Summary,
     findings: tuple[Finding, ...],
 ) -> ItemFiles:
-    """Write the Item for finished artifacts."""
+    """Write the Item for finished artifacts, without those that are only copied."""
     plan, output = prepared.plan, prepared.plan.config.output
+    copies = (*make_copies(plan.config, plan.scenes, artifacts), *make_debug_copy(plan, mosaic.solution, scratch))
+    artifacts = tuple(file for file in artifacts if not file.is_copied_only)
     item = create_item(
         item_id=prepared.item_id,
         scenes=plan.scenes,
@@ -190,9 +201,7 @@ def _describe(
             parent=prepared.registration.parent,
         ),
     )
-    item = clean_document(item)
-    copies = (*make_copies(plan.config, plan.scenes, artifacts), *make_debug_copy(plan, mosaic.solution, scratch))
-    return ItemFiles(artifacts=artifacts, copies=copies, item=item, findings=findings)
+    return ItemFiles(artifacts=artifacts, copies=copies, item=clean_document(item), findings=findings)
 
 
 def _find_other_cuts(solution: Solution) -> Geometry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import islice
 from pathlib import PurePosixPath
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from pyproj import Transformer
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
 from rasterio.features import shapes
 from rasterio.transform import Affine
 from shapely import Geometry, box, union_all
@@ -28,6 +29,7 @@ from processor.model.names import SceneNames, match_scenes
 from processor.model.options import FileKind
 from processor.redaction import redact_url
 from processor.stages.matching.adjustments_file import KnownStatistics, parse_adjustments
+from processor.stages.matching.block_maps_file import SavedMaps, parse_block_maps
 from processor.stages.matching.blocks_file import KnownBlocks, parse_blocks
 from processor.stages.matching.local_block_adjustment import agree
 from processor.stages.matching.surfaces_file import KnownSurfaces, parse_surfaces
@@ -190,22 +192,33 @@ def _read_statistics(url: str, parameter: str, context: _Context) -> KnownStatis
 
 
 def _read_maps(setting: tuple[str | None, tuple[str, ...] | None], parameter: str, context: _Context) -> BlockMaps:
-    """The reference map and the local maps; all must agree in shape and extent."""
+    """The reference map and the local maps, rasters or archives of a run; all must agree in shape and extent."""
     del parameter
-    reference = None if setting[0] is None else _read_map(setting[0], "reference", context)
+    given = {url for url in (setting[0], *(setting[1] or ())) if url is not None}
+    archives = {url: _read_archive(url, context) for url in sorted(given) if _find_path(url).suffix.lower() == ".npz"}
+    reference = None
+    if setting[0] is not None:
+        reference = archives[setting[0]].reference if setting[0] in archives else _read_map(setting[0], "reference", context)
     by_stem: dict[str, str] = {}
-    for url in sorted(set(setting[1] or ())):
-        stem = PurePosixPath(urlsplit(url).path if "://" in url else url).stem
+    for url in sorted(set(setting[1] or ()) - archives.keys()):
+        stem = _find_path(url).stem
         if by_stem.setdefault(stem, url) != url:
             msg = f"block maps {redact_url(by_stem[stem])} and {redact_url(url)} have one name; leave one out"
             raise InputError(msg)
     scenes = {stem: scene for scene, stem in match_scenes(list(by_stem), context.names, what="block maps").items()}
-    local = {}
-    for stem, url in sorted(by_stem.items()):
-        name = scenes.get(stem, stem)
-        local[name] = _read_map(url, name, context)
-    first = reference if reference is not None else next(iter(local.values()))
-    for block_map in local.values():
+    local = {scenes.get(stem, stem): url for stem, url in sorted(by_stem.items())}
+    maps = {name: _read_map(url, name, context) for name, url in local.items()}
+    for url in sorted(archives.keys() & set(setting[1] or ())):
+        twice = sorted(maps.keys() & archives[url].local.keys())
+        if twice:
+            msg = f"{redact_url(url)} and another file of load_block_maps both have the block map of {twice[0]}; leave one out"
+            raise InputError(msg)
+        maps |= archives[url].local
+    if reference is None and not maps:
+        msg = "load_block_maps: no block map of any scene is in these files; load maps of these scenes"
+        raise InputError(msg)
+    first = reference if reference is not None else next(iter(maps.values()))
+    for block_map in maps.values():
         if not agree(block_map.grid, first.grid):
             msg = (
                 f"block map of {block_map.name} has {block_map.grid.rows} x {block_map.grid.cols} blocks over "
@@ -213,8 +226,22 @@ def _read_maps(setting: tuple[str | None, tuple[str, ...] | None], parameter: st
                 f"{first.grid.bounds.as_tuple()}; load maps of one run"
             )
             raise InputError(msg)
-    same = {name: BlockMap(name=name, grid=first.grid, values=block_map.values) for name, block_map in local.items()}
-    return BlockMaps(grid=first.grid, reference=reference, local=same)
+    return BlockMaps(
+        grid=first.grid,
+        reference=reference,
+        local={name: replace(block_map, name=name, grid=first.grid) for name, block_map in maps.items()},
+    )
+
+
+def _find_path(url: str) -> PurePosixPath:
+    return PurePosixPath(urlsplit(url).path if "://" in url else url)
+
+
+def _read_archive(url: str, context: _Context) -> SavedMaps:
+    what = f"block maps {redact_url(url)}"
+    saved = parse_block_maps(context.read(url), source=what, bands=context.bands)
+    _check_place(what, saved.crs, saved.reference.grid.bounds, context)
+    return saved
 
 
 def _read_map(url: str, name: str, context: _Context) -> BlockMap:
@@ -223,17 +250,20 @@ def _read_map(url: str, name: str, context: _Context) -> BlockMap:
     if len(values) != context.bands:
         msg = f"{what} has {len(values)} bands and the scenes have {context.bands}"
         raise InputError(msg)
-    if CRS.from_wkt(grid.crs) != CRS.from_wkt(context.crs):
-        msg = f"{what} and the scenes have different coordinate reference systems; load maps of these scenes"
-        raise InputError(msg)
-    if grid.bounds.intersection(context.canvas) is None:
-        msg = f"{what} covers {grid.bounds.as_tuple()} and no scene lies there; load maps of these scenes"
-        raise InputError(msg)
+    _check_place(what, grid.crs, grid.bounds, context)
     return BlockMap(
         name=name,
         grid=BlockGrid(bounds=grid.bounds, rows=grid.height, cols=grid.width),
         values=np.where(valid, values.astype(np.float64), np.nan),
     )
+
+
+def _check_place(what: str, crs: str, bounds: Bounds, context: _Context) -> None:
+    """Refuse maps of other scenes."""
+    _check_crs(what, crs, context)
+    if bounds.intersection(context.canvas) is None:
+        msg = f"{what} covers {bounds.as_tuple()} and no scene lies there; load maps of these scenes"
+        raise InputError(msg)
 
 
 def _read_surfaces(url: str, parameter: str, context: _Context) -> KnownSurfaces:
@@ -246,10 +276,20 @@ def _read_blocks(url: str, parameter: str, context: _Context) -> KnownBlocks:
     del parameter
     source = redact_url(url)
     known = parse_blocks(context.read(url), source=source, bands=context.bands)
-    if CRS.from_wkt(known.canvas.crs) != CRS.from_wkt(context.crs):
-        msg = f"{source} and the scenes have different coordinate reference systems; load blocks of these scenes"
-        raise InputError(msg)
+    _check_crs(source, known.canvas.crs, context)
     return known
+
+
+def _check_crs(what: str, crs: str, context: _Context) -> None:
+    """Refuse what was worked out in another CRS than the scenes'."""
+    try:
+        same = CRS.from_wkt(crs) == CRS.from_wkt(context.crs)
+    except CRSError as error:
+        msg = f"{what}: its coordinate reference system is not valid WKT ({error}); give what another run published"
+        raise InputError(msg) from error
+    if not same:
+        msg = f"{what} and the scenes have different coordinate reference systems; load what was made of these scenes"
+        raise InputError(msg)
 
 
 _READERS: Final[Mapping[FileKind, Callable[[Any, str, _Context], object]]] = {

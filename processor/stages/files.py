@@ -53,3 +53,21 @@ class BlockRaster:
     """Value of each pixel, NaN where a block is missing."""
     bands: tuple[str, ...] = ()
     """Names of the bands; empty: those of the scenes."""
+    is_published: bool = True
+    """Whether it is published; else it is only copied to where the user wants it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BlockArchive:
+    """The block maps of all scenes in one file (:mod:`processor.stages.matching.block_maps_file`)."""
+
+    key: str
+    """Of the asset."""
+    path: str
+    """Relative to the Item's folder."""
+    title: str
+    """Title of the asset, for people."""
+    local: tuple[BlockMap, ...]
+    """One a scene, in name order."""
+    reference: BlockMap
+    """What they are drawn to."""

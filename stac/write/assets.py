@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -92,12 +93,15 @@ def describe_asset(artifact: Artifact, raster: RasterMetadata | None, grid: Grid
     fields: dict[str, Any] = {"file:size": artifact.size, "file:checksum": f"{_SHA256_MULTIHASH}{artifact.sha256}"}
     alternates = _list_alternates(artifact, places)
     fields |= {"alternate": alternates} if alternates else {}
+    fields |= {"mosaic:scene": artifact.scene} if artifact.scene is not None else {}
     if raster is not None:
         own = raster.grid if raster.grid is not None else grid
         fields |= describe_grid(own, with_crs=own.crs != grid.crs) if own != grid else {}
         resolution = compute_resolution(own)
         fields |= {"raster:spatial_resolution": resolution} if resolution is not None else {}
         fields["bands"] = [_describe_band(band) for band in raster.bands]
+        if "data" in artifact.roles:
+            fields["eo:bands"] = [_name_band(band) for band in raster.bands]
     return fields
 
 
@@ -136,6 +140,7 @@ def describe_grid(grid: Grid, *, with_crs: bool) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=64)
 def _describe_crs(wkt: str) -> dict[str, Any]:
     """Authority code if it is exactly this CRS, else null with WKT2 and PROJJSON."""
     try:
@@ -164,6 +169,11 @@ def compute_resolution(grid: Grid) -> float | None:
             return None
         width, height = metres
     return float(f"{(width + height) / 2:.9g}")
+
+
+def _name_band(band: MosaicBand) -> dict[str, Any]:
+    """A band as STAC 1.0 has it: pystac and odc-stac know bands by their names from there alone."""
+    return {"name": band.name} | ({"common_name": band.common_name} if band.common_name in COMMON_NAMES else {})
 
 
 def _describe_band(band: MosaicBand) -> dict[str, Any]:

@@ -263,9 +263,8 @@ def _merge_definition(known: Mapping[str, Any], other: Mapping[str, Any]) -> dic
 
 
 def _iter_assets(item: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """Assets that every Item has: those whose keys name no scene."""
-    scenes = {f"_{link.get('title')}" for link in list_links(item) if link.get("rel") in {"derived_from", "via"}}
-    return [(key, asset) for key, asset in item["assets"].items() if not key.endswith(tuple(scenes))]
+    """Assets that every Item has: those of no single scene."""
+    return [(key, asset) for key, asset in item["assets"].items() if "mosaic:scene" not in asset]
 
 
 def _extend_extensions(known: Sequence[str], collection: Mapping[str, Any]) -> list[str]:

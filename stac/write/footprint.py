@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +21,7 @@ from processor.model import Grid
 
 _METRES_PER_DEGREE: Final = 111_194.9  # of latitude, on a sphere of 6371 km
 _DECIMALS: Final = 7  # about a centimetre
-_MAX_VERTICES: Final = 10_000  # about 300 kB of JSON; a ragged mosaic of thousands of scenes has millions
+_MAX_VERTICES: Final = 1_000  # about 40 kB of JSON; a ragged mosaic of thousands of scenes has millions
 _MAX_SIMPLIFIED: Final = 20_000  # vertices that are simplified with care for topology: a second or two at worst
 _MAX_SPLITS: Final = 16
 _FIRST_SPLITS: Final = 16
@@ -36,6 +38,8 @@ class LonLatFootprint:
     """GeoJSON Polygon or MultiPolygon; degrees, 7 decimals; exteriors counter-clockwise; cut at the antimeridian."""
     bbox: tuple[float, float, float, float]
     """(west, south, east, north), degrees; west > east where it crosses the antimeridian."""
+    tolerance: float
+    """How far the geometry may lie from the footprint, pixels; parts and holes smaller than its square are left out."""
 
 
 def compute_pixel_metres(grid: Grid) -> tuple[float, float] | None:
@@ -59,12 +63,12 @@ def compute_pixel_metres(grid: Grid) -> tuple[float, float] | None:
     return (float(width), float(height)) if width > 0 and height > 0 else None
 
 
-def compute_footprint(footprint: Polygon | MultiPolygon, grid: Grid) -> LonLatFootprint | None:
-    """Transform a footprint to WGS 84, simplified within half a pixel.
+def compute_footprint(footprint: Polygon | MultiPolygon, grid: Grid, *, within: float = 0.25) -> LonLatFootprint | None:
+    """Transform a footprint to WGS 84, simplified within a tolerance.
 
     Edges that are straight in the CRS are divided until the chords in degrees follow them. Polygons that cross the antimeridian
-    or contain a pole are cut (RFC 7946, 3.1.9). Beyond 10,000 vertices the footprint is simplified further, because catalogues
-    refuse Items of many megabytes.
+    or contain a pole are cut (RFC 7946, 3.1.9). Beyond 1,000 vertices the footprint is simplified further, because an Item is
+    read whole by whoever lists it; ``tolerance`` says how far.
 
     Parameters
     ----------
@@ -72,6 +76,8 @@ def compute_footprint(footprint: Polygon | MultiPolygon, grid: Grid) -> LonLatFo
         In the CRS of the grid, CRS units; may have holes and several parts.
     grid
         Its CRS and pixel size are used.
+    within
+        Tolerance, pixels.
 
     Returns
     -------
@@ -90,7 +96,8 @@ def compute_footprint(footprint: Polygon | MultiPolygon, grid: Grid) -> LonLatFo
     if to_lonlat is None or pixel is None:
         return None
     tolerance = min(pixel) / _METRES_PER_DEGREE  # a pixel, degrees of latitude; a degree of longitude is never longer
-    parts = _generalise(footprint, 0.25 * min(grid.pixel_width, grid.pixel_height))
+    edge = min(grid.pixel_width, grid.pixel_height)
+    parts, reach = _generalise(footprint, within * edge)
     try:
         world = shapely.union_all([_transform_polygon(part, to_lonlat, 0.05 * tolerance) for part in parts])
     except _OffTheMapError:
@@ -104,13 +111,15 @@ def compute_footprint(footprint: Polygon | MultiPolygon, grid: Grid) -> LonLatFo
     rings = [[_ring_coordinates(ring) for ring in (polygon.exterior, *polygon.interiors)] for polygon in oriented]
     single = len(rings) == 1
     geometry = {"type": "Polygon" if single else "MultiPolygon", "coordinates": rings[0] if single else rings}
-    return LonLatFootprint(geometry=geometry, bbox=_compute_bbox(rings, crosses=crosses))
+    tolerance = math.ceil(4 * (reach / edge + 0.25)) / 4  # of both CRS and degrees, in quarters of a pixel
+    return LonLatFootprint(geometry=geometry, bbox=_compute_bbox(rings, crosses=crosses), tolerance=tolerance)
 
 
 class _OffTheMapError(ValueError):
     """A footprint reaches outside the area of its projection."""
 
 
+@lru_cache(maxsize=64)
 def _make_transform(wkt: str) -> ToLonLat | None:
     """Function from (n, 2) coordinates of a CRS to longitude and latitude; None where there is none."""
     try:
@@ -125,15 +134,22 @@ def _make_transform(wkt: str) -> ToLonLat | None:
     return to_lonlat
 
 
-def _generalise(footprint: BaseGeometry, tolerance: float) -> list[Polygon]:
-    """Simplify within the tolerance, which doubles while there are too many vertices; small parts and holes are dropped."""
+def _generalise(footprint: BaseGeometry, tolerance: float) -> tuple[list[Polygon], float]:
+    """Simplify within the tolerance, which doubles while there are too many vertices; small parts and holes are dropped.
+
+    Returns
+    -------
+    The polygons, and how far they may lie from the footprint, CRS units.
+    """
     parts: list[BaseGeometry] = shapely.get_parts(footprint).tolist()
+    moved = 0.0
     while True:
         if _count_vertices(parts) <= _MAX_SIMPLIFIED:
             smooth = _polygons(shapely.simplify(MultiPolygon(_polygons(MultiPolygon(parts))), tolerance))
             if _count_vertices(smooth) <= _MAX_VERTICES:
-                return smooth
+                return smooth, moved + tolerance
         tolerance *= 2
+        moved += tolerance
         areas = shapely.area(parts)
         smallest = min(tolerance**2, float(areas.max()))
         parts = [_simplify_rings(parts[index], tolerance) for index in np.flatnonzero(areas >= smallest).tolist()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -19,10 +20,14 @@ from stac.hrefs import is_absolute, publish_href
 from stac.links import make_absolute, relative_href
 from stac.write.assets import Places, RasterMetadata, compute_resolution, describe_asset, describe_grid, make_href
 from stac.write.footprint import compute_footprint
+from stac.write.inputs import MOST_LINKS, link_source
 from stac.write.sensors import merge_properties
 
 _SOFTWARE: Final = "mosaic-processor"
 _PREFIX: Final = "mosaic:"
+_RELATIONS: Final[Mapping[str, str]] = {"inputs_items": "related", "inputs": "related", "report_page": "describedby"}
+_NUMBERS: Final = re.compile(r"\[\n\s*(-?[\d.eE+-]+(?:,\n\s*-?[\d.eE+-]+)*)\n\s*\]")  # a list of numbers, one a line
+_TRACED: Final = 1.5  # cells within which a slanted edge is straight again: its steps lie in a band of up to the root of 2
 _NAMED: Final = 3  # platforms, or references, in a sentence
 
 
@@ -72,6 +77,8 @@ class Summary:
 
     footprint: Polygon | MultiPolygon
     """Valid pixels of the mosaic, CRS units."""
+    cell: float = 1.0
+    """Edge of the cells along which the footprint was traced, pixels of the mosaic."""
     properties: Mapping[str, object] = field(default_factory=dict)
     """Further properties by name without the prefix ``mosaic:``. NaN and infinity become null."""
     owned: Mapping[str, int] | None = None
@@ -101,7 +108,7 @@ def create_item(
     item_id
         Id of the Item.
     scenes
-        All inputs; each becomes a ``derived_from`` link (an Item) or a ``via`` link (a plain raster).
+        All inputs; each of the first 100 becomes a ``derived_from`` link (an Item) or a ``via`` link (a plain raster).
     references
         What the scenes were matched to; each becomes a ``via`` link.
     grid
@@ -135,7 +142,7 @@ def create_item(
         msg = f"absolute hrefs need an absolute self_href, not {self_href!r}"
         raise ValueError(msg)
     created = datetime_to_str(str_to_datetime(processing.created))
-    outline = compute_footprint(summary.footprint, grid)
+    outline = compute_footprint(summary.footprint, grid, within=_TRACED * summary.cell)
     time = _describe_time(scenes, created)
     title = f"Mosaic of {_count(len(scenes), 'scene')}"
     item = pystac.Item(
@@ -154,19 +161,27 @@ def create_item(
             **_describe_processing(scenes, references, processing.stages, processing.version),
             f"{_PREFIX}digest": processing.digest,
             f"{_PREFIX}scene_count": len(scenes),
+            **({f"{_PREFIX}geometry_tolerance": outline.tolerance} if outline else {}),
             **{f"{_PREFIX}{key}": value for key, value in summary.properties.items() if value is not None},
         },
     )
     _add_links(item, scenes, base, parent, relative=hrefs == "relative")
+    files = Places(base=base, absolute=hrefs == "absolute", public_folder=places.public_folder)
+    _link_artifacts(item, artifacts, files)
     for reference in references:
         item.add_link(_link_source(reference, "via"))
-    files = Places(base=base, absolute=hrefs == "absolute", public_folder=places.public_folder)
     _add_assets(item, artifacts, rasters, grid, files)
     document = item.to_dict(transform_hrefs=False) | {"stac_version": STAC_VERSION}
     document |= {"collection": parent.collection} if parent is not None and parent.collection is not None else {}
     document["stac_extensions"] = list_extensions(document)
     ready: dict[str, Any] = json.loads(json.dumps(_to_json(document), allow_nan=False))
     return ready
+
+
+def render_item(item: Mapping[str, Any]) -> str:
+    """The text of an Item's file: indented, but with a position or another list of numbers on one line."""
+    text = json.dumps(item, indent=2, ensure_ascii=False, allow_nan=False)  # a line break within a text is written as \\n
+    return _NUMBERS.sub(lambda found: f"[{', '.join(found[1].replace(',', ' ').split())}]", text) + "\n"
 
 
 def create_item_collection(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,25 +195,27 @@ def create_item_collection(item: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "FeatureCollection", "features": [make_absolute(item)]}
 
 
-def _add_links(item: pystac.Item, scenes: Iterable[Scene], base: str | None, parent: Parent | None, *, relative: bool) -> None:
+def _link_artifacts(item: pystac.Item, artifacts: Iterable[Artifact], places: Places) -> None:
+    """Links to those files that say more of the Item: the list of its inputs where they are too many, and its report."""
+    for artifact in artifacts:
+        relation = _RELATIONS.get(artifact.key)
+        if relation is not None:
+            href = make_href(artifact, places)
+            item.add_link(pystac.Link(relation, href, media_type=artifact.media_type, title=artifact.title))
+
+
+def _add_links(item: pystac.Item, scenes: Sequence[Scene], base: str | None, parent: Parent | None, *, relative: bool) -> None:
     if base is not None:
         item.add_link(pystac.Link("self", base, media_type=pystac.MediaType.GEOJSON, title=item.id))
     if parent is not None:
         for link in _list_parents(parent, base, relative=relative):
             item.add_link(link)
-    for scene in scenes:
+    for scene in scenes[:MOST_LINKS]:
         item.add_link(_link_source(scene, "derived_from"))
 
 
 def _link_source(scene: Scene, relation: str) -> pystac.Link:
-    """The link to a scene's Item in a relation, or a ``via`` link to its raster."""
-    origin = scene.provenance.self_href
-    if origin is None:
-        kind = pystac.MediaType.JPEG2000 if scene.source.href.lower().endswith(".jp2") else pystac.MediaType.GEOTIFF
-        return pystac.Link("via", publish_href(scene.source.href), media_type=kind, title=scene.title)
-    document, mark, item_id = origin.partition("#")  # an Item without a link is known by its document and id
-    href = f"{publish_href(document)}{mark}{item_id}"
-    return pystac.Link(relation, href, media_type=pystac.MediaType.GEOJSON, title=scene.title)
+    return pystac.Link.from_dict(link_source(scene, relation))
 
 
 def _list_parents(parent: Parent, base: str | None, *, relative: bool) -> list[pystac.Link]:

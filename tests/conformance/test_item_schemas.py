@@ -268,7 +268,7 @@ BREAKAGES: dict[str, tuple[tuple[str, ...], Any]] = {
     "projection": (("properties", "proj:shape"), [1.5, 2]),
     "projection: PROJJSON": (("properties", "proj:projjson"), {"type": "NoSuchCRS"}),
     "raster": (("assets", "mosaic", "raster:spatial_resolution"), "5 m"),
-    "eo": (("assets", "mosaic", "bands"), [{"eo:common_name": "ultraviolet"}]),
+    "eo": (("assets", "mosaic", "eo:bands"), [{"common_name": "ultraviolet"}]),
     "processing": (("properties", "processing:software"), {"mosaic-processor": 1}),
     "file": (("assets", "mosaic", "file:checksum"), "sha256:0A"),
     "core: data type": (("assets", "mosaic", "bands"), [{"eo:common_name": "red", "data_type": "complex64"}]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import rasterio
 from numpy.typing import NDArray
 from small_runs import GLOBAL_ONLY, Made, make, make_plan
 
+from processor.config import load_config
+from processor.config.methods import choose_methods
 from processor.publish.artifacts import make_data_products
 from processor.stages.matching.adjustments_file import parse_adjustments, render_adjustments
 from processor.stages.matching.global_regression import solve_adjustments
@@ -174,7 +177,10 @@ def _assert_alike(found: Any, expected: Any) -> None:
 
 def test_our_files_are_laid_out_as_theirs(exact: Made, published: dict[str, Any], tmp_path: Path) -> None:
     """So that the well-known program reads them: the same keys and types, and maps of the same shape, place and bands."""
-    products = make_data_products(exact.plan, exact.measures, exact.solution, tmp_path, digest="0")
+    config = load_config(flags={"local_block_adjustment.save_block_maps": ["r.tif", "$.tif"]}, environment={})
+    local = choose_methods(config).matching_local
+    plan = replace(exact.plan, methods=replace(exact.plan.methods, matching_local=local))
+    products = make_data_products(plan, exact.measures, exact.solution, tmp_path, digest="0")
     files = {product.artifact.key: product.file for product in products}
     assert list_keys(json.loads(files["adjustments"].read_text(encoding="utf-8"))) == list_keys(published)
     pairs = [("block_map_reference", REFERENCE / "block_map_reference.tif")]

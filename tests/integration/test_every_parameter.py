@@ -115,6 +115,21 @@ def has_copies(copies: Mapping[str, str]) -> Check:
     )
 
 
+def has_maps(maps: Mapping[str, str]) -> Check:
+    """Check that exactly these rasters were written beside, each a published block map in single precision."""
+
+    def check(before: Outcome, after: Outcome) -> bool:
+        published = after.read_block_maps()
+        pairs = [(after.read(f"extra/{path}"), published[name]) for path, name in maps.items()]
+        return has_new(*maps)(before, after) and all(
+            np.array_equal(raster.values, known.values.astype(np.float32), equal_nan=True)
+            and raster.transform == pytest.approx(known.transform, rel=1e-12)
+            for raster, known in pairs
+        )
+
+    return check
+
+
 def has_stage(stage: str) -> Check:
     """Check that the scenes of a stage were written beside, as assets of the Item."""
 
@@ -489,12 +504,7 @@ ROWS = (
         "local_block_adjustment.save_block_maps",
         ["{folder}/reference.tif", "{folder}/of_$.tif"],
         "extra files",
-        check=has_copies(
-            {
-                "reference.tif": "block_maps/reference.tif",
-                **{f"of_{name}.tif": f"block_maps/local_{name}.tif" for name in PLAIN},
-            }
-        ),
+        check=has_maps({"reference.tif": "reference", **{f"of_{name}.tif": name for name in PLAIN}}),
     ),
     row("local_block_adjustment.load_block_maps", [f"{MAPS}/reference.tif", None], "corrections"),
     row("local_block_adjustment.override_bounds_canvas_coords", [LEFT - 40, TOP - 400, LEFT + 400, TOP + 20], "corrections"),
@@ -637,7 +647,7 @@ def make_equipped(folder: Path) -> Path:
     spots = np.zeros((1, 40, 40))
     spots[0, 6:16, 10:20] = 1
     write_scene(folder / "spots.tif", spots, dtype="uint8", left=LEFT - 20, top=TOP + 20, pixel=10)
-    raster = known.read("block_maps/reference.tif")
+    raster = known.read_block_maps()["reference"]
     place = Affine(*raster.transform)
     write_scene(folder / "maps" / "reference.tif", raster.values * 1.05, nodata=raster.nodata, transform=place)
     return items
@@ -745,7 +755,7 @@ FILES = {
     "seamlines file": ["seamlines.gpkg"],
     "adjustments": ["adjustments.json"],
     "statistics": ["adjustments.json"],
-    "block maps": ["block_maps/"],
+    "block maps": ["block_maps.npz"],
     "agreement": ["agreement.tif", "matched_blocks.npz"],
     "surfaces": ["surfaces.json"],
 }
@@ -761,8 +771,7 @@ def find_changes(before: Mapping[str, object], after: Mapping[str, object]) -> s
 def find_changed_files(before: Outcome, after: Outcome) -> set[str]:
     """Published files that both have and that differ, without those that tell of the run as a whole."""
     told = {"config.yaml", "report.json", "report.html"}
-    changed = {path for path in before.files.keys() & after.files.keys() if before.files[path] != after.files[path]}
-    return {"block_maps/" if path.startswith("block_maps/") else path for path in changed - told}
+    return {path for path in before.files.keys() & after.files.keys() if before.files[path] != after.files[path]} - told
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.refused or row.refused_before], ids=lambda row: row.name)

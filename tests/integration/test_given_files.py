@@ -18,6 +18,7 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
+from outcomes import read_block_maps
 from scenes import LEFT, TOP, gradient_truth, write_scene
 from shapely import box
 from small_runs import (
@@ -358,13 +359,23 @@ def fetch(url: str, folder: Path) -> Path:
 @ONE_WORKER
 def test_copies_are_what_is_published(published: Path, memory: str, tmp_path: Path) -> None:
     mosaic = published / "mosaic"
-    for name, copy in (
-        ("adjustments.json", "adjustments.json"),
-        ("seamlines.gpkg", "seamlines.gpkg"),
-        ("block_maps/reference.tif", "reference.tif"),
-        *((f"block_maps/local_{scene}.tif", f"local_{scene}.tif") for scene in NAMES),
-    ):
-        assert fetch(f"{memory}/save/{copy}", tmp_path).read_bytes() == (mosaic / name).read_bytes()
+    for name in ("adjustments.json", "seamlines.gpkg"):
+        assert fetch(f"{memory}/save/{name}", tmp_path).read_bytes() == (mosaic / name).read_bytes()
+    maps = read_block_maps((mosaic / "block_maps.npz").read_bytes())
+    for name, copy in (("reference", "reference"), *((scene, f"local_{scene}") for scene in NAMES)):
+        np.testing.assert_array_equal(
+            read_raster(fetch(f"{memory}/save/{copy}.tif", tmp_path)), maps[name].values.astype(np.float32)
+        )
+    assert not (mosaic / "block_maps").exists()
+
+
+@ONE_WORKER
+@pytest.mark.parametrize("form", ["both", "reference", "local"])
+def test_published_block_maps_give_the_same_mosaic_to_the_byte(published: Path, paths: list[Path], form: str) -> None:
+    archive = str(published / "mosaic" / "block_maps.npz")
+    setting = [archive if form != "local" else None, [archive] if form != "reference" else None]
+    flags = {"global_regression.estimate_stats": False, "local_block_adjustment.load_block_maps": setting}
+    np.testing.assert_array_equal(make(paths, flags).mosaic, read_raster(published / "mosaic.tif"))
 
 
 @ONE_WORKER

@@ -98,7 +98,7 @@ def list_files(stages: frozenset[str]) -> set[str]:
     if "global_regression" in stages:
         files |= {"adjustments.json"}
     if "local_block_adjustment" in stages:
-        files |= {"block_maps/reference.tif", *(f"block_maps/local_{name}.tif" for name in SCENES)}
+        files |= {"block_maps.npz"}
     if "voronoi_center_seamline" in stages:
         files |= {"seamlines.gpkg"}
     if "merge_rasters" in stages:
@@ -165,7 +165,8 @@ def assert_near(layer: Raster, before: Raster, expected: NDArray[np.float64], *,
 
 def correct_locally(outcome: Outcome, name: str, before: Raster) -> NDArray[np.float64]:
     """The correction "offset" with alpha 1, from the published maps: x^P with P = ln R / ln L, as all values are positive."""
-    reference, local = outcome.read("block_maps/reference.tif"), outcome.read(f"block_maps/local_{name}.tif")
+    maps = outcome.read_block_maps()
+    reference, local = maps["reference"], maps[name]
     height, width = before.values.shape[1:]
     x, y = centres(before, width, height)
     cols = (x - local.transform[2]) / local.transform[0] - 0.5

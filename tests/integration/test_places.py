@@ -34,8 +34,7 @@ SAME = (
     "scene_index.tif",
     "adjustments.json",
     "seamlines.gpkg",
-    "block_maps/reference.tif",
-    "block_maps/local_a.tif",
+    "block_maps.npz",
     "overview.png",
 )
 """What names no input; the report, the Item and the digest in the configuration tell of the inputs' places."""
@@ -156,17 +155,14 @@ def test_every_other_input_comes_from_a_bucket_too(local: Place, s3_server: Obje
     given = tmp_path / "given"
     given.mkdir()
     area.to_file(given / "area.shp", engine="pyogrio")
-    for name in ("reference", *(f"local_{scene}" for scene in "abc")):
-        (given / f"{name}.tif").write_bytes(local.files[f"block_maps/{name}.tif"])
+    (given / "block_maps.npz").write_bytes(local.files["block_maps.npz"])
     (given / "adjustments.json").write_bytes(local.files["adjustments.json"])
 
     def settings(base: str) -> str:
         sections: dict[str, Any] = {
             "global_regression": {"load_adjustments": f"{base}/adjustments.json"},
             "voronoi_center_seamline": {"aoi_path": f"{base}/area.shp"},
-            "local_block_adjustment": {
-                "load_block_maps": [f"{base}/reference.tif", [f"{base}/local_{scene}.tif" for scene in "abc"]]
-            },
+            "local_block_adjustment": {"load_block_maps": [f"{base}/block_maps.npz", [f"{base}/block_maps.npz"]]},
         }
         return json.dumps(sections)  # which is YAML
 

@@ -108,7 +108,7 @@ def test_the_item_has_every_field_of_the_page_or_a_reason_not_to(finished: dict[
     absolute: dict[str, Any] = next(each for line, each in finished.items() if "--output.hrefs absolute" in line).item
     found = {*absolute, *absolute["properties"], *(link["rel"] for link in absolute["links"])}
     found |= {key for asset in absolute["assets"].values() for key in asset}
-    untold = {"platform", "instruments", "constellation", "grid:code", "processing:level", "via"}
+    untold = {"platform", "instruments", "constellation", "grid:code", "processing:level", "via", "mosaic:scene"}
     of_blocks = ("seam_difference", "seam_difference_high", "disagreement", "illumination_trend")
     untold |= {f"mosaic:{name}" for name in (*of_blocks, "fidelity", "misregistration")}
     untold |= {"eo:cloud_cover", "view:off_nadir", "view:sun_elevation", "view:sun_azimuth", "proj:wkt2", "proj:projjson"}

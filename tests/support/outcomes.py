@@ -5,7 +5,9 @@ Everything is done as the command does it, but for the drawings of the report, w
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import geopandas
+import numpy as np
 import pytest
 import yaml
 from commands import CREATED, read_files
@@ -27,6 +30,7 @@ from processor.execution.run import Request, execute, prepare
 from processor.execution.tasks import Cut
 from processor.process.progress import Silent
 from processor.report import bundle
+from processor.stages.matching.block_maps_file import parse_block_maps
 from processor.synthetic.scenes import SceneRecipe, make_scenes
 
 ITEM_ID = "m"
@@ -69,6 +73,10 @@ class Outcome:
         """A raster by its path in the Item's folder or, with ``extra/`` before it, in the other one."""
         return read_raster(self.extra[path.removeprefix("extra/")] if path.startswith("extra/") else self.files[path])
 
+    def read_block_maps(self) -> dict[str, Raster]:
+        """The published block maps on the whole canvas: each scene's by its name, and ``reference``."""
+        return read_block_maps(self.files["block_maps.npz"])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raster:
@@ -94,6 +102,19 @@ def read_raster(data: bytes) -> Raster:
             nodata=raster.nodata,
             overviews=tuple(raster.overviews(1)),
         )
+
+
+def read_block_maps(data: bytes) -> dict[str, Raster]:
+    """Block maps of an archive as the rasters that ``save_block_maps`` makes of them."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        bands = len(arrays["reference"])
+    saved = parse_block_maps(data, source="block_maps.npz", bands=bands)
+    grid = saved.reference.grid
+    transform = (grid.block_width, 0.0, grid.bounds.left, 0.0, -grid.block_height, grid.bounds.top)
+    return {
+        part.name: Raster(values=part.expand(), transform=transform, nodata=math.nan, overviews=())
+        for part in (saved.reference, *saved.local.values())
+    }
 
 
 def run_quietly(inputs: Path | str, folder: Path, flags: Mapping[str, Any], *, cut: Cut | None = None) -> Outcome:
@@ -187,9 +208,8 @@ def find_facets(outcome: Outcome) -> dict[str, object]:
         document = json.loads(outcome.files["adjustments.json"])
         facets["adjustments"] = {scene: entry["adjustments"] for scene, entry in document.items()}
         facets["statistics"] = {scene: (entry["whole_stats"], entry["overlap_stats"]) for scene, entry in document.items()}
-    maps = sorted(path for path in outcome.files if path.startswith("block_maps/"))
-    if maps:
-        facets["block maps"] = {path: outcome.read(path).content for path in maps}
+    if "block_maps.npz" in outcome.files:
+        facets["block maps"] = {name: raster.content for name, raster in outcome.read_block_maps().items()}
     if "agreement.tif" in outcome.files:
         facets["agreement"] = outcome.read("agreement.tif").content
     if "surfaces.json" in outcome.files:

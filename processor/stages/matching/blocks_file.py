@@ -9,10 +9,6 @@ each pair; ``row``, ``col``, ``count``, ``x``, ``y`` (n,) and ``sums`` (5, bands
 
 from __future__ import annotations
 
-import io
-import math
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -22,13 +18,13 @@ from numpy.typing import NDArray
 
 from processor.errors import InputError
 from processor.model import Bounds, Grid
+from processor.stages.matching.archive import read_archive, render_archive
 from processor.stages.matching.file_checks import LARGEST, LARGEST_PLACE
 from processor.stages.matching.matched_blocks import MatchedBlocks
 from processor.stages.measures import MatchedPairs
 
 _VERSION: Final = 1
-_MOST_BYTES: Final = 4 << 30  # of all arrays, unpacked
-_MOST_MEMBERS: Final = 64  # signatures of members, some of which pixels may look like
+_WHAT: Final = "file of matched blocks"
 _MOST_SCENES: Final = 1_000_000
 _MOST_PAIRS: Final = 1_000_000
 _MOST_LETTERS: Final = 1 << 20  # of the CRS, and of a name
@@ -157,9 +153,7 @@ def render_blocks(matched: MatchedPairs) -> bytes:
         "y": join([part.y for part in parts], np.empty(0)),
         "sums": join([part.sums for part in parts], np.empty((5, matched.bands, 0))),
     }
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-    return stream.getvalue()
+    return render_archive(arrays)
 
 
 def parse_blocks(data: bytes, *, source: str, bands: int) -> KnownBlocks:
@@ -177,7 +171,10 @@ def parse_blocks(data: bytes, *, source: str, bands: int) -> KnownBlocks:
     InputError
         It is no such file, or of another version or number of bands.
     """
-    arrays = _read_arrays(data, source)
+    arrays = read_archive(data, source, _SHAPES, version=_VERSION, what=_WHAT)
+    if arrays["canvas"].shape != (4,) or not len(arrays["starts"]):
+        msg = f"{source}: canvas or starts is not what a {_WHAT} has"
+        raise InputError(msg)
     wrong = next((words for words, fits in _list_rules(arrays, bands) if not fits), None)
     if wrong is not None:
         msg = f"{source}: {wrong}; give what another run published"
@@ -239,53 +236,3 @@ def _list_rules(arrays: Mapping[str, NDArray[Any]], bands: int) -> Iterator[tupl
 
 def _all(values: NDArray[np.bool_]) -> bool:
     return bool(values.all())
-
-
-def _read_arrays(data: bytes, source: str) -> dict[str, NDArray[Any]]:
-    """The arrays, each of the kind and dimensions that it has to have."""
-    try:
-        if data.count(b"PK\x01\x02") > _MOST_MEMBERS:  # before they are listed, which takes more memory than the file
-            msg = f"{source} holds more arrays than a file of matched blocks can"
-            raise InputError(msg)
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-            if size > _MOST_BYTES or len(archive.infolist()) > len(_SHAPES):
-                msg = f"{source} holds {size} bytes in {len(archive.infolist())} arrays, more than a file of matched blocks can"
-                raise InputError(msg)
-            arrays = {name: _read_array(archive, f"{name}.npy") for name in _SHAPES}
-    # NotImplementedError: what zipfile raises for a compression or an encryption that it does not know
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        msg = f"{source} is no file of matched blocks: {error}"
-        raise InputError(msg) from error
-    if arrays["version"].shape or arrays["version"] != _VERSION:
-        msg = f"{source} is of version {arrays['version']}, and this program reads {_VERSION}"
-        raise InputError(msg)
-    wrong = [
-        name for name, (kinds, axes) in _SHAPES.items() if arrays[name].dtype.kind not in kinds or arrays[name].ndim != axes
-    ]
-    if wrong or arrays["canvas"].shape != (4,) or not math.prod(arrays["starts"].shape):
-        msg = f"{source}: {', '.join(wrong) or 'canvas or starts'} is not what a file of matched blocks has"
-        raise InputError(msg)
-    return arrays
-
-
-def _read_array(archive: zipfile.ZipFile, member: str) -> NDArray[Any]:
-    """One array, once its header says no more than the archive has for it: numpy makes room for it before it reads.
-
-    Raises
-    ------
-    ValueError
-        It is none, or holds less than it says.
-    """
-    with archive.open(member) as stream:
-        version = np.lib.format.read_magic(stream)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-        if read is None:
-            msg = f"{member} is of version {version}"
-            raise ValueError(msg)
-        shape, _, dtype = read(stream)
-    if math.prod(shape) * dtype.itemsize > archive.getinfo(member).file_size:
-        msg = f"{member} holds less than the {shape} values of {dtype} that it says"
-        raise ValueError(msg)
-    with archive.open(member) as stream:
-        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))

@@ -18,7 +18,8 @@ from processor.errors import ConfigError
 from processor.model import Adjustment, BlockGrid, BlockMap, Bounds, Grid, Moments, Window
 from processor.model.options import Paths
 from processor.stages.block_sums import BlockSums
-from processor.stages.files import BlockRaster
+from processor.stages.files import BlockArchive, BlockRaster
+from processor.stages.matching.block_maps_file import PATH
 from processor.stages.matching.method import LocalMethod, LocalSolution
 from processor.stages.matching.options import LocalBlockAdjustmentOptions
 from processor.stages.measures import Measures
@@ -480,13 +481,17 @@ class LocalBlockAdjustment(LocalMethod[LocalBlockAdjustmentOptions]):
             ),
         )
 
-    def list_files(self, solution: LocalSolution) -> Iterator[BlockRaster]:
-        """The reference map and each scene's."""
-        if isinstance(solution, BlockAdjustment):
-            yield _describe_map(solution.reference, "reference", "block_map_reference", "Reference block map")
-            for local in solution.local_maps:
-                title = f"Local block map of {local.name}"
-                yield _describe_map(local, f"local_{local.name}", f"block_map_local_{local.name}", title)
+    def list_files(self, solution: LocalSolution) -> Iterator[BlockArchive | BlockRaster]:
+        """All block maps in one file; each as a raster too, where that is asked for."""
+        if not isinstance(solution, BlockAdjustment):
+            return
+        title = "Block maps: block means of each scene, and the reference that they are drawn to"
+        local, reference = solution.local_maps, solution.reference
+        yield BlockArchive(key="block_maps", path=PATH, title=title, local=local, reference=reference)
+        if self.options.save_block_maps is not None:
+            yield _describe_map(reference, "reference", "Reference block map")
+            for part in local:
+                yield _describe_map(part, f"local_{part.name}", f"Local block map of {part.name}")
 
     @property
     def _loaded(self) -> BlockMaps | None:
@@ -501,8 +506,9 @@ class LocalBlockAdjustment(LocalMethod[LocalBlockAdjustmentOptions]):
         return Bounds(left=left, bottom=bottom, right=right, top=top)
 
 
-def _describe_map(block_map: BlockMap, name: str, key: str, title: str) -> BlockRaster:
-    return BlockRaster(key=key, path=f"block_maps/{name}.tif", title=title, blocks=block_map)
+def _describe_map(block_map: BlockMap, name: str, title: str) -> BlockRaster:
+    path = f"block_maps/{name}.tif"
+    return BlockRaster(key=f"block_map_{name}", path=path, title=title, blocks=block_map, is_published=False)
 
 
 def _adjusted_minimum(moments: Moments, adjustment: Adjustment) -> float:

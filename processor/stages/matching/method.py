@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from processor.model import Adjustment, BlockGrid, Bounds, Finding, Grid, Moments, Overlap, Window
 from processor.model.options import Section
 from processor.stages.block_sums import BlockSums
-from processor.stages.files import BlockRaster, DataFile, TextFile
+from processor.stages.files import BlockArchive, BlockRaster, DataFile, TextFile
 from processor.stages.matching.blocks_file import KnownBlocks
 from processor.stages.matching.options import GlobalRegressionOptions
 from processor.stages.measures import Measures
@@ -205,7 +205,7 @@ class LocalMethod(StageMethod[OptionsT], ABC):
         del solution
         yield from ()
 
-    def list_files(self, solution: LocalSolution) -> Iterator[TextFile | BlockRaster]:
+    def list_files(self, solution: LocalSolution) -> Iterator[TextFile | BlockArchive | BlockRaster]:
         """Files that document the solution."""
         del solution
         yield from ()

@@ -162,13 +162,13 @@ class LocalBlockAdjustmentOptions(Section):
     )
     save_block_maps: tuple[Place, Place] | None = option(
         None,
-        "Write the block maps to these files too: (reference, local with $ for the scene).",
+        "Write the block maps as GeoTIFFs to these files: (reference, local with $ for the scene).",
         example="[reference.tif, local_$.tif]",
         path=True,
     )
     load_block_maps: tuple[Place | None, tuple[Place, ...] | None] | None = option(
         None,
-        "Use these block maps: (reference or null, local maps or null); a local map's name contains its scene's.",
+        "Use these block maps, archives or rasters whose names contain the scene's: (reference or null, local maps or null).",
         example="[reference.tif, null]",
         reads="block maps",
     )

@@ -13,17 +13,19 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
+from rasterio.crs import CRS
 from rasterio.transform import Affine
 from records import make_scene
 from shapely import Geometry, box
 
 from processor.config import load_config
 from processor.errors import ConfigError, InputError
-from processor.model import Scene
+from processor.model import BlockGrid, BlockMap, Bounds, Scene
 from processor.mosaic.digest import compute_digest
 from processor.mosaic.plan import Plan
 from processor.mosaic.planning import plan_run
 from processor.scenes.user_files import UserFiles, read_user_files
+from processor.stages.matching.block_maps_file import render_block_maps
 from processor.stages.method import BlockMaps, Footprints, Region
 from processor.storage.store import Store
 
@@ -382,6 +384,59 @@ def test_a_map_that_is_no_raster_is_refused_by_name(files: Files) -> None:
     url = files.put("reference.tif", b"anything else")
     with pytest.raises(InputError, match=r"block map .*reference\.tif is not a readable GeoTIFF"):
         read({"local_block_adjustment.load_block_maps": [url, None]})
+
+
+def save_maps(files: Files, *scenes: str, crs: int = 32633, left: float = 0.0, name: str = "block_maps.npz") -> str:
+    """An archive of a run, with a map of a block for each scene."""
+    grid = BlockGrid(bounds=Bounds(left=left, bottom=-30.0, right=left + 260.0, top=100.0), rows=2, cols=4)
+    values = np.arange(8, dtype=float).reshape(1, 2, 4)
+    local = [BlockMap(name=scene, grid=grid, values=values[:, :1, :1] + 1, row=1, col=2) for scene in scenes]
+    wkt = CRS.from_epsg(crs).to_wkt() if crs else "nowhere"
+    return files.put(name, render_block_maps(local, BlockMap(name="reference", grid=grid, values=values), crs=wkt))
+
+
+@pytest.mark.parametrize(
+    ("forms", "reference", "local"), [("rl", True, ["s_1", "s_1_b"]), ("r", True, []), ("l", False, ["s_1", "s_1_b"])]
+)
+def test_an_archive_gives_the_maps_of_its_place_in_the_setting(
+    files: Files, forms: str, reference: bool, local: list[str]
+) -> None:
+    """Of the scenes by their names: ``s_1_b`` of the archive is not taken for the input ``s_1``."""
+    url = save_maps(files, "s_1", "s_1_b")
+    setting = [url if "r" in forms else None, [url] if "l" in forms else None]
+    given = read({"local_block_adjustment.load_block_maps": setting})
+    maps = get(given, "local_block_adjustment.load_block_maps", BlockMaps)
+    assert (maps.reference is not None, sorted(maps.local)) == (reference, local)
+    assert list(given.fingerprints) == [url]
+    for block_map in maps.local.values():
+        assert np.flatnonzero(np.isfinite(block_map.expand())).tolist() == [6]
+
+
+def test_archives_and_rasters_go_together_and_no_map_is_there_twice(files: Files) -> None:
+    setting: list[Any] = [files.block_map("reference.tif"), [save_maps(files, "s_1")]]
+    maps = get(read({"local_block_adjustment.load_block_maps": setting}), "local_block_adjustment.load_block_maps", BlockMaps)
+    assert sorted(maps.local) == ["s_1"]
+    setting[1].append(files.block_map("local_s_1.tif"))
+    with pytest.raises(InputError, match=r"block_maps\.npz and another file .* both have the block map of s_1"):
+        read({"local_block_adjustment.load_block_maps": setting})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"crs": 32632}, "different coordinate reference systems"),
+        ({"crs": 0}, "coordinate reference system is not valid WKT"),
+        ({"left": 1000.0}, "no scene lies there"),
+    ],
+)
+def test_an_archive_of_elsewhere_is_refused(files: Files, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        read({"local_block_adjustment.load_block_maps": [save_maps(files, "s_1", **changes), None]})
+
+
+def test_an_archive_without_a_scene_is_no_local_map(files: Files) -> None:
+    with pytest.raises(InputError, match="no block map of any scene"):
+        read({"local_block_adjustment.load_block_maps": [None, [save_maps(files)]]})
 
 
 def test_the_blocks_are_those_of_the_loaded_maps(files: Files) -> None:

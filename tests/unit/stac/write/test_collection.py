@@ -31,7 +31,7 @@ def make_item(name: str = "m", **properties: Any) -> dict[str, Any]:
         ],
         "assets": {
             "mosaic": {**mosaic, "bands": [{**RED, **statistics}, {**NIR, **statistics}]},
-            "block_map_local_a": {"href": "./a.tif", "title": "of a", "roles": ["metadata"]},
+            "align_rasters_a": {"href": "./a.tif", "title": "of a", "roles": ["intermediate"], "mosaic:scene": "a"},
         },
     }
 
@@ -57,7 +57,7 @@ def test_a_collection_is_made_of_its_first_item() -> None:
     }
     assert list_links(collection) == ["./m/m.json"]
     assert list_links(collection, "root") == ["./collection.json"]
-    assert collection["stac_extensions"] == ["https://stac-extensions.github.io/eo/v2.0.0/schema.json"]
+    assert collection["stac_extensions"] == ["https://stac-extensions.github.io/eo/v1.1.0/schema.json"]
     read = pystac.Collection.from_dict(copy.deepcopy(collection), migrate=False)
     assert read.id == "mosaics"
 

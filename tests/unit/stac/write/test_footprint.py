@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import shapely
@@ -14,6 +16,7 @@ from shapely import MultiPolygon, Point, Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from processor.model import Grid
+from processor.stages.seamlines.footprint import compute_footprint as outline_mask
 from stac.write.footprint import LonLatFootprint, compute_footprint, compute_pixel_metres
 
 UTM_35S, UTM_60N = 32735, 32660
@@ -213,8 +216,43 @@ def test_ragged_footprint_stays_small() -> None:
     footprint = Polygon(outline(grid).exterior, [hole.exterior for hole in [*holes, big]])
     result = compute(footprint, grid)
     assert_well_formed(result)
-    assert shapely.get_num_coordinates(shape(result)) <= 10_000
+    assert shapely.get_num_coordinates(shape(result)) <= 1_000
     assert len(result.geometry["coordinates"]) == 2  # the large hole stays, the many small ones go
+
+
+@pytest.mark.parametrize("cell", [1, 3])
+@pytest.mark.parametrize(("share", "smooth"), [(0.3, 1), (0.6, 1), (0.5, 4), (0.9, 4), (0.5, 16)])
+def test_ragged_masks_give_valid_geometries_within_the_stated_tolerance(share: float, smooth: int, cell: int) -> None:
+    """Masks from salt and pepper to large blobs, traced along cells of one or three pixels."""
+    rng = np.random.default_rng(smooth)
+    mask = np.kron(rng.random((64 // smooth, 64 // smooth)) < share, np.ones((smooth, smooth), bool))
+    mask &= rng.random((64, 64)) < 0.99
+    mask[20:50, 20:50] = True
+    grid = make_grid(UTM_35S, 300_000, 7_000_000, size=64 * cell)
+    coarse = replace(grid, pixel_width=10.0 * cell, pixel_height=10.0 * cell, width=64, height=64)
+    footprint = outline_mask(mask, coarse)
+    result = compute_footprint(footprint, grid, within=1.5 * cell)
+    assert result is not None
+    assert_well_formed(result)
+    assert shapely.get_num_coordinates(shape(result)) <= 1_000
+    to_crs = Transformer.from_crs(4326, UTM_35S, always_xy=True)
+    back = shapely.transform(shape(result), lambda c: np.column_stack(to_crs.transform(c[:, 0], c[:, 1])))
+    reach = 10.0 * result.tolerance + 0.1
+    found = shapely.get_coordinates(back)
+    assert shapely.dwithin(footprint, shapely.points(found), reach).all()
+    edge = 10.0 * cell
+    inner = box(300_000 + 20 * edge, 7_000_000 - 50 * edge, 300_000 + 50 * edge, 7_000_000 - 20 * edge)
+    assert shapely.dwithin(back, shapely.points(shapely.get_coordinates(inner)), reach).all()
+    assert len(found) < shapely.get_num_coordinates(footprint)
+
+
+def test_a_slanted_edge_that_was_traced_along_pixels_is_straight_again() -> None:
+    grid = make_grid(UTM_35S, 300_000, 7_000_000, size=200)
+    rows, cols = np.indices(grid.shape)
+    result = compute_footprint(outline_mask((cols > 0.3 * rows) & (cols + 0.3 * rows < 180), grid), grid, within=1.5)
+    assert result is not None
+    assert result.tolerance == 1.75
+    assert shapely.get_num_coordinates(shape(result)) <= 12
 
 
 def test_bow_tie_is_made_valid() -> None:

@@ -145,7 +145,7 @@ def test_common_names_that_the_extension_does_not_know_are_left_out() -> None:
         rasters={"mosaic": RasterMetadata(bands=(MosaicBand(name="x", dtype="complex64", common_name="ultraviolet"),))}
     )
     assert item["assets"]["mosaic"]["bands"] == [{"name": "x", "data_type": "other"}]
-    assert EXTENSIONS["eo"] not in item["stac_extensions"]
+    assert item["assets"]["mosaic"]["eo:bands"] == [{"name": "x"}]
     assert EXTENSIONS["eo"] in make_item()["stac_extensions"]
 
 
@@ -260,6 +260,7 @@ def test_software_digest_and_figures_are_properties() -> None:
     assert {key: value for key, value in properties.items() if key.startswith("mosaic:")} == {
         "mosaic:digest": "d1",
         "mosaic:scene_count": 1,
+        "mosaic:geometry_tolerance": 1.75,
         "mosaic:coverage": 0.5,
         "mosaic:residuals": [None, 1.5],
         "mosaic:shape": [1, 2],
