@@ -17,6 +17,9 @@ EXTENSIONS: Final[Mapping[str, str]] = {
         ("view", "1.1.0"),
         ("grid", "1.1.0"),
         ("alternate-assets", "1.2.0"),
+        ("render", "2.0.0"),
+        ("classification", "2.0.0"),
+        ("web-map-links", "1.2.0"),
     )
 }
 """Schema URIs by name."""
@@ -30,6 +33,9 @@ _PREFIXES: Final[Mapping[str, str]] = {
     "view": "view:",
     "grid": "grid:",
     "alternate-assets": "alternate",
+    "render": "renders",
+    "classification": "classification:",
+    "web-map-links": "xyz",  # relation of a link
 }
 
 
@@ -42,6 +48,8 @@ def list_extensions(document: Mapping[str, Any]) -> list[str]:
 def _iter_fields(document: Mapping[str, Any]) -> Iterator[str]:
     """Names of all fields that may be of an extension."""
     holders = [document.get("properties"), document.get("summaries")]
+    links = document.get("links")
+    yield from (str(link.get("rel")) for link in (links if isinstance(links, list) else ()) if isinstance(link, Mapping))
     for group in (document.get("assets"), document.get("item_assets")):
         holders += group.values() if isinstance(group, Mapping) else ()
     for holder in holders:

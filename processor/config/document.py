@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from processor.config.general import MaskSetting
+from processor.config.general import MaskSetting, Provider
 from processor.config.load import flat_name, parse_value, render_value, variable_name
 from processor.config.sections import Config, Parameter, iter_parameters, list_sections
 
@@ -117,8 +117,9 @@ def _list_values(schema: Mapping[str, Any]) -> list[str]:
     """What may be given, each in words, from a JSON schema."""
     if "anyOf" in schema:
         return list(dict.fromkeys(word for part in schema["anyOf"] for word in _list_values(part)))
-    if "$ref" in schema:  # the one parameter that has fields of its own
-        return [f"{{{', '.join(MaskSetting.model_fields)}}}"]
+    if "$ref" in schema:  # of the parameters that have fields of their own
+        (model,) = (model for model in (MaskSetting, Provider) if schema["$ref"].endswith(f"/{model.__name__}"))
+        return [f"{{{', '.join(model.model_fields)}}}"]
     if "const" in schema or "enum" in schema:
         return [f"`{word}`" for word in schema.get("enum", [schema.get("const")])]
     if schema["type"] != "array":

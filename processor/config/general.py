@@ -34,6 +34,20 @@ class MaskSetting(BaseModel):
         return self
 
 
+License = Annotated[str, StringConstraints(pattern=r"^(https?://[^\s@]+|[A-Za-z0-9.+-]+)$", max_length=2048)]
+
+
+class Provider(BaseModel):
+    """Who made a mosaic, or gives it away."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Word
+    roles: tuple[Literal["licensor", "producer", "processor", "host"], ...] = ()
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$", max_length=2048)] | None = None
+    description: Annotated[str, StringConstraints(min_length=1, max_length=4096)] | None = None
+
+
 class Inputs(Section):
     """Which pixels of the Items are read."""
 
@@ -231,6 +245,22 @@ class Output(Section):
         "Where the folder of --output can be read over HTTP; the Item then names its files there too (alternate).",
         example="https://data.example.org/mosaics",
     )
+    tiles_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$", max_length=2048)] | None = option(
+        None,
+        "Tiles of a server that shows the mosaic, with {z}, {x}, {y}, and {id} or, for URLs below public_url, {item} and "
+        "{mosaic}; the Item then links to them (xyz).",
+        example="https://tiles.example.org/{id}/{z}/{x}/{y}.png",
+    )
+    license: License | None = option(
+        None,
+        "License of the mosaic, for the Item and a new Collection: an SPDX identifier, or the URL of its text.",
+        example="CC-BY-4.0",
+    )
+    providers: Annotated[tuple[Provider, ...], Field(max_length=20)] = option(
+        (),
+        "Who made the mosaic, for the Item and a new Collection: {name, roles, url, description} of each.",
+        example="[{name: Example Agency, roles: [producer, licensor]}]",
+    )
     inputs_geoparquet: bool = option(
         False, "Publish the Items of the inputs as STAC GeoParquet too; needs the extra of that name.", example=True
     )
@@ -243,6 +273,18 @@ class Output(Section):
         le=2**42,
     )
     catalog: bool = option(False, "Write a catalog.json that links to the Item into the folder of --output.", example=True)
+
+    @model_validator(mode="after")
+    def _check_tiles(self) -> Output:
+        template = self.tiles_url
+        if template is not None:
+            if not all(place in template for place in ("{z}", "{x}", "{y}")):
+                msg = "tiles_url: a template of tiles has {z}, {x} and {y}"
+                raise ValueError(msg)
+            if self.public_url is None and ("{item}" in template or "{mosaic}" in template):
+                msg = "tiles_url: {item} and {mosaic} are URLs below public_url, so name that too"
+                raise ValueError(msg)
+        return self
 
     @field_validator("level")
     @classmethod

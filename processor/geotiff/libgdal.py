@@ -31,7 +31,7 @@ _SIGNATURES: Final[Mapping[str, tuple[Any, ...]]] = {  # result and arguments
 
 def read_network_counts() -> tuple[int, int] | None:
     """Requests and bytes that GDAL counted in this process; None where that cannot be known."""
-    library = _find_library()
+    library = find_library()
     if library is None:
         return None
     text = library.VSINetworkStatsGetAsSerializedJSON(None)
@@ -46,14 +46,14 @@ def read_network_counts() -> tuple[int, int] | None:
 
 def clear_network_cache() -> None:
     """Let GDAL forget what it read over the network, so that the next run in this process sees objects that were replaced."""
-    library = _find_library()
+    library = find_library()
     if library is not None:
         library.VSICurlClearCache()
 
 
 def has_files() -> bool:
     """Whether :class:`VsiFile` works in this process."""
-    return _find_library() is not None
+    return find_library() is not None
 
 
 class VsiFile:
@@ -70,7 +70,7 @@ class VsiFile:
     def __init__(self, name: str) -> None:
         self._name = name.encode()
         self._handle: int | None = None
-        self._library: Any = _find_library()
+        self._library: Any = find_library()
 
     def find_size(self) -> int:
         """Bytes of the file.
@@ -126,7 +126,7 @@ class VsiFile:
 
 
 @cache
-def _find_library() -> ctypes.CDLL | None:
+def find_library() -> ctypes.CDLL | None:
     """The GDAL that rasterio has loaded, or None where it cannot be found."""
     maps = Path("/proc/self/maps")
     if not maps.exists():

@@ -22,7 +22,7 @@ from processor.model.scene import (
     SceneRef,
     Source,
 )
-from processor.model.statistics import Adjustment, BlockGrid, BlockMap, Cell, Moments, Overlap, OverlapSamples
+from processor.model.statistics import Adjustment, BlockGrid, BlockMap, Cell, Histogram, Moments, Overlap, OverlapSamples
 
 __all__ = [
     "Adjustment",
@@ -36,6 +36,7 @@ __all__ = [
     "Declared",
     "Finding",
     "Grid",
+    "Histogram",
     "Mask",
     "MaskRef",
     "Moments",

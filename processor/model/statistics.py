@@ -84,6 +84,22 @@ class Adjustment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """How the values of a band are spread, as far as a picture of it shows."""
+
+    minimum: float
+    """Lower end of the first bucket: the smallest value seen."""
+    maximum: float
+    """Upper end of the last bucket: the largest value seen."""
+    buckets: tuple[int, ...]
+    """Number of pixels of the picture in each of equal buckets."""
+    low: float
+    """2nd percentile."""
+    high: float
+    """98th percentile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlockGrid:
     """The canvas of the local adjustment, cut into rows x cols equal blocks; row 0 is at the top."""
 

@@ -11,6 +11,7 @@ from processor.errors import InputError
 from processor.geotiff.cog.spec import CogProfile, CogSpec
 from processor.geotiff.cog.tiles import TileSource
 from processor.model import Grid, Moments
+from processor.model.colours import list_scene_colours
 from processor.mosaic.close_ups import CloseUpPixels
 from processor.mosaic.measure import mask_grid
 from processor.mosaic.plan import BLOCK_EDGE, Plan
@@ -174,10 +175,12 @@ def index_spec(plan: Plan) -> CogSpec:
     """What the scene index's file is, or that of the numbers of observations; the names stand in the former, by number."""
     output = plan.config.output
     tags = {f"SCENE_{number}": scene.title for number, scene in enumerate(plan.scenes, start=1)}
+    is_small = len(plan.scenes) < 2**8
+    colours = ("#000000", *list_scene_colours(len(plan.scenes))) if is_small and not plan.is_stack else ()
     return CogSpec(
         grid=plan.grid,
         bands=1,
-        dtype="uint8" if len(plan.scenes) < 2**8 else "uint16",
+        dtype="uint8" if is_small else "uint16",
         nodata=0,
         profile=CogProfile(
             tile_size=BLOCK_EDGE,
@@ -189,4 +192,6 @@ def index_spec(plan: Plan) -> CogSpec:
         overviews=plan.methods.merge.has_overviews,
         descriptions=("observations" if plan.is_stack else "scene_index",),
         tags={} if plan.is_stack else tags,
+        photometric="palette" if colours else "minisblack",
+        colours=colours,
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
 
@@ -50,10 +51,14 @@ OVERVIEW: Final = "overview.png"
 MOSAIC: Final = "mosaic"
 """Key of the mosaic, and its file's name without suffix."""
 
+SCENE_INDEX: Final = "scene_index"
+"""Key of the scene index, and its file's name without suffix."""
+
 CELLS: Final = "seamlines.gpkg"
 """The cells."""
 
 
+_NAMES: Final = ".aux.xml"  # after the name of the TIFF: where GDAL looks for what a TIFF cannot hold
 _SCENE_INDEX: Final = "Scene index: which scene each pixel came from, numbered in name order from 1; 0 where there is none"
 _OBSERVATIONS: Final = "Observations: of how many scenes each pixel was made; 0 where there is none"
 
@@ -108,7 +113,9 @@ def make_product(
 def list_fixed_paths(plan: Plan, *, mosaic_url: str | None = None) -> tuple[str, ...]:
     """Paths in the Item's folder that every run of a plan publishes besides the lock, as far as they are known before it."""
     mosaic = (f"{MOSAIC}.tif",) if mosaic_url is None else ()
-    rasters = (*mosaic, f"{index_spec(plan).descriptions[0]}.tif", OVERVIEW, REPORT, PAGE) if plan.methods.merge.is_on else ()
+    index = index_spec(plan)
+    names = (f"{SCENE_INDEX}.tif{_NAMES}",) if index.colours else ()
+    rasters = (*mosaic, f"{index.descriptions[0]}.tif", *names, OVERVIEW, REPORT, PAGE) if plan.methods.merge.is_on else ()
     return (*rasters, CELLS) if plan.methods.seamlines.is_on else rasters
 
 
@@ -162,6 +169,26 @@ def make_mosaic_products(
         ),
     )
     return replace(products[0], is_published=True), replace(products[1], is_published=True)
+
+
+def make_names_products(plan: Plan, scratch: Path) -> Iterator[ArtifactFile]:
+    """Names of the scenes beside a scene index with a colour table, as GDAL keeps names of a TIFF's values."""
+    spec = index_spec(plan)
+    if spec.colours:
+        root = Element("PAMDataset")
+        names = SubElement(SubElement(root, "PAMRasterBand", band="1"), "CategoryNames")
+        for text in ("no scene", *(scene.title for scene in plan.scenes)):
+            SubElement(names, "Category").text = "".join(letter if letter.isprintable() else " " for letter in text)
+        yield _make_data_file(
+            TextFile(
+                key="scene_names",
+                path=f"{SCENE_INDEX}.tif{_NAMES}",
+                title="Names of the scenes in the scene index, for GDAL and QGIS",
+                media_type="application/xml",
+                text=tostring(root, encoding="unicode", xml_declaration=False) + "\n",
+            ),
+            scratch,
+        )
 
 
 def make_stage_products(

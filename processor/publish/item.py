@@ -12,7 +12,7 @@ from shapely import Geometry, MultiLineString, boundary, intersection, union_all
 
 from processor.geotiff.cog.spec import CogSpec
 from processor.geotiff.reader import read_decimated
-from processor.model import Finding, Scene
+from processor.model import Finding, Histogram, Scene
 from processor.mosaic.fidelity import judge_scene_fidelity
 from processor.mosaic.measure import mask_factor
 from processor.mosaic.plan import Plan
@@ -20,11 +20,14 @@ from processor.mosaic.rendered import Rendered
 from processor.mosaic.solve import Solution
 from processor.process.memory import release_memory
 from processor.publish.artifacts import (
+    MOSAIC,
+    SCENE_INDEX,
     ArtifactFile,
     RasterWriter,
     make_data_products,
     make_inputs_products,
     make_mosaic_products,
+    make_names_products,
     make_report_products,
     write_headers,
 )
@@ -38,11 +41,13 @@ from processor.stages.check_cells import Fidelity
 from processor.stages.matching.match_figures import compute_match_figures
 from processor.stages.measures import Measures
 from processor.stages.seamlines.footprint import compute_footprint
+from processor.stages.statistics import compute_histograms
 from processor.storage.options import Access
 from processor.storage.url import join_url
 from processor.version import read_version
 from stac.write.assets import MosaicBand, RasterMetadata
-from stac.write.item import ItemPlaces, Processing, Summary, create_item
+from stac.write.item import ItemPlaces, Processing, Rights, Summary, create_item
+from stac.write.renders import create_classes
 
 if TYPE_CHECKING:
     from processor.report.bundle import Drawings
@@ -140,6 +145,7 @@ def make_item(destination: Destination, prepared: Prepared, mosaic: Mosaic, scra
     if rendered is None:
         summary = Summary(footprint=union_all([scene.footprint for scene in mosaic.measures.scenes]))
         return _describe(destination, prepared, mosaic, scratch, (*mosaic.stage_rasters, *data), summary, findings)
+    data = chain(make_names_products(plan, scratch), data)
     release_memory()  # what the passes held in large pieces, the report needs in small ones
     headers = write_headers(plan, rendered, scratch)
     inputs = _collect_report_inputs(prepared, mosaic, rendered, findings)
@@ -148,7 +154,7 @@ def make_item(destination: Destination, prepared: Prepared, mosaic: Mosaic, scra
         making = pool.submit(lambda: tuple(data))
         rasters = make_mosaic_products(plan, rendered, headers, write, mosaic_url=destination.mosaic_url)
         artifacts = (*rasters, *mosaic.stage_rasters, *making.result())
-        drawings = drawing.result()
+        drawings, histograms = drawing.result()
     from processor.report.bundle import make_report  # noqa: PLC0415 - Pillow, which is not needed before
 
     report = make_report(
@@ -161,7 +167,7 @@ def make_item(destination: Destination, prepared: Prepared, mosaic: Mosaic, scra
         owned=inputs.counts.owned,
     )
     artifacts = (*artifacts, *make_report_products(report, scratch))
-    return _describe(destination, prepared, mosaic, scratch, artifacts, summary, report.findings)
+    return _describe(destination, prepared, mosaic, scratch, artifacts, summary, report.findings, histograms)
 
 
 def _describe(
@@ -172,6 +178,7 @@ def _describe(
     artifacts: tuple[ArtifactFile, ...],
     summary: Summary,
     findings: tuple[Finding, ...],
+    histograms: tuple[Histogram | None, ...] = (),
 ) -> ItemFiles:
     """Write the Item for finished artifacts, without those that are only copied."""
     plan, output = prepared.plan, prepared.plan.config.output
@@ -185,7 +192,9 @@ def _describe(
         artifacts=tuple(file.artifact for file in artifacts),
         rasters={
             file.artifact.key: RasterMetadata(
-                bands=_describe_bands(plan, file.raster), grid=None if file.raster.grid == plan.grid else file.raster.grid
+                bands=_describe_bands(plan, file.raster, histograms if file.artifact.key == MOSAIC else ()),
+                grid=None if file.raster.grid == plan.grid else file.raster.grid,
+                classes=tuple(create_classes(plan.scenes)) if file.artifact.key == SCENE_INDEX else (),
             )
             for file in artifacts
             if file.raster is not None
@@ -199,6 +208,11 @@ def _describe(
             hrefs=output.hrefs,
             public_folder=None if output.public_url is None else join_url(output.public_url, prepared.item_id),
             parent=prepared.registration.parent,
+            tiles=output.tiles_url,
+        ),
+        rights=Rights(
+            license=output.license,
+            providers=tuple(provider.model_dump(exclude_none=True, exclude_defaults=True) for provider in output.providers),
         ),
     )
     return ItemFiles(artifacts=artifacts, copies=copies, item=clean_document(item), findings=findings)
@@ -295,16 +309,16 @@ def _collect_report_inputs(
     )
 
 
-def _draw(inputs: ReportInputs, headers: tuple[Path, Path], *, is_stack: bool) -> Drawings:
-    """Draw all pictures, from the headers of the mosaic and of the scene index, or of the numbers of observations."""
+def _draw(inputs: ReportInputs, headers: tuple[Path, Path], *, is_stack: bool) -> tuple[Drawings, tuple[Histogram | None, ...]]:
+    """All pictures, and how values are spread, from headers: of the mosaic, and of the scene index or the observations."""
     from processor.report.bundle import draw_report  # noqa: PLC0415 - Pillow, which is not needed before
 
     (values, grid), (numbers, _) = (read_decimated(header, edge=_PREVIEW_EDGE) for header in headers)
     preview = Preview(values=values, valid=numbers[0] > 0, bounds=grid.bounds, scene_index=None if is_stack else numbers[0])
-    return draw_report(inputs, preview)
+    return draw_report(inputs, preview), compute_histograms(preview.values, preview.valid)
 
 
-def _describe_bands(plan: Plan, raster: CogSpec) -> tuple[MosaicBand, ...]:
+def _describe_bands(plan: Plan, raster: CogSpec, histograms: tuple[Histogram | None, ...] = ()) -> tuple[MosaicBand, ...]:
     """Bands of a raster; those that are bands of the scenes have their common names."""
     known = {band.name: band for band in plan.describe_bands()}
     statistics, pixels = raster.statistics, raster.grid.width * raster.grid.height
@@ -322,6 +336,7 @@ def _describe_bands(plan: Plan, raster: CogSpec) -> tuple[MosaicBand, ...]:
             mean=None if statistics is None else float(statistics.mean[position]),
             stddev=None if statistics is None else float(statistics.std[position]),
             valid_percent=None if statistics is None else 100 * statistics.count / pixels,
+            histogram=histograms[position] if histograms else None,
         )
         for position, name in enumerate(raster.descriptions)
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from processor.model import Adjustment, Band, Overlap
+from processor.model.colours import PALETTE
 from processor.report.axes import (
     EDGE,
     Scale,
@@ -27,7 +28,6 @@ from processor.report.svg import (
     BLACK,
     FONT,
     MUTED,
-    PALETTE,
     PANEL,
     Picture,
     assemble,

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from processor.model import Bounds, Cell
+from processor.model.colours import PALETTE
 from processor.report.axes import CrsLabel, Scale, draw_columns, draw_rows, draw_turned
 from processor.report.figures import Preview
 from processor.report.pictures import encode, shrink
 from processor.report.svg import (
     BLACK,
     FONT,
-    PALETTE,
     WIDTH,
     Picture,
     assemble,

@@ -17,8 +17,6 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-# Colours that people with any common colour blindness tell apart: Okabe and Ito 2008, "Color universal design".
-PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#8C8C8C")
 INK: Final = "var(--ink)"
 MUTED: Final = "var(--muted)"
 """Colours of the page, light or dark, which its style sheet defines."""

@@ -5,15 +5,18 @@ For integer pixels the sums of a piece are exact integers, so a piece's moments 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.model import Moments
+from processor.model import Histogram, Moments
 
 _CHUNK = 65_536  # values a step: scratch arrays stay in the second-level cache, and so many of 16 bits sum to less than 2**32
+_BUCKETS: Final = 64
+_MOST_SHOWN: Final = 1 << 18  # pixels that a histogram is made from: what more would change nobody sees
 _FLOAT_CHUNK = 32_768  # values a step, which decides how float64 sums round: not to be changed
 
 
@@ -170,3 +173,31 @@ def merge_moments(parts: Iterable[Moments]) -> Moments:
         msg = "nothing to merge"
         raise ValueError(msg)
     return merged
+
+
+def compute_histograms(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> tuple[Histogram | None, ...]:
+    """How the values of each band of a picture are spread: 64 equal buckets from the smallest to the largest, and percentiles.
+
+    Parameters
+    ----------
+    values
+        (bands, height, width), any real dtype; every nth row and column counts, so that at most some 260,000 pixels do.
+    valid
+        (height, width), True where a pixel is valid; values that are not finite count for nothing.
+
+    Returns
+    -------
+    One a band, None where it has no such pixel.
+    """
+    step = max(1, math.ceil(math.sqrt(valid.size / _MOST_SHOWN)))
+    return tuple(_compute_histogram(band[::step, ::step][valid[::step, ::step]]) for band in values)
+
+
+def _compute_histogram(values: NDArray[np.generic]) -> Histogram | None:
+    known = values[np.isfinite(values)].astype(np.float64)
+    if not known.size:
+        return None
+    least, most = float(known.min()), float(known.max())
+    counts, _ = np.histogram(known, bins=_BUCKETS, range=(least, most))
+    low, high = np.percentile(known, (2, 98)).tolist()
+    return Histogram(minimum=least, maximum=most, buckets=tuple(counts.tolist()), low=low, high=high)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -11,7 +12,7 @@ from urllib.parse import quote
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from processor.model import Artifact, Grid, Scaling
+from processor.model import Artifact, Grid, Histogram, Scaling
 from processor.model.bands import COMMON_NAMES
 from processor.storage.backends import find_backend
 from stac.hrefs import is_absolute, publish_href
@@ -52,6 +53,8 @@ class MosaicBand:
     """Population standard deviation of the stored values."""
     valid_percent: float | None = None
     """Share of valid pixels, 0 to 100."""
+    histogram: Histogram | None = None
+    """How its values are spread, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,8 @@ class RasterMetadata:
     """In file order."""
     grid: Grid | None = None
     """Grid of the raster; None: that of the mosaic."""
+    classes: tuple[Mapping[str, Any], ...] = ()
+    """Classes of its values (classification extension), JSON values; empty where it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +105,7 @@ def describe_asset(artifact: Artifact, raster: RasterMetadata | None, grid: Grid
         resolution = compute_resolution(own)
         fields |= {"raster:spatial_resolution": resolution} if resolution is not None else {}
         fields["bands"] = [_describe_band(band) for band in raster.bands]
+        fields |= {"classification:classes": list(raster.classes)} if raster.classes else {}
         if "data" in artifact.roles:
             fields["eo:bands"] = [_name_band(band) for band in raster.bands]
     return fields
@@ -199,6 +205,10 @@ def _describe_band(band: MosaicBand) -> dict[str, Any]:
         "valid_percent": band.valid_percent,
     }
     finite = {key: value for key, value in figures.items() if value is not None and math.isfinite(value)}
+    if band.histogram is not None:
+        least, most = number(band.histogram.minimum), number(band.histogram.maximum)
+        buckets = list(band.histogram.buckets)
+        fields["raster:histogram"] = {"count": len(buckets), "min": least, "max": most, "buckets": buckets}
     if finite:
         fields["statistics"] = {
             key: number(value) if key in {"minimum", "maximum"} else float(value) for key, value in finite.items()

@@ -70,9 +70,10 @@ def make_collection(
     """
     base = publish_href(href)
     links = [make_link("self", base), make_link("root", relative_href(base, base=base))]
+    links += [dict(link) for link in list_links(item) if link.get("rel") == "license"]
     if root_href is not None:
         root = relative_href(publish_href(root_href), base=base)
-        links = [links[0], make_link("root", root), make_link("parent", root)]
+        links[1:2] = [make_link("root", root), make_link("parent", root)]
     properties = item["properties"]
     taken = [properties.get(key) or properties.get("datetime") for key in ("start_datetime", "end_datetime")]
     empty: dict[str, Any] = {
@@ -83,7 +84,8 @@ def make_collection(
         "title": collection_id,
         "description": _DESCRIPTION,
         "keywords": ["mosaic"],
-        "license": "other",
+        "license": properties.get("license", "other"),
+        **({"providers": properties["providers"]} if properties.get("providers") else {}),
         "extent": {"spatial": {"bbox": [item.get("bbox") or WORLD]}, "temporal": {"interval": [taken]}},
         "links": links,
     }

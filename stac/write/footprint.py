@@ -38,6 +38,8 @@ class LonLatFootprint:
     """GeoJSON Polygon or MultiPolygon; degrees, 7 decimals; exteriors counter-clockwise; cut at the antimeridian."""
     bbox: tuple[float, float, float, float]
     """(west, south, east, north), degrees; west > east where it crosses the antimeridian."""
+    centroid: tuple[float, float]
+    """(longitude, latitude) of the centre of gravity, degrees."""
     tolerance: float
     """How far the geometry may lie from the footprint, pixels; parts and holes smaller than its square are left out."""
 
@@ -112,7 +114,12 @@ def compute_footprint(footprint: Polygon | MultiPolygon, grid: Grid, *, within: 
     single = len(rings) == 1
     geometry = {"type": "Polygon" if single else "MultiPolygon", "coordinates": rings[0] if single else rings}
     tolerance = math.ceil(4 * (reach / edge + 0.25)) / 4  # of both CRS and degrees, in quarters of a pixel
-    return LonLatFootprint(geometry=geometry, bbox=_compute_bbox(rings, crosses=crosses), tolerance=tolerance)
+    return LonLatFootprint(
+        geometry=geometry,
+        bbox=_compute_bbox(rings, crosses=crosses),
+        centroid=_find_centre(polygons, crosses=crosses),
+        tolerance=tolerance,
+    )
 
 
 class _OffTheMapError(ValueError):
@@ -228,6 +235,13 @@ def _polygons(geometry: BaseGeometry) -> list[Polygon]:
 
 def _ring_coordinates(ring: LinearRing) -> list[list[float]]:
     return [[round(x, _DECIMALS) + 0.0, round(y, _DECIMALS) + 0.0] for x, y in shapely.get_coordinates(ring).tolist()]
+
+
+def _find_centre(polygons: Sequence[Polygon], *, crosses: bool) -> tuple[float, float]:
+    """Centre of gravity of the polygons in degrees; across the antimeridian those in the west count as beyond it."""
+    lifted = [translate(part, xoff=360.0) if crosses and part.bounds[0] < 0 else part for part in polygons]
+    centre = MultiPolygon(lifted).centroid
+    return round(float(_wrap(np.array(centre.x))), _DECIMALS), round(centre.y, _DECIMALS)
 
 
 def _compute_bbox(rings: list[list[list[list[float]]]], *, crosses: bool) -> tuple[float, float, float, float]:

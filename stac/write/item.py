@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+from urllib.parse import quote
 
 import numpy as np
 import pystac
@@ -21,6 +22,7 @@ from stac.links import make_absolute, relative_href
 from stac.write.assets import Places, RasterMetadata, compute_resolution, describe_asset, describe_grid, make_href
 from stac.write.footprint import compute_footprint
 from stac.write.inputs import MOST_LINKS, link_source
+from stac.write.renders import MOSAIC_RENDERS, create_renders
 from stac.write.sensors import merge_properties
 
 _SOFTWARE: Final = "mosaic-processor"
@@ -55,6 +57,18 @@ class ItemPlaces:
     """HTTP URL of the Item's folder; every file gets an alternate href there."""
     parent: Parent | None = None
     """Collection or catalogue that the Item belongs to, or None."""
+    tiles: str | None = None
+    """Template of the URL of a tile server's tiles: {z}, {x}, {y}, and {id}, {item} or {mosaic}; or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    """What may be done with a mosaic, and who made it."""
+
+    license: str | None = None
+    """SPDX identifier, or URL of a text; None: nothing is said."""
+    providers: tuple[Mapping[str, Any], ...] = ()
+    """Providers (STAC common metadata), JSON values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +110,7 @@ def create_item(
     processing: Processing,
     summary: Summary,
     places: ItemPlaces,
+    rights: Rights | None = None,
 ) -> dict[str, Any]:
     """Describe a mosaic as a STAC Item.
 
@@ -123,6 +138,8 @@ def create_item(
         What is said of it as a whole.
     places
         Where the Item is published, and what it belongs to.
+    rights
+        Its license and providers; None: nothing is said.
 
     Returns
     -------
@@ -141,6 +158,8 @@ def create_item(
     if base is None and hrefs == "absolute":
         msg = f"absolute hrefs need an absolute self_href, not {self_href!r}"
         raise ValueError(msg)
+    rights = rights or Rights()
+    renders = create_renders(rasters, len(scenes))
     created = datetime_to_str(str_to_datetime(processing.created))
     outline = compute_footprint(summary.footprint, grid, within=_TRACED * summary.cell)
     time = _describe_time(scenes, created)
@@ -158,6 +177,9 @@ def create_item(
             **{key: value for key, value in time.items() if key != "datetime"},
             **_describe_sensors(scenes, grid, summary.owned),
             **describe_grid(grid, with_crs=True),
+            **({"proj:centroid": dict(zip(("lon", "lat"), outline.centroid, strict=True))} if outline else {}),
+            **_describe_rights(rights),
+            **({"renders": renders} if renders else {}),
             **_describe_processing(scenes, references, processing.stages, processing.version),
             f"{_PREFIX}digest": processing.digest,
             f"{_PREFIX}scene_count": len(scenes),
@@ -168,6 +190,10 @@ def create_item(
     _add_links(item, scenes, base, parent, relative=hrefs == "relative")
     files = Places(base=base, absolute=hrefs == "absolute", public_folder=places.public_folder)
     _link_artifacts(item, artifacts, files)
+    if rights.license is not None and is_absolute(rights.license):
+        item.add_link(pystac.Link("license", rights.license, title="License"))
+    if places.tiles is not None:
+        item.add_link(_link_tiles(places.tiles, places.public_folder or "", item.id, artifacts, renders))
     for reference in references:
         item.add_link(_link_source(reference, "via"))
     _add_assets(item, artifacts, rasters, grid, files)
@@ -193,6 +219,28 @@ def create_item_collection(item: Mapping[str, Any]) -> dict[str, Any]:
         From :func:`create_item`; not changed.
     """
     return {"type": "FeatureCollection", "features": [make_absolute(item)]}
+
+
+def _describe_rights(rights: Rights) -> dict[str, Any]:
+    fields: dict[str, Any] = {"providers": [dict(provider) for provider in rights.providers]} if rights.providers else {}
+    if rights.license is not None:
+        fields["license"] = "other" if is_absolute(rights.license) else rights.license
+    return fields
+
+
+def _link_tiles(
+    template: str, folder: str, name: str, artifacts: Iterable[Artifact], renders: Mapping[str, Any]
+) -> pystac.Link:
+    """The link to a tile server that shows the mosaic (web map links, version 1.2.0); the folder is its public URL."""
+    mosaics = (artifact.path for artifact in artifacts if artifact.key == "mosaic")
+    hrefs = {"{item}": f"{name}.json", "{mosaic}": next(mosaics, "mosaic.tif")}
+    href = template.replace("{id}", quote(name, safe=""))
+    for place, path in hrefs.items():
+        url = publish_href(path if is_absolute(path) else f"{folder.rstrip('/')}/{quote(path)}")
+        href = href.replace(place, quote(url, safe=""))
+    shown = next((key for key in MOSAIC_RENDERS if key in renders), None)
+    fields = {"render": shown} if shown is not None else {}
+    return pystac.Link("xyz", href, media_type="image/png", title="Map tiles", extra_fields=fields)
 
 
 def _link_artifacts(item: pystac.Item, artifacts: Iterable[Artifact], places: Places) -> None:

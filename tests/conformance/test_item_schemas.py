@@ -33,10 +33,13 @@ from stac.read.items import parse_item_collection
 from stac.write.assets import MosaicBand, RasterMetadata
 from stac.write.collection import extend_collection, make_collection
 from stac.write.item import Parent, create_item_collection
+from stac.write.renders import create_classes
 
 SCHEMAS = Path(__file__).parents[2].parent / "shared" / "schemas"
 CORE = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
 COLLECTION = "https://schemas.stacspec.org/v1.1.0/collection-spec/json-schema/collection.json"
+UNSTORED = {EXTENSIONS[name] for name in ("alternate-assets", "render", "classification", "web-map-links")}
+"""Extensions whose schemas are used where they lie here too; what they ask for is tested below besides."""
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 
@@ -63,8 +66,8 @@ def make_validator(uri: str) -> Draft7Validator:
 
 
 def find_problems(item: dict[str, Any]) -> list[str]:
-    """What the schemas of the core and of the extensions that the Item names say against it; one of them is nowhere here."""
-    uris = [CORE, *(uri for uri in item["stac_extensions"] if uri != EXTENSIONS["alternate-assets"])]
+    """What the schemas of the core and of the extensions that the Item names say against it, as far as they are here."""
+    uris = [CORE, *(uri for uri in item["stac_extensions"] if uri in schemas() or uri not in UNSTORED)]
     return [f"{uri}: {error.json_path}: {error.message}" for uri in uris for error in make_validator(uri).iter_errors(item)]
 
 
@@ -192,6 +195,34 @@ def test_alternates_are_objects_with_an_href(item: dict[str, Any]) -> None:
             assert alternate["href"] != asset["href"]
 
 
+def test_renders_name_assets_and_ranges_and_links_to_tiles_name_a_render() -> None:
+    """What the schemas of render and web-map-links ask for."""
+    item = make_item(
+        public_folder="https://data.example.org/mosaic-1",
+        tiles="https://t.example.org/{z}/{x}/{y}.png?url={mosaic}&item={item}",
+    )
+    renders = item["properties"]["renders"]
+    assert renders
+    for render in renders.values():
+        assert set(render["assets"]) <= item["assets"].keys()
+        assert all(len(limits) == 2 and limits[0] < limits[1] for limits in render.get("rescale", ()))
+    (link,) = [link for link in item["links"] if link["rel"] == "xyz"]
+    assert all(place in link["href"] for place in ("{z}", "{x}", "{y}", "mosaic-1%2Fmosaic.tif", "mosaic-1%2Fmosaic-1.json"))
+    assert link["render"] in renders
+    assert {EXTENSIONS["render"], EXTENSIONS["web-map-links"]} <= set(item["stac_extensions"])
+
+
+def test_classes_have_a_value_a_name_for_programs_and_a_colour() -> None:
+    """What the schema of classification asks for."""
+    scenes = [make_scene("a"), make_scene("Plot 7/ü", title="Plot 7/ü")]
+    classes = create_classes(scenes)
+    assert [found["value"] for found in classes] == [0, 1, 2]
+    assert all(re.fullmatch(r"[0-9A-Za-z-_]+", found["name"]) for found in classes)
+    assert all(re.fullmatch(r"[0-9A-F]{6}", found["color_hint"]) for found in classes[1:])
+    assert classes[2]["title"] == "Plot 7/ü"
+    assert create_classes(scenes * 51) == []
+
+
 def test_collections_keep_to_the_schemas(item: dict[str, Any]) -> None:
     if not any(link["rel"] == "self" for link in item["links"]):
         pytest.skip("an Item without a place is in no Collection")
@@ -200,14 +231,14 @@ def test_collections_keep_to_the_schemas(item: dict[str, Any]) -> None:
     other["links"][0]["href"] = "s3://out/other/other.json"
     for document in (collection, extend_collection(collection, other, href="s3://out/collection.json")):
         need_schemas(document)
-        uris = [COLLECTION, *(uri for uri in document["stac_extensions"] if uri != EXTENSIONS["alternate-assets"])]
+        uris = [COLLECTION, *(uri for uri in document["stac_extensions"] if uri in schemas() or uri not in UNSTORED)]
         problems = [f"{uri}: {error.message}" for uri in uris for error in make_validator(uri).iter_errors(document)]
         assert problems == []
         assert pystac.Collection.from_dict(copy.deepcopy(document), migrate=False).id == "mosaics"
 
 
 def need_schemas(item: dict[str, Any]) -> None:
-    missing = [uri for uri in item["stac_extensions"] if uri not in schemas() and uri != EXTENSIONS["alternate-assets"]]
+    missing = [uri for uri in item["stac_extensions"] if uri not in schemas() and uri not in UNSTORED]
     if missing:
         pytest.skip(f"the extensions' schemas are not in {SCHEMAS}: {', '.join(missing)}")
 

@@ -231,6 +231,25 @@ def has_alternate(mosaic: str) -> Check:
     )
 
 
+def has_tiles(before: Outcome, after: Outcome) -> bool:
+    """Whether the Item links to the tiles of its mosaic, with how they are shown."""
+    (link,) = [link for link in after.item["links"] if link["rel"] == "xyz"]
+    url = "https%3A%2F%2Fdata.example.org%2Fx%2Fm%2Fmosaic.tif"
+    shown = link["render"] in after.item["properties"]["renders"]
+    return (
+        shown
+        and link["href"] == f"https://t.example.org/{{z}}/{{x}}/{{y}}?url={url}"
+        and "xyz" not in str(before.item["links"])
+    )
+
+
+def has_rights(**rights: Any) -> Check:
+    """Check what the Item says of its license or its providers, and did not before."""
+    return lambda before, after: (
+        not rights.keys() & before.item["properties"].keys() and rights.items() <= after.item["properties"].items()
+    )
+
+
 def has_inputs_table(_: Outcome, after: Outcome) -> bool:
     """Whether the Items of the inputs are a file and an asset."""
     return (
@@ -608,6 +627,19 @@ ROWS = (
     row("output.predictor", False, "mosaic file"),
     row("output.hrefs", "absolute", check=has_hrefs("file://{out}/m/mosaic.tif")),
     row("output.public_url", "https://data.example.org/x", check=has_alternate("https://data.example.org/x/m/mosaic.tif")),
+    row(
+        "output.tiles_url",
+        "https://t.example.org/{z}/{x}/{y}?url={mosaic}",
+        check=has_tiles,
+        output__public_url="https://data.example.org/x",
+    ),
+    row("output.license", "CC-BY-4.0", check=has_rights(license="CC-BY-4.0")),
+    row("output.license", "https://example.org/terms", check=has_rights(license="other")),
+    row(
+        "output.providers",
+        [{"name": "Example Agency", "roles": ["producer"]}],
+        check=has_rights(providers=[{"name": "Example Agency", "roles": ["producer"]}]),
+    ),
     row("output.inputs_geoparquet", True, "files", check=has_inputs_table),
     Row(path="output.max_pixels", value=100, refused="max_pixels"),
     row("output.catalog", True, check=has_catalog),

@@ -102,7 +102,7 @@ def list_files(stages: frozenset[str]) -> set[str]:
     if "voronoi_center_seamline" in stages:
         files |= {"seamlines.gpkg"}
     if "merge_rasters" in stages:
-        files |= {"mosaic.tif", "scene_index.tif", "overview.png", "report.html", "report.json"}
+        files |= {"mosaic.tif", "scene_index.tif", "scene_index.tif.aux.xml", "overview.png", "report.html", "report.json"}
     with_rasters = stages - {"voronoi_center_seamline", "merge_rasters"}
     return files | {f"{stage}/{name}.tif" for stage in with_rasters for name in SCENES}
 

@@ -35,6 +35,7 @@ FILES = {
     "m.json",
     "mosaic.tif",
     "scene_index.tif",
+    "scene_index.tif.aux.xml",
     "overview.png",
     "report.html",
     "report.json",

@@ -91,7 +91,7 @@ def test_every_command_on_this_machine_does_its_work(finished: dict[str, Finishe
     assert len(finished) >= 8
     assert {line: (each.code, each.stderr) for line, each in finished.items() if each.code != 0} == {}
     items = {path.parent.name for path in (folder / "mosaics").glob("*/*.json") if path.stem == path.parent.name}
-    assert items == {"june", "picture", "stacked", "turned", "absolute", "payload"}
+    assert items == {"june", "picture", "stacked", "turned", "absolute", "shown", "payload"}
     collection = json.loads((folder / "shelf" / "collection.json").read_text())
     assert [link["href"] for link in collection["links"] if link["rel"] == "item"] == ["./june/june.json", "./july/july.json"]
     assert (folder / "mosaics" / "absolute" / "inputs.parquet").is_file()
@@ -105,9 +105,12 @@ def test_the_item_has_every_field_of_the_page_or_a_reason_not_to(finished: dict[
     assert finished
     rows = re.findall(r"^\| ((?:`|asset|link).*?) \| ", TEXT.partition("## What the Item holds")[2], flags=re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"`([a-z:_0-9]+)`", row)}
-    absolute: dict[str, Any] = next(each for line, each in finished.items() if "--output.hrefs absolute" in line).item
-    found = {*absolute, *absolute["properties"], *(link["rel"] for link in absolute["links"])}
-    found |= {key for asset in absolute["assets"].values() for key in asset}
+    words = ("--output.hrefs absolute", "--output.tiles_url")
+    made: list[dict[str, Any]] = [each.item for line, each in finished.items() if any(word in line for word in words)]
+    found = {key for item in made for key in (*item, *item["properties"], *(link["rel"] for link in item["links"]))}
+    found |= {key for item in made for asset in item["assets"].values() for key in asset}
+    found |= {key for item in made for band in item["assets"]["mosaic"]["bands"] for key in band}
+    found |= {key for item in made for link in item["links"] for key in link}
     untold = {"platform", "instruments", "constellation", "grid:code", "processing:level", "via", "mosaic:scene"}
     of_blocks = ("seam_difference", "seam_difference_high", "disagreement", "illumination_trend")
     untold |= {f"mosaic:{name}" for name in (*of_blocks, "fidelity", "misregistration")}

@@ -153,8 +153,10 @@ class CogSpec:
     """Moments of the valid pixels of the full resolution, written as STATISTICS_* of each band; None: none are written."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Other metadata items of the dataset."""
-    photometric: Literal["minisblack", "rgb"] = "minisblack"
-    """"rgb" where the first three bands are red, green, blue to look at, else "minisblack"."""
+    photometric: Literal["minisblack", "rgb", "palette"] = "minisblack"
+    """"rgb" where the first three bands are red, green, blue to look at, "palette" with ``colours``, else "minisblack"."""
+    colours: tuple[str, ...] = ()
+    """Colour of each value from 0 on, "#RRGGBB"; empty: none has one."""
 
     def __post_init__(self) -> None:
         """Refuse what a GeoTIFF cannot hold."""
@@ -174,6 +176,13 @@ class CogSpec:
             raise ConfigError(msg)
         if self.photometric == "rgb" and (self.bands < 3 or self.dtype not in {"uint8", "uint16"}):
             msg = f"photometric rgb needs three bands of uint8 or uint16, got {self.bands} of {self.dtype}"
+            raise ConfigError(msg)
+
+        if (self.photometric == "palette") != bool(self.colours) or len(self.colours) > 256:
+            msg = f"photometric palette needs 1 to 256 colours and no other takes any, got {len(self.colours)}"
+            raise ConfigError(msg)
+        if self.colours and (self.bands, self.dtype) != (1, "uint8"):
+            msg = f"photometric palette needs one band of uint8, got {self.bands} of {self.dtype}"
             raise ConfigError(msg)
 
     @property

@@ -25,7 +25,7 @@ from processor.model import Moments
 CRS_ITEM: Final = "CRS_WKT2"
 """Metadata item that holds the CRS where GeoTIFF keys cannot express it."""
 
-_SAMPLE_TAGS: Final = frozenset({258, 262, 277, 284, 338, 339, 42113})  # of every level: bits, photometric, …, nodata
+_SAMPLE_TAGS: Final = frozenset({258, 262, 277, 284, 320, 338, 339, 42113})  # of every level: bits, photometric, …, nodata
 _METADATA_TAG: Final = 42112  # of the full resolution: descriptions, statistics, other items
 _KEY_TAGS: Final = frozenset({34735, 34736, 34737})  # of the full resolution: GeoTIFF keys
 _SIZES: Final[Mapping[int, int]] = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
@@ -121,6 +121,9 @@ def _write_template(spec: CogSpec, items: Mapping[str, str]) -> bytes:
     options = {"photometric": spec.photometric.upper(), "nodata": spec.nodata}
     with MemoryFile() as file:
         with _open_template(file, spec.bands, spec.dtype, **options) as dataset:
+            if spec.colours:
+                numbers = [bytes.fromhex(colour.removeprefix("#")) for colour in spec.colours]
+                dataset.write_colormap(1, {value: (*parts, 255) for value, parts in enumerate(numbers)})
             if items:
                 dataset.update_tags(**dict(sorted(items.items())))
             for index, description in enumerate(spec.descriptions, start=1):

@@ -217,6 +217,11 @@ def test_values_are_taken(path: str, value: Any, expected: Any) -> None:
         ("voronoi_center_seamline.image_field_name", "", "at least 1 character"),
         ("align_rasters.resolution", "middle", "'highest', 'average' or 'lowest'"),
         ("output.level", 13, "deflate has levels 1 to 12"),
+        ("output.tiles_url", "https://t.example.org/{x}/{y}.png", "has {z}, {x} and {y}"),
+        ("output.tiles_url", "https://t.example.org/{z}/{x}/{y}.png?url={mosaic}", "URLs below public_url"),
+        ("output.license", "all rights reserved", "license"),
+        ("output.providers", [{"roles": ["producer"]}], "providers"),
+        ("output.providers", [{"name": "a", "roles": ["owner"]}], "providers"),
         ("output.level", 23, "less than or equal to 22"),
         ("inputs.asset", 4, "valid string"),
     ],
@@ -452,6 +457,7 @@ def test_every_parameter_that_takes_a_path_is_a_place() -> None:
         "io.azure_endpoint",
         "kubernetes.image",
         "output.public_url",
+        "output.tiles_url",
     }  # URLs and names, not places
     text = {p.path: str(p.field.examples) for p in PARAMETERS if p.section not in {"inputs", "methods"}}
     text = {path: example for path, example in text.items() if path not in surroundings}

@@ -9,8 +9,8 @@ import pytest
 
 CODE = """
 import {first}, {second}
-from processor.geotiff.libgdal import _find_library, clear_network_cache, read_network_counts
-assert "rasterio" in _find_library()._name, _find_library()
+from processor.geotiff.libgdal import find_library, clear_network_cache, read_network_counts
+assert "rasterio" in find_library()._name, find_library()
 assert read_network_counts() == (0, 0)
 clear_network_cache()
 """

@@ -127,6 +127,14 @@ def test_mosaic_across_the_antimeridian_is_cut_there(crs: int) -> None:
     assert all(end - start < 5 for start, end in spans)
 
 
+def test_the_centre_lies_in_the_middle_of_both_sides_of_the_antimeridian() -> None:
+    grid = make_grid(4326, 179.0, 10.0, pixel=0.01, size=300)
+    result = compute(outline(grid), grid)
+    assert result.centroid == pytest.approx((-179.5, 8.5), abs=1e-6)
+    plain = make_grid(4326, 10.0, 10.0, pixel=0.01, size=300)
+    assert compute(outline(plain), plain).centroid == pytest.approx((11.5, 8.5), abs=1e-6)
+
+
 def test_hole_and_part_across_the_antimeridian_stay_in_place() -> None:
     grid = make_grid(4326, 175, 5, pixel=0.1, size=100)
     footprint = box(176, -5, 184, 5).difference(box(179, -1, 181, 1))
