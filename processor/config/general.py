@@ -274,17 +274,16 @@ class Output(Section):
     )
     catalog: bool = option(False, "Write a catalog.json that links to the Item into the folder of --output.", example=True)
 
-    @model_validator(mode="after")
-    def _check_tiles(self) -> Output:
-        template = self.tiles_url
-        if template is not None:
-            if not all(place in template for place in ("{z}", "{x}", "{y}")):
-                msg = "tiles_url: a template of tiles has {z}, {x} and {y}"
-                raise ValueError(msg)
-            if self.public_url is None and ("{item}" in template or "{mosaic}" in template):
-                msg = "tiles_url: {item} and {mosaic} are URLs below public_url, so name that too"
-                raise ValueError(msg)
-        return self
+    @field_validator("tiles_url")
+    @classmethod
+    def _check_tiles(cls, value: str | None, info: Any) -> str | None:
+        if value is not None and not all(place in value for place in ("{z}", "{x}", "{y}")):
+            msg = "a template of tiles has {z}, {x} and {y}"
+            raise ValueError(msg)
+        if value is not None and info.data.get("public_url") is None and ("{item}" in value or "{mosaic}" in value):
+            msg = "{item} and {mosaic} are URLs below public_url, so name that too"
+            raise ValueError(msg)
+        return value
 
     @field_validator("level")
     @classmethod

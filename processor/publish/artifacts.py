@@ -112,10 +112,11 @@ def make_product(
 
 def list_fixed_paths(plan: Plan, *, mosaic_url: str | None = None) -> tuple[str, ...]:
     """Paths in the Item's folder that every run of a plan publishes besides the lock, as far as they are known before it."""
-    mosaic = (f"{MOSAIC}.tif",) if mosaic_url is None else ()
-    index = index_spec(plan)
-    names = (f"{SCENE_INDEX}.tif{_NAMES}",) if index.colours else ()
-    rasters = (*mosaic, f"{index.descriptions[0]}.tif", *names, OVERVIEW, REPORT, PAGE) if plan.methods.merge.is_on else ()
+    rasters: tuple[str, ...] = ()
+    if plan.methods.merge.is_on:
+        index, mosaic = index_spec(plan), (f"{MOSAIC}.tif",) if mosaic_url is None else ()
+        names = (f"{SCENE_INDEX}.tif{_NAMES}",) if index.colours else ()
+        rasters = (*mosaic, f"{index.descriptions[0]}.tif", *names, OVERVIEW, REPORT, PAGE)
     return (*rasters, CELLS) if plan.methods.seamlines.is_on else rasters
 
 

@@ -388,3 +388,19 @@ def test_a_head_that_is_no_valid_cog_is_refused(tmp_path: Path) -> None:
         write_cog_header(tmp_path / "head.tif", spec, store, edge=100)
     with pytest.raises(PermanentError, match="no valid COG"):
         check_cog(tmp_path / "head.tif")
+
+
+def test_a_palette_is_read_back_at_every_level(tmp_path: Path) -> None:
+    colours = ("#000000", "#0072B2", "#E69F00")
+    profile = CogProfile(tile_size=64, predictor=False, overview_resampling="nearest")
+    spec = CogSpec(
+        grid=make_grid(300, 200), bands=1, dtype="uint8", nodata=0, profile=profile, photometric="palette", colours=colours
+    )
+    pixels = np.random.default_rng(3).integers(0, 3, (1, 200, 300)).astype("uint8")
+    write_cog_array(tmp_path / "a.tif", pixels, spec)
+    for level in (None, 0, 1):
+        with rasterio.open(tmp_path / "a.tif", **({} if level is None else {"overview_level": level})) as raster:
+            assert raster.colorinterp[0].name == "palette"
+            assert raster.nodata == 0
+            assert [raster.colormap(1)[value][:3] for value in (1, 2)] == [(0, 0x72, 0xB2), (0xE6, 0x9F, 0)]
+            assert level is not None or (raster.read() == pixels).all()

@@ -218,7 +218,7 @@ def test_values_are_taken(path: str, value: Any, expected: Any) -> None:
         ("align_rasters.resolution", "middle", "'highest', 'average' or 'lowest'"),
         ("output.level", 13, "deflate has levels 1 to 12"),
         ("output.tiles_url", "https://t.example.org/{x}/{y}.png", "has {z}, {x} and {y}"),
-        ("output.tiles_url", "https://t.example.org/{z}/{x}/{y}.png?url={mosaic}", "URLs below public_url"),
+        ("output.tiles_url", "https://t.example.org/{mosaic}/{z}/{x}/{y}.png", "URLs below public_url"),
         ("output.license", "all rights reserved", "license"),
         ("output.providers", [{"roles": ["producer"]}], "providers"),
         ("output.providers", [{"name": "a", "roles": ["owner"]}], "providers"),

@@ -133,6 +133,10 @@ NO_STATISTICS = Moments(count=0, mean=np.zeros(3), m2=np.zeros(3), minimum=np.ze
         ({"dtype": "uint8", "descriptions": ("a",)}, "got 1 for 2 bands"),
         ({"dtype": "uint8", "statistics": NO_STATISTICS}, "for 2 bands"),
         ({"dtype": "uint8", "photometric": "rgb"}, "three bands"),
+        ({"dtype": "uint8", "photometric": "palette"}, "1 to 256 colours"),
+        ({"dtype": "uint8", "colours": ("#000000",)}, "1 to 256 colours"),
+        ({"dtype": "uint8", "photometric": "palette", "colours": ("#000000",) * 257}, "1 to 256 colours"),
+        ({"dtype": "uint16", "photometric": "palette", "colours": ("#000000",)}, "one band of uint8"),
         ({"dtype": "float32", "bands": 3, "photometric": "rgb"}, "uint8 or uint16"),
     ],
 )
