@@ -209,7 +209,7 @@ class GdalReader:
         with rasterio.Env(**_REMOTE):
             clear_network_cache()
 
-    def repeat(self, call: Callable[[], T]) -> T:
+    def repeat(self, href: str, call: Callable[[], T]) -> T:
         """Repeat what failed for now, of a remote file; GDAL or the protocol's client has repeated single requests before."""
 
         def attempt() -> T:
@@ -219,7 +219,8 @@ class GdalReader:
                 self.forget()  # GDAL keeps what came before a body ended early, as if that were all
                 raise
 
-        return repeat(attempt, times=min(self._access.retries, MOST_ROUNDS))
+        with self._access.watch(href):
+            return repeat(attempt, times=min(self._access.retries, MOST_ROUNDS))
 
     def close(self, dataset: DatasetReader) -> None:
         """Close a raster, in whatever thread it was opened."""
@@ -233,7 +234,7 @@ class GdalReader:
         warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
         path = local_name(href)
         if is_remote(href):
-            return self.repeat(lambda: self._open_remote(href, scene, options, ranged=ranged))
+            return self.repeat(href, lambda: self._open_remote(href, scene, options, ranged=ranged))
         if not os.path.isfile(path):  # noqa: PTH113 - as above
             msg = f"scene {scene}: no such file: {href}; correct the href, or fetch the file"
             raise UnreadableError(msg)

@@ -198,7 +198,7 @@ class RasterReader(AbstractContextManager["RasterReader", None]):
                 scene, level_grid(scene, level), window, lambda part, place, depth: self.read(part, place, level=depth)
             )
         if is_remote(scene.source.href):
-            return self._gdal.repeat(lambda: self._read_remote(scene, window, level))
+            return self._gdal.repeat(scene.source.href, lambda: self._read_remote(scene, window, level))
         return self._read_once(scene, window, level)
 
     def _read_remote(self, scene: Scene, window: Window, level: int | None) -> Pixels:

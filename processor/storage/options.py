@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final, Literal
@@ -15,9 +16,10 @@ from pydantic import create_model
 
 from processor.model.options import Section, option
 from processor.redaction import remember_environment
-from processor.storage.backends import BACKENDS, Backend, Http, Local
+from processor.storage.backends import BACKENDS, Backend, Http, Local, limit_connecting
 from processor.storage.networks import Networks
 from processor.storage.url import parse_url
+from processor.storage.watch import watch_endpoint
 
 RasterBackend = Literal["auto", "gdal", "fsspec"]
 
@@ -37,7 +39,7 @@ class Io(Section):
     retries: int = option(5, "How often a request is repeated that failed for now.", example=8, decisive=False, ge=0, le=20)
     timeout: float = option(
         60.0,
-        "Time without a byte after which a request has failed.",
+        "Time without a byte after which a request has failed; a connection has ten seconds of it at most.",
         example=20.0,
         unit="seconds",
         decisive=False,
@@ -81,6 +83,12 @@ class Access:
         backend = parse_url(url).backend
         found = next((storage for storage in self.storages if type(storage) is backend), None)
         return (backend() if found is None else found).for_url(url)
+
+    def watch(self, url: str) -> AbstractContextManager[None]:
+        """Warn while the block waits for the server of a URL that is not reached."""
+        storage = self.of(url)
+        networks = storage.networks if isinstance(storage, Http) else Networks(is_open=True)
+        return watch_endpoint(storage.find_endpoint(url), storage.hint, networks)
 
     def for_bucket(self, *, requester_pays: bool, region: str | None) -> Access:
         """The same for a bucket of which an Item says more."""
@@ -130,7 +138,7 @@ class Access:
             "GDAL_HTTP_RETRY_DELAY": "0.5",
             "GDAL_HTTP_MAX_RETRY_DELAY": str(_MAX_RETRY_WAIT),
             "GDAL_HTTP_RETRY_CODES": _RETRY_CODES,
-            "GDAL_HTTP_CONNECTTIMEOUT": f"{self.timeout:g}",
+            "GDAL_HTTP_CONNECTTIMEOUT": f"{limit_connecting(self.timeout):g}",
             "GDAL_HTTP_LOW_SPEED_TIME": f"{max(1, round(self.timeout))}",
             "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
         }

@@ -117,7 +117,8 @@ class ReadStore:
                 return call()
 
         times = 0 if backend.is_steady else self.access.retries
-        return repeat(attempt, times=min(times, MOST_ROUNDS) if backend.repeats else times)
+        with self.access.watch(url):
+            return repeat(attempt, times=min(times, MOST_ROUNDS) if backend.repeats else times)
 
     def read_bytes(self, url: str, *, max_bytes: int) -> bytes:
         """Read a whole object of at most ``max_bytes`` bytes.

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urljoin, urlsplit
 
 from processor.errors import ConfigError, InputError
+from processor.storage.backends import limit_connecting
 from processor.storage.networks import REFUSAL, Networks, PrivateAddressError, is_refusal, make_adapter
 from processor.storage.retry import Backoff, RetryableError, repeat
+from processor.storage.watch import watch_endpoint
 from stac.documents import clean_text
 from stac.hrefs import show_href
 
@@ -106,7 +108,8 @@ class ApiSession:
         self._find_keys = find_keys
         self._sent: set[str] = set()
         self._session = requests.Session()
-        adapter = make_adapter((networks or Networks()).naming([url]))
+        self._networks = (networks or Networks()).naming([url])
+        adapter = make_adapter(self._networks)
         for scheme in _PORTS:
             self._session.mount(f"{scheme}://", adapter)
         self._session.auth = self._authorise  # set in any case, else a .netrc would be sent
@@ -180,7 +183,8 @@ class ApiSession:
             msg = f"the STAC API {shown} failed {times + 1} times, lastly with {problem}: try again later"
             raise RetryableError(msg, wanted)
 
-        return repeat(attempt, times=times, backoff=self._patience, error=RetryableError)
+        with watch_endpoint(href, self._option, self._networks):
+            return repeat(attempt, times=times, backoff=self._patience, error=RetryableError)
 
     def request(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> Answer:
         """Send a request to a path below the landing page, quoted, beginning with "/" unless it is empty; as :meth:`send`."""
@@ -198,9 +202,10 @@ class ApiSession:
     def _follow(self, method: str, url: str, **content: Any) -> requests.Response:
         """Send a request, following redirects on the same host."""
         headers = {"Accept": "application/geo+json, application/json"} | dict(content.pop("headers") or {})
+        waits = (limit_connecting(self._patience.timeout), self._patience.timeout)
         for _ in range(_MAX_REDIRECTS + 1):
             response = self._session.request(
-                method, url, headers=headers, timeout=self._patience.timeout, allow_redirects=False, stream=True, **content
+                method, url, headers=headers, timeout=waits, allow_redirects=False, stream=True, **content
             )
             place = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or place is None:

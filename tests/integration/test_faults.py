@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rasterio
-from commands import Finished, call_command, make_items
+from blocked_ports import drop_connections, refuse_connections
+from commands import COMMAND, Finished, call_command, make_environment, make_items
 from effort import crossed, exhaustive
 from loopback import Fault
 from servers import BUCKET, Counting, ObjectServer, run_proxy, s3_access, s3_options
@@ -29,6 +33,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 TRANSIENT, PERMANENT = 1, 13
 DATA = bytes(range(256)) * 64
+STARTING = 40.0  # seconds that a process takes to load its libraries where others use the processors too
 TIMEOUT, SHORT = 30.0, 1.5  # seconds without a byte; short where a body stalls
 
 PASSING: dict[str, dict[str, Any]] = {
@@ -220,6 +225,33 @@ def test_a_run_that_fails_publishes_no_item_and_succeeds_when_run_again(
     again = runs.run(folder)
     assert again.code == 0, again.stderr
     assert "mosaic.json" in s3_server.get_folder(f"faults/{folder}/mosaic")
+
+
+@pytest.mark.parametrize(
+    ("block", "reason", "remote"),
+    [
+        (drop_connections, "no connection within 5 seconds, something drops it", "scenes"),
+        (refuse_connections, "connections are refused", "items"),
+    ],
+)
+def test_a_run_says_within_ten_seconds_that_storage_is_blocked(
+    block: Callable[[], AbstractContextManager[str]], reason: str, remote: str, tmp_path: Path
+) -> None:
+    items = make_items(tmp_path / "in", edge=60)
+    items.write_text(items.read_text().replace('"./', f'"s3://{BUCKET}/'))
+    given = str(items) if remote == "scenes" else f"s3://{BUCKET}/items.json"
+    with block() as url:
+        begin = time.monotonic()
+        command = [*COMMAND, "run", given, "--output", str(tmp_path / "out"), *s3_options(url)]
+        with subprocess.Popen(command, env=make_environment(tmp_path / "scratch"), stderr=subprocess.PIPE) as process:
+            assert process.stderr is not None
+            said = next(event for event in map(json.loads, process.stderr) if event["event"] == "storage-not-reached")
+            waited = time.monotonic() - begin
+            process.kill()
+    assert said["level"] == "warning"
+    assert said["message"].startswith(f"{url} is not reached: {reason}")
+    assert "NetworkPolicy" in said["message"]
+    assert waited < 10 + STARTING, f"after {waited:.1f} s"
 
 
 # ---- scenes that are damaged, not storage

@@ -6,7 +6,7 @@ A backend from outside the package is a subclass of :class:`Backend`, given to :
 from __future__ import annotations
 
 from processor.storage.backends.azure import Azure
-from processor.storage.backends.base import Backend, Failure, find_status, is_absence
+from processor.storage.backends.base import Backend, Failure, find_status, is_absence, limit_connecting
 from processor.storage.backends.gcs import Gcs
 from processor.storage.backends.http import Http, HuggingFace
 from processor.storage.backends.local import Archive, Local
@@ -25,6 +25,7 @@ __all__ = [
     "find_backend",
     "find_status",
     "is_absence",
+    "limit_connecting",
     "list_protocols",
     "register",
 ]

@@ -137,6 +137,11 @@ class Azure(Backend):
             "block_size": _BLOCK,
         }
 
+    def find_endpoint(self, url: str) -> str | None:
+        """Of another server, or the account's."""
+        del url
+        return self.endpoint or f"https://{self.account}.blob.core.windows.net"
+
     def make_filesystem(self, options: Mapping[str, Any]) -> Any:
         """Adlfs's, with this project's account, keys, retries and time-outs."""
         self._check_account()

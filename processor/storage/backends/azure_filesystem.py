@@ -9,6 +9,8 @@ from adlfs import AzureBlobFileSystem
 from azure.identity.aio import DefaultAzureCredential
 from azure.storage.blob.aio import BlobServiceClient, ExponentialRetry
 
+from processor.storage.backends.base import limit_connecting
+
 logging.getLogger("azure").setLevel(logging.WARNING)  # it tells of every request
 
 
@@ -35,7 +37,7 @@ class AzureFilesystem(AzureBlobFileSystem):  # type: ignore[misc]  # adlfs has n
         self._endpoint, self._names_account = endpoint, names_account
         self._client: dict[str, Any] = {
             "retry_policy": ExponentialRetry(initial_backoff=0, increment_base=2, random_jitter_range=1, retry_total=retries),
-            "connection_timeout": timeout,
+            "connection_timeout": limit_connecting(timeout),
             "read_timeout": timeout,
             "max_block_size": block_size,
             "max_single_put_size": block_size,

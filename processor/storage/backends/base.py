@@ -16,6 +16,9 @@ access_option = partial(option, None, decisive=False)
 Failure = Literal["taken", "missing", "denied", "refused", "for now"]
 """What an error of storage means: all but the last are permanent."""
 
+LONGEST_CONNECTING: Final = 10.0
+"""Seconds that a connection may take, whatever a server may take to answer: then nobody is there, or the port is dropped."""
+
 _TRUE: Final = frozenset({"1", "yes", "true", "on"})
 _DENIED: Final = frozenset({401, 403})
 _GONE: Final = frozenset({404, 410})
@@ -89,6 +92,11 @@ class Backend:
         """Options of fsspec's filesystem: how often a request is repeated, and the seconds without a byte that it may last."""
         del retries, timeout
         return {}
+
+    def find_endpoint(self, url: str) -> str | None:
+        """URL of the server that a URL is asked of; None where there is none, or only the client knows it."""
+        del url
+        return None
 
     def make_filesystem(self, options: Mapping[str, Any]) -> Any:  # fsspec has no types
         """Make, or find again, fsspec's filesystem; ImportError where the package that speaks the protocol is missing."""
@@ -178,6 +186,11 @@ class Backend:
         if isinstance(error, PermissionError) or status in _DENIED or self.is_denied(error):
             return "denied"
         return "refused" if isinstance(error, ValueError) else "for now"
+
+
+def limit_connecting(timeout: float) -> float:
+    """Seconds that a connection may take where a request may be without a byte for ``timeout`` seconds."""
+    return min(timeout, LONGEST_CONNECTING)
 
 
 def is_absence(error: FileNotFoundError) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self, cast
 
 from processor.errors import ConfigError
 from processor.model.options import Endpoint, Place, Section, Word
-from processor.storage.backends.base import Backend, access_option, choose_switch, read_variable
+from processor.storage.backends.base import Backend, access_option, choose_switch, limit_connecting, read_variable
 
 
 class GcsOptions(Section):
@@ -68,15 +68,26 @@ class Gcs(Backend):
         )
 
     def fsspec_options(self, *, retries: int, timeout: float) -> dict[str, Any]:
-        """Of gcsfs, which has its own retries and time-outs."""
-        del retries, timeout
+        """Of gcsfs, which has its own retries."""
+        del retries
         _quieten_gcsfs()
-        options: dict[str, Any] = {"token": "anon" if self.anonymous else self.credentials}
+        from aiohttp import ClientTimeout  # noqa: PLC0415 - takes a while to import, and only clients need it
+
+        waits = ClientTimeout(total=None, sock_connect=limit_connecting(timeout), sock_read=timeout)
+        options: dict[str, Any] = {
+            "token": "anon" if self.anonymous else self.credentials,
+            "session_kwargs": {"timeout": waits},
+        }
         if self.endpoint is not None:
             options["endpoint_url"] = self.endpoint.rstrip("/")
         if self.user_project is not None:
             options |= {"project": self.user_project, "requester_pays": self.user_project}
         return options
+
+    def find_endpoint(self, url: str) -> str | None:
+        """Of another server, or Google's."""
+        del url
+        return self.endpoint or "https://storage.googleapis.com"
 
     def gdal_options(self) -> dict[str, str]:
         """Of ``/vsigs/``; GDAL finds keys as Google's libraries do."""

@@ -23,7 +23,7 @@ from pydantic import BeforeValidator
 
 from processor.errors import ConfigError
 from processor.model.options import Secret, Section, Words
-from processor.storage.backends.base import Backend, access_option, find_status, read_variable
+from processor.storage.backends.base import Backend, access_option, find_status, limit_connecting, read_variable
 from processor.storage.networks import Networks, find_proxy, make_client_factory
 
 _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
@@ -133,9 +133,14 @@ class Http(Backend):
         del retries
         from aiohttp import ClientTimeout  # noqa: PLC0415 - takes a while to import, and only http needs it
 
-        options: dict[str, Any] = {"timeout": ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)}
+        waits = ClientTimeout(total=None, sock_connect=limit_connecting(timeout), sock_read=timeout)
+        options: dict[str, Any] = {"timeout": waits}
         options["request_class"] = _make_request_class(self.keys, self.networks)
         return {"client_kwargs": options, "get_client": make_client_factory(self.networks)}
+
+    def find_endpoint(self, url: str) -> str | None:
+        """Its own host."""
+        return url
 
     def read_range(self, filesystem: Any, path: str, start: int, end: int) -> bytes:
         """No more than was asked for, whatever the server sends."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Literal, Self, cast
 
 from processor.errors import ConfigError, InputError
 from processor.model.options import Endpoint, Secret, Section, Word
-from processor.storage.backends.base import Backend, access_option, choose_switch, read_variable
+from processor.storage.backends.base import Backend, access_option, choose_switch, limit_connecting, read_variable
 
 _UPLOADS_AT_ONCE: Final = 4  # parts in flight: bounds memory to 64 MiB for objects below 144 GB
 _FALSE: Final = frozenset({"no", "false", "off", "0"})
@@ -122,7 +122,7 @@ class S3(Backend):
     def fsspec_options(self, *, retries: int, timeout: float) -> dict[str, Any]:
         """Of s3fs, which hands them to botocore."""
         config: dict[str, Any] = {
-            "connect_timeout": timeout,
+            "connect_timeout": limit_connecting(timeout),
             "read_timeout": timeout,
             "retries": {"mode": "standard", "total_max_attempts": retries + 1},
         }
@@ -137,6 +137,12 @@ class S3(Backend):
         given = {"endpoint_url": self.endpoint, "key": self.key, "secret": self.secret}
         given |= {"token": self.token, "profile": self.profile}
         return options | {name: value for name, value in given.items() if value is not None}
+
+    def find_endpoint(self, url: str) -> str | None:
+        """Of another server, or of the region."""
+        del url
+        region = self.region or (_ask_botocore("region", self.profile) if self.endpoint is None else None)
+        return self.endpoint or f"https://s3.{region or 'us-east-1'}.amazonaws.com"
 
     def make_filesystem(self, options: Mapping[str, Any]) -> Any:
         """S3fs repeats nothing: botocore repeats requests, with jitter; both at it would multiply."""
