@@ -140,6 +140,21 @@ def test_a_run_that_is_done_makes_no_job(place: Place) -> None:
     assert len(place.cluster.created) == made
 
 
+def test_a_coordinator_that_is_killed_at_the_end_leaves_nothing_once_it_runs_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> Outcome:
+        raise SystemExit(137)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "conclude", die)
+        with pytest.raises(SystemExit):
+            place.run()
+    assert list((place.folder / "jobs" / ".work").iterdir()) != []
+    assert place.run().already_done
+    assert not (place.folder / "jobs" / ".work").exists()
+
+
 @pytest.mark.parametrize("phase", ["render", *exhaustive("measure", "solve", "assemble")])
 def test_a_phase_that_failed_is_resumed_by_the_same_command(phase: str, place: Place) -> None:
     place.cluster.program = lambda run: Fails(code=1, log="no route\n") if run.phase == phase else do_task(run)

@@ -304,6 +304,13 @@ def test_tasks_done_by_hand_leave_the_document_alone_so_that_whoever_comes_late_
     assert "already done" in caplog.text
 
 
+def test_a_process_that_was_killed_after_publishing_leaves_nothing_once_it_runs_again(bench: Bench) -> None:
+    do_until(bench.open(), "assemble")
+    assert list(bench.folder.glob(".work/m/*/run.json")) != []
+    assert bench.run_tasks().already_done
+    assert not (bench.folder / ".work").exists()
+
+
 def test_a_finished_run_is_not_done_again(bench: Bench) -> None:
     bench.run_tasks()
     before = bench.read()
