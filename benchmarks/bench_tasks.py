@@ -74,7 +74,7 @@ def open_place(folder: Path, *, files: bool) -> Iterator[tuple[str, dict[str, An
     if files:
         yield str(folder), {}
         return
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
     from servers import run_s3  # noqa: PLC0415 - from the tests, with the server of the development lock
 
     with run_s3(folder / "s3") as server:

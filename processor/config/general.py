@@ -313,7 +313,15 @@ class Kubernetes(Section):
     shards: Annotated[int, Field(ge=1, le=100_000)] | None = option(
         None, "Pods of a phase, at most; null: chosen from the plan.", example=20, decisive=False
     )
-    cpu: float = option(2.0, "Processors of a worker.", example=4.0, unit="cores", decisive=False, gt=0, le=256)
+    cpu: float = option(
+        1.5,
+        "Processors that a worker asks for; it has a thread for each that is begun.",
+        example=4.0,
+        unit="cores",
+        decisive=False,
+        gt=0,
+        le=256,
+    )
     cpu_limit: Annotated[float, Field(gt=0, le=256)] | None = option(
         None,
         "Most processors that a worker may use, as quotas of limits.cpu ask for; null: those that idle on its node, too.",

@@ -147,12 +147,35 @@ def test_memory_and_disk_are_promised_in_full_and_scratch_has_a_bound(overlay: s
         resources = found.container["resources"]
         for name in ("memory", "ephemeral-storage"):
             assert resources["requests"][name] == resources["limits"][name]
-        assert "cpu" in resources["requests"]
         gib = [
             int(text.removesuffix("Gi"))
             for text in (found.pod["volumes"][0]["emptyDir"]["sizeLimit"], resources["limits"]["ephemeral-storage"])
         ]
         assert gib[0] < gib[1], "the log counts as storage, too"
+
+
+@each
+def test_pods_fit_the_smallest_usual_nodes_and_compute_with_what_they_ask_for(overlay: str) -> None:
+    """Nodes of 2 processors, 4 GiB and 20 GB of disk; what a node has beyond that is no reason for more threads."""
+    for found in pods_of(overlay):
+        asked = found.container["resources"]["requests"]
+        assert parse_cpu(asked["cpu"]) <= 1.5
+        assert int(asked["memory"].removesuffix("Gi")) <= 2
+        assert int(asked["ephemeral-storage"].removesuffix("Gi")) <= 14
+        threads = [entry for entry in found.container.get("env", ()) if entry["name"] == "MOSAIC_SHARED__TILE_THREADS"]
+        source = {"resourceFieldRef": {"resource": "requests.cpu", "divisor": "1"}}
+        assert [entry["valueFrom"] for entry in threads] == ([] if overlay == "overlays/coordinator" else [source])
+        assert "MOSAIC_SHARED__TILE_THREADS" not in read_env(render(overlay), found.container)
+
+
+def parse_cpu(text: str) -> float:
+    """Processors of a quantity."""
+    return float(text.removesuffix("m")) / 1000 if text.endswith("m") else float(text)
+
+
+def test_workers_ask_for_no_more_than_the_single_job() -> None:
+    (single,) = pods_of("overlays/single")
+    assert parse_cpu(single.container["resources"]["requests"]["cpu"]) == Kubernetes().cpu
 
 
 @each
@@ -311,12 +334,24 @@ def test_the_readme_tells_how_each_is_applied(overlay: str) -> None:
 
 
 def test_the_readmes_own_kustomization_renders(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", (K8S / "README.md").read_text(), re.DOTALL)
+    example, _ = re.findall(r"```yaml\n(.*?)```", (K8S / "README.md").read_text(), re.DOTALL)
     manifests = render_text(tmp_path, example.replace("../mosaic-processor/k8s", "K8S"))
     (found,) = iter_pods(manifests)
     assert found.container["image"] == f"registry.example.com/team/mosaic-processor:{VERSION}"
     assert load_config(environment=_settings_of(manifests, found)).kubernetes.shards == 50
     assert found.pod["tolerations"]
+
+
+def test_the_readmes_own_policy_is_for_every_pod(tmp_path: Path) -> None:
+    (policy,) = (
+        text for text in re.findall(r"```yaml\n(.*?)```", (K8S / "README.md").read_text(), re.DOTALL) if "Egress" in text
+    )
+    (tmp_path / "storage-policy.yaml").write_text(policy)
+    manifests = render_text(tmp_path, "namespace: team\nresources: [K8S/overlays/single, storage-policy.yaml]\n")
+    (added,) = (one for one in find(manifests, "NetworkPolicy") if one["metadata"]["name"] == "mosaic-storage")
+    kubernetes_validate.validate(added, CLUSTERS[-1], strict=True)
+    (found,) = iter_pods(manifests)
+    assert added["spec"]["podSelector"]["matchLabels"].items() <= found.labels.items()
 
 
 def test_the_readme_makes_the_namespace_before_the_secret_in_it() -> None:

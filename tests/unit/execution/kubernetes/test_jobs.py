@@ -105,7 +105,7 @@ def test_memory_scratch_and_deadline_come_from_the_plan() -> None:
     job = build()
     pod = pod_of(job)
     assert pod["containers"][0]["resources"] == {
-        "requests": {"cpu": "2000m", "memory": "700Mi", "ephemeral-storage": "1256Mi"},
+        "requests": {"cpu": "1500m", "memory": "700Mi", "ephemeral-storage": "1256Mi"},
         "limits": {"memory": "700Mi", "ephemeral-storage": "1256Mi"},
     }
     assert pod["volumes"][-1] == {"name": "mosaic-scratch", "emptyDir": {"sizeLimit": "1000Mi"}}
