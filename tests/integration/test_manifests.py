@@ -333,9 +333,12 @@ def test_the_readme_tells_how_each_is_applied(overlay: str) -> None:
     }
 
 
-def test_the_readmes_own_kustomization_renders(tmp_path: Path) -> None:
+@pytest.mark.parametrize("namespace", ["mosaics", "team"])
+def test_the_readmes_own_kustomization_renders(namespace: str, tmp_path: Path) -> None:
     example, _ = re.findall(r"```yaml\n(.*?)```", (K8S / "README.md").read_text(), re.DOTALL)
-    manifests = render_text(tmp_path, example.replace("../mosaic-processor/k8s", "K8S"))
+    example = example.replace("namespace: mosaics\n", f"namespace: {namespace}\n").replace("../mosaic-processor/k8s", "K8S")
+    manifests = render_text(tmp_path, example)
+    assert find_namespaces(manifests) == {namespace}
     (found,) = iter_pods(manifests)
     assert found.container["image"] == f"registry.example.com/team/mosaic-processor:{VERSION}"
     assert load_config(environment=_settings_of(manifests, found)).kubernetes.shards == 50
