@@ -143,7 +143,7 @@ def test_a_run_that_is_done_makes_no_job(place: Place) -> None:
 def test_a_coordinator_that_is_killed_at_the_end_leaves_nothing_once_it_runs_again(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(*_: object) -> Outcome:
+    def die(*_: object, **__: object) -> Outcome:
         raise SystemExit(137)
 
     with monkeypatch.context() as patched:
