@@ -114,8 +114,8 @@ def test_memory_scratch_and_deadline_come_from_the_plan() -> None:
 
 def test_processors_are_limited_where_that_is_asked_for() -> None:
     resources = pod_of(build(cpu_limit=2.5))["containers"][0]["resources"]
-    assert (resources["requests"]["cpu"], resources["limits"]["cpu"]) == ("2000m", "2500m")
-    with pytest.raises(ValueError, match="less than the 2 processors"):
+    assert (resources["requests"]["cpu"], resources["limits"]["cpu"]) == ("1500m", "2500m")
+    with pytest.raises(ValueError, match=r"less than the 1\.5 processors"):
         Kubernetes(cpu_limit=1.0)
 
 
