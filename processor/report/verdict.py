@@ -186,8 +186,10 @@ def judge(summary: Mapping[str, Any], config: Config, findings: Sequence[Finding
     if summary.get("coverage") is None:
         judgements = (Judgement(criterion=_BY_NAME["coverage"], value=None, grade="bad"), *judgements)
     grade = max((judgement.grade for judgement in judgements), key=GRADES.index)
+    codes = {finding.code for finding in findings}
+    has_seams = summary.get("seam_step_percent_of_spread") is not None  # a stack has none
     failed = frozenset(judgement.criterion.figure for judgement in judgements if judgement.grade != "good")
-    return Verdict(grade=grade, judgements=judgements, advice=_advise(failed, config, {one.code for one in findings}))
+    return Verdict(grade=grade, judgements=judgements, advice=_advise(failed, config, codes, has_seams=has_seams))
 
 
 def _counts(figure: str, summary: Mapping[str, Any], config: Config) -> bool:
@@ -206,7 +208,7 @@ def _counts(figure: str, summary: Mapping[str, Any], config: Config) -> bool:
     return figure != "contrast" or config.reference.images is None
 
 
-def _advise(failed: frozenset[str], config: Config, codes: set[str]) -> Advice | None:
+def _advise(failed: frozenset[str], config: Config, codes: set[str], *, has_seams: bool) -> Advice | None:
     """Flags by what failed and what is on; None where nothing that could be switched on would help."""
     methods = {config.find_method(switch) for switch in _MATCHING} - {None}
     preset = "aerial" if "illumination-trend" in codes else "satellite"
@@ -222,7 +224,7 @@ def _advise(failed: frozenset[str], config: Config, codes: set[str]) -> Advice |
         flags.append(f"--preset {preset}")
         reasons.append("follows the light within the scenes, which is alike in all")
     around = failed & _CLOUDS or (methods and failed & _SEAMS)
-    if around and config.find_method("seamline_method") == "voronoi_center_seamline":
+    if around and has_seams and config.find_method("seamline_method") == "voronoi_center_seamline":
         flags.append("--methods.seamline_method least_difference_seamline")
         reasons.append("cuts where the scenes are alike")
     if "fidelity" in failed and not flags and config.reference.images is None:

@@ -116,10 +116,11 @@ CLOUDS = {"sample_disagreement": 0.1}
         (SATELLITE, (), {"fidelity": 0.3}, "--reference RASTER"),
         ({**SATELLITE, "reference.images": ["r.tif"]}, (), {"fidelity": 0.3}, None),
         ({}, (), {"coverage": 0.9}, None),
+        (SATELLITE, (), {"disagreement": 0.3, "sample_disagreement": None, "seam_step_percent_of_spread": None}, None),
     ],
 )
 def test_it_names_flags_that_change_something(
-    flags: dict[str, Any], codes: tuple[str, ...], figures: dict[str, float], expected: str | None
+    flags: dict[str, Any], codes: tuple[str, ...], figures: dict[str, float | None], expected: str | None
 ) -> None:
     advice = decide(flags, codes, **figures).advice
     assert (None if advice is None else advice.flags) == expected
