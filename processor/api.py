@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import io
 import json
 import logging
 import os
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -210,14 +209,14 @@ def _split_output(path: object) -> tuple[str, str, str]:
     return mosaic, folder or ("/" if mosaic.startswith("/") else "."), item_id or "mosaic"
 
 
-def _find_inputs(images: object) -> tuple[tuple[str, ...] | SearchRequest, IO[bytes] | None]:
-    """Arguments of a run, and a stream of the ItemCollection where the caller passed the document itself."""
+def _find_inputs(images: object) -> tuple[tuple[str, ...] | SearchRequest, bytes | None]:
+    """Arguments of a run, and the ItemCollection where the caller passed the document itself."""
     if isinstance(images, SearchRequest):
         return images, None
     document = images.to_dict() if hasattr(images, "to_dict") else images
     if isinstance(document, Mapping):
         try:
-            return ("-",), io.BytesIO(json.dumps(document).encode())
+            return ("-",), json.dumps(document).encode()
         except (TypeError, ValueError) as error:
             msg = f"shared_input_images = {reprlib.repr(images)}: an ItemCollection must hold JSON values only ({error})"
             raise ConfigError(msg) from error

@@ -26,6 +26,10 @@ _AUTHORITY: Final = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:
 _FORBIDDEN: Final = re.compile(r'[\\<>"]')
 
 
+NOWHERE: Final = "-"
+"""Base of a document that was read from no place, such as standard input: relative hrefs lead nowhere from it."""
+
+
 def resolve_href(href: object, *, base: str, is_remote: bool, allow_local_files: bool) -> str:
     """Make an href absolute, and refuse one that its document may not use.
 
@@ -37,9 +41,9 @@ def resolve_href(href: object, *, base: str, is_remote: bool, allow_local_files:
     href
         As the document has it.
     base
-        URL or absolute path of the document; a folder ends with ``/``.
+        URL or absolute path of the document, or :data:`NOWHERE`; a folder ends with ``/``.
     is_remote
-        Whether the document was read from a URL.
+        Whether the document is a stranger's: read from a URL or standard input.
     allow_local_files
         Whether a remote document may name files of this machine.
 
@@ -81,7 +85,7 @@ def resolve_href(href: object, *, base: str, is_remote: bool, allow_local_files:
         return path_or_url
     if is_remote and not allow_local_files:
         msg = (
-            f"href {show_href(href)} is a file of this machine, which a document from a URL may not name: "
+            f"href {show_href(href)} is a file of this machine, which a document from a URL or standard input may not name: "
             "use a relative href or a URL, or set --inputs.allow_local_files true if you trust the document"
         )
         raise ValueError(msg)
@@ -202,6 +206,12 @@ def _parse_local(path: str) -> str:
 
 def _join(base: str, href: str) -> str:
     """Resolve a relative href against the URL or path of its document."""
+    if base == NOWHERE:
+        msg = (
+            f"href {show_href(href)} is relative, and what comes on standard input lies nowhere: use a URL, or set "
+            "--inputs.allow_local_files true to start from the working folder, if you trust the document"
+        )
+        raise ValueError(msg)
     scheme, is_url, rest = base.partition("://")
     if not is_url or scheme.lower() == "file":
         folder = (unquote(rest) if is_url else base).rpartition("/")[0]

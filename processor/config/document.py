@@ -53,8 +53,8 @@ Flags win over the environment, that over the file, that over the `process` bloc
 environment and no file: its keywords win over the `process` block.
 
 - Values are YAML: `3`, `true`, `null`, `[20, 30]`. In Python they are its own: `None`, `(20, 30)`.
-- A `process` block may use any of the names: by section, `section.name`, or those of Python. One that was read from a URL may
-  not name files, unless `--inputs.allow_local_files` allows it.
+- A `process` block may use any of the names: by section, `section.name`, or those of Python. One from a URL or standard
+  input may not name files, unless `--inputs.allow_local_files` allows it.
 - An unknown name, a wrong type or a value out of range ends the run before any pixel is read, with exit code 2 (in Python:
   `ConfigError`); the message names the parameter, the value and what is allowed.
 - Parameters marked ° change time, memory or place, never a byte of the mosaic.

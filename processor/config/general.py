@@ -85,9 +85,35 @@ class Inputs(Section):
         decisive=False,
     )
     allow_local_files: bool = option(
-        False, "Let an ItemCollection that was read from a URL name files of this machine.", example=True, decisive=False
+        False,
+        "Let an ItemCollection from a URL or standard input name files of this machine.",
+        example=True,
+        decisive=False,
+        trust="limit",
     )
-    max_scenes: int = option(20_000, "Refuse an ItemCollection with more scenes than this.", example=500, decisive=False, ge=1)
+    max_scenes: int = option(
+        20_000, "Refuse an ItemCollection with more scenes than this.", example=500, decisive=False, trust="limit", ge=1
+    )
+    max_bytes: int = option(
+        128 << 20,
+        "Refuse an ItemCollection, all documents of a catalogue or all answers of a search with more bytes than this.",
+        example=512 << 20,
+        unit="bytes",
+        decisive=False,
+        trust="limit",
+        ge=1,
+        le=1 << 40,
+    )
+    max_seconds: float = option(
+        1800.0,
+        "Time for all documents that say what is read, after which a server that gives little, or never ends, has failed.",
+        example=120.0,
+        unit="seconds",
+        decisive=False,
+        trust="limit",
+        gt=0,
+        le=604_800,
+    )
 
 
 class SceneInputs(Inputs):
@@ -113,6 +139,7 @@ class SceneInputs(Inputs):
         "references and checks.",
         example=True,
         decisive=False,
+        trust="limit",
     )
     skip_unreadable: Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] | None = option(
         None,
@@ -158,8 +185,10 @@ class Shared(Section):
     temp_dir: Place | None = option(
         None, "Folder for scratch files; null: made and removed.", example="/scratch", decisive=False, path=True
     )
-    delete_temp_dir: bool = option(True, "Remove this run's scratch files at the end.", example=False, decisive=False)
-    debug_logs: bool = option(False, "Log every task, not just the passes.", example=True, decisive=False)
+    delete_temp_dir: bool = option(
+        True, "Remove this run's scratch files at the end.", example=False, decisive=False, trust="machine"
+    )
+    debug_logs: bool = option(False, "Log every task, not just the passes.", example=True, decisive=False, trust="machine")
     memory: Annotated[float, Field(ge=0.25, allow_inf_nan=False)] | Literal["auto"] = option(
         "auto",
         "Memory that the passes over the pixels keep to, by smaller windows, fewer of them at once and a smaller cache; "
@@ -167,6 +196,7 @@ class Shared(Section):
         example=2,
         unit="GB",
         decisive=False,
+        trust="machine",
     )
     cache: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = option(
         "auto",
@@ -174,6 +204,7 @@ class Shared(Section):
         example=0.5,
         unit="GB",
         decisive=False,
+        trust="machine",
     )
     disk_cache: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = option(
         "auto",
@@ -182,6 +213,7 @@ class Shared(Section):
         example=20,
         unit="GB",
         decisive=False,
+        trust="machine",
     )
     custom_nodata_value: float | None = option(
         None,
@@ -196,18 +228,19 @@ class Shared(Section):
         example=2048,
         unit="pixels, a multiple of 16",
         decisive=False,
+        trust="machine",
         ge=16,
         le=16384,
         multiple_of=16,
     )
     image_threads: Threads = option(
-        "auto", "Scenes opened at once; auto: 8, cpu: one a processor, null: 1.", example=16, decisive=False
+        "auto", "Scenes opened at once; auto: 8, cpu: one a processor, null: 1.", example=16, decisive=False, trust="machine"
     )
     io_threads: Threads = option(
-        "auto", "Objects uploaded at once; auto: 4, cpu: one a processor, null: 1.", example=8, decisive=False
+        "auto", "Objects uploaded at once; auto: 4, cpu: one a processor, null: 1.", example=8, decisive=False, trust="machine"
     )
     tile_threads: Threads = option(
-        "auto", "Windows computed at once; auto and cpu: one a processor, null: 1.", example=2, decisive=False
+        "auto", "Windows computed at once; auto and cpu: one a processor, null: 1.", example=2, decisive=False, trust="machine"
     )
     calculation_dtype: Literal["float32", "float64"] = option(
         "float32", "Type in which corrections are computed.", example="float64"
@@ -269,6 +302,7 @@ class Output(Section):
         "Refuse, before a pixel is read, a mosaic or a canvas at the scenes' finest resolution with more pixels than this.",
         example=1_000_000,
         decisive=False,
+        trust="limit",
         ge=1,
         le=2**42,
     )
@@ -297,6 +331,8 @@ class Output(Section):
 
 class Kubernetes(Section):
     """The Jobs of `run --executor kubernetes`."""
+
+    trust = "machine"
 
     namespace: Word | None = option(
         None, "Namespace of the Jobs; null: the coordinator's own, or the kubeconfig's.", example="mosaics", decisive=False

@@ -22,15 +22,17 @@ from processor.config.plain_yaml import describe_fault, load_yaml
 from processor.config.presets import PRESETS
 from processor.config.sections import Config, Parameter, iter_parameters, list_sections
 from processor.errors import ConfigError
+from processor.model.options import Trust
 from processor.redaction import HIDDEN, holds_credential, remember_secrets
 from processor.stages import STAGES
 from stac.hrefs import drop_signature
 
-_SURROUNDINGS = frozenset({"io", "kubernetes"})
-"""Sections that are of the machine and the user, never of the data."""
-
-_LIMITS = frozenset({"output.max_pixels", "inputs.max_scenes", "inputs.allow_private_networks"})
-"""Parameters that bound what a document can make a run do."""
+_REFUSED: Mapping[Trust, str] = {
+    "machine": "may not say how storage or clusters are reached, or what of this machine is used",
+    "limit": "may not raise what limits it",
+    "place": "may not name files",
+}
+"""What a document of a stranger may not do by a process option, by what the parameter decides over."""
 
 _PREFIX, _DELIMITER = "MOSAIC_", "__"
 """Of the variables of the environment: ``MOSAIC_SECTION__NAME``."""
@@ -126,7 +128,8 @@ def apply_options(
     options
         By section, by ``section.name``, or by the flat names of :func:`processor.pipeline`.
     is_remote
-        Whether the document was read from a URL: then it may name no place in storage, unless local files are allowed.
+        Whether the document is a stranger's, from a URL or standard input: then it may name no place in storage, unless local
+        files are allowed.
     preset_by_default
         The preset where neither names one; all that is set wins over it.
 
@@ -140,26 +143,21 @@ def apply_options(
         for section in list_sections()
         if section in config.model_fields_set
     }
-    places = {parameter.path for parameter in iter_parameters() if parameter.is_path or parameter.name == "allow_local_files"}
     given: dict[str, Any] = {}
+    trusts = {parameter.path: parameter.trust for parameter in iter_parameters()}
     paths = {flat_name(parameter): parameter.path for parameter in iter_parameters()}
     for name, value in options.items():
         _overlay(given, {name: value} if name in list_sections() else _nest({paths.get(name, name): value}))
     for section, values in given.items():
         for name, value in values.items():
-            if is_remote and section in _SURROUNDINGS:
+            known = trusts.get(f"{section}.{name}", "data")
+            is_allowed = known == "place" and (config.inputs.allow_local_files or not value)
+            if is_remote and known in _REFUSED and not is_allowed:
+                is_place = known == "place"
+                shown, hint = (f" = {value!r}", ", or allow it with --inputs.allow_local_files") if is_place else ("", "")
                 msg = (
-                    f"process option {section}.{name}: a document from a URL may not say how storage or clusters are reached; "
-                    "give it on the command line, in the environment or in the file of --config"
-                )
-                raise ConfigError(msg)
-            if is_remote and f"{section}.{name}" in _LIMITS:
-                msg = f"process option {section}.{name}: a document from a URL may not raise what limits it"
-                raise ConfigError(msg)
-            if is_remote and not config.inputs.allow_local_files and f"{section}.{name}" in places and value:
-                msg = (
-                    f"process option {section}.{name} = {value!r}: a document from a URL may not name files; give it on the "
-                    "command line, or allow it with --inputs.allow_local_files"
+                    f"process option {section}.{name}{shown}: a document from a URL or standard input {_REFUSED[known]}; "
+                    f"give it on the command line, in the environment or in the file of --config{hint}"
                 )
                 raise ConfigError(msg)
             merged.setdefault(section, {}).setdefault(name, value)

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from processor.config.general import Check, Kubernetes, Output, Reference, SceneInputs, Shared
 from processor.config.presets import PRESETS
-from processor.model.options import FileKind, Section, option
+from processor.model.options import FileKind, Section, Trust, option
 from processor.stages import STAGES
 from processor.storage.options import Io, io_model
 
@@ -136,13 +136,19 @@ class Parameter:
 
     @property
     def is_path(self) -> bool:
-        """Whether its value names something in storage: a document from elsewhere may not set it."""
+        """Whether its value names something in storage."""
         return bool(self._about["path"])
 
     @property
     def reads(self) -> FileKind | None:
         """What the files hold that its value names, where they are read before planning."""
         return cast("FileKind | None", self._about["reads"])
+
+    @property
+    def trust(self) -> Trust:
+        """What it decides over, and so who may set it."""
+        section, own = list_sections()[self.section].trust, cast("Trust | None", self._about["trust"])
+        return section if own is None or section != "data" else own
 
     @property
     def schema(self) -> Mapping[str, Any]:

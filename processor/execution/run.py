@@ -51,6 +51,7 @@ from processor.storage.url import absolute_path, join_url
 from processor.version import read_version
 from stac.api.request import SearchRequest
 from stac.documents import is_item_id, parse_features, process_options
+from stac.hrefs import NOWHERE
 from stac.links import make_absolute
 from stac.read.payload import is_payload, update_payload
 from stac.write.geoparquet import render_geoparquet
@@ -73,7 +74,7 @@ class Request:
     """Whether what exists under this name may be replaced."""
     created: str
     """RFC 3339 time that the Item says it was created at."""
-    stdin: IO[bytes] | None = None
+    stdin: IO[bytes] | bytes | None = None
     """Where an ItemCollection comes from if the input is "-"."""
     mosaic_url: str | None = None
     """Path or URL of the mosaic; None: in the Item's folder."""
@@ -185,7 +186,7 @@ def _check_places(
     """Refuse files elsewhere that would replace what the run reads or publishes, as far as that is known without an id."""
     config = draft.plan.config
     read = dict.fromkeys(draft.files.fingerprints, "a file of the configuration")
-    read |= dict.fromkeys([*resolved.bases, *(url for url in _list_words(request.inputs) if url != "-")], "INPUT")
+    read |= dict.fromkeys((url for url in (*resolved.bases, *_list_words(request.inputs)) if url != NOWHERE), "INPUT")
     read |= dict.fromkeys(request.read_from, "the file of --config")
     known = (*draft.references.scenes, *draft.checks.scenes)
     read |= {href: f"reference {scene.name}" for scene in known for href in list_hrefs(scene)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -21,6 +21,10 @@ FileKind = Literal[
     "region", "footprints", "area", "adjustments", "block maps", "surfaces", "matched blocks", "obstacles", "mask"
 ]
 """What a file that the user gives holds."""
+
+Trust = Literal["data", "place", "machine", "limit"]
+"""What a parameter decides over: what is made of the data, which files are touched, what of the machine is used and how it is
+reached, or what bounds a run. A document of a stranger may set those of data alone."""
 
 Resolution = Literal["highest", "average", "lowest"]
 Dtype = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
@@ -88,6 +92,9 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
+    trust: ClassVar[Trust] = "data"
+    """What its parameters decide over; where it is no data, all of them, and else those that do not say it themselves."""
+
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_truth(cls, value: Any, info: ValidationInfo) -> Any:
@@ -109,6 +116,7 @@ def option(
     secret: bool = False,
     path: bool = False,
     reads: FileKind | None = None,
+    trust: Trust | None = None,
     **constraints: Any,
 ) -> Any:
     """Declare an option of a section: all that the command line, the documentation and the digest have to know of it.
@@ -124,9 +132,11 @@ def option(
     secret
         Whether its value is never shown, in messages, logs or documents.
     path
-        Whether its value names something in storage, which a document from elsewhere may not.
+        Whether its value names something in storage.
     reads
         What the files hold that its value names, where they are read before planning: a path, then.
+    trust
+        What it decides over, where it is no path; None: what its section does.
     constraints
         Of :func:`pydantic.Field`, such as ``ge``.
     """
@@ -136,5 +146,6 @@ def option(
         "secret": secret,
         "path": path or reads is not None,
         "reads": reads,
+        "trust": "place" if path or reads is not None else trust,
     }
     return Field(default=default, description=description, examples=[example], json_schema_extra=about, **constraints)

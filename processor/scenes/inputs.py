@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -22,22 +21,21 @@ from processor.model import Finding, Provenance, SceneRef
 from processor.model.names import name_scenes
 from processor.redaction import redact_url
 from processor.scenes.band_files import group_files
+from processor.storage.allowance import Allowance
 from processor.storage.options import Access
 from processor.storage.store import Store
-from processor.storage.url import describe_html, holds_credentials, join_url, parse_url, storage_errors
+from processor.storage.url import HTML_START, describe_html, holds_credentials, join_url, parse_url, storage_errors
 from stac.api.request import SearchRequest, is_search_url, parse_search_url
 from stac.api.session import Patience
+from stac.decode import Decoder, read_text
 from stac.documents import clean_text, find_page, parse_features
-from stac.hrefs import href_name, href_suffix, show_href
+from stac.hrefs import NOWHERE, href_name, href_suffix, show_href
 from stac.read.beside import find_items
 from stac.read.choice import MaskSelection, Selection
 from stac.read.items import parse_item_collection
 from stac.read.twins import drop_identical, judge_items, tell_dropped
 from stac.read.walk import MAX_LINKED_BYTES, is_catalog, walk_catalog
 from stac.write.catalog import CATALOG
-
-MAX_DOCUMENT_BYTES: Final = 512 << 20
-"""Largest ItemCollection that is read."""
 
 _MOST_FILES: Final = 50  # a scene, of one band each
 Refine = Callable[[object, bool], Inputs]
@@ -63,9 +61,9 @@ class ResolvedInputs:
     findings: tuple[Finding, ...] = ()
     """Warnings about the input, such as a page that is not the last."""
     is_remote: bool = False
-    """Whether the document was read from a URL."""
+    """Whether the document is a stranger's: read from a URL or standard input."""
     bases: tuple[str, ...] = ()
-    """URL or absolute path of each Item's document; empty for plain rasters."""
+    """URL or absolute path of each Item's document, or :data:`~stac.hrefs.NOWHERE`; empty for plain rasters."""
     named: tuple[str, ...] = ()
     """URLs that documents of this machine lead to, one of each host: whoever runs this program answers for them."""
 
@@ -78,10 +76,30 @@ class ResolvedInputs:
         return hrefs[:1] if len(hosts) == 1 else []
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """Where documents are read from, and within which bounds."""
+
+    store: Store
+    """Storage with its credentials."""
+    allowance: Allowance
+    """What is left for documents."""
+    decoder: Decoder = field(default_factory=Decoder)
+    """Of all documents of the input: they have the same words."""
+
+    def read(self, href: str, most: int | None = None) -> bytes:
+        """Read a document of at most so many bytes, and of what is left for all."""
+        allowed = self.allowance.left if most is None else min(most, self.allowance.left)
+        read = partial(self.store.read_bytes, href, max_bytes=allowed)
+        data = self.allowance.within(read, redact_url(href)) if "://" in href else read()
+        self.allowance.spend(len(data), redact_url(href))
+        return data
+
+
 def read_inputs(
     arguments: Sequence[str] | SearchRequest,
     *,
-    stdin: IO[bytes] | None,
+    stdin: IO[bytes] | bytes | None,
     inputs: Inputs,
     store: Store | None = None,
     refine: Refine | None = None,
@@ -102,11 +120,13 @@ def read_inputs(
         - Several local folders with a ``catalog.json`` each.
         - A search on a STAC API, as a record or as the URL of one.
     stdin
-        Binary standard input; relative hrefs of what it holds start from the working folder.
+        Binary standard input, which whoever fills it is trusted with as little as a server: it may name no files unless
+        ``inputs.allow_local_files`` is set. Or the document itself that a program hands over, which counts as a local file.
+        Their relative hrefs start from the working folder, where they may have any.
     inputs
         Which assets are read and how many scenes are allowed.
     refine
-        Returns these settings again for a document with options of its own; called with it and whether it is from a URL.
+        Returns these settings again for a document with options of its own; called with it and whether it is a stranger's.
     store
         Storage with its credentials and endpoints; default: those of the environment.
 
@@ -117,55 +137,64 @@ def read_inputs(
     StorageError
         Storage or the network failed.
     """
-    found = _read_arguments(arguments, stdin, inputs, store if store is not None else Store(), refine)
+    allowance = Allowance(max_bytes=inputs.max_bytes, seconds=inputs.max_seconds)
+    source = _Source(store=store if store is not None else Store(), allowance=allowance)
+    found = _read_arguments(arguments, stdin, inputs, source, refine)
     return replace(found, findings=(*found.findings, *judge_items(found.refs)))
 
 
 def _read_arguments(
-    arguments: Sequence[str] | SearchRequest, stdin: IO[bytes] | None, inputs: Inputs, store: Store, refine: Refine | None
+    arguments: Sequence[str] | SearchRequest,
+    stdin: IO[bytes] | bytes | None,
+    inputs: Inputs,
+    source: _Source,
+    refine: Refine | None,
 ) -> ResolvedInputs:
     if isinstance(arguments, SearchRequest):
-        return _search(arguments, inputs, store)
+        return _search(arguments, inputs, source)
     if not arguments:
         msg = f"no input: {_HELP}, or - for an ItemCollection on standard input"
         raise InputError(msg)
     if len(arguments) > 1:
-        return _read_several(arguments, inputs, store)
+        return _read_several(arguments, inputs, source)
     argument = arguments[0]
     if argument == "-":
         if stdin is None:
             msg = f"there is no standard input to read an ItemCollection from: {_HELP}"
             raise InputError(msg)
-        data = stdin.read(MAX_DOCUMENT_BYTES + 1)
-        if len(data) > MAX_DOCUMENT_BYTES:
-            msg = f"standard input is larger than {MAX_DOCUMENT_BYTES} bytes: split the ItemCollection"
-            raise InputError(msg)
-        return _parse_document(data, "standard input", inputs, store, refine, base=f"{Path.cwd()}/")
+        base = f"{Path.cwd()}/" if isinstance(stdin, bytes) or inputs.allow_local_files else NOWHERE
+        return _parse_document(_read_stdin(stdin, source), "standard input", inputs, source, refine, base=base)
     href = _locate(argument)
     if not href.startswith("/"):
-        return _read_remote(href, inputs, store, refine)
+        return _read_remote(href, inputs, source, refine)
     with storage_errors(href):
-        return _read_local(href, inputs, store, refine)
+        return _read_local(href, inputs, source, refine)
 
 
-def _read_several(arguments: Sequence[str], inputs: Inputs, store: Store) -> ResolvedInputs:
+def _read_stdin(stdin: IO[bytes] | bytes, source: _Source) -> bytes:
+    data = stdin if isinstance(stdin, bytes) else stdin.read(source.allowance.left + 1)
+    source.allowance.spend(len(data), "standard input")
+    return data
+
+
+def _read_several(arguments: Sequence[str], inputs: Inputs, source: _Source) -> ResolvedInputs:
     """Read folders with a catalogue each, or files: rasters and documents."""
     if all("://" not in folder and Path(folder, CATALOG).is_file() for folder in arguments):
         # As the children of one: a platform may stage each scene in a folder of its own.
         links = [{"rel": "child", "href": join_url(_locate(folder), CATALOG)} for folder in arguments]
         above = {"type": "Catalog", "id": "inputs", "links": links}
-        return _walk(above, f"Catalogs of {len(arguments)} folders", inputs, store, base=f"{Path.cwd()}/")
+        return _walk(above, f"Catalogs of {len(arguments)} folders", inputs, source, base=f"{Path.cwd()}/")
     hrefs = [_check_one(argument) for argument in arguments]
     documents = [href for href in hrefs if href_suffix(href) in _DOCUMENT]
     if not documents:
-        return _describe_rasters(hrefs, inputs, f"{len(hrefs)} rasters", store)
+        return _describe_rasters(hrefs, inputs, f"{len(hrefs)} rasters", source)
     parts = []
     for is_document, run in groupby(hrefs, key=lambda href: href_suffix(href) in _DOCUMENT):
         files = list(run)
         parts += (
-            [_read_document(href, inputs, store, None) for href in files]
+            [_read_document(href, inputs, source, None) for href in files]
             if is_document
-            else [_describe_rasters(files, inputs, f"{len(files)} rasters", store)]
+            else [_describe_rasters(files, inputs, f"{len(files)} rasters", source)]
         )
     rest = len(hrefs) - len(documents)
     return _join(parts, f"{len(documents)} documents{f' and {rest} rasters' if rest else ''}", inputs)
@@ -209,54 +238,54 @@ def _check_one(argument: str) -> str:
     return href
 
 
-def _read_local(path: str, inputs: Inputs, store: Store, refine: Refine | None) -> ResolvedInputs:
+def _read_local(path: str, inputs: Inputs, source: _Source, refine: Refine | None) -> ResolvedInputs:
     if Path(path).is_dir():
         entries = list(Path(path).iterdir())
         files = [str(entry) for entry in entries if entry.is_file()]
-        return _read_folder(path, files, inputs, store, refine, has_folders=len(files) < len(entries))
+        return _read_folder(path, files, inputs, source, refine, has_folders=len(files) < len(entries))
     if Path(path).is_file():
         if href_suffix(path) in _RASTER:
-            return _describe_rasters([path], inputs, path, store)
-        return _read_document(path, inputs, store, refine)
+            return _describe_rasters([path], inputs, path, source)
+        return _read_document(path, inputs, source, refine)
     if glob.has_magic(path):
         try:
             matches = [str(match) for match in Path("/").glob(path.lstrip("/")) if match.is_file()]
         except ValueError as error:  # such as "a**b"
             msg = f"the pattern {path} cannot be used ({error}): correct it"
             raise InputError(msg) from error
-        return _choose_matches(path, matches, inputs, store)
+        return _choose_matches(path, matches, inputs, source)
     msg = f"no such file or folder: {path}; {_HELP}"
     raise InputError(msg)
 
 
-def _read_remote(url: str, inputs: Inputs, store: Store, refine: Refine | None) -> ResolvedInputs:
+def _read_remote(url: str, inputs: Inputs, source: _Source, refine: Refine | None) -> ResolvedInputs:
     if is_search_url(url):
-        return _search(parse_search_url(url), inputs, store)
+        return _search(parse_search_url(url), inputs, source)
     can_list = parse_url(url).backend.is_writable
     if can_list and glob.has_magic(url):
-        return _choose_matches(url, store.glob(url), inputs, store)
+        return _choose_matches(url, source.store.glob(url), inputs, source)
     if href_suffix(url) in _RASTER:
-        return _describe_rasters([url], inputs, redact_url(url), store)
-    if can_list and href_suffix(url) not in _DOCUMENT and (url.endswith("/") or not store.exists(url)):
-        return _read_folder(url, store.list_objects(url), inputs, store, refine, has_folders=True)
-    return _read_document(url, inputs, store, refine)
+        return _describe_rasters([url], inputs, redact_url(url), source)
+    if can_list and href_suffix(url) not in _DOCUMENT and (url.endswith("/") or not source.store.exists(url)):
+        return _read_folder(url, source.store.list_objects(url), inputs, source, refine, has_folders=True)
+    return _read_document(url, inputs, source, refine)
 
 
-def _read_document(href: str, inputs: Inputs, store: Store, refine: Refine | None) -> ResolvedInputs:
-    data = store.read_bytes(href, max_bytes=MAX_DOCUMENT_BYTES)
-    return _parse_document(data, redact_url(href), inputs, store, refine, base=href)
+def _read_document(href: str, inputs: Inputs, source: _Source, refine: Refine | None) -> ResolvedInputs:
+    return _parse_document(source.read(href), redact_url(href), inputs, source, refine, base=href)
 
 
-def _search(request: SearchRequest, inputs: Inputs, store: Store) -> ResolvedInputs:
+def _search(request: SearchRequest, inputs: Inputs, source: _Source) -> ResolvedInputs:
     from stac.api.search import search_items  # noqa: PLC0415 - the client takes a second to load
 
-    access = store.access
+    access = source.store.access
     found = search_items(
         request,
         max_scenes=inputs.max_scenes,
         patience=Patience(retries=access.retries, timeout=access.timeout),
         find_keys=access.find_keys,
         networks=access.networks,
+        allowance=source.allowance,
         allow_local_files=inputs.allow_local_files,
     )
     shown = f"search on {show_href(request.api)}"
@@ -265,11 +294,11 @@ def _search(request: SearchRequest, inputs: Inputs, store: Store) -> ResolvedInp
 
 
 def _read_folder(
-    folder: str, files: list[str], inputs: Inputs, store: Store, refine: Refine | None, *, has_folders: bool
+    folder: str, files: list[str], inputs: Inputs, source: _Source, refine: Refine | None, *, has_folders: bool
 ) -> ResolvedInputs:
     """Read a folder's catalogue, as an OGC Application Package stages scenes; without one, its rasters in name order."""
     if any(href_name(file) == CATALOG for file in files):
-        return _read_document(join_url(folder, CATALOG), inputs, store, refine)
+        return _read_document(join_url(folder, CATALOG), inputs, source, refine)
     rasters, findings = _choose_format(files)
     shown = redact_url(folder).rstrip("/")
     if not rasters:
@@ -278,27 +307,27 @@ def _read_folder(
         hint = hint or (f": if they are in its folders, use the pattern '{shown}/**/*.tif'" if has_folders else f": {_HELP}")
         msg = f"the folder {shown} holds no .tif or .tiff file{hint}"
         raise InputError(msg)
-    items = find_items(sorted(rasters), files, lambda href: store.read_bytes(href, max_bytes=MAX_LINKED_BYTES))
+    items = find_items(sorted(rasters), files, partial(source.read, most=MAX_LINKED_BYTES))
     if not items:
-        described = _describe_rasters(sorted(rasters), inputs, f"folder {shown}", store)
+        described = _describe_rasters(sorted(rasters), inputs, f"folder {shown}", source)
         return replace(described, findings=(*described.findings, *findings))
     claimed = {file for item in items for file in item.files}
     plain = [file for file in sorted(rasters) if file not in claimed]
     document = {"type": "FeatureCollection", "features": [item.feature for item in items]}
     bases = tuple(item.href for item in items)
     described = _describe_items(document, f"Items in folder {shown}", inputs, base=bases[0], bases=bases)
-    parts = [described, *([_describe_rasters(plain, inputs, f"folder {shown}", store)] if plain else [])]
+    parts = [described, *([_describe_rasters(plain, inputs, f"folder {shown}", source)] if plain else [])]
     return _join(parts, f"folder {shown}", inputs)
 
 
-def _choose_matches(pattern: str, matches: list[str], inputs: Inputs, store: Store) -> ResolvedInputs:
+def _choose_matches(pattern: str, matches: list[str], inputs: Inputs, source: _Source) -> ResolvedInputs:
     """The rasters that a pattern matches, in name order."""
     rasters, findings = _choose_format(matches)
     if not rasters:
         found = f"matches {len(matches)} files, none of them a .tif or .tiff" if matches else "matches no file"
         msg = f"the pattern {redact_url(pattern)} {found}: {_HELP}"
         raise InputError(msg)
-    described = _describe_rasters(sorted(rasters), inputs, f"pattern {redact_url(pattern)}", store)
+    described = _describe_rasters(sorted(rasters), inputs, f"pattern {redact_url(pattern)}", source)
     return replace(described, findings=(*described.findings, *findings))
 
 
@@ -316,7 +345,7 @@ def _choose_format(hrefs: Sequence[str]) -> tuple[list[str], tuple[Finding, ...]
     return geotiffs, (Finding(severity="info", code="jpeg2000-left-out", message=message),)
 
 
-def _describe_rasters(hrefs: Sequence[str], inputs: Inputs, description: str, store: Store) -> ResolvedInputs:
+def _describe_rasters(hrefs: Sequence[str], inputs: Inputs, description: str, source: _Source) -> ResolvedInputs:
     """Scenes named after their files."""
     if len(hrefs) > inputs.max_scenes * _MOST_FILES:
         _refuse_many(len(hrefs), "files", inputs, description)
@@ -324,7 +353,7 @@ def _describe_rasters(hrefs: Sequence[str], inputs: Inputs, description: str, st
     scenes, findings = group_files(
         hrefs,
         inputs,
-        partial(_read_outline, access=store.access),
+        partial(_read_outline, access=source.store.access),
         has_bands=not is_known,
     )
     if len(scenes) > inputs.max_scenes:
@@ -409,7 +438,7 @@ def _refuse_many(count: int, what: str, inputs: Inputs, description: str) -> Non
 
 
 def _parse_document(
-    data: bytes, shown: str, inputs: Inputs, store: Store, refine: Refine | None, *, base: str
+    data: bytes, shown: str, inputs: Inputs, source: _Source, refine: Refine | None, *, base: str
 ) -> ResolvedInputs:
     """Parse an ItemCollection, or follow a catalogue to its Items; errors name the document."""
     if data.startswith(_TIFF_MAGIC):
@@ -418,34 +447,39 @@ def _parse_document(
     if not data or data.isspace():
         msg = f"{shown} is empty: {_HELP}"
         raise InputError(msg)
+    start = data[:HTML_START]
     try:
-        document: object = json.loads(data)
+        text = read_text(data)
+        del data  # no caller has it either: the text and what is made of it are enough in memory
+        document: object = source.decoder.parse(text)
+        del text
     except (ValueError, RecursionError) as error:
-        web_page = describe_html(data)
+        web_page = describe_html(start)
         what = f"is not JSON ({error})" if web_page is None else f"is not JSON, but {web_page}"
         msg = f"{shown} {what}: {_HELP}"
         raise InputError(msg) from error
     if isinstance(document, dict) and is_catalog(document):
-        return _walk(document, f"{document['type']} {shown}", inputs, store, base=base)
+        return _walk(document, f"{document['type']} {shown}", inputs, source, base=base)
     if refine is not None:
         inputs = refine(document, not base.startswith("/"))
     return _describe_items(document, shown, inputs, base=base)
 
 
-def _walk(document: Mapping[str, Any], shown: str, inputs: Inputs, store: Store, *, base: str) -> ResolvedInputs:
+def _walk(document: Mapping[str, Any], shown: str, inputs: Inputs, source: _Source, *, base: str) -> ResolvedInputs:
     """Follow a catalogue to its Items."""
     linked: list[str] = []
 
     def allow(urls: Sequence[str]) -> None:
-        nonlocal store
+        nonlocal source
         linked.extend(_list_hosts(urls))
-        store = replace(store, access=store.access.allowing(linked))
+        source = replace(source, store=replace(source.store, access=source.store.access.allowing(linked)))
 
     walked = walk_catalog(
         document,
         base=base,
-        read=lambda href: store.read_bytes(href, max_bytes=MAX_LINKED_BYTES),
+        read=lambda href: source.read(href, most=MAX_LINKED_BYTES),
         allow=allow,
+        decoder=source.decoder,
         max_scenes=inputs.max_scenes,
         allow_local_files=inputs.allow_local_files,
     )

@@ -30,6 +30,8 @@ _MAX_RETRY_WAIT: Final = 30  # seconds between two attempts of GDAL
 class Io(Section):
     """How storage is reached, by fsspec and GDAL alike; null: as the variables AWS_…, GOOGLE_… and AZURE_… say."""
 
+    trust = "machine"
+
     raster_backend: RasterBackend = option(
         "auto",
         "What reads rasters: GDAL (s3, gs, az, files) or fsspec (anything); auto: GDAL where it can.",

@@ -16,6 +16,7 @@ from pystac_client.item_search import ItemSearch
 
 from processor.errors import ConfigError, InputError, NothingFoundError
 from processor.model import Finding
+from processor.storage.allowance import Allowance
 from processor.storage.networks import Networks
 from processor.storage.url import describe_html
 from stac.api.abilities import Method, Plan, plan_search, read_abilities
@@ -25,7 +26,6 @@ from stac.api.session import ApiSession, Patience, RefusedError, is_same_api
 from stac.documents import describe_document
 from stac.hrefs import resolve_href, show_href
 
-MAX_SEARCH_BYTES: Final = 512 << 20
 _PAGE: Final = 100  # Items; larger pages exceed what some APIs can answer
 _NO_METHOD: Final = frozenset({403, 405, 501})
 
@@ -48,6 +48,7 @@ def search_items(
     max_scenes: int,
     patience: Patience,
     allow_local_files: bool,
+    allowance: Allowance | None = None,
     find_keys: Callable[[str], Mapping[str, str]] | None = None,
     networks: Networks | None = None,
 ) -> Found:
@@ -67,6 +68,8 @@ def search_items(
         Timeout and repetitions of requests.
     allow_local_files
         Whether the self link of an Item may be a file of this machine.
+    allowance
+        How much the API may answer in all, and for how long; None: there are only the bounds of a single answer.
     find_keys
         Headers with keys that a request to a URL gets; the token wins over them.
     networks
@@ -89,7 +92,7 @@ def search_items(
         token=os.environ.get(TOKEN, "").strip() or None,
         token_name=TOKEN,
         patience=patience,
-        max_bytes=MAX_SEARCH_BYTES,
+        allowance=allowance,
         find_keys=find_keys,
         networks=networks,
     )

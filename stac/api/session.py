@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urljoin, urlsplit
 
 from processor.errors import ConfigError, InputError
+from processor.storage.allowance import Allowance
 from processor.storage.backends import limit_connecting
 from processor.storage.networks import REFUSAL, Networks, PrivateAddressError, is_refusal, make_adapter
 from processor.storage.retry import Backoff, RetryableError, repeat
 from processor.storage.watch import watch_endpoint
+from stac.decode import Decoder
 from stac.documents import clean_text
 from stac.hrefs import show_href
 
@@ -54,9 +55,12 @@ class Answer:
     reason: str = ""
     """What the API says of a failure, in brackets; empty where it says nothing."""
 
+    decoder: Decoder = field(default_factory=Decoder)
+    """Of the body: that of all answers of an API, which are alike."""
+
     def decode(self) -> Any:
         """Give the JSON of the body; None where it holds none."""
-        return _decode(self.body)
+        return _decode(self.body, self.decoder)
 
 
 class RefusedError(InputError):
@@ -78,7 +82,7 @@ class ApiSession:
         token: str | None = None,
         token_name: str = "",
         patience: Patience | None = None,
-        max_bytes: int | None = None,
+        allowance: Allowance | None = None,
         find_keys: Callable[[str], Mapping[str, str]] | None = None,
         networks: Networks | None = None,
     ) -> None:
@@ -90,8 +94,8 @@ class ApiSession:
             What a user gave the URL with.
         token, token_name
             Bearer token, and the variable of the environment that it is from, or would be.
-        max_bytes
-            How much the API may answer in all; None: there is only the bound of a single answer.
+        allowance
+            How much the API may answer in all, and for how long; None: there are only the bounds of a single answer.
         find_keys
             Headers with keys that a request to a URL gets, whatever host it is on; the token wins over them.
         networks
@@ -104,7 +108,8 @@ class ApiSession:
         self._patience = patience if patience is not None else Patience()
         self._token = token
         self._token_name = token_name
-        self._left = max_bytes
+        self._allowance = allowance
+        self._decoder = Decoder()
         self._find_keys = find_keys
         self._sent: set[str] = set()
         self._session = requests.Session()
@@ -163,12 +168,17 @@ class ApiSession:
 
         shown, times = show_href(href), self._patience.retries
 
+        def ask() -> tuple[Answer, float]:
+            with self._follow(method, href, json=document, params=parameters, headers=headers) as response:
+                wanted = _parse_retry_after(response.headers.get("Retry-After", ""))
+                body = self._read(response, shown)
+                return Answer(status=response.status_code, body=body, decoder=self._decoder), wanted
+
         def attempt() -> Answer:
             wanted = 0.0
             try:
-                with self._follow(method, href, json=document, params=parameters, headers=headers) as response:
-                    status, wanted = response.status_code, _parse_retry_after(response.headers.get("Retry-After", ""))
-                    answer = Answer(status=status, body=self._read(response, shown))
+                answer, wanted = ask() if self._allowance is None else self._allowance.within(ask, shown)
+                status = answer.status
                 if status not in _REPEATED and status < 500:
                     return self._explain(answer, method, shown)
                 problem = f"status {status}{self._find_reason(answer.body)}"
@@ -224,14 +234,14 @@ class ApiSession:
     def _read(self, response: requests.Response, shown: str) -> bytes:
         """Read an answer within what is left of the bounds."""
         body = bytearray()
-        allowed = _MAX_ANSWER if self._left is None else min(_MAX_ANSWER, self._left)
+        allowed = _MAX_ANSWER if self._allowance is None else min(_MAX_ANSWER, self._allowance.left)
         for chunk in response.iter_content(1 << 16):
             body += chunk
             if len(body) > allowed:
                 msg = f"the STAC API {shown} answers with more than {allowed} bytes: ask for less, or correct {self._option}"
                 raise InputError(msg)
-        if self._left is not None:
-            self._left -= len(body)
+        if self._allowance is not None:
+            self._allowance.spend(len(body), shown)
         return bytes(body)
 
     def _explain(self, answer: Answer, method: str, shown: str) -> Answer:
@@ -243,11 +253,11 @@ class ApiSession:
             how = f"{self._token_name} does not allow it" if self._token else f"put a bearer token in {self._token_name}"
             msg = f"the STAC API {shown} refuses {method} with status {answer.status}{reason}: {how}"
             raise RefusedError(msg, answer.status)
-        return Answer(status=answer.status, body=answer.body, reason=reason)
+        return replace(answer, reason=reason)
 
     def _find_reason(self, body: bytes) -> str:
         """Give the API's own words for a failure, without the token should it repeat it."""
-        document = _decode(body)
+        document = _decode(body, self._decoder)
         if not isinstance(document, Mapping):
             return ""
         words = next((document[key] for key in ("description", "detail", "message", "title") if document.get(key)), "")
@@ -304,9 +314,9 @@ def _find_origin(url: str) -> tuple[str, str, int] | None:
     return None if parts.hostname is None else (parts.scheme, parts.hostname, port)
 
 
-def _decode(body: bytes) -> Any:
+def _decode(body: bytes, decoder: Decoder) -> Any:
     try:
-        return json.loads(body) if body else None
+        return decoder.decode(body) if body else None
     except (ValueError, RecursionError):
         return None
 

@@ -39,7 +39,7 @@ class _Origin:
     """The Item's own URL or path where it is known, else None."""
     is_remote: bool
     allow_local_files: bool
-    """Whether it was read from a URL, and whether it may name local files even then."""
+    """Whether it is a stranger's, and whether it may name local files even then."""
     sign: Callable[[str], str]
     """Signs an absolute href."""
     alternate: str | None
@@ -62,7 +62,7 @@ def parse_item_collection(
     base
         URL or absolute path of the document, which relative hrefs are resolved against; a folder ends with ``/``.
     is_remote
-        Whether the document was read from a URL: then it may not name files of this machine, unless
+        Whether the document is a stranger's (from a URL or standard input): then it may not name files of this machine, unless
         ``selection.allow_local_files`` is set.
     selection
         Which assets and bands are read, how hrefs are signed, and how many Items are allowed.

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
 from processor.errors import InputError
+from stac.decode import Decoder
 from stac.documents import clean_text, describe_old
 from stac.hrefs import resolve_href, show_href
 
 MAX_LINKED_BYTES: Final = 32 << 20
 """Largest document that is read."""
 
-MAX_WALK_BYTES: Final = 512 << 20
 _MAX_DEPTH: Final = 32
 _READ_AT_ONCE: Final = 8  # documents; the result does not depend on it
 _MAX_CATALOGS: Final = 20_000
@@ -65,6 +64,7 @@ def walk_catalog(
     max_scenes: int,
     allow_local_files: bool,
     allow: Callable[[Sequence[str]], None] = lambda _: None,
+    decoder: Decoder | None = None,
 ) -> Walked:
     """Follow the ``child`` and ``item`` links of a catalogue to its Items.
 
@@ -84,6 +84,8 @@ def walk_catalog(
         Whether a document from a URL may link to files of this machine.
     allow
         Told, before they are read, which URLs documents of this machine link to.
+    decoder
+        Of what is read; default: one of its own.
 
     Raises
     ------
@@ -92,10 +94,10 @@ def walk_catalog(
     StorageError
         If storage or the network failed.
     """
-    seen = {base}
+    decoder, seen = decoder or Decoder(), {base}
     level = [_Node(order=(), href=base, document=document)]
     found: list[_Node] = []
-    catalogs, size = 1, 0
+    catalogs = 1
     pool = ThreadPoolExecutor(max_workers=_READ_AT_ONCE)
     try:
         for _ in range(_MAX_DEPTH):
@@ -106,13 +108,7 @@ def walk_catalog(
             _check_catalogs(catalogs + len(links) - leaves, base)
             nodes = []
             for link, data in zip(links, pool.map(read, [link.href for link in links]), strict=True):
-                size += len(data)
-                if size > MAX_WALK_BYTES:
-                    msg = (
-                        f"the catalogue {show_href(base)} has more than {MAX_WALK_BYTES} bytes of documents: give a part of it"
-                    )
-                    raise InputError(msg)
-                nodes.append(_Node(order=link.order, href=link.href, document=_decode(data, link.href)))
+                nodes.append(_Node(order=link.order, href=link.href, document=_decode(decoder, data, link.href)))
             found += [node for node in nodes if node.document.get("type") == "Feature"]
             level = [node for node in nodes if node.document.get("type") in _CATALOGS]
             _check_kinds(nodes)
@@ -194,9 +190,9 @@ def _check_kinds(nodes: Sequence[_Node]) -> None:
             raise InputError(msg)
 
 
-def _decode(data: bytes, href: str) -> Mapping[str, Any]:
+def _decode(decoder: Decoder, data: bytes, href: str) -> Mapping[str, Any]:
     try:
-        document = json.loads(data)
+        document = decoder.decode(data)
     except (ValueError, RecursionError) as error:
         msg = f"{show_href(href)}, which the catalogue links to, is not JSON ({clean_text(error)}): correct the link"
         raise InputError(msg) from error

@@ -11,11 +11,11 @@ from typing import Any, Final
 from processor.errors import ConfigError, InputError
 from processor.storage.scratch import scratch_folder
 from stac.fields import is_finite
-from stac.hrefs import is_absolute, publish_href
+from stac.hrefs import NOWHERE, is_absolute, publish_href
 from stac.links import absolute_href, list_links
 
 MEDIA_TYPE: Final = "application/vnd.apache.parquet"
-_NOWHERE: Final = {"type": "Polygon", "coordinates": []}  # rustac refuses null
+_WITHOUT: Final = {"type": "Polygon", "coordinates": []}  # rustac refuses null
 _INT64: Final = range(-(2**63), 2**63)
 
 
@@ -69,12 +69,19 @@ def _publish(item: Mapping[str, Any], base: str) -> dict[str, Any]:
     assets = item.get("assets")
     kept = assets.items() if isinstance(assets, Mapping) else ()
     geometry = item.get("geometry")
+    assets = {key: asset for key, asset in kept if isinstance(asset, Mapping) and _is_somewhere(asset, base)}
     return {
         **item,
-        "geometry": _NOWHERE if geometry is None else geometry,
-        "links": [_lift(link, base) for link in list_links(item)],
-        "assets": {key: _lift(asset, base) for key, asset in kept if isinstance(asset, Mapping)},
+        "geometry": _WITHOUT if geometry is None else geometry,
+        "links": [_lift(link, base) for link in list_links(item) if _is_somewhere(link, base)],
+        "assets": {key: _lift(asset, base) for key, asset in assets.items()},
     }
+
+
+def _is_somewhere(holder: Mapping[str, Any], base: str) -> bool:
+    """Whether its href leads anywhere; a relative one of a document without a place does not."""
+    href = holder.get("href")
+    return base != NOWHERE or not isinstance(href, str) or is_absolute(href)
 
 
 def _lift(holder: Mapping[str, Any], base: str) -> dict[str, Any]:

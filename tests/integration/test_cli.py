@@ -102,7 +102,7 @@ def test_a_collection_on_standard_input_starts_from_the_working_folder(
     shell: Shell, items: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(items.parent)
-    assert list_names(shell.plan("-", stdin=items.read_bytes())) == ["a", "b", "c"]
+    assert list_names(shell.plan("-", "--inputs.allow_local_files", stdin=items.read_bytes())) == ["a", "b", "c"]
 
 
 def test_flags_win_over_the_environment_that_over_the_file_that_over_the_defaults(
@@ -222,7 +222,7 @@ def test_one_process_feeds_another(items: Path, tmp_path: Path) -> None:
     place = {"cwd": tmp_path, "scratch": tmp_path / "scratch"}
     first = run_command("run", str(items), "--output", "out", "--item-id", "first", **place)
     assert first.code == 0, first.stderr
-    options = ("--output", "out", "--inputs.asset", "mosaic", "--dry-run")
+    options = ("--output", "out", "--inputs.asset", "mosaic", "--inputs.allow_local_files", "--dry-run")
     second = run_command("run", "-", *options, stdin=first.stdout.encode(), **place)
     assert second.code == 0, second.stderr
     assert list_names(yaml.safe_load(second.stdout)) == ["first"]

@@ -89,19 +89,19 @@ def through_a_file(items: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def through_a_process_block(items: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     payload = json.dumps(make_payload(items, SETTINGS)).encode()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(payload)))
-    publish("-")
+    publish("-", "--inputs.allow_local_files")
 
 
 def through_a_process_block_with_dotted_names(items: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     payload = json.dumps(make_payload(items, FLAT)).encode()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(payload)))
-    publish("-")
+    publish("-", "--inputs.allow_local_files")
 
 
 def through_a_process_block_with_flat_names(items: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     payload = json.dumps(make_payload(items, make_keywords())).encode()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(payload)))
-    publish("-")
+    publish("-", "--inputs.allow_local_files")
 
 
 def through_python(items: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -318,6 +318,9 @@ ROWS = (
     row("inputs.allow_private_networks", True),  # what it reads: integration/test_private_networks.py
     Row(path="inputs.max_scenes", value=3, refused="max_scenes"),
     row("inputs.max_scenes", 4),
+    Row(path="inputs.max_bytes", value=100, refused="max_bytes"),
+    row("inputs.max_bytes", 1_000_000),
+    row("inputs.max_seconds", 600.0),  # what it ends: integration/test_endless_servers.py
     # reference
     row("reference.images", KNOWN, *MATCHED, **TRUE),
     row("reference.asset", "other", *MATCHED, scenes="twofold", inputs__asset="image", reference__asset="image", **ITEMS),
@@ -337,6 +340,8 @@ ROWS = (
     row("reference.alternate", "s3", reference__images=KNOWN, **TRUE),
     row("reference.allow_local_files", True, reference__images=KNOWN, **TRUE),
     row("reference.max_scenes", 2, scenes="twofold", inputs__asset="image", reference__asset="image", **ITEMS),
+    row("reference.max_bytes", 1_000_000, reference__images=KNOWN, **TRUE),
+    row("reference.max_seconds", 600.0, reference__images=KNOWN, **TRUE),
     row("reference.nodata", 777, *MATCHED, reference__images=KNOWN, **TRUE),
     row("reference.weight", 0.1, *MATCHED, reference__images=KNOWN, **TRUE),
     # check: what it changes stands in the report and the Item
@@ -371,6 +376,8 @@ ROWS = (
     row("check.alternate", "s3", check__images=KNOWN),
     row("check.allow_local_files", True, check__images=KNOWN),
     row("check.max_scenes", 4, check__images="{scenes}/items.json"),
+    row("check.max_bytes", 1_000_000, check__images="{scenes}/items.json"),
+    row("check.max_seconds", 600.0, check__images="{scenes}/items.json"),
     row("check.nodata", 777, check=is_judged_anew, check__images=KNOWN),
     # shared
     row("shared.temp_dir", "{folder}/scratch", "extra files", shared__delete_temp_dir=False),

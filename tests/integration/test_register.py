@@ -261,7 +261,7 @@ def test_a_payload_comes_out_with_the_mosaic_in_it(
         argument, flags = "memory://workflow/payload.json", ("--inputs.allow_local_files",)
         fsspec.filesystem("memory").pipe_file(argument, data)
     elif place == "stdin":
-        argument = "-"
+        argument, flags = "-", ("--inputs.allow_local_files",)
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
     else:
         Path(argument).write_bytes(data)

@@ -401,7 +401,7 @@ def test_the_configuration_as_run_can_be_given_again() -> None:
 def test_options_fill_in_what_was_not_set_on_purpose() -> None:
     config = load({"shared.window_size": 512})
     options = {"shared": {"window_size": 2048, "tile_threads": 3}, "align_rasters.tap": False, "shared_image_threads": 5}
-    filled = apply_options(config, options, is_remote=True)
+    filled = apply_options(config, options, is_remote=False)
     assert filled.shared.window_size == 512
     assert (filled.shared.tile_threads, filled.shared.image_threads, filled.align_rasters.tap) == (3, 5, False)
     assert config.shared.tile_threads == "auto"

@@ -15,7 +15,6 @@ from stac_api import make_item, run_api
 
 from processor.config import Inputs
 from processor.errors import ConfigError, InputError
-from processor.scenes import inputs as module
 from processor.scenes.inputs import ResolvedInputs, read_inputs
 from stac.api.request import SearchRequest
 
@@ -97,10 +96,42 @@ def test_page_of_a_longer_answer_is_a_finding() -> None:
     assert [finding.code for finding in read(put("items.json", document)).findings] == ["input-is-a-page"]
 
 
-def test_standard_input_resolves_against_the_working_folder() -> None:
-    resolved = read("-", stdin=json.dumps(make_collection("a/b.tif", "/c.tif", "s3://bucket/d.tif")).encode("utf-8-sig"))
+def test_standard_input_that_is_trusted_resolves_against_the_working_folder() -> None:
+    data = json.dumps(make_collection("a/b.tif", "/c.tif", "s3://bucket/d.tif")).encode("utf-8-sig")
+    resolved = read("-", stdin=data, allow_local_files=True)
     assert [ref.rasters[0].href for ref in resolved.refs] == [f"{Path.cwd()}/a/b.tif", "/c.tif", "s3://bucket/d.tif"]
     assert resolved.description == "ItemCollection standard input"
+
+
+@pytest.mark.parametrize("href", ["/etc/a.tif", "file:///etc/a.tif", "a.tif", "../../a.tif", "./a.tif", "?a.tif", "#a.tif"])
+@pytest.mark.parametrize("kind", ["Feature", "Collection"])
+def test_standard_input_is_a_stranger(href: str, kind: str) -> None:
+    document: dict[str, Any] = make_collection(href)
+    if kind == "Collection":
+        document = {"type": "Collection", "id": "c", "links": [{"rel": "item", "href": href}]}
+    data = json.dumps(document).encode()
+    with pytest.raises(InputError, match="allow_local_files"):
+        read("-", stdin=data)
+
+
+def test_a_document_that_a_program_hands_over_is_local() -> None:
+    data = json.dumps(make_collection("/data/a.tif")).encode()
+    resolved = read_inputs(["-"], stdin=data, inputs=Inputs())
+    assert resolved.refs[0].rasters[0].href == "/data/a.tif"
+    assert not resolved.is_remote
+
+
+def test_options_of_standard_input_are_a_strangers() -> None:
+    seen: list[bool] = []
+
+    def refine(document: object, is_remote: bool) -> Inputs:
+        del document
+        seen.append(is_remote)
+        return Inputs()
+
+    data = io.BytesIO(json.dumps(make_collection("s3://bucket/a.tif")).encode())
+    assert read_inputs(["-"], stdin=data, inputs=Inputs(), refine=refine).is_remote
+    assert seen == [True]
 
 
 @pytest.mark.parametrize(
@@ -125,15 +156,22 @@ def test_missing_standard_input_is_an_error() -> None:
         read("-")
 
 
-def test_documents_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documents_have_a_limit() -> None:
     data = json.dumps(make_collection("s3://bucket/a.tif")).encode()
     url = put("items.json", data)
-    monkeypatch.setattr(module, "MAX_DOCUMENT_BYTES", len(data))
-    assert len(read("-", stdin=data).refs) == len(read(url).refs) == 1
-    monkeypatch.setattr(module, "MAX_DOCUMENT_BYTES", len(data) - 1)
+    assert len(read("-", stdin=data, max_bytes=len(data)).refs) == len(read(url, max_bytes=len(data)).refs) == 1
     for argument in ("-", url):
         with pytest.raises(InputError, match="larger than"):
-            read(argument, stdin=data)
+            read(argument, stdin=data, max_bytes=len(data) - 1)
+
+
+def test_the_documents_of_a_catalogue_have_a_limit_together() -> None:
+    items = [put(f"c/{n}.json", make_collection(f"s3://bucket/{n}.tif")["features"][0]) for n in range(4)]
+    catalog = {"type": "Catalog", "id": "c", "links": [{"rel": "item", "href": href} for href in items]}
+    url = put("c/catalog.json", catalog)
+    size = sum(len(fsspec.open(href).open().read()) for href in [url, *items])
+    with pytest.raises(InputError, match=r"--inputs\.max_bytes"):
+        read(url, max_bytes=size - 1)
 
 
 def test_rasters_keep_their_order_and_are_named_after_their_files() -> None:
@@ -188,7 +226,7 @@ def test_a_catalogue_of_standard_input_starts_from_the_working_folder(monkeypatc
     (item,) = make_collection("./s.tif")["features"]
     (tmp_path / "s.json").write_text(json.dumps(item))
     links = [{"rel": "item", "href": "s.json"}]
-    resolved = read("-", stdin=json.dumps({"type": "Collection", "id": "c", "links": links}).encode())
+    resolved = read("-", stdin=json.dumps({"type": "Collection", "id": "c", "links": links}).encode(), allow_local_files=True)
     assert names(resolved) == [("scene-0", 0)]
 
 

@@ -10,8 +10,8 @@ import pytest
 from stac_api import CORE, JSON, SEARCH, SORT, TEXT, FakeApi, Said, make_item, make_search_link, run_api
 
 from processor.errors import ConfigError, InputError, NothingFoundError, StorageError
+from processor.storage.allowance import Allowance
 from processor.storage.networks import Networks
-from stac.api import search as module
 from stac.api.request import SearchRequest
 from stac.api.search import Found, search_items
 from stac.api.session import Patience
@@ -37,12 +37,20 @@ PAUSES: list[float] = []
 
 
 def search(
-    api: FakeApi | str, *, max_scenes: int = 100, retries: int = 2, networks: Networks | None = None, **conditions: Any
+    api: FakeApi | str,
+    *,
+    max_scenes: int = 100,
+    retries: int = 2,
+    allowance: Allowance | None = None,
+    networks: Networks | None = None,
+    **conditions: Any,
 ) -> Found:
     PAUSES.clear()
     patience = Patience(retries=retries, timeout=5, sleep=PAUSES.append, jitter=lambda: 0.5)
     request = SearchRequest(api=api if isinstance(api, str) else api.url, **conditions)
-    return search_items(request, max_scenes=max_scenes, patience=patience, allow_local_files=False, networks=networks)
+    return search_items(
+        request, max_scenes=max_scenes, patience=patience, allow_local_files=False, allowance=allowance, networks=networks
+    )
 
 
 def list_names(found: Found) -> list[str]:
@@ -205,10 +213,9 @@ def test_a_refusal_is_final_and_says_why(api: FakeApi) -> None:
         search(api)
 
 
-def test_huge_answers_are_not_read_to_their_end(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_SEARCH_BYTES", 1000)
+def test_huge_answers_are_not_read_to_their_end(api: FakeApi) -> None:
     with pytest.raises(InputError, match="answers with more than"):
-        search(api)
+        search(api, allowance=Allowance(max_bytes=1000, seconds=60))
 
 
 def make_page(*names: str, to: dict[str, Any] | None = None, **more: Any) -> Said:

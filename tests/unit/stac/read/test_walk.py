@@ -126,13 +126,6 @@ def test_children_that_turn_out_to_be_items_count_as_items() -> None:
         walk(catalog(*(link("child", f"{n}.json") for n in range(3))), files, max_scenes=2)
 
 
-def test_documents_have_a_size_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_WALK_BYTES", 60)
-    files = {f"s3://bucket/c/{n}.json": item(str(n)) for n in range(2)}
-    with pytest.raises(InputError, match="more than 60 bytes of documents"):
-        walk(catalog(*(link("item", f"{n}.json") for n in range(2))), files)
-
-
 @pytest.mark.parametrize(
     ("href", "reason"),
     [
