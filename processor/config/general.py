@@ -289,8 +289,8 @@ class Output(Section):
         "License of the mosaic, for the Item and a new Collection: an SPDX identifier, or the URL of its text.",
         example="CC-BY-4.0",
     )
-    providers: Annotated[tuple[Provider, ...], Field(max_length=20)] = option(
-        (),
+    providers: Annotated[tuple[Provider, ...], Field(max_length=20)] | None = option(
+        None,
         "Who made the mosaic, for the Item and a new Collection: {name, roles, url, description} of each.",
         example="[{name: Example Agency, roles: [producer, licensor]}]",
     )

@@ -212,7 +212,9 @@ def _describe(
         ),
         rights=Rights(
             license=output.license,
-            providers=tuple(provider.model_dump(exclude_none=True, exclude_defaults=True) for provider in output.providers),
+            providers=tuple(
+                provider.model_dump(exclude_none=True, exclude_defaults=True) for provider in output.providers or ()
+            ),
         ),
     )
     return ItemFiles(artifacts=artifacts, copies=copies, item=clean_document(item), findings=findings)

@@ -101,7 +101,7 @@ OWN = {
     "output_public_url": None,
     "output_tiles_url": None,
     "output_license": None,
-    "output_providers": (),
+    "output_providers": None,
     "output_inputs_geoparquet": False,
     "output_max_pixels": 1_000_000_000_000,
     "output_catalog": False,
