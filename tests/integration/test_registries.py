@@ -187,7 +187,7 @@ def test_the_configuration_knows_a_registered_method() -> None:
     assert "tilt_slope=0.5," in page
     assert "tilt_slope" in {flat_name(parameter) for parameter in iter_parameters()}
     assert "tilt:\n  output_images: null\n  slope: 0.5\nalign_rasters:" in render_yaml(config)
-    with pytest.raises(ConfigError, match=r"tilt\.slop = 1: no such parameter.*did you mean tilt\.slope"):
+    with pytest.raises(ConfigError, match=r"tilt\.slop: no such parameter.*did you mean tilt\.slope"):
         load(tilt__slop=1)
 
 
