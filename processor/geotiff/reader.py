@@ -47,6 +47,7 @@ from processor.model import Grid, Scene, Window
 from processor.redaction import redact_url
 from processor.storage.options import Access
 
+_MOST_SMALL = 1 << 30  # bytes of a raster that is read whole: a sparse file of a few kilobytes may say it has any number
 _MOST_SOURCE = 2048  # pixels of a file on the edge of what is made at once of a composed scene
 
 
@@ -399,11 +400,16 @@ def read_small(data: bytes, *, what: str) -> tuple[NDArray[np.generic], NDArray[
     Raises
     ------
     InputError
-        If it is no GeoTIFF or has no georeference; ``what`` says what it is.
+        If it is no GeoTIFF, has no georeference, or more than 1 GiB of pixels; ``what`` says what it is.
     """
     try:
         with gdal_env(), rasterio.MemoryFile(data) as file, file.open(driver=DRIVER) as dataset:
             grid = read_grid(dataset, what)
+            size = grid.height * grid.width * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+            if size > _MOST_SMALL:
+                shown = f"{grid.width} x {grid.height} pixels of {size} bytes"
+                msg = f"{what} has {shown}, and at most {_MOST_SMALL} bytes are read: make it coarser"
+                raise InputError(msg)
             values = dataset.read()
             valid = dataset.read_masks() > 0
     except RasterioError as error:

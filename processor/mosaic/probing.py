@@ -5,6 +5,7 @@ What is found is recorded in the scenes that are planned with, so that every tas
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -33,13 +34,16 @@ _EDGE_BIAS: Final = 0.25  # of the spread, in cells that are partly valid
 _BEYOND: Final = 0.01  # share of pixels: less is noise in dark water and shadow
 _LEAST_CELLS: Final = 16
 _NAMED: Final = 5  # scenes that a finding names
+_MOST_LOOKED: Final = (
+    1 << 30
+)  # pixels of a scene that are looked at for a valid one; a sparse file of a few bytes may say it has 10^12
 
 
 def find_empty(scenes: Sequence[Scene], reader: RasterReader, *, threads: int) -> frozenset[str]:
     """Names of the scenes without one valid pixel.
 
     The smallest overview of a scene is looked at, else the middle of it; only where that shows nothing is it read until a valid
-    pixel is met.
+    pixel is met. Of a scene of more than 2³⁰ pixels an even share is read; it is not called empty where that shows nothing.
 
     Raises
     ------
@@ -79,7 +83,9 @@ def _has_pixel(scene: Scene, reader: RasterReader) -> bool:
     level = _find_glance(scene)
     if level is not None and _is_any(reader.read(scene, level_grid(scene, level).window, level=level)):
         return True
-    return any(_is_any(reader.read(scene, window)) for window in _iter_units(scene))
+    if any(_is_any(reader.read(scene, window)) for window in _iter_units(scene)):
+        return True
+    return _find_step(scene) > 1
 
 
 def _is_any(pixels: Pixels) -> bool:
@@ -96,13 +102,24 @@ def _find_glance(scene: Scene) -> int | None:
 
 
 def _iter_units(scene: Scene) -> Iterator[Window]:
-    """What is read at once, of the whole scene, the middle first."""
+    """What is read at once, of the whole scene or an even share of a very large one, the middle first."""
     height, width = unit_shape(scene, scene.grid, None)
-    rows, cols = math.ceil(scene.grid.height / height), math.ceil(scene.grid.width / width)
-    middle = (rows // 2, cols // 2)
-    places = [middle, *((row, col) for row in range(rows) for col in range(cols) if (row, col) != middle)]
-    for row, col in places:
+    rows, cols = _count_units(scene)
+    middle = rows // 2 * cols + cols // 2
+    rest = (number for number in range(0, rows * cols, _find_step(scene)) if number != middle)
+    for number in itertools.chain((middle,), rest):
+        row, col = divmod(number, cols)
         yield _clip(scene.grid, row * height, col * width, height, width)
+
+
+def _count_units(scene: Scene) -> tuple[int, int]:
+    height, width = unit_shape(scene, scene.grid, None)
+    return math.ceil(scene.grid.height / height), math.ceil(scene.grid.width / width)
+
+
+def _find_step(scene: Scene) -> int:
+    """Every which unit of a scene is looked at; 1: all."""
+    return max(1, -(-scene.grid.height * scene.grid.width // _MOST_LOOKED))
 
 
 def _clip(grid: Grid, row: int, col: int, height: int, width: int) -> Window:

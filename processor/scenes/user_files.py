@@ -12,7 +12,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import numpy as np
-from pyproj import Transformer
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.features import shapes
@@ -27,6 +26,7 @@ from processor.geotiff.reader import read_small
 from processor.model import BlockGrid, BlockMap, Bounds, Scene
 from processor.model.names import SceneNames, match_scenes
 from processor.model.options import FileKind
+from processor.model.transformers import make_transformer
 from processor.redaction import redact_url
 from processor.stages.matching.adjustments_file import KnownStatistics, parse_adjustments
 from processor.stages.matching.block_maps_file import SavedMaps, parse_block_maps
@@ -180,7 +180,7 @@ def _read_mask(url: str, parameter: str, context: _Context) -> Obstacles:
         msg = f"{what} has more than {_MOST_AREAS} separate areas that are not 0: sieve it, or make it coarser"
         raise InputError(msg)
     if CRS.from_wkt(grid.crs) != CRS.from_wkt(context.crs):
-        transformer = Transformer.from_crs(grid.crs, context.crs, always_xy=True)
+        transformer = make_transformer(grid.crs, context.crs)
         areas = list(transform_geometry(np.array(areas, dtype=object), transformer.transform, interleaved=False))
     return make_obstacles(area for area in areas if np.isfinite(area.bounds).all())
 

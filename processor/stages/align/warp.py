@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
 from processor.model import Bounds, Grid, Window
+from processor.model.transformers import make_transformer
 from processor.stages.align.align_rasters import Resampling, compute_kernel
 
 _EDGE_POINTS = 41  # along each edge of a grid, to find the bounds it has in another CRS
@@ -34,7 +35,7 @@ def _transformer(source: str, target: str) -> Transformer:
         known = _CURRENT.transformers = {}
     key = (source, target)
     if key not in known:
-        known[key] = Transformer.from_crs(CRS.from_user_input(source), CRS.from_user_input(target), always_xy=True)
+        known[key] = make_transformer(source, target)
     return known[key]
 
 

@@ -15,7 +15,8 @@ from small_runs import open_scenes
 
 from processor.config import load_config
 from processor.geotiff.reader import RasterReader
-from processor.model import Scene
+from processor.model import Scene, Window
+from processor.mosaic import probing
 from processor.mosaic.planning import plan_run
 from processor.mosaic.probing import drop_overviews, find_doubtful, find_empty
 
@@ -140,3 +141,24 @@ def test_one_valid_pixel_is_enough(overviews: tuple[int, ...], tmp_path: Path) -
         for name, (array, options) in kinds.items()
     ]
     assert look(open_scenes(paths)) == {"empty", "nan", "masked"}
+
+
+def test_of_a_very_large_scene_a_share_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sparse file of a few bytes may say that it has any number of pixels; that they are all invalid is not certain then."""
+    reads: list[Window] = []
+    read = RasterReader.read
+
+    def count(self: RasterReader, scene: Scene, window: Window, **options: Any) -> Any:
+        reads.append(window)
+        return read(self, scene, window, **options)
+
+    monkeypatch.setattr(RasterReader, "read", count)
+    paths = [write_scene(tmp_path / f"{edge}.tif", np.zeros((1, edge, edge)), dtype="uint16", block=64) for edge in (256, 512)]
+    monkeypatch.setattr(probing, "_MOST_LOOKED", 256 * 256)
+    assert look(open_scenes(paths)) == {"256"}
+    assert (
+        sum(window.height * window.width for window in reads) < 256 * 256 + 512 * 512
+    )  # of the first all, of the second a share
+    single = np.zeros((1, 512, 512))
+    single[0, 0, 0] = 7
+    assert look(open_scenes([write_scene(tmp_path / "single.tif", single, dtype="uint16", block=64)])) == frozenset()
