@@ -1,7 +1,10 @@
 # mosaic-processor as a batch job. It runs as a numeric user, on a read-only root, and writes nowhere but in /scratch, which is a
 # volume of its own where nothing else is mounted there:
 #   docker run --read-only --cap-drop ALL --security-opt no-new-privileges mosaic-processor:0.1.0 run --help
-ARG PYTHON_IMAGE=python:3.13-slim
+
+# By its digest, so that it is known what is built on: the index of all architectures. A newer one is found by
+# docker buildx imagetools inspect python:3.13-slim
+ARG PYTHON_IMAGE=python:3.13.15-slim-trixie@sha256:8d9d0b8bcf6506481eae4907c18f5e3e7902e629f5f6d684f9e7c32e85e3ddf0
 
 # ---- what is installed from the locks; nothing of this stage but /opt/mosaic and /layer reaches the image
 FROM ${PYTHON_IMAGE} AS build

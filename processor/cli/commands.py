@@ -55,6 +55,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "run": "make a mosaic",
     "plan": "plan a run that is done by tasks",
     "task": "do a shard of a phase of a planned run",
+    "status": "print how far a run by tasks is",
     "config": "print a commented sample of the whole configuration",
     "demo": "make sample scenes with a known truth, and a mosaic of them",
 }

@@ -134,6 +134,20 @@ def list_flags_given(options: argparse.Namespace) -> list[Parameter]:
     return [parameter for parameter in iter_parameters() if texts.get(f"{_PREFIX}{parameter.path}") is not None]
 
 
+def refuse_decisive(options: argparse.Namespace) -> None:
+    """Refuse flags that would decide the result of a run that is planned already.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first.
+    """
+    for parameter in list_flags_given(options):
+        if parameter.is_decisive:
+            msg = f"--{parameter.path} decides about the result, so it is for `plan`, not for a task"
+            raise ConfigError(msg)
+
+
 def _read_document(url: str, flags: Mapping[str, Any], environment: Mapping[str, str] | None) -> dict[str, Any]:
     """Read the file of ``--config``; one in storage is read with the storage options of flags and environment."""
     from processor.storage.options import Access, resolve_access  # noqa: PLC0415 - loads fsspec, which only a file needs

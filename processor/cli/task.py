@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from processor.cli.flags import add_parameters, list_flags_given, read_config, spell_out
+from processor.cli.flags import add_parameters, read_config, refuse_decisive, spell_out
 from processor.cli.parser import OptionParser, format_raw
 from processor.errors import ConfigError
 from processor.process.logs import configure_logging
@@ -52,10 +52,7 @@ def execute(options: argparse.Namespace, environ: Mapping[str, str] = os.environ
     if not 0 <= index < options.shards:
         msg = f"{source} = {index} is none of the shards 0 to {options.shards - 1} of --shards {options.shards}"
         raise ConfigError(msg)
-    for parameter in list_flags_given(options):
-        if parameter.is_decisive:
-            msg = f"--{parameter.path} decides about the result, so it is for `plan`, not for a task"
-            raise ConfigError(msg)
+    refuse_decisive(options)
     config = read_config(options)
 
     from processor.execution.phases import run_shard  # noqa: PLC0415 - the engine takes seconds: not for a mistyped option

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from processor.errors import MosaicError, StorageError
+from processor.execution.failures import noting_failures
 from processor.execution.leftovers import clean_up
 from processor.execution.passes import measure, render, solve
 from processor.execution.task_store import TaskStore
@@ -187,7 +188,9 @@ def run_shard(run: Run, phase: Phase, *, shards: int, index: int, tracker: Track
         return
     item = run.destination.find_item()
     if item is None:
-        published = do_missing(run, phase, open_workbench(run.prepared, tracker), shards=shards, index=index)
+        folder = run.url.rpartition("/")[0]
+        with noting_failures(run.destination.store, folder, phase=phase, shards=shards, index=index):
+            published = do_missing(run, phase, open_workbench(run.prepared, tracker), shards=shards, index=index)
         item = None if published is None else published.item
     else:
         url = run.destination.item_url

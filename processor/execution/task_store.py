@@ -15,12 +15,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from processor.errors import ExistsError, MosaicError, StorageError
+from processor.execution.failures import FOLDER as FAILED
 from processor.execution.records import make_codec
 from processor.execution.tasks import Batch, Batches, Cut, Overlaps, RenderedTile, Solved, Tile
 from processor.execution.tile_parts import PartedBlocks, PartHead, PartReader, describe_raster, iter_part, read_head
@@ -34,7 +36,7 @@ from processor.process.progress import Tracker
 from processor.process.threads import map_ordered, resolve_threads
 from processor.redaction import redact_url
 from processor.stages.measures import Measures
-from processor.storage.folders import list_names, read_range, remove_folder
+from processor.storage.folders import list_names, list_times, read_range, remove_folder
 from processor.storage.store import Store, Written
 from processor.storage.url import join_url
 
@@ -45,7 +47,7 @@ SOLVED: Final = "solved.json"
 
 _LOGGER = logging.getLogger(__name__)
 _PREVIOUS: Final = "previous.json"
-_KINDS: Final = ("measure", "blocks", "solve", "render", "written")
+_KINDS: Final = ("measure", "blocks", "solve", "render", "written", FAILED)
 _MAX_BYTES: Final = 4 << 30
 _MAX_NOTE: Final = 16 << 20
 
@@ -234,6 +236,30 @@ class ObjectStore(TaskStore):
             present = list_names(self.store, self._url(f"render/{self._read_solved()[0]}"))
             return [number for number, tile in enumerate(self.tiles) if _name_tile(tile.row, tile.col) not in present]
         return [] if self._read_note(SOLVED) is not None else [0]
+
+    def list_results(self, phase: str) -> list[datetime | None]:
+        """When each result of a phase that is there was written; None where storage does not tell.
+
+        Raises
+        ------
+        InputError
+            Access is denied.
+        StorageError
+            Storage or the network failed.
+        """
+        if phase == "assemble":
+            return []
+        if phase == "solve":
+            times = list_times(self.store, self.folder)
+            return [times[SOLVED]] if SOLVED in times else []
+        if phase == "render":
+            note = self._read_note(SOLVED)
+            times = {} if note is None else list_times(self.store, self._url(f"render/{self._read_solved()[0]}"))
+            names = {_name_tile(tile.row, tile.col) for tile in self.tiles}
+        else:
+            times = list_times(self.store, self._url(phase))
+            names = {_name_batch(number) for number in range(len(self.batches))}
+        return [time for name, time in times.items() if name in names]
 
     def put_batches(
         self, phase: str, numbers: Sequence[int], batches: Iterable[Batch], merge: Callable[[Iterable[Any]], Any]

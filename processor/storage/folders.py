@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from processor.errors import StorageError
 from processor.redaction import redact_url
@@ -15,7 +19,12 @@ from processor.storage.url import parse_url, parse_writable_url, storage_errors
 
 
 def list_names(store: Store, url: str) -> frozenset[str]:
-    """Names of the objects directly in a folder; none where there is no such folder.
+    """Names of the objects directly in a folder; none where there is no such folder. Errors as those of :func:`list_times`."""
+    return frozenset(list_times(store, url))
+
+
+def list_times(store: Store, url: str) -> dict[str, datetime | None]:
+    """Names of the objects directly in a folder, and when each was written, None where storage does not tell.
 
     Raises
     ------
@@ -27,15 +36,39 @@ def list_names(store: Store, url: str) -> frozenset[str]:
     place = parse_url(url)
     with storage_errors(url):
         if place.is_local:
-            folder = Path(place.path)
-            return frozenset(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else frozenset()
+            return _list_local(Path(place.path))
         try:
             entries = find_filesystem(url, store.access).ls(place.path, detail=True)
         except FileNotFoundError as error:
             if is_absence(error):
-                return frozenset()
+                return {}
             raise
-        return frozenset(str(entry["name"]).rpartition("/")[2] for entry in entries if entry["type"] == "file")
+    return {str(entry["name"]).rpartition("/")[2]: _find_time(entry) for entry in entries if entry["type"] == "file"}
+
+
+def _list_local(folder: Path) -> dict[str, datetime | None]:
+    found: dict[str, datetime | None] = {}
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # gone meanwhile
+                    if entry.is_file():
+                        found[entry.name] = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
+    return found
+
+
+def _find_time(entry: Mapping[str, Any]) -> datetime | None:
+    """When an object was written, by whichever name the protocol's client gives that."""
+    value = next(
+        (entry[key] for key in ("LastModified", "last_modified", "updated", "mtime", "created") if entry.get(key)), None
+    )
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        return None
+    if not isinstance(time, datetime):
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def read_range(store: Store, url: str, start: int, size: int) -> bytes:

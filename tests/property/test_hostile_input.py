@@ -24,7 +24,7 @@ from scenes import gradient_truth, write_items, write_scene
 from processor.cli.commands import main
 from processor.config import iter_parameters
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PATHS = [parameter.path for parameter in iter_parameters() if parameter.section not in {"io", "kubernetes"}]
 SCALARS = (

@@ -253,7 +253,8 @@ def test_many_shards_that_fail_are_told_of_by_few_lines(world: World, caplog: py
         world.run([phase("measure", 9, 9)])
     lines = told(caplog, "shards-failed")
     assert lines[0] == "measure: 0 of 9 done, shard 0 failed once: exit code 1: no 0"
-    assert lines[1] == "measure: 0 of 9 done, shards 1-8 failed: exit code 1: no 0"
+    again = "measure: 0 of 9 done, shards 0-8 failed: exit code 1: no 0"  # where the first one's second try has failed by then
+    assert lines[1] in {again, again.replace("0-8", "1-8")}
     assert len(lines) < world.cluster.clock() / 10 + 1
 
 
