@@ -38,6 +38,7 @@ from processor.publish.destination import Destination, check_destination
 from processor.publish.item import Prepared
 from processor.publish.register import Registration, check_belonging, plan_registration, register
 from processor.publish.thresholds import Threshold
+from processor.redaction import redact_url
 from processor.report.traffic import TRAFFIC_NAME
 from processor.scenes.checks import read_checks
 from processor.scenes.inputs import ResolvedInputs, read_inputs
@@ -340,7 +341,10 @@ def plan_tasks(request: Request, prepared: Prepared, *, cut: Cut | None = None) 
         msg = "tasks publish the mosaic in the Item's folder: leave out another place for it"
         raise ConfigError(msg)
     request.find_destination(prepared).check()
-    return write_run(prepared, request.destination, created=request.created, overwrite=request.overwrite, cut=cut or Cut())
+    url = write_run(prepared, request.destination, created=request.created, overwrite=request.overwrite, cut=cut or Cut())
+    shown = redact_url(url)
+    log_event(_LOGGER, "tasks-planned", f"`mosaic-processor status {shown}` says how far the run is", document=shown)
+    return url
 
 
 def conclude(
