@@ -18,6 +18,10 @@ from processor.storage.networks import REFUSAL, is_refusal
 HTML_START: Final = 512
 """Bytes that tell a web page."""
 
+_LONGEST: Final = 8192  # characters; a signed URL may have some thousands
+_DEEPEST: Final = 256  # folders of a path
+_SHOWN: Final = 80  # characters of a name that is refused
+
 CONTAINER: Final = re.compile(r"[A-Za-z0-9$_-]+@")
 """What stands before the account in a URL that names one (:func:`names_account`)."""
 
@@ -181,8 +185,13 @@ def parse_url(url: str) -> Place:
     Raises
     ------
     ConfigError
-        The scheme is not one of the allowed ones, or the URL is one of object storage with a user name or a password.
+        The scheme is not one of the allowed ones, the URL is one of object storage with a user name or a password, or longer
+        than any name is.
     """
+    if len(url) > _LONGEST or url.count("/") > _DEEPEST:
+        shown = f"{redact_url(url[:_SHOWN])}… has {len(url)} characters and {url.count('/')} slashes"
+        msg = f"{shown}: check its name, at most {_LONGEST} and {_DEEPEST} are allowed"
+        raise ConfigError(msg)
     scheme, separator, rest = url.partition("://")
     if not separator or "/" in scheme:
         return Place(Local, url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ _TRUE: Final = frozenset({"1", "yes", "true", "on"})
 _DENIED: Final = frozenset({401, 403})
 _GONE: Final = frozenset({404, 410})
 _PRECONDITION_FAILED: Final = 412
+_NO_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP})  # of no file, and never will be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,9 +183,11 @@ class Backend:
         status = find_status(error)
         if isinstance(error, FileExistsError) or status == _PRECONDITION_FAILED:
             return "taken"
-        if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError) or self.is_missing(error):
+        number = error.errno if isinstance(error, OSError) else None
+        is_missing = isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError) or number in _NO_NAME
+        if is_missing or self.is_missing(error):
             return "missing"
-        if isinstance(error, PermissionError) or status in _DENIED or self.is_denied(error):
+        if isinstance(error, PermissionError) or number == errno.EROFS or status in _DENIED or self.is_denied(error):
             return "denied"
         return "refused" if isinstance(error, ValueError) else "for now"
 

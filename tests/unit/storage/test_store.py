@@ -306,3 +306,17 @@ def test_a_link_taken_for_a_leftover_by_another_writer_leaves_nothing_behind(
     (tmp_path / "out").mkdir()
     Store().upload_file(source, str(tmp_path / "out" / "a.bin"), written=written)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.bin"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5000, "x" * 100_000, "a/" * 1900 + "x", "a/" * 10_000 + "x"])
+def test_a_name_that_no_file_can_have_is_no_outage(name: str, tmp_path: Path) -> None:
+    with pytest.raises((InputError, ConfigError), match="check its name"):
+        Store().read_bytes(str(tmp_path / name), max_bytes=10)
+    with pytest.raises((InputError, ConfigError), match="check its name"):
+        Store().write_bytes(str(tmp_path / name), b"x")
+
+
+def test_a_link_to_itself_is_no_outage(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(InputError, match="check its name"):
+        Store().read_bytes(str(tmp_path / "loop"), max_bytes=10)
