@@ -135,7 +135,7 @@ def test_a_run_killed_before_it_publishes_leaves_nothing_there(stage: str, refer
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mosaic.tif", *exhaustive("local_b.tif", "m.json")])
+@pytest.mark.parametrize("name", ["mosaic.tif", *exhaustive("block_maps.npz", "m.json")])
 def test_a_run_killed_while_it_publishes_leaves_whole_files_and_is_resumed_to_the_same_bytes(
     name: str, reference: Reference, tmp_path: Path
 ) -> None:
