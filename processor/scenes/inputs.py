@@ -89,8 +89,10 @@ class _Source:
 
     def read(self, href: str, most: int | None = None) -> bytes:
         """Read a document of at most so many bytes, and of what is left for all."""
-        allowed = self.allowance.left if most is None else min(most, self.allowance.left)
-        read = partial(self.store.read_bytes, href, max_bytes=allowed)
+        left = max(0, self.allowance.left)
+        read = partial(self.store.read_bytes, href, max_bytes=left, remedy="give a part of it, or raise --inputs.max_bytes")
+        if most is not None and most < left:
+            read = partial(self.store.read_bytes, href, max_bytes=most)
         data = self.allowance.within(read, redact_url(href)) if "://" in href else read()
         self.allowance.spend(len(data), redact_url(href))
         return data

@@ -120,8 +120,8 @@ class ReadStore:
         with self.access.watch(url):
             return repeat(attempt, times=min(times, MOST_ROUNDS) if backend.repeats else times)
 
-    def read_bytes(self, url: str, *, max_bytes: int) -> bytes:
-        """Read a whole object of at most ``max_bytes`` bytes.
+    def read_bytes(self, url: str, *, max_bytes: int, remedy: str = "check that it is the right object") -> bytes:
+        """Read a whole object of at most ``max_bytes`` bytes; ``remedy`` is what to do about one that is larger.
 
         Raises
         ------
@@ -135,7 +135,7 @@ class ReadStore:
 
         data = self._retry(url, read)
         if len(data) > max_bytes:
-            msg = f"{redact_url(url)} is larger than the {max_bytes} bytes allowed for it; check that it is the right object"
+            msg = f"{redact_url(url)} is larger than the {max_bytes} bytes allowed for it; {remedy}"
             raise InputError(msg)
         return data
 
