@@ -67,7 +67,8 @@ class Place:
         """Run the installed command."""
         scratch = self.folder / "scratch"
         command = [str(COMMAND), "run"]
-        return run_command(*arguments, cwd=self.folder, scratch=scratch, program=command, no_proxy="127.0.0.1")
+        trusting = {"MOSAIC_INPUTS__ALLOW_PRIVATE_NETWORKS": "true"}  # the API names scenes on another port of this machine
+        return run_command(*arguments, cwd=self.folder, scratch=scratch, program=command, no_proxy="127.0.0.1", **trusting)
 
 
 @pytest.fixture(scope="module")
