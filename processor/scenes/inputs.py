@@ -6,7 +6,7 @@ import glob
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -21,13 +21,14 @@ from processor.model import Finding, Provenance, SceneRef
 from processor.model.names import name_scenes
 from processor.redaction import redact_url
 from processor.scenes.band_files import group_files
+from processor.scenes.documents import DocumentSource
 from processor.storage.allowance import Allowance
 from processor.storage.options import Access
 from processor.storage.store import Store
 from processor.storage.url import HTML_START, describe_html, holds_credentials, join_url, parse_url, storage_errors
 from stac.api.request import SearchRequest, is_search_url, parse_search_url
 from stac.api.session import Patience
-from stac.decode import Decoder, read_text
+from stac.decode import read_text
 from stac.documents import clean_text, find_page, parse_features
 from stac.hrefs import NOWHERE, href_name, href_suffix, show_href
 from stac.read.beside import find_items
@@ -76,28 +77,6 @@ class ResolvedInputs:
         return hrefs[:1] if len(hosts) == 1 else []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Source:
-    """Where documents are read from, and within which bounds."""
-
-    store: Store
-    """Storage with its credentials."""
-    allowance: Allowance
-    """What is left for documents."""
-    decoder: Decoder = field(default_factory=Decoder)
-    """Of all documents of the input: they have the same words."""
-
-    def read(self, href: str, most: int | None = None) -> bytes:
-        """Read a document of at most so many bytes, and of what is left for all."""
-        left = max(0, self.allowance.left)
-        read = partial(self.store.read_bytes, href, max_bytes=left, remedy="give a part of it, or raise --inputs.max_bytes")
-        if most is not None and most < left:
-            read = partial(self.store.read_bytes, href, max_bytes=most)
-        data = self.allowance.within(read, redact_url(href)) if "://" in href else read()
-        self.allowance.spend(len(data), redact_url(href))
-        return data
-
-
 def read_inputs(
     arguments: Sequence[str] | SearchRequest,
     *,
@@ -140,7 +119,7 @@ def read_inputs(
         Storage or the network failed.
     """
     allowance = Allowance(max_bytes=inputs.max_bytes, seconds=inputs.max_seconds)
-    source = _Source(store=store if store is not None else Store(), allowance=allowance)
+    source = DocumentSource(store=store if store is not None else Store(), allowance=allowance)
     found = _read_arguments(arguments, stdin, inputs, source, refine)
     return replace(found, findings=(*found.findings, *judge_items(found.refs)))
 
@@ -149,7 +128,7 @@ def _read_arguments(
     arguments: Sequence[str] | SearchRequest,
     stdin: IO[bytes] | bytes | None,
     inputs: Inputs,
-    source: _Source,
+    source: DocumentSource,
     refine: Refine | None,
 ) -> ResolvedInputs:
     if isinstance(arguments, SearchRequest):
@@ -165,7 +144,7 @@ def _read_arguments(
             msg = f"there is no standard input to read an ItemCollection from: {_HELP}"
             raise InputError(msg)
         base = f"{Path.cwd()}/" if isinstance(stdin, bytes) or inputs.allow_local_files else NOWHERE
-        return _parse_document(_read_stdin(stdin, source), "standard input", inputs, source, refine, base=base)
+        return _parse_document(source.read_stream(stdin), "standard input", inputs, source, refine, base=base)
     href = _locate(argument)
     if not href.startswith("/"):
         return _read_remote(href, inputs, source, refine)
@@ -173,13 +152,7 @@ def _read_arguments(
         return _read_local(href, inputs, source, refine)
 
 
-def _read_stdin(stdin: IO[bytes] | bytes, source: _Source) -> bytes:
-    data = stdin if isinstance(stdin, bytes) else stdin.read(source.allowance.left + 1)
-    source.allowance.spend(len(data), "standard input")
-    return data
-
-
-def _read_several(arguments: Sequence[str], inputs: Inputs, source: _Source) -> ResolvedInputs:
+def _read_several(arguments: Sequence[str], inputs: Inputs, source: DocumentSource) -> ResolvedInputs:
     """Read folders with a catalogue each, or files: rasters and documents."""
     if all("://" not in folder and Path(folder, CATALOG).is_file() for folder in arguments):
         # As the children of one: a platform may stage each scene in a folder of its own.
@@ -240,7 +213,7 @@ def _check_one(argument: str) -> str:
     return href
 
 
-def _read_local(path: str, inputs: Inputs, source: _Source, refine: Refine | None) -> ResolvedInputs:
+def _read_local(path: str, inputs: Inputs, source: DocumentSource, refine: Refine | None) -> ResolvedInputs:
     if Path(path).is_dir():
         entries = list(Path(path).iterdir())
         files = [str(entry) for entry in entries if entry.is_file()]
@@ -260,7 +233,7 @@ def _read_local(path: str, inputs: Inputs, source: _Source, refine: Refine | Non
     raise InputError(msg)
 
 
-def _read_remote(url: str, inputs: Inputs, source: _Source, refine: Refine | None) -> ResolvedInputs:
+def _read_remote(url: str, inputs: Inputs, source: DocumentSource, refine: Refine | None) -> ResolvedInputs:
     if is_search_url(url):
         return _search(parse_search_url(url), inputs, source)
     can_list = parse_url(url).backend.is_writable
@@ -273,11 +246,11 @@ def _read_remote(url: str, inputs: Inputs, source: _Source, refine: Refine | Non
     return _read_document(url, inputs, source, refine)
 
 
-def _read_document(href: str, inputs: Inputs, source: _Source, refine: Refine | None) -> ResolvedInputs:
+def _read_document(href: str, inputs: Inputs, source: DocumentSource, refine: Refine | None) -> ResolvedInputs:
     return _parse_document(source.read(href), redact_url(href), inputs, source, refine, base=href)
 
 
-def _search(request: SearchRequest, inputs: Inputs, source: _Source) -> ResolvedInputs:
+def _search(request: SearchRequest, inputs: Inputs, source: DocumentSource) -> ResolvedInputs:
     from stac.api.search import search_items  # noqa: PLC0415 - the client takes a second to load
 
     access = source.store.access
@@ -296,7 +269,7 @@ def _search(request: SearchRequest, inputs: Inputs, source: _Source) -> Resolved
 
 
 def _read_folder(
-    folder: str, files: list[str], inputs: Inputs, source: _Source, refine: Refine | None, *, has_folders: bool
+    folder: str, files: list[str], inputs: Inputs, source: DocumentSource, refine: Refine | None, *, has_folders: bool
 ) -> ResolvedInputs:
     """Read a folder's catalogue, as an OGC Application Package stages scenes; without one, its rasters in name order."""
     if any(href_name(file) == CATALOG for file in files):
@@ -322,7 +295,7 @@ def _read_folder(
     return _join(parts, f"folder {shown}", inputs)
 
 
-def _choose_matches(pattern: str, matches: list[str], inputs: Inputs, source: _Source) -> ResolvedInputs:
+def _choose_matches(pattern: str, matches: list[str], inputs: Inputs, source: DocumentSource) -> ResolvedInputs:
     """The rasters that a pattern matches, in name order."""
     rasters, findings = _choose_format(matches)
     if not rasters:
@@ -347,7 +320,7 @@ def _choose_format(hrefs: Sequence[str]) -> tuple[list[str], tuple[Finding, ...]
     return geotiffs, (Finding(severity="info", code="jpeg2000-left-out", message=message),)
 
 
-def _describe_rasters(hrefs: Sequence[str], inputs: Inputs, description: str, source: _Source) -> ResolvedInputs:
+def _describe_rasters(hrefs: Sequence[str], inputs: Inputs, description: str, source: DocumentSource) -> ResolvedInputs:
     """Scenes named after their files."""
     if len(hrefs) > inputs.max_scenes * _MOST_FILES:
         _refuse_many(len(hrefs), "files", inputs, description)
@@ -440,7 +413,7 @@ def _refuse_many(count: int, what: str, inputs: Inputs, description: str) -> Non
 
 
 def _parse_document(
-    data: bytes, shown: str, inputs: Inputs, source: _Source, refine: Refine | None, *, base: str
+    data: bytes, shown: str, inputs: Inputs, source: DocumentSource, refine: Refine | None, *, base: str
 ) -> ResolvedInputs:
     """Parse an ItemCollection, or follow a catalogue to its Items; errors name the document."""
     if data.startswith(_TIFF_MAGIC):
@@ -467,7 +440,7 @@ def _parse_document(
     return _describe_items(document, shown, inputs, base=base)
 
 
-def _walk(document: Mapping[str, Any], shown: str, inputs: Inputs, source: _Source, *, base: str) -> ResolvedInputs:
+def _walk(document: Mapping[str, Any], shown: str, inputs: Inputs, source: DocumentSource, *, base: str) -> ResolvedInputs:
     """Follow a catalogue to its Items."""
     linked: list[str] = []
 
