@@ -144,7 +144,7 @@ def refuse_decisive(options: argparse.Namespace) -> None:
     """
     for parameter in list_flags_given(options):
         if parameter.is_decisive:
-            msg = f"--{parameter.path} decides about the result, so it is for `plan`, not for a task"
+            msg = f"--{parameter.path} decides about the result, so it is for `plan`: this run is planned already"
             raise ConfigError(msg)
 
 

@@ -229,13 +229,10 @@ class ObjectStore(TaskStore):
         StorageError
             Storage or the network failed; or, for render, nothing is solved yet.
         """
-        if phase in {"measure", "blocks"}:
-            present = list_names(self.store, self._url(phase))
-            return [number for number in range(len(self.batches)) if _name_batch(number) not in present]
-        if phase == "render":
-            present = list_names(self.store, self._url(f"render/{self._read_solved()[0]}"))
-            return [number for number, tile in enumerate(self.tiles) if _name_tile(tile.row, tile.col) not in present]
-        return [] if self._read_note(SOLVED) is not None else [0]
+        if phase == "solve":
+            return [] if self._read_note(SOLVED) is not None else [0]
+        present = list_names(self.store, self._url(self._find_folder(phase)))
+        return [number for number, name in enumerate(self._list_files(phase)) if name not in present]
 
     def list_results(self, phase: str) -> list[datetime | None]:
         """When each result of a phase that is there was written; None where storage does not tell.
@@ -247,19 +244,24 @@ class ObjectStore(TaskStore):
         StorageError
             Storage or the network failed.
         """
-        if phase == "assemble":
+        if phase == "assemble" or (phase == "render" and self.find_missing("solve")):
             return []
         if phase == "solve":
-            times = list_times(self.store, self.folder)
-            return [times[SOLVED]] if SOLVED in times else []
-        if phase == "render":
-            note = self._read_note(SOLVED)
-            times = {} if note is None else list_times(self.store, self._url(f"render/{self._read_solved()[0]}"))
-            names = {_name_tile(tile.row, tile.col) for tile in self.tiles}
+            folder, names = self.folder, [SOLVED]
         else:
-            times = list_times(self.store, self._url(phase))
-            names = {_name_batch(number) for number in range(len(self.batches))}
-        return [time for name, time in times.items() if name in names]
+            folder, names = self._url(self._find_folder(phase)), self._list_files(phase)
+        times = list_times(self.store, folder)
+        return [times[name] for name in names if name in times]
+
+    def _find_folder(self, phase: str) -> str:
+        """Folder of the results of a phase's tasks; what is rendered is kept under the digest of its solution."""
+        return f"render/{self._read_solved()[0]}" if phase == "render" else phase
+
+    def _list_files(self, phase: str) -> list[str]:
+        """Names of the results of a phase's tasks, in the order of their numbers."""
+        if phase == "render":
+            return [_name_tile(tile.row, tile.col) for tile in self.tiles]
+        return [_name_batch(number) for number in range(len(self.batches))]
 
     def put_batches(
         self, phase: str, numbers: Sequence[int], batches: Iterable[Batch], merge: Callable[[Iterable[Any]], Any]
