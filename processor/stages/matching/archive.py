@@ -6,7 +6,7 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -72,6 +72,25 @@ def read_archive(
         msg = f"{source}: {', '.join(wrong)} is not what a {what} has"
         raise InputError(msg)
     return arrays
+
+
+def check_rules(rules: Iterable[tuple[str, bool]], source: str) -> None:
+    """Refuse an archive whose arrays break a rule; each is asked once those before it hold.
+
+    Parameters
+    ----------
+    rules
+        What is said where a rule does not hold, and whether it does.
+
+    Raises
+    ------
+    InputError
+        Naming the first.
+    """
+    wrong = next((words for words, fits in rules if not fits), None)
+    if wrong is not None:
+        msg = f"{source}: {wrong}; give what another run published"
+        raise InputError(msg)
 
 
 def _read_array(archive: zipfile.ZipFile, member: str) -> NDArray[Any]:

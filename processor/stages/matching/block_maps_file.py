@@ -16,9 +16,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.errors import InputError
 from processor.model import BlockGrid, BlockMap, Bounds
-from processor.stages.matching.archive import read_archive, render_archive
+from processor.stages.matching.archive import check_rules, read_archive, render_archive
 from processor.stages.matching.file_checks import LARGEST, LARGEST_PLACE
 
 PATH: Final = "block_maps.npz"
@@ -96,10 +95,7 @@ def parse_block_maps(data: bytes, *, source: str, bands: int) -> SavedMaps:
         It is no such file, or of another version or number of bands.
     """
     arrays = read_archive(data, source, _SHAPES, version=_VERSION, what=_WHAT)
-    wrong = next((words for words, fits in _list_rules(arrays, bands) if not fits), None)
-    if wrong is not None:
-        msg = f"{source}: {wrong}; give what another run published"
-        raise InputError(msg)
+    check_rules(_list_rules(arrays, bands), source)
     left, bottom, right, top = arrays["bounds"].tolist()
     rows, cols = arrays["shape"].tolist()
     grid = BlockGrid(bounds=Bounds(left=left, bottom=bottom, right=right, top=top), rows=rows, cols=cols)

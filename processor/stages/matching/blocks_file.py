@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from processor.errors import InputError
 from processor.model import Bounds, Grid
-from processor.stages.matching.archive import read_archive, render_archive
+from processor.stages.matching.archive import check_rules, read_archive, render_archive
 from processor.stages.matching.file_checks import LARGEST, LARGEST_PLACE
 from processor.stages.matching.matched_blocks import MatchedBlocks
 from processor.stages.measures import MatchedPairs
@@ -175,10 +175,7 @@ def parse_blocks(data: bytes, *, source: str, bands: int) -> KnownBlocks:
     if arrays["canvas"].shape != (4,) or not len(arrays["starts"]):
         msg = f"{source}: canvas or starts is not what a {_WHAT} has"
         raise InputError(msg)
-    wrong = next((words for words, fits in _list_rules(arrays, bands) if not fits), None)
-    if wrong is not None:
-        msg = f"{source}: {wrong}; give what another run published"
-        raise InputError(msg)
+    check_rules(_list_rules(arrays, bands), source)
     left, top, width, height = arrays["canvas"].tolist()
     names, pairs, starts = arrays["scenes"].tolist(), arrays["pairs"], arrays["starts"]
     return KnownBlocks(
